@@ -1,0 +1,195 @@
+"""Settings of a training run: one dataclass, read from YAML, checked field by field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.files import write_bytes
+from proxy_snn_control.policy.neurons import NEURONS
+
+TARGETS = ("proxy",)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every setting of a training run; the defaults are the paper's (config/train.yaml explains).
+
+    Raises:
+        UserError: a value is of the wrong kind or out of its range; names the setting.
+    """
+
+    env: str = "HalfCheetah-v4"
+    neuron: str = "lif"
+    target: str = "proxy"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+
+    steps: int = 1_000_000
+    random_steps: int = 25_000
+    eval_every: int = 5_000
+    eval_episodes: int = 10
+    stop_at_return: float | None = None
+    checkpoint_every: int = 25_000
+
+    hidden: tuple[int, ...] = (256, 256)
+    time_steps: int = 5
+    voltage_decay: float = 0.75
+    threshold: float = 0.5
+    surrogate_window: float = 0.5
+    encoder_population: int = 10
+    encoder_threshold: float = 0.999
+    encoder_span: tuple[float, ...] = (-1.0, 1.0)
+    encoder_sigma: float = 0.05**0.5
+    decoder_population: int = 10
+
+    proxy_hidden: tuple[int, ...] = (512, 512)
+    proxy_learning_rate: float = 1e-3
+    proxy_updates: int = 3
+
+    critic_hidden: tuple[int, ...] = (256, 256)
+    actor_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    batch_size: int = 256
+    replay_size: int = 1_000_000
+    discount: float = 0.99
+    tau: float = 0.005
+    exploration_noise: float = 0.1
+    target_noise: float = 0.2
+    target_noise_clip: float = 0.5
+    policy_delay: int = 2
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _convert(field, getattr(self, field.name)))
+        _one_of("neuron", self.neuron, tuple(NEURONS))
+        _one_of("target", self.target, TARGETS)
+        _one_of("device", self.device, ("auto", "cpu", "cuda"))
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not low <= number <= high:
+                    raise UserError(f"setting {name} is {value}, expected {low} to {high}")
+        if len(self.encoder_span) != 2 or not self.encoder_span[0] < self.encoder_span[1]:
+            raise UserError(f"setting encoder_span is {self.encoder_span}, expected [low, high]")
+
+    @property
+    def total_steps(self) -> int:
+        """Environment steps of the whole run, the random ones among them."""
+        return self.random_steps + self.steps
+
+
+_SIZE = (1, 2**16)
+_RATE = (1e-12, 1.0)
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "threads": (0, 1024),
+    "steps": (0, 10**9),
+    "random_steps": (1, 10**9),
+    "eval_every": (1, 10**9),
+    "eval_episodes": (1, 10**6),
+    "checkpoint_every": (1, 10**9),
+    "hidden": _SIZE,
+    "time_steps": (1, 1000),
+    "voltage_decay": (0.0, 1.0),
+    "threshold": (1e-6, 1e6),
+    "surrogate_window": (1e-6, 1e6),
+    "encoder_population": (2, 1000),
+    "encoder_threshold": (1e-6, 1e6),
+    "encoder_sigma": (1e-6, 1e6),
+    "decoder_population": (1, 1000),
+    "proxy_hidden": _SIZE,
+    "proxy_learning_rate": _RATE,
+    "proxy_updates": (1, 1000),
+    "critic_hidden": _SIZE,
+    "actor_learning_rate": _RATE,
+    "critic_learning_rate": _RATE,
+    "batch_size": _SIZE,
+    "replay_size": (1, 10**9),
+    "discount": (0.0, 1.0),
+    "tau": (0.0, 1.0),
+    "exploration_noise": (0.0, 10.0),
+    "target_noise": (0.0, 10.0),
+    "target_noise_clip": (0.0, 10.0),
+    "policy_delay": (1, 1000),
+}
+
+
+def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read settings from a YAML file, checking names only; TrainConfig(**settings) checks values.
+
+    Raises:
+        UserError: no such file, no YAML, or a setting that does not exist.
+    """
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"config file {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"config file {path}: is no YAML ({reason})") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"config file {path}: expected lines of 'setting: value'")
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"config file {path}: setting {name!r} does not exist{hint}")
+    return settings
+
+
+def save_config(path: str | os.PathLike[str], config: TrainConfig) -> None:
+    """Write every setting to a YAML file that `load_config` reads back."""
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+    write_bytes(path, yaml.safe_dump(settings, sort_keys=False).encode())
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"setting {name} is {value!r}, expected one of {', '.join(allowed)}")
+
+
+def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Check a value against its field's type; YAML reads 1e-3 as text and 1e6 as neither."""
+    kind = str(field.type)
+    if kind.endswith("| None"):
+        if value is None:
+            return None
+        kind = kind.removesuffix("| None").strip()
+    if kind.startswith("tuple"):
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"setting {field.name} is {value!r}, expected a list of numbers")
+        return tuple(_number(field.name, item, "float" in kind) for item in value)
+    if kind == "str":
+        if not isinstance(value, str):
+            raise UserError(f"setting {field.name} is {value!r}, expected text")
+        return value
+    return _number(field.name, value, kind == "float")
+
+
+def _number(name: str, value: Any, fractional: bool) -> int | float:
+    expected = "a number" if fractional else "a whole number"
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if not math.isfinite(number) or not (fractional or number.is_integer()):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(f"setting {name} is {value!r}, expected {expected}") from None
+    return number if fractional else int(number)

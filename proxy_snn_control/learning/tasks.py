@@ -1,0 +1,214 @@
+"""Gymnasium tasks: making one, checking that it fits, and naming what it observes and commands."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from proxy_snn_control.policy.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a policy must know of a task.
+
+    Attributes:
+        id: the Gymnasium id, such as "HalfCheetah-v5".
+        action_low, action_high: the action limits, one per action dimension.
+        control_period: seconds of simulated time per action, where the task says.
+        observation_names, action_names: the names, where the task has them.
+    """
+
+    id: str
+    observation_size: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    control_period: float | None
+    observation_names: tuple[str, ...] | None
+    action_names: tuple[str, ...] | None
+
+
+def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
+    """Make a task that a policy can be trained for.
+
+    Raises:
+        UserError: there is no such task, or its spaces are not a flat Box of observations and a
+            flat, bounded Box of actions.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Asking for a -v4 task is a choice (the paper's), not an oversight.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            environment = gymnasium.make(task_id, **options)
+    except gymnasium.error.UnregisteredEnv:
+        near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
+    except (gymnasium.error.Error, ImportError, ModuleNotFoundError) as error:
+        raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
+    try:
+        _check_space(task_id, "observation", environment.observation_space)
+        _check_space(task_id, "action", environment.action_space)
+    except UserError:
+        environment.close()
+        raise
+    return environment
+
+
+def _check_space(task_id: str, kind: str, space: gymnasium.Space) -> None:
+    if not isinstance(space, gymnasium.spaces.Box):
+        found = type(space).__name__
+        raise UserError(f"task {task_id!r} has {kind} space {found}, expected a Box")
+    if len(space.shape) != 1:
+        raise UserError(
+            f"task {task_id!r} has {kind} space of shape {space.shape}, expected a flat Box"
+        )
+    if kind == "action" and not space.is_bounded("both"):
+        raise UserError(f"task {task_id!r} has actions without limits, expected a bounded Box")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def describe(environment: gymnasium.Env) -> Task:
+    """Read off a task what goes into the policy file."""
+    actions: Any = environment.action_space
+    period = getattr(environment.unwrapped, "dt", None)
+    return Task(
+        id=environment.spec.id if environment.spec else type(environment.unwrapped).__name__,
+        observation_size=environment.observation_space.shape[0],  # type: ignore[index]
+        action_low=tuple(map(float, actions.low)),
+        action_high=tuple(map(float, actions.high)),
+        control_period=float(period) if period else None,
+        observation_names=_observation_names(environment),
+        action_names=_action_names(environment),
+    )
+
+
+def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Turn numbers into an action of the task: its dtype, within its limits."""
+    space: Any = environment.action_space
+    return np.clip(np.asarray(action, dtype=space.dtype), space.low, space.high)
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Seed of an evaluation episode: each has its own, so that one can be repeated alone."""
+    return seed + episode
+
+
+def _action_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
+    model = getattr(environment.unwrapped, "model", None)
+    if model is None or not hasattr(model, "nu"):
+        return None
+    names = []
+    for i in range(model.nu):
+        joint = model.joint(model.actuator_trnid[i, 0]).name
+        names.append(model.actuator(i).name or joint)
+    return _all_different(names, environment.action_space.shape[0])  # type: ignore[index]
+
+
+def joint_names(model: Any) -> list[str]:
+    """Names of a MuJoCo model's hinge and slide joints, in the order of the model."""
+    import mujoco
+
+    simple = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+    return [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] in simple]
+
+
+def _observation_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
+    """Name the dimensions of a MuJoCo task whose observation we recognise.
+
+    Gymnasium does not name them. A candidate layout counts only if it reproduces the observation
+    number by number in states the task goes through, so a name can be missing but never wrong.
+    """
+    base: Any = environment.unwrapped
+    if not hasattr(base, "model") or not hasattr(base, "data"):
+        return None
+    environment.reset(seed=0)
+    layouts = None
+    rng = np.random.default_rng(0)
+    space: Any = environment.action_space
+    for _ in range(5):
+        observation, _, terminated, _, _ = environment.step(rng.uniform(space.low, space.high))
+        size = len(observation)
+        matching = {
+            tuple(names[:size])
+            for names, values in _layouts(base.model, base.data)
+            if len(values) >= size and np.allclose(values[:size], observation, atol=1e-9)
+        }
+        layouts = matching if layouts is None else layouts & matching
+        if terminated:
+            environment.reset(seed=1)
+    if not layouts or len(layouts) > 1:
+        return None
+    return _all_different(list(layouts.pop()), size)
+
+
+def _layouts(model: Any, data: Any) -> list[tuple[list[str], np.ndarray]]:
+    """Candidate observations of Gymnasium's MuJoCo tasks: names and present values."""
+    positions, velocities = _coordinate_names(model)
+    qpos = np.asarray(data.qpos)
+    qvel = np.asarray(data.qvel)
+    layouts = []
+    contact = [
+        f"{model.body(b).name or b}.contact_{axis}"
+        for b in range(1, model.nbody)
+        for axis in ("torque_x", "torque_y", "torque_z", "force_x", "force_y", "force_z")
+    ]
+    for limit in (np.inf, 10.0):
+        for skip in range(3):
+            names = [f"{n}.position" for n in positions[skip:]]
+            names += [f"{n}.velocity" for n in velocities]
+            values = np.concatenate([qpos[skip:], np.clip(qvel, -limit, limit)])
+            layouts.append((names, values))
+            forces = np.clip(data.cfrc_ext[1:], -1, 1).ravel()
+            layouts.append((names + contact, np.concatenate([values, forces])))
+    if len(positions) == 3 and model.nv == 3:  # InvertedDoublePendulum: cart and two poles
+        cart, *poles = positions
+        names = [f"{cart}.position"]
+        names += [f"{pole}.{part}" for part in ("sin", "cos") for pole in poles]
+        names += [f"{n}.velocity" for n in velocities]
+        names += [f"{n}.constraint_force" for n in positions]
+        values = np.concatenate(
+            [
+                qpos[:1],
+                np.sin(qpos[1:]),
+                np.cos(qpos[1:]),
+                np.clip(qvel, -10, 10),
+                np.clip(data.qfrc_constraint, -10, 10),
+            ]
+        )
+        layouts.append((names, values))
+    return layouts
+
+
+def _coordinate_names(model: Any) -> tuple[list[str], list[str]]:
+    """Name every entry of qpos and of qvel by its joint."""
+    import mujoco
+
+    free, ball = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
+    positions, velocities = [], []
+    for i in range(model.njnt):
+        name, kind = model.joint(i).name or f"joint{i}", model.jnt_type[i]
+        if kind == free:
+            positions += [f"{name}.{c}" for c in ("x", "y", "z", "qw", "qx", "qy", "qz")]
+            velocities += [f"{name}.{c}" for c in ("x", "y", "z", "wx", "wy", "wz")]
+        elif kind == ball:
+            positions += [f"{name}.{c}" for c in ("qw", "qx", "qy", "qz")]
+            velocities += [f"{name}.{c}" for c in ("wx", "wy", "wz")]
+        else:
+            positions.append(name)
+            velocities.append(name)
+    return positions, velocities
+
+
+def _all_different(names: list[str], size: int) -> tuple[str, ...] | None:
+    usable = len(names) == size and all(names) and len(set(names)) == size
+    return tuple(names) if usable else None

@@ -1,0 +1,16 @@
+"""The policy file and the runtime that acts from it. Needs NumPy and safetensors, nothing else."""
+
+from .errors import ObservationError, PolicyFileError, UserError
+from .file import PolicySpec, read_policy, write_policy
+from .runtime import Policy, load_policy
+
+__all__ = [
+    "ObservationError",
+    "Policy",
+    "PolicyFileError",
+    "PolicySpec",
+    "UserError",
+    "load_policy",
+    "read_policy",
+    "write_policy",
+]

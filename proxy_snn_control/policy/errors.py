@@ -1,0 +1,13 @@
+"""The errors a user can cause and mend. Everything else is a defect and keeps its traceback."""
+
+
+class UserError(Exception):
+    """One sentence that names the file, parameter or topic, the value, and what was expected."""
+
+
+class PolicyFileError(UserError):
+    """A policy file that is missing, damaged or not a policy file."""
+
+
+class ObservationError(UserError, ValueError):
+    """An observation of the wrong length, or with a NaN or an infinity in it."""

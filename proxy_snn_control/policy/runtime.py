@@ -1,0 +1,130 @@
+"""The spiking policy as a function from observation to action, in NumPy alone."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .errors import ObservationError
+from .file import PolicySpec, Tensors, read_policy
+from .neurons import NEURONS
+
+
+class Policy:
+    """A spiking policy (Xu et al. 2025, Section 4.1): encoder, spiking layers, decoder.
+
+    It has no memory from one action to the next. Use one instance per control loop: `spikes` and
+    `potentials` are those of the last `act()`.
+
+    Attributes:
+        spec: sizes, neuron, time steps, limits, names, provenance.
+        quantiles: float32 [levels, observations], what each observation dimension was in
+            training, at `spec.observation_quantile_levels` (0 and 1 are its range).
+        spikes: per layer from the encoder on, float32 [T, neurons] of zeros and ones.
+        potentials: per layer after the encoder, membrane potentials float32 [T, neurons].
+    """
+
+    def __init__(self, spec: PolicySpec, tensors: Tensors) -> None:
+        """Build a policy on `tensors` as they are: later changes to the arrays show at once."""
+        self.spec = spec
+        self.quantiles = tensors["observation.quantiles"]
+        self._mu, self._sigma = tensors["encoder.mu"], tensors["encoder.sigma"]
+        self._encoder_threshold = np.float32(spec.encoder_threshold)
+        self._layers = [
+            (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
+            for i in range(len(spec.hidden) + 1)
+        ]
+        self._neuron = NEURONS[spec.neuron](**spec.neuron_constants)
+        self._decoder = tensors["decoder.weight"], tensors["decoder.bias"]
+        self._low = np.array(spec.action_low, dtype=np.float32)
+        self._high = np.array(spec.action_high, dtype=np.float32)
+        self._fan_out = spec.layer_sizes[1:]
+        self.spikes: list[np.ndarray] = []
+        self.potentials: list[np.ndarray] = []
+
+    def act(self, observation: ArrayLike) -> np.ndarray:
+        """Compute the action for one observation.
+
+        Args:
+            observation: [observation_size], in the units of the training task.
+
+        Returns:
+            float32 [action_size], within [action_low, action_high].
+
+        Raises:
+            ObservationError: wrong shape, not numbers, or a value that is NaN or infinite. The
+                policy stays usable.
+        """
+        spikes = self._encode(self._checked(observation))
+        self.spikes, self.potentials = [spikes], []
+        for weight, bias in self._layers:
+            spikes, potential = self._neuron.run(spikes @ weight + bias)
+            self.spikes.append(spikes)
+            self.potentials.append(potential)
+        return self._decode(spikes)
+
+    @property
+    def synaptic_operations(self) -> int:
+        """Synaptic operations of the last `act()`: spikes times the synapses each one reaches."""
+        return sum(
+            int(spikes.sum()) * fan_out
+            for spikes, fan_out in zip(self.spikes, self._fan_out, strict=False)
+        )
+
+    @property
+    def spike_count(self) -> int:
+        """Spikes of the last `act()`, those of the encoder among them."""
+        return sum(int(spikes.sum()) for spikes in self.spikes)
+
+    def _checked(self, observation: ArrayLike) -> np.ndarray:
+        try:
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinite: seen below
+                array = np.asarray(observation, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise ObservationError(
+                f"observation is no array of numbers, expected {self.spec.observation_size} numbers"
+            ) from None
+        if array.shape != (self.spec.observation_size,):
+            raise ObservationError(
+                f"observation has shape {array.shape}, expected ({self.spec.observation_size},)"
+            )
+        if not np.isfinite(array).all():
+            i = int(np.flatnonzero(~np.isfinite(array))[0])
+            names = self.spec.observation_names
+            raise ObservationError(
+                f"observation[{i}]{f' ({names[i]})' if names else ''} is {array[i]}, "
+                "expected a finite number"
+            )
+        return array
+
+    def _encode(self, observation: np.ndarray) -> np.ndarray:
+        """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
+        squashed = np.tanh(observation)[:, None]
+        stimulation = np.exp(-((squashed - self._mu) ** 2) / (2 * self._sigma**2)).ravel()
+        potential = np.zeros_like(stimulation)
+        spikes = np.empty((self.spec.time_steps, stimulation.size), dtype=np.float32)
+        for spike in spikes:
+            potential += stimulation
+            np.greater(potential, self._encoder_threshold, out=spike)
+            potential -= self._encoder_threshold * spike
+        return spikes
+
+    def _decode(self, spikes: np.ndarray) -> np.ndarray:
+        """Decoder (Eq. 12): a linear read-out per action of its population's mean spike count."""
+        weight, bias = self._decoder
+        rate = spikes.mean(axis=0).reshape(weight.shape)
+        squashed = np.tanh((rate * weight).sum(axis=1) + bias)
+        action = self._low + (squashed + 1) * ((self._high - self._low) / 2)
+        # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+        return np.clip(action, self._low, self._high)
+
+
+def load_policy(path: str | os.PathLike[str]) -> Policy:
+    """Load a policy file.
+
+    Raises:
+        PolicyFileError: the file is missing or is not a valid policy file; says which and why.
+    """
+    return Policy(*read_policy(path))

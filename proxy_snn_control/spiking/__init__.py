@@ -1,0 +1,1 @@
+"""The spiking actor in torch: neurons, surrogate gradient, population encoder and decoder."""

@@ -1,0 +1,155 @@
+"""The spiking actor network: population encoder, spiking layers, decoder.
+
+Parameters carry the names that the policy file gives them, so `state_dict()` is the policy's
+weights. Equation numbers are those of Xu et al. 2025 (arXiv 2505.24161v2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxy_snn_control.policy.neurons import NEURONS as RUNTIME_NEURONS
+from proxy_snn_control.spiking.neurons import NEURONS
+
+
+class EncoderSpikes(torch.autograd.Function):
+    """Soft-reset integrate-and-fire neurons under constant stimulation A (Eq. 11).
+
+    Each time step: ``V += A; spike = V > threshold; V -= threshold * spike``.
+    Backward: d spike / d A is 1 at every time step (Eq. 15).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
+        """Turn stimulation [batch, neurons] into spikes [T, batch, neurons]."""
+        potential = torch.zeros_like(stimulation)
+        spikes = stimulation.new_empty((time_steps, *stimulation.shape))
+        for spike in spikes:
+            potential += stimulation
+            torch.gt(potential, threshold, out=spike)
+            potential.sub_(spike, alpha=threshold)
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Sum over the time steps."""
+        return gradients[0].sum(0), None, None
+
+
+class PopulationEncoder(nn.Module):
+    """Gaussian receptive fields per observation dimension (Eq. 10), firing at a steady rate.
+
+    Centres mu start evenly spaced over `span`, widths sigma at the same value everywhere; both are
+    trained. The observation is squashed by tanh first (Appendix A.4.6).
+    """
+
+    def __init__(
+        self,
+        observations: int,
+        population: int,
+        time_steps: int,
+        threshold: float,
+        span: tuple[float, float],
+        sigma: float,
+    ) -> None:
+        super().__init__()
+        self.time_steps, self.threshold = time_steps, threshold
+        self.mu = nn.Parameter(torch.linspace(*span, population).repeat(observations, 1))
+        self.sigma = nn.Parameter(torch.full((observations, population), sigma))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Encode observation [batch, observations] as spikes [T, batch, neurons]."""
+        squashed = torch.tanh(observation).unsqueeze(-1)
+        stimulation = torch.exp(-((squashed - self.mu) ** 2) / (2 * self.sigma**2)).flatten(1)
+        return EncoderSpikes.apply(stimulation, self.time_steps, self.threshold)
+
+
+class PopulationDecoder(nn.Module):
+    """A linear read-out per action of the mean spike count of its own population (Eq. 12)."""
+
+    def __init__(self, actions: int, population: int) -> None:
+        super().__init__()
+        bound = population**-0.5  # as PyTorch's Linear starts, with `population` inputs
+        self.weight = nn.Parameter(torch.empty(actions, population).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(actions).uniform_(-bound, bound))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Read spikes [T, batch, neurons] out as actions in (-1, 1), [batch, actions]."""
+        rate = spikes.mean(0).unflatten(-1, self.weight.shape)
+        return torch.tanh((rate * self.weight).sum(-1) + self.bias)
+
+
+class SpikingActor(nn.Module):
+    """Observation [batch, observations] to action [batch, actions] within the limits.
+
+    Every layer's T inputs are known once the layer before it has run its T time steps, so each
+    layer is one matrix product over T x batch rows: the same spikes as stepping the layers
+    together, in fewer operations.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self,
+        observations: int,
+        action_low: Sequence[float],
+        action_high: Sequence[float],
+        *,
+        hidden: Sequence[int] = (256, 256),
+        neuron: str = "lif",
+        neuron_constants: dict[str, float] | None = None,
+        surrogate_window: float = 0.5,
+        time_steps: int = 5,
+        encoder_population: int = 10,
+        encoder_threshold: float = 0.999,
+        encoder_span: tuple[float, float] = (-1.0, 1.0),
+        encoder_sigma: float = 0.05**0.5,
+        decoder_population: int = 10,
+    ) -> None:
+        super().__init__()
+        self.observations = observations
+        constants = neuron_constants or RUNTIME_NEURONS[neuron].constants
+        self.encoder = PopulationEncoder(
+            observations,
+            encoder_population,
+            time_steps,
+            encoder_threshold,
+            encoder_span,
+            encoder_sigma,
+        )
+        sizes = (
+            observations * encoder_population,
+            *hidden,
+            len(action_low) * decoder_population,
+        )
+        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.neuron = NEURONS[neuron](**constants, surrogate_window=surrogate_window)
+        self.decoder = PopulationDecoder(len(action_low), decoder_population)
+        self.register_buffer("low", torch.tensor(action_low), persistent=False)
+        self.register_buffer("high", torch.tensor(action_high), persistent=False)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Compute actions [batch, actions] for observations [batch, observations]."""
+        return self.trace(observation)[0]
+
+    def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Compute the action, and show how.
+
+        Returns:
+            action [batch, actions]; spikes per layer from the encoder on and membrane potentials
+            per layer after it, each [T, batch, neurons].
+        """
+        spikes = self.encoder(observation)
+        all_spikes, all_potentials = [spikes], []
+        for layer in self.layers:
+            spikes, potentials = self.neuron(layer(spikes))
+            all_spikes.append(spikes)
+            all_potentials.append(potentials)
+        squashed = self.decoder(spikes)
+        action = self.low + (squashed + 1) * ((self.high - self.low) / 2)
+        return action, all_spikes, all_potentials
