@@ -114,14 +114,6 @@ def _action_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
     return _all_different(names, environment.action_space.shape[0])  # type: ignore[index]
 
 
-def joint_names(model: Any) -> list[str]:
-    """Names of a MuJoCo model's hinge and slide joints, in the order of the model."""
-    import mujoco
-
-    simple = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-    return [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] in simple]
-
-
 def _observation_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
     """Name the dimensions of a MuJoCo task whose observation we recognise.
 

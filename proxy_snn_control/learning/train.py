@@ -22,7 +22,7 @@ import torch
 import proxy_snn_control
 from proxy_snn_control.learning.checkpoint import load_checkpoint, save_checkpoint
 from proxy_snn_control.learning.config import TrainConfig, save_config
-from proxy_snn_control.learning.evaluate import Evaluation, evaluate
+from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.tasks import clip_action, describe, make_environment
 from proxy_snn_control.learning.td3 import TD3
@@ -152,58 +152,40 @@ class TrainingRun:
         from torch.utils.tensorboard import SummaryWriter
 
         config = self.config
-        sums: dict[str, list[float]] = defaultdict(list)
-        returns: list[float] = []
-        interval_start, interval_step = time.perf_counter(), self.step
         with SummaryWriter(str(self.out), purge_step=self.step) as board:
+            self._begin_interval()
             while True:
-                if self.step % config.eval_every == 0 or self.step == config.total_steps:
-                    if self.evaluated != self.step:
-                        elapsed = time.perf_counter() - interval_start
-                        result = self._evaluate(listener)
-                        if result is None:
-                            break
-                        self.seconds += elapsed
-                        row = {
-                            "step": self.step,
-                            "eval_return_mean": result.mean,
-                            "eval_return_std": result.std,
-                            "train_return": float(np.mean(returns)) if returns else np.nan,
-                            "steps_per_second": (self.step - interval_step) / elapsed,
-                            "seconds": self.seconds,
-                            **{name: float(np.mean(values)) for name, values in sums.items()},
-                        }
-                        self._keep(row, result)
-                        for name, value in row.items():
-                            board.add_scalar(name, value, self.step)
-                        listener.on_evaluation(row)
-                        sums.clear()
-                        returns.clear()
-                        interval_start, interval_step = time.perf_counter(), self.step
-                    if self.step == config.total_steps or self._good_enough():
-                        self.checkpoint()
-                        return True
-                    if self.step % config.checkpoint_every == 0 and self.step:
-                        self.checkpoint()
+                if self._evaluation_is_due():
+                    row = self._evaluate(listener)
+                    if row is None:
+                        break
+                    for name, value in row.items():
+                        board.add_scalar(name, value, self.step)
+                    listener.on_evaluation(row)
+                    self._begin_interval()
+                done = self.step >= config.total_steps or self._good_enough()
+                if done or self.step % config.checkpoint_every == 0:
+                    self.checkpoint()
+                if done:
+                    return True
                 if listener.should_stop():
                     break
 
                 episode_return = self._collect()
                 if episode_return is not None:
-                    returns.append(episode_return)
+                    self._returns.append(episode_return)
                     listener.on_episode(self.step, episode_return)
                 if self.step > config.random_steps:
                     for name, loss in self.td3.update(self.replay, self.rng).items():
-                        sums[name].append(float(loss))
+                        self._losses[name].append(float(loss))
                     self._refresh()
                 listener.on_step(self.step)
-        self.seconds += time.perf_counter() - interval_start
         self.checkpoint()
         return False
 
     def checkpoint(self) -> None:
         """Keep everything the run needs to go on, and the policy as it is now."""
-        if len(self.replay):
+        if len(self.replay) and self.evaluated != self.step:
             self._write_policy("policy_last.safetensors", {})
         save_checkpoint(self.out / "checkpoint" / "checkpoint.safetensors", self)
 
@@ -234,23 +216,45 @@ class TrainingRun:
         self.observation, _ = self.environment.reset()
         return finished
 
-    def _evaluate(self, listener: Listener) -> Evaluation | None:
-        return evaluate(
+    def _begin_interval(self) -> None:
+        """Start to count what the next line of progress.csv will tell."""
+        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._returns: list[float] = []
+        self._interval = time.perf_counter(), self.step
+
+    def _evaluation_is_due(self) -> bool:
+        last = self.step == self.config.total_steps
+        return self.evaluated != self.step and (last or self.step % self.config.eval_every == 0)
+
+    def _evaluate(self, listener: Listener) -> dict[str, float] | None:
+        """Evaluate, and keep a policy that is the best so far; None if stopped meanwhile."""
+        began, from_step = self._interval
+        elapsed = time.perf_counter() - began
+        result = evaluate(
             self.policy,
             self.evaluation_environment,
             self.config.eval_episodes,
             self.config.seed + 100,
             listener.should_stop,
         )
-
-    def _keep(self, row: dict[str, float], result: Evaluation) -> None:
-        """Write down an evaluation: progress.csv, and the policy if it is the best so far."""
-        losses = [value for name, value in row.items() if name.endswith("_loss")]
-        if not np.isfinite(losses).all():
+        if result is None:
+            return None
+        losses = {name: float(np.mean(values)) for name, values in self._losses.items()}
+        if not np.isfinite(list(losses.values())).all():
             raise UserError(
                 f"a loss became NaN or infinite before step {self.step}; the last good checkpoint "
                 f"is in {self.out / 'checkpoint'}"
             )
+        self.seconds += elapsed
+        row = {
+            "step": self.step,
+            "eval_return_mean": result.mean,
+            "eval_return_std": result.std,
+            "train_return": float(np.mean(self._returns)) if self._returns else np.nan,
+            "steps_per_second": (self.step - from_step) / elapsed,
+            "seconds": self.seconds,
+            **losses,
+        }
         self.evaluated = self.step
         self.rows.append(row)
         write_bytes(self.out / "progress.csv", _as_csv(self.rows))
@@ -260,6 +264,7 @@ class TrainingRun:
             if result.mean > self.best:
                 self.best = result.mean
                 self._write_policy("policy.safetensors", about)
+        return row
 
     def _good_enough(self) -> bool:
         goal = self.config.stop_at_return

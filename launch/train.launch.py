@@ -1,0 +1,48 @@
+"""Train a policy, with its progress on topics."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+ARGUMENTS = {
+    "config": ("", str, "YAML file of settings; the paper's (config/train.yaml) if empty"),
+    "env": ("", str, "Gymnasium task; from the config if empty"),
+    "neuron": ("", str, "spiking neuron; from the config if empty"),
+    "target": ("", str, "target actor; from the config if empty"),
+    "device": ("", str, "auto, cpu or cuda; from the config if empty"),
+    "steps": ("-1", int, "training steps after the random ones; from the config if -1"),
+    "seed": ("-1", int, "seed; from the config if -1"),
+    "out": ("runs/train", str, "the run's folder, new or empty unless resume"),
+    "resume": ("false", bool, "go on from the checkpoint in the run's folder"),
+    "use_sim_time": ("false", bool, "take the time from /clock"),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the train node."""
+    parameters = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (_, kind, _) in ARGUMENTS.items()
+    }
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, (default, _, description) in ARGUMENTS.items()
+            ),
+            Node(
+                package="proxy_snn_control",
+                executable="train",
+                name="train",
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[parameters],
+                output="screen",
+                # A checkpoint may take a moment before the process ends.
+                sigterm_timeout="30",
+                sigkill_timeout="30",
+            ),
+        ]
+    )

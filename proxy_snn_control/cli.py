@@ -1,0 +1,254 @@
+"""The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy_snn_control import __version__
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.policy import Policy, UserError, load_policy
+from proxy_snn_control.policy import energy as energy_count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0 when done, 1 after a clear one-line error, 2 on wrong usage."""
+    stopping.install()
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except UserError as error:
+        print(f"proxy-snn: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("proxy_snn_control"):
+            raise
+        print(
+            f"proxy-snn: {options.command} needs the Python module {error.name!r}, which is not "
+            f"installed: pip install 'proxy_snn_control[{options.extras}]'",
+            file=sys.stderr,
+        )
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="proxy-snn", description="Train spiking policies with proxy targets and try them out."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a policy",
+        description="Train a spiking policy with TD3 and a proxy target. What is not given here "
+        "comes from --config, and what is not there either is the paper's.",
+    )
+    train.add_argument("--env", help="Gymnasium task, for example HalfCheetah-v4")
+    train.add_argument("--neuron", help="spiking neuron: lif")
+    train.add_argument("--target", help="target actor: proxy")
+    train.add_argument("--steps", type=int, help="training steps after the random ones")
+    train.add_argument("--seed", type=int, help="seed of networks, noise, replay and task")
+    train.add_argument("--device", help="auto, cpu or cuda")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    train.add_argument("--config", type=Path, metavar="F.yaml", help="settings; see config/")
+    train.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in the run's folder"
+    )
+    train.set_defaults(run=_train, extras="train")
+
+    evaluate = commands.add_parser("evaluate", help="run a policy on its task, without ROS")
+    evaluate.add_argument("policy", type=Path)
+    evaluate.add_argument("--env", help="Gymnasium task; by default the one it was trained on")
+    evaluate.add_argument("--episodes", type=int, default=10)
+    evaluate.add_argument("--seed", type=int, default=0, help="episode i starts from SEED + i")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(run=_evaluate, extras="sim")
+
+    inspect = commands.add_parser("inspect", help="show what a policy file holds")
+    inspect.add_argument("policy", type=Path)
+    inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    inspect.set_defaults(run=_inspect, extras="")
+
+    plot = commands.add_parser("plot", help="draw the learning curves of runs")
+    plot.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    plot.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    plot.set_defaults(run=_plot, extras="train")
+
+    demo = commands.add_parser(
+        "demo",
+        help="train a small policy, then control over ROS topics",
+        description="Train InvertedDoublePendulum-v5 from scratch, draw the learning curve, then "
+        "run sim and controller as two processes over ROS topics for 10 episodes.",
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="RUN")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.set_defaults(run=_demo, extras="train,ros")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.config import TrainConfig, load_config
+
+    names = ("env", "neuron", "target", "steps", "seed", "device")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.resume:
+        if options.config:
+            raise UserError("--config does not go with --resume: the run has its own config.yaml")
+        settings = load_config(options.out / "config.yaml")
+    else:
+        settings = load_config(options.config) if options.config else {}
+    finished = _run_training(TrainConfig(**{**settings, **given}), options.out, options.resume)
+    if not finished:
+        print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
+    return 0
+
+
+def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
+    """Train with a progress bar and a line per evaluation; False if it was stopped."""
+    from tqdm import tqdm
+
+    from proxy_snn_control.learning.train import Listener, TrainingRun
+
+    run = TrainingRun(config, out, resume=resume)
+    stopping.ready()
+    # On a terminal the bar redraws itself; elsewhere only the evaluations' lines are printed.
+    bar = tqdm(
+        total=config.total_steps, initial=run.step, unit="step", disable=None, smoothing=0.05
+    )
+
+    class Progress(Listener):
+        def should_stop(self) -> bool:
+            return stopping.requested()
+
+        def on_step(self, step: int) -> None:
+            bar.update(step - bar.n)
+
+        def on_episode(self, step: int, episode_return: float) -> None:
+            bar.set_postfix_str(f"last return {episode_return:.0f}", refresh=False)
+
+        def on_evaluation(self, row: dict[str, float]) -> None:
+            tqdm.write(
+                f"step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
+                f"± {row['eval_return_std']:7.1f}  {row['steps_per_second']:6.0f} steps/s"
+            )
+            sys.stdout.flush()
+
+    try:
+        return run.run(Progress())
+    finally:
+        bar.close()
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.evaluate import evaluate
+    from proxy_snn_control.learning.tasks import make_environment
+
+    if options.episodes < 1:
+        raise UserError(f"--episodes is {options.episodes}, expected 1 or more")
+    if options.seed < 0:
+        raise UserError(f"--seed is {options.seed}, expected 0 or more")
+    policy = load_policy(options.policy)
+    task = options.env or policy.spec.provenance.get("env")
+    if not task:
+        raise UserError(f"policy file {options.policy} names no task; say which with --env")
+    environment = make_environment(task)
+    _check_fit(policy, options.policy, task, environment)
+    stopping.ready()
+    result = evaluate(policy, environment, options.episodes, options.seed, stopping.requested)
+    environment.close()
+    if result is None:
+        raise UserError("stopped before the last episode ended")
+    actions = sum(result.lengths)
+    operations = result.synaptic_operations / actions
+    report = {
+        "env": task,
+        "seed": options.seed,
+        "returns": result.returns,
+        "lengths": result.lengths,
+        "mean": result.mean,
+        "std": result.std,
+        "spikes_per_action": result.spikes / actions,
+        "synaptic_operations_per_action": operations,
+        "nanojoules_per_action": energy_count.synaptic_energy(operations) * 1e9,
+    }
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    for episode, (value, length) in enumerate(zip(result.returns, result.lengths, strict=True)):
+        print(f"episode {episode + 1}: return {value:.2f} in {length} steps")
+    print(f"{task}: mean {result.mean:.2f} ± {result.std:.2f}")
+    print(
+        f"per action: {report['spikes_per_action']:.0f} spikes, {operations:.0f} synaptic "
+        f"operations, {report['nanojoules_per_action']:.2f} nJ"
+    )
+    return 0
+
+
+def _check_fit(policy: Policy, path: Path, task: str, environment: Any) -> None:
+    found = environment.observation_space.shape[0], environment.action_space.shape[0]
+    expected = policy.spec.observation_size, policy.spec.action_size
+    if found != expected:
+        raise UserError(
+            f"task {task!r} has {found[0]} observations and {found[1]} actions, policy file "
+            f"{path} is for {expected[0]} and {expected[1]}"
+        )
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    policy = load_policy(options.policy)
+    spec = policy.spec
+    energy = {
+        "possible_synaptic_operations": energy_count.possible_synaptic_operations(spec),
+        "equivalent_multiply_accumulates": energy_count.equivalent_multiply_accumulates(spec),
+        "equivalent_nanojoules": energy_count.equivalent_energy(spec) * 1e9,
+    }
+    if options.json:
+        seen = {"observation_quantiles": policy.quantiles.tolist()}
+        print(json.dumps({**dataclasses.asdict(spec), **seen, **energy}))
+        return 0
+    layers = " -> ".join(map(str, spec.layer_sizes))
+    print(f"{options.policy}: {spec.neuron} neurons, T = {spec.time_steps}, layers {layers}")
+    for name, value in spec.provenance.items():
+        print(f"  {name}: {value}")
+    period = f"{spec.control_period} s" if spec.control_period else "not known"
+    print(f"control period: {period}")
+    print("observations, with the range seen in training:")
+    names = spec.observation_names or [""] * spec.observation_size
+    for i, name in enumerate(names):
+        low, high = policy.quantiles[0, i], policy.quantiles[-1, i]
+        print(f"  {i:3} {name:32} {low:12.4g} {high:12.4g}")
+    print("actions, with their limits:")
+    names = spec.action_names or [""] * spec.action_size
+    for i, name in enumerate(names):
+        print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
+    print(
+        f"an ordinary network of this width: {energy['equivalent_multiply_accumulates']} "
+        f"multiply-accumulates, {energy['equivalent_nanojoules']:.2f} nJ per action"
+    )
+    print(f"if every neuron always fired: {energy['possible_synaptic_operations']} operations")
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.plot import plot_runs
+
+    plot_runs(options.runs, options.out)
+    print(options.out)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.demo import run_demo
+
+    return run_demo(options.out, options.seed, _run_training)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Run a node: `python -m proxy_snn_control.nodes controller|sim|train [--ros-args ...]`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from proxy_snn_control.nodes import stopping
+
+NODES = ("controller", "sim", "train")
+
+
+def main() -> int:
+    """Start the node named first on the command line; the rest is for ROS."""
+    if len(sys.argv) < 2 or sys.argv[1] not in NODES:
+        print(f"usage: python -m {__package__} {{{','.join(NODES)}}} [--ros-args ...]")
+        return 2
+    # Before rclpy, torch or MuJoCo load: a Ctrl-C during those seconds is a clean stop too.
+    stopping.install()
+    name = sys.argv[1]
+    try:
+        module = importlib.import_module(f"proxy_snn_control.nodes.{name}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("proxy_snn_control"):
+            raise
+        needs = {"sim": "ros,sim", "train": "ros,train"}.get(name, "ros")
+        print(
+            f"{name}: the Python module {error.name!r} is not installed; source a ROS 2 "
+            f"installation or pip install 'proxy_snn_control[{needs}]'",
+            file=sys.stderr,
+        )
+        return 1
+    status: int = module.main(sys.argv[2:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The demo: train a small policy, then let it control a sim over real ROS topics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.policy import UserError, load_policy
+
+EPISODES = 10
+CLOSED_LOOP_SECONDS = 300.0
+STOP_SECONDS = 5.0
+
+
+def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) -> int:
+    """Train, plot, and run 10 episodes in closed loop; print what came of it.
+
+    Returns:
+        0 if the policy reached its goal and the closed loop gave the same returns as an
+        evaluation without ROS, else 1.
+    """
+    import rclpy  # noqa: F401  (better to hear it now than after minutes of training)
+
+    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.evaluate import evaluate
+    from proxy_snn_control.learning.plot import plot_runs
+    from proxy_snn_control.learning.tasks import make_environment
+    from proxy_snn_control.share import share_file
+
+    config = TrainConfig(**{**load_config(share_file("config/demo.yaml")), "seed": seed})
+    out = _free_folder(out)
+    print(f"Training {config.env} from scratch (seed {seed}) into {out}/ ...", flush=True)
+    started = time.perf_counter()
+    if not run_training(config, out):
+        return 0
+    seconds = time.perf_counter() - started
+    policy_file = out / "policy.safetensors"
+    policy = load_policy(policy_file)
+    about = policy.spec.provenance
+    reached, goal = about["evaluation"]["mean"], config.stop_at_return or 0.0
+    print(f"Trained for {about['step']} steps in {seconds:.0f} s: mean return {reached:.1f}.")
+    plot_runs([out], out / "learning_curve.png")
+    print(f"Learning curve: {out / 'learning_curve.png'}   Policy: {policy_file}")
+    if reached < goal:
+        print(f"The goal, a mean return of {goal:.0f}, was not reached.")
+        return 1
+
+    print(f"\nClosed loop over ROS topics: sim and controller, {EPISODES} episodes ...", flush=True)
+    returns, told = closed_loop(policy_file, config.env, seed, EPISODES)
+    alone = evaluate(policy, make_environment(config.env), EPISODES, seed)
+    assert alone is not None
+    print("returns: " + "  ".join(f"{value:.2f}" for value in returns))
+    same = returns == alone.returns
+    print(f"exactly those of proxy-snn evaluate: {'yes' if same else 'NO'}")
+    sim, controller = told["sim"], told["controller"]
+    print(f"commands per second:                 {sim['commands_per_second']}")
+    for where, values in (
+        ("observation to command, seen by the sim", sim),
+        ("receipt to publish, in the controller", controller),
+    ):
+        print(
+            f"{where}: median {values['latency_median_ms']} ms, "
+            f"99th percentile {values['latency_99_ms']} ms"
+        )
+    print(
+        f"per command: {controller['spikes_per_command']} spikes, "
+        f"{controller['synaptic_operations_per_command']} synaptic operations, "
+        f"{controller['nanojoules_per_command']} nJ"
+    )
+    return 0 if same else 1
+
+
+def closed_loop(
+    policy_file: Path, env: str, seed: int, episodes: int
+) -> tuple[list[float], dict[str, dict[str, str]]]:
+    """Run sim in lockstep and controller as processes until the sim has run its episodes.
+
+    Returns:
+        The return of each episode, and the last diagnostics of "sim" and of "controller".
+
+    Raises:
+        UserError: a node ended with an error, or the episodes took too long.
+    """
+    # A demo has no business with robots on the network, nor they with it.
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.qos import QoSProfile
+    from std_msgs.msg import Float64
+
+    from proxy_snn_control.nodes.messages import EPISODE_RETURNS
+
+    returns: list[float] = []
+    told: dict[str, dict[str, str]] = {}
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            told[status.name.rsplit("/", 1)[-1]] = values
+
+    # A namespace of its own: another demo on the same domain is no part of this one.
+    namespace = f"/demo_{os.getpid()}"
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node("demo", namespace=namespace)
+        node.create_subscription(
+            Float64, "sim/episode_return", lambda m: returns.append(m.data), EPISODE_RETURNS
+        )
+        node.create_subscription(
+            DiagnosticArray, "/diagnostics", on_diagnostics, QoSProfile(depth=100)
+        )
+        sim_parameters = {"env": env, "mode": "lockstep", "seed": seed, "episodes": episodes}
+        controller_parameters = {
+            "policy": policy_file.absolute(),
+            "autostart": "true",
+            "reliable_observations": "true",
+        }
+        with (
+            node_process("controller", namespace, controller_parameters) as controller,
+            node_process("sim", namespace, sim_parameters) as sim,
+        ):
+            deadline = time.monotonic() + CLOSED_LOOP_SECONDS
+            while sim.poll() is None:
+                rclpy.spin_once(node, timeout_sec=0.1)
+                if stopping.requested():
+                    raise UserError("stopped before the last episode ended")
+                if controller.poll() is not None:
+                    raise UserError(f"the controller ended with status {controller.returncode}")
+                if time.monotonic() > deadline:
+                    raise UserError(f"the sim did not finish in {CLOSED_LOOP_SECONDS:.0f} s")
+            stop_process(controller)
+            settle = time.monotonic() + 1.0
+            while time.monotonic() < settle:
+                rclpy.spin_once(node, timeout_sec=0.1)
+        if sim.returncode or controller.returncode:
+            raise UserError(
+                f"status of sim {sim.returncode}, of controller {controller.returncode}"
+            )
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return returns, told
+
+
+@contextmanager
+def node_process(
+    name: str, namespace: str, parameters: dict[str, Any]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a node of this package as a process of its own; stop it at the end, whatever happens."""
+    command = [sys.executable, "-m", "proxy_snn_control.nodes", name, "--ros-args"]
+    command += ["-r", f"__ns:={namespace}"]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={value}"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        stop_process(process)
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to stop as Ctrl-C would, and end it if it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_folder(wanted: Path) -> Path:
+    """The folder wanted, or the first of wanted-2, wanted-3, ... that is not taken."""
+    folder, number = wanted, 1
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder

@@ -1,0 +1,134 @@
+"""How a node's process starts, spins and ends; the same for every node."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import rclpy
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+)
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.policy import UserError
+
+try:
+    from rclpy.experimental import EventsExecutor as Executor  # the quickest; since Kilted
+except ImportError:
+    Executor = SingleThreadedExecutor
+
+SPIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A node parameter, declared once: what it is, what it may be, whether it can change."""
+
+    name: str
+    default: Any
+    description: str
+    read_only: bool = True
+    low: float | None = None
+    high: float | None = None
+
+
+def declare(node: Node, parameters: Sequence[Parameter]) -> None:
+    """Declare parameters on a node with their descriptions and ranges.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a given value is of the wrong type or out of range.
+    """
+    for parameter in parameters:
+        descriptor = ParameterDescriptor(
+            description=parameter.description, read_only=parameter.read_only
+        )
+        if parameter.default == []:  # an empty list does not say of what
+            descriptor.type = ParameterType.PARAMETER_DOUBLE_ARRAY
+        elif parameter.low is not None and isinstance(parameter.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=parameter.low, to_value=parameter.high)
+            ]
+        elif parameter.low is not None:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high or 0))
+            ]
+        node.declare_parameter(parameter.name, parameter.default, descriptor)
+
+
+class RunnableNode(Protocol):
+    """What `run` asks of a node besides being one."""
+
+    exit_status: int | None
+
+    def close(self) -> None:
+        """Put everything in order; called once, whatever ended the node."""
+
+
+def run(
+    make_node: Callable[[], Any],
+    arguments: Sequence[str],
+    work: Callable[[Any, Callable[[float], None]], None] | None = None,
+) -> int:
+    """Run a node until a signal stops it, it sets `exit_status`, or it fails.
+
+    rclpy's own signal handlers end the context before a last message can go out, so ours only set
+    a flag and the node says goodbye before the context is shut down.
+
+    Args:
+        make_node: builds the node; a UserError there ends the process with its sentence.
+        arguments: the command line, for ROS.
+        work: called with the node and a function that lets ROS work for at most so many seconds;
+            by default ROS works until the node is stopped.
+
+    Returns:
+        The exit status: 0 after a clean stop, 1 after an error.
+    """
+    try:
+        rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        # rclpy raises bare and private types for --ros-args it cannot read, parameter files too.
+        print(f"ROS arguments: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    node = None
+    try:
+        stopping.ready()
+        node = make_node()
+        executor = Executor()
+        executor.add_node(node)
+        (work or _spin)(node, lambda seconds: executor.spin_once(timeout_sec=seconds))
+        status: int = node.exit_status or 0
+    except (UserError, ParameterException) as error:
+        status = 1
+        _report(node, " ".join(str(error).split()))
+    except Exception as error:
+        status = 1
+        _report(node, f"stopped by a defect: {type(error).__name__}: {error}")
+        raise
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return status
+
+
+def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
+    while not stopping.requested() and node.exit_status is None:
+        spin(SPIN_SECONDS)
+
+
+def _report(node: Node | None, sentence: str) -> None:
+    if node is None:
+        print(sentence, file=sys.stderr)
+    else:
+        node.get_logger().fatal(sentence)

@@ -1,0 +1,37 @@
+"""Stopping on SIGINT and SIGTERM: the handler only notes it, the work stops at its next safe place.
+
+Imports nothing heavy, so that it can be in place before anything else is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+_ready = False
+_requested = False
+
+
+def install() -> None:
+    """Take SIGINT and SIGTERM. Until `ready()` there is nothing to put in order: exit status 0."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
+
+
+def ready() -> None:
+    """From now on a signal is only noted; ask `requested()`."""
+    global _ready
+    _ready = True
+
+
+def requested() -> bool:
+    """Whether a signal has asked to stop."""
+    return _requested
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    global _requested
+    if not _ready:
+        os._exit(0)
+    _requested = True

@@ -1,0 +1,53 @@
+"""Package data for ament_python, pip and colcon alike."""
+
+import os
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "proxy_snn_control"
+SHARE = f"share/{PACKAGE}"
+TRAIN = ["torch", "gymnasium", "mujoco", "imageio", "tqdm", "tensorboard", "matplotlib"]
+
+# Where a system ROS 2 is sourced its rclpy is used, and the extra `ros` adds nothing.
+ROS = (
+    []
+    if "ROS_DISTRO" in os.environ
+    else [
+        "ros-kilted-rclpy[fastrtps]",
+        "ros-kilted-diagnostic-msgs",
+        "ros-kilted-lifecycle-msgs",
+        "ros-kilted-rosgraph-msgs",
+        "ros-kilted-sensor-msgs",
+        "ros-kilted-std-msgs",
+        "ros-kilted-std-srvs",
+    ]
+)
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Train spiking policies with proxy targets and run them on robots",
+    license="Apache-2.0",
+    maintainer="proxy_snn_control developers",
+    maintainer_email="proxy_snn_control@users.noreply.github.com",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    python_requires=">=3.10",
+    install_requires=["numpy", "safetensors", "pyyaml"],
+    extras_require={
+        "ros": ROS,
+        "sim": ["gymnasium", "mujoco", "imageio"],
+        "train": TRAIN,
+        "test": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML"],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/config", glob("config/*.yaml")),
+        (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.
+        (f"lib/{PACKAGE}", ["resource/bin/controller", "resource/bin/sim", "resource/bin/train"]),
+    ],
+    entry_points={"console_scripts": [f"proxy-snn = {PACKAGE}.cli:main"]},
+    zip_safe=True,
+)
