@@ -1,7 +1,7 @@
 """Run sim and controller against each other: a closed loop on one machine."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, Shutdown
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -12,6 +12,11 @@ ARGUMENTS = {
     "seed": ("0", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
 }
+
+
+def end_all(context: LaunchContext) -> list[Shutdown]:
+    """End the launch, once: the second node to end finds it ending already."""
+    return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -42,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
                 namespace=namespace,
                 parameters=[sim_parameters],
                 output="screen",
-                on_exit=Shutdown(reason="the sim has ended"),
+                on_exit=OpaqueFunction(function=end_all),
             ),
             LifecycleNode(
                 package="proxy_snn_control",
@@ -60,7 +65,7 @@ def generate_launch_description() -> LaunchDescription:
                     }
                 ],
                 output="screen",
-                on_exit=Shutdown(reason="the controller has ended"),
+                on_exit=OpaqueFunction(function=end_all),
             ),
         ]
     )

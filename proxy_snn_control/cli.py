@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        stopping.finish()
     except UserError as error:
         print(f"proxy-snn: {error}", file=sys.stderr)
         return 1

@@ -185,10 +185,10 @@ def _coordinate_names(model: Any) -> tuple[list[str], list[str]]:
     """Name every entry of qpos and of qvel by its joint."""
     import mujoco
 
-    free, ball = mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL
+    free, ball = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
     positions, velocities = [], []
     for i in range(model.njnt):
-        name, kind = model.joint(i).name or f"joint{i}", model.jnt_type[i]
+        name, kind = model.joint(i).name or f"joint{i}", int(model.jnt_type[i])
         if kind == free:
             positions += [f"{name}.{c}" for c in ("x", "y", "z", "qw", "qx", "qy", "qz")]
             velocities += [f"{name}.{c}" for c in ("x", "y", "z", "wx", "wy", "wz")]

@@ -31,6 +31,7 @@ def main() -> int:
         )
         return 1
     status: int = module.main(sys.argv[2:])
+    stopping.finish()
     return status
 
 

@@ -125,6 +125,7 @@ def closed_loop(
             "policy": policy_file.absolute(),
             "autostart": "true",
             "reliable_observations": "true",
+            "observation_timeout": 10.0,  # the sim may take a while to start
         }
         with (
             node_process("controller", namespace, controller_parameters) as controller,
@@ -153,15 +154,22 @@ def closed_loop(
     return returns, told
 
 
+def node_command(name: str, namespace: str, parameters: dict[str, Any]) -> list[str]:
+    """The command line that runs a node of this package with these parameters."""
+    command = [sys.executable, "-m", "proxy_snn_control.nodes", name, "--ros-args"]
+    if namespace:
+        command += ["-r", f"__ns:={namespace}"]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={value}"]
+    return command
+
+
 @contextmanager
 def node_process(
     name: str, namespace: str, parameters: dict[str, Any]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a node of this package as a process of its own; stop it at the end, whatever happens."""
-    command = [sys.executable, "-m", "proxy_snn_control.nodes", name, "--ros-args"]
-    command += ["-r", f"__ns:={namespace}"]
-    for key, value in parameters.items():
-        command += ["-p", f"{key}:={value}"]
+    command = node_command(name, namespace, parameters)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield process

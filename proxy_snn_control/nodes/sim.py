@@ -126,8 +126,8 @@ class Sim(Node):
 
     def _find_joints(self) -> None:
         """Look up the hinge and slide joints: those that JointState can speak of."""
-        simple = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-        joints = [i for i in range(self._model.njnt) if self._model.jnt_type[i] in simple]
+        simple = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+        joints = [i for i in range(self._model.njnt) if int(self._model.jnt_type[i]) in simple]
         self._joint_names = [self._model.joint(i).name or f"joint{i}" for i in joints]
         self._qpos = self._model.jnt_qposadr[joints]
         self._qvel = self._model.jnt_dofadr[joints]

@@ -30,6 +30,16 @@ def requested() -> bool:
     return _requested
 
 
+def finish() -> None:
+    """Ignore further signals: everything is in order, and the interpreter is about to end.
+
+    Otherwise one that comes while Python winds down ends the process with a signal's status; launch
+    and a terminal's Ctrl-C often both send one.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _requested
     if not _ready:

@@ -1,0 +1,216 @@
+"""What the tests share: policies without training, and a stage for real ROS processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proxy_snn_control.policy import Policy, PolicySpec, write_policy
+
+# Loopback only, for this process and all it starts; robots on the network stay out of it.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if os.environ.get("ROS_DISTRO") == "humble":
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+TASK = "InvertedDoublePendulum-v5"
+
+
+def random_policy(
+    observations: int = 9,
+    actions: int = 1,
+    hidden: tuple[int, ...] = (32, 24),
+    seed: int = 0,
+    **changes: Any,
+) -> tuple[PolicySpec, dict[str, np.ndarray]]:
+    """A valid policy with random weights that fires neither always nor never."""
+    fields: dict[str, Any] = {
+        "observation_size": observations,
+        "action_size": actions,
+        "hidden": hidden,
+        "time_steps": 5,
+        "neuron": "lif",
+        "neuron_constants": {"voltage_decay": 0.75, "threshold": 0.5},
+        "encoder_population": 10,
+        "encoder_threshold": 0.999,
+        "decoder_population": 10,
+        "action_low": (-1.0,) * actions,
+        "action_high": (1.0,) * actions,
+        "observation_names": None,
+        "action_names": None,
+        "control_period": 0.05,
+        "observation_quantile_levels": (0.0, 0.5, 1.0),
+        "provenance": {"env": TASK},
+        **changes,
+    }
+    spec = PolicySpec(**fields)
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: rng.uniform(-1, 1, shape).astype(np.float32) * (2 / max(shape[-1], 4) ** 0.5)
+        for name, shape in spec.tensor_shapes.items()
+    }
+    population = np.linspace(-1, 1, spec.encoder_population, dtype=np.float32)
+    tensors["encoder.mu"] = np.tile(population, (observations, 1))
+    tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
+    return spec, tensors
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy(*random_policy())
+
+
+@pytest.fixture
+def policy_file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.safetensors"
+    write_policy(path, *random_policy())
+    return path
+
+
+class NodeProcess:
+    """A process under test: its output, its end."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def end(self, number: signal.Signals) -> tuple[int, float]:
+        """Send a signal; the exit status, and the seconds until it came."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        status = self.process.wait(20)
+        return status, time.monotonic() - began
+
+    def wait(self, seconds: float) -> int:
+        return self.process.wait(seconds)
+
+    def survivors(self) -> list[str]:
+        """Processes of the session that are still there."""
+        found = subprocess.run(
+            ["ps", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [line for line in found.stdout.splitlines() if " Z" not in line]
+
+
+class Stage:
+    """A ROS domain of its own, with a node that listens and processes that play."""
+
+    def __init__(self, domain: int, folder: Path) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.folder = folder
+        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        self.processes: list[NodeProcess] = []
+        self._context = rclpy.Context()
+        rclpy.init(
+            args=[],
+            context=self._context,
+            domain_id=domain,
+            signal_handler_options=rclpy.signals.SignalHandlerOptions.NO,
+        )
+        self.node = rclpy.create_node("observer", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def close(self) -> None:
+        for each in self.processes:
+            if each.process.poll() is None:
+                os.killpg(each.process.pid, signal.SIGKILL)
+                each.process.wait()
+        self.node.destroy_node()
+        self._executor.shutdown()
+        self._context.try_shutdown()
+
+    def start(self, name: str, *ros: str, **parameters: Any) -> NodeProcess:
+        """Start a node of this package with these parameters."""
+        from proxy_snn_control.nodes.demo import node_command
+
+        return self.launch([*node_command(name, "", parameters), *ros])
+
+    def launch(self, command: list[str]) -> NodeProcess:
+        log = self.folder / f"process{len(self.processes)}.log"
+        process = NodeProcess(command, self.environment, log)
+        self.processes.append(process)
+        return process
+
+    def spin(self, seconds: float) -> None:
+        self.until(lambda: False, seconds)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if condition():
+                return True
+            self._executor.spin_once(timeout_sec=0.02)
+        return condition()
+
+    def hear(self, kind: Any, topic: str, qos: Any = 100) -> list[Any]:
+        """Collect the messages of a topic."""
+        heard: list[Any] = []
+        self.node.create_subscription(kind, topic, heard.append, qos)
+        return heard
+
+    def call(self, kind: Any, service: str, request: Any = None) -> Any:
+        """Call a service, waiting for it first."""
+        client = self.node.create_client(kind, service)
+        assert self.until(client.service_is_ready), f"no service {service}"
+        future = client.call_async(request or kind.Request())
+        assert self.until(future.done), f"no answer from {service}"
+        self.node.destroy_client(client)
+        return future.result()
+
+    def transition(self, label: str, node: str = "controller") -> bool:
+        """Trigger a lifecycle transition; whether it succeeded."""
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request()
+        request.transition.label = label
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def state(self, node: str = "controller") -> str:
+        from lifecycle_msgs.srv import GetState
+
+        return str(self.call(GetState, f"{node}/get_state").current_state.label)
+
+
+_domains = iter(range(10_000))
+
+
+@contextmanager
+def new_stage(folder: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        # Domains 1 to 100: by process, then one after the other, so that neighbours do not meet.
+        stage = Stage(1 + (os.getpid() * 7 + next(_domains)) % 100, folder)
+        stack.callback(stage.close)
+        yield stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    pytest.importorskip("rclpy")
+    with new_stage(tmp_path) as stage:
+        yield stage

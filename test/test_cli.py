@@ -1,0 +1,138 @@
+"""The command line as a person meets it: real processes, exit statuses, one-line errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TASK, random_policy
+
+from proxy_snn_control.policy import load_policy, write_policy
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "proxy_snn_control.cli", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+
+@pytest.fixture
+def long_names(tmp_path: Path) -> Path:
+    path = tmp_path / "named.safetensors"
+    names = tuple(f"joint{i}" for i in range(9))
+    write_policy(path, *random_policy(observation_names=names, action_names=("motor",)))
+    return path
+
+
+def test_evaluate_is_repeatable(policy_file: Path) -> None:
+    pytest.importorskip("gymnasium")
+    first = run("evaluate", policy_file, "--episodes", 3, "--seed", 5, "--json")
+    assert first.returncode == 0, first.stderr
+    report = json.loads(first.stdout)
+    assert len(report["returns"]) == len(report["lengths"]) == 3
+    assert report["env"] == TASK
+    assert report["nanojoules_per_action"] == pytest.approx(
+        report["synaptic_operations_per_action"] * 77e-6
+    )
+    assert 0 < report["synaptic_operations_per_action"]
+    assert json.loads(run(*first.args[3:]).stdout) == report
+    one = run("evaluate", policy_file, "--episodes", 1, "--seed", 7, "--json")
+    assert json.loads(one.stdout)["returns"] == report["returns"][2:], "episode 2 alone, seed 5 + 2"
+    text = run("evaluate", policy_file, "--episodes", 3, "--seed", 5).stdout
+    assert f"mean {report['mean']:.2f}" in text
+
+
+def test_inspect(long_names: Path) -> None:
+    shown = run("inspect", long_names)
+    assert shown.returncode == 0, shown.stderr
+    for part in ("joint3", "motor", "control period: 0.05 s", "90 -> 32 -> 24 -> 10", TASK):
+        assert part in shown.stdout
+    report = json.loads(run("inspect", long_names, "--json").stdout)
+    assert report["observation_names"][8] == "joint8"
+    assert report["possible_synaptic_operations"] == 5 * (90 * 32 + 32 * 24 + 24 * 10)
+    assert len(report["observation_quantiles"]) == 3
+
+
+def test_train_plot_evaluate(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"env: {TASK}\nrandom_steps: 40\neval_every: 40\neval_episodes: 1\n"
+        "hidden: [8]\nproxy_hidden: [8]\ncritic_hidden: [8]\nbatch_size: 8\n"
+    )
+    out, png = tmp_path / "run", tmp_path / "curve.png"
+    train = ("train", "--config", config, "--steps", 50, "--seed", 3, "--out", out)
+    trained = run(*train)
+    assert trained.returncode == 0, trained.stderr
+    assert "evaluation" in trained.stdout
+    provenance = load_policy(out / "policy.safetensors").spec.provenance
+    assert provenance["seed"] == 3
+    assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 90
+    again = run(*train)
+    assert again.returncode == 1
+    assert "not empty" in again.stderr
+    more = run("train", "--resume", "--steps", 70, "--out", out)
+    assert more.returncode == 0, more.stderr
+    assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 110
+    plotted = run("plot", out, "--out", png)
+    assert plotted.returncode == 0, plotted.stderr
+    assert png.read_bytes().startswith(b"\x89PNG")
+    evaluated = run("evaluate", out / "policy.safetensors", "--episodes", 1)
+    assert evaluated.returncode == 0, evaluated.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("evaluate", "missing"), "policy file missing: no such file"),
+        (("evaluate", "README.md"), "is no safetensors file"),
+        (("inspect", "."), "is not a file"),
+        (("evaluate", "POLICY", "--env", "Nothing-v1"), "task 'Nothing-v1' is not registered"),
+        (("evaluate", "POLICY", "--env", "CartPole-v1"), "action space Discrete, expected a Box"),
+        (("evaluate", "POLICY", "--env", "HalfCheetah-v5"), "17 observations and 6 actions"),
+        (("evaluate", "POLICY", "--episodes", "0"), "--episodes is 0"),
+        (("evaluate", "POLICY", "--seed", "-1"), "--seed is -1"),
+        (("train", "--env", "Nothing-v1", "--out", "RUN"), "'Nothing-v1' is not registered"),
+        (("train", "--env", "CartPole-v1", "--out", "RUN"), "expected a Box"),
+        (("train", "--neuron", "izh", "--out", "RUN"), "setting neuron is 'izh'"),
+        (("train", "--steps", "-5", "--out", "RUN"), "setting steps is -5"),
+        (("train", "--config", "none.yaml", "--out", "RUN"), "config file none.yaml: No such file"),
+        (("train", "--resume", "--out", "RUN"), "config.yaml"),
+        (("plot", "RUN", "--out", "x.png"), "RUN/progress.csv: No such file"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    tmp_path: Path, policy_file: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "README.md").write_text("not a policy, but long enough to have a header\n" * 9)
+    given = [str(policy_file) if a == "POLICY" else a for a in arguments]
+    done = run(*given, cwd=tmp_path)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert done.stderr.startswith("proxy-snn: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "RUN").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",), ("train",), ("evaluate",), ("plot", "x")])
+def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_help_explains_every_option() -> None:
+    text = run("train", "--help").stdout
+    for option in ("--env", "--neuron", "--target", "--steps", "--seed", "--out", "--resume"):
+        assert option in text

@@ -1,0 +1,513 @@
+"""The nodes as processes of their own, over real ROS topics on a domain of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TASK, NodeProcess, Stage, random_policy
+
+pytest.importorskip("rclpy")
+pytest.importorskip("mujoco")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from std_msgs.msg import Float64, Float64MultiArray  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from proxy_snn_control.nodes.messages import (  # noqa: E402
+    EPISODE_RETURNS,
+    RELIABLE,
+    SENSOR_DATA,
+    label_of,
+    number_array,
+)
+from proxy_snn_control.nodes.safety import SafetyGate  # noqa: E402
+from proxy_snn_control.policy import UserError, load_policy, write_policy  # noqa: E402
+
+FAULT_SECONDS = 0.3
+
+
+def expect(node: NodeProcess, text: str, stage: Stage, seconds: float = 20.0) -> None:
+    assert stage.until(lambda: text in node.output, seconds), node.output
+
+
+def active_controller(stage: Stage, policy_file: Path, **parameters: object) -> NodeProcess:
+    given = {"policy": policy_file, "autostart": "true", **parameters}
+    controller = stage.start("controller", **given)
+    expect(controller, "trained on", stage)
+    assert stage.state() == "active"
+    return controller
+
+
+class Robot:
+    """Sends observations and keeps every command: the judge of what leaves the controller."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+        self._publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+        self._count = 0
+
+    def meet(self) -> None:
+        """Wait until controller and robot have found each other, both ways."""
+        node = self.stage.node
+        assert self.stage.until(lambda: self._publisher.get_subscription_count() > 0)
+        assert self.stage.until(lambda: node.count_publishers("command") > 0)
+        self.stage.spin(0.3)
+
+    def send(self, values: object) -> str:
+        self._count += 1
+        label = f"robot {self._count}"
+        self._publisher.publish(number_array(np.asarray(values, dtype=float), label))
+        return label
+
+    def ask(self, values: object) -> list[float]:
+        """Send an observation; the command that answers it."""
+        label = self.send(values)
+        assert self.stage.until(lambda: any(label_of(c) == label for c in self.commands)), (
+            "no answer"
+        )
+        return next(c.data.tolist() for c in self.commands if label_of(c) == label)
+
+
+# ---- sim and controller together
+
+
+@pytest.mark.parametrize("task", [TASK, "HalfCheetah-v5"])
+def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, task: str) -> None:
+    path = tmp_path / "p.safetensors"
+    sizes = {TASK: (9, 1), "HalfCheetah-v5": (17, 6)}[task]
+    write_policy(path, *random_policy(*sizes, provenance={"env": task}))
+    episodes = 8 if task == TASK else 1
+    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    sim = stage.start("sim", env=task, seed=11, episodes=episodes)
+    # The controller comes late on purpose: what the sim said meanwhile was said to nobody.
+    stage.spin(1.0)
+    active_controller(stage, path, reliable_observations="true")
+    assert stage.until(lambda: sim.process.poll() is not None, 60), sim.output
+    assert sim.process.returncode == 0, sim.output
+    assert stage.until(lambda: len(returns) == episodes)
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(path)]
+    command += ["--seed", "11", "--episodes", str(episodes), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert [message.data for message in returns] == json.loads(done.stdout)["returns"]
+
+
+def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_file: Path) -> None:
+    """A killed controller, stray commands and late answers: not one step too many or too few."""
+    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    sim = stage.start("sim", env=TASK, seed=3, episodes=120)
+    stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    first = active_controller(stage, policy_file, reliable_observations="true")
+    assert stage.until(lambda: len(returns) >= 3)
+    first.process.kill()
+    first.wait(5)
+    for label in ("observation 1", "unasked", "robot 5"):
+        stray.publish(number_array(np.array([0.9]), label))
+    stage.spin(0.3)
+    assert sim.process.poll() is None, "there is something left to do for the second one"
+    second = stage.start(
+        "controller", policy=policy_file, autostart="true", reliable_observations="true"
+    )
+    assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
+    assert stage.until(lambda: len(returns) == 120)
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
+    command += ["--seed", "3", "--episodes", "120", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert [message.data for message in returns] == json.loads(done.stdout)["returns"]
+
+
+# ---- the controller
+
+
+def test_answers_are_the_policys(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    active_controller(stage, policy_file, observation_timeout=60.0)
+    robot.meet()
+    alone = load_policy(policy_file)
+    for observation in np.random.default_rng(0).normal(0, 2, (50, 9)):
+        assert robot.ask(observation) == alone.act(observation).astype(float).tolist()
+    assert len(robot.commands) == 50, "one command per observation, none besides"
+
+
+def test_silent_unless_active(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    controller = stage.start("controller", policy=policy_file, observation_timeout=FAULT_SECONDS)
+
+    def nothing_is_said() -> None:
+        before = len(robot.commands)
+        for _ in range(10):
+            robot.send(np.zeros(9))
+            stage.spin(0.1)
+        assert len(robot.commands) == before
+
+    assert stage.state() == "unconfigured"
+    nothing_is_said()
+    assert stage.transition("configure")
+    nothing_is_said()
+    for _ in range(3):
+        assert stage.transition("activate")
+        robot.meet()
+        assert robot.ask(np.full(9, 0.3)) != [0.0]
+        assert stage.transition("deactivate")
+        stage.spin(0.2)
+        assert robot.commands[-1].data.tolist() == [0.0], "the last command is the safe one"
+        nothing_is_said()
+        assert stage.transition("cleanup")
+        nothing_is_said()
+        assert stage.transition("configure")
+    assert stage.transition("shutdown")
+    nothing_is_said()
+    assert controller.end(signal.SIGINT)[0] == 0
+
+
+def test_bad_observations_get_the_safe_command(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    controller = active_controller(
+        stage, policy_file, safe_command="[0.25]", observation_timeout=60.0
+    )
+    robot.meet()
+    good = np.full(9, 0.3)
+    answer = robot.ask(good)
+    assert answer != [0.25]
+    nan = good.copy()
+    nan[4] = np.nan
+    for bad, says in (
+        (nan, "topic observation: observation[4] is nan"),
+        (np.zeros(8), "topic observation: observation has shape (8,), expected (9,)"),
+        (np.zeros(0), "shape (0,)"),
+        (np.full(9, np.inf), "observation[0] is inf"),
+    ):
+        assert robot.ask(bad) == [0.25]
+        expect(controller, says, stage, 3)
+        assert robot.ask(good) == answer, "a fault passes with its cause"
+        stage.spin(1.1)  # the log repeats a fault at most once a second
+    assert "Traceback" not in controller.output
+
+
+def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    controller = active_controller(
+        stage, policy_file, safe_command="[-0.5]", observation_timeout=FAULT_SECONDS
+    )
+    robot.meet()
+    answer = robot.ask(np.full(9, 0.3))
+    before = len(robot.commands)
+    stage.spin(FAULT_SECONDS + 1.5)
+    late = [command.data.tolist() for command in robot.commands[before:]]
+    assert len(late) > 10, "repeated at the control rate while the fault lasts"
+    assert all(data == [-0.5] for data in late)
+    expect(controller, "on topic observation; sent the safe command", stage, 3)
+    said = [status.message for array in diagnostics for status in array.status]
+    assert any(message.startswith("no observation for") for message in said)
+    assert robot.ask(np.full(9, 0.3)) == answer
+
+
+def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    active_controller(stage, policy_file, rate=50.0, observation_timeout=60.0)
+    robot.meet()
+    stage.spin(0.5)
+    assert robot.commands == [], "no command before the first observation"
+    robot.ask(np.full(9, 0.3))
+    expected = load_policy(policy_file).act(np.full(9, 0.3)).astype(float).tolist()
+    before, began = len(robot.commands), time.monotonic()
+    stage.spin(2.0)
+    rate = (len(robot.commands) - before) / (time.monotonic() - began)
+    assert 40 < rate < 55
+    assert all(command.data.tolist() == expected for command in robot.commands)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("safe", [[], [0.75]])
+def test_the_last_command_before_the_end_is_safe(
+    stage: Stage, policy_file: Path, number: signal.Signals, safe: list[float]
+) -> None:
+    robot = Robot(stage)
+    parameters = {"safe_command": str(safe)} if safe else {}
+    controller = active_controller(stage, policy_file, observation_timeout=60.0, **parameters)
+    robot.meet()
+    for _ in range(20):  # in the middle of work
+        robot.send(np.full(9, 0.3))
+        stage.spin(0.01)
+    status, seconds = controller.end(number)
+    assert (status, seconds < 2) == (0, True), (seconds, controller.output)
+    stage.spin(0.5)
+    assert robot.commands[-1].data.tolist() == (safe or [0.0])
+    assert robot.commands[0].data.tolist() != (safe or [0.0])
+    assert controller.survivors() == []
+    assert "Traceback" not in controller.output
+
+
+@pytest.mark.parametrize(
+    ("policy", "parameters", "says"),
+    [
+        ("", {}, "parameter policy is empty"),
+        ("/nowhere/p", {}, "policy file /nowhere/p: no such file"),
+        ("TEXT", {}, "is no safetensors file"),
+        ("GOOD", {"safe_command": "[0.0, 0.0]"}, "parameter safe_command has 2 values, expected 1"),
+        ("GOOD", {"safe_command": "[7.0]"}, "parameter safe_command is [7.0], expected values"),
+    ],
+)
+def test_what_cannot_be_configured_says_why(
+    stage: Stage, tmp_path: Path, policy_file: Path, policy: str, parameters: dict, says: str
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("no policy at all" * 100)
+    path = {"TEXT": text, "GOOD": policy_file}.get(policy, policy)
+    given = {"policy": path, **parameters} if path else parameters
+    controller = stage.start("controller", **given)
+    assert not stage.transition("configure")
+    assert stage.state() == "unconfigured"
+    expect(controller, says, stage, 3)
+    assert controller.end(signal.SIGINT)[0] == 0
+    # With nobody to manage it, a controller that cannot start ends with status 1.
+    alone = stage.start("controller", autostart="true", **given)
+    assert alone.wait(20) == 1
+    assert says in alone.output
+    assert "Traceback" not in controller.output + alone.output
+
+
+def test_reload(stage: Stage, tmp_path: Path, policy_file: Path) -> None:
+    robot = Robot(stage)
+    active_controller(stage, policy_file, observation_timeout=60.0)
+    robot.meet()
+    observation = np.full(9, 0.3)
+    old = robot.ask(observation)
+    good = policy_file.read_bytes()
+    policy_file.write_bytes(good[:-1])
+    refused = stage.call(Trigger, "controller/reload")
+    assert not refused.success
+    assert str(policy_file) in refused.message
+    assert robot.ask(observation) == old, "a bad file leaves the old policy at work"
+    write_policy(policy_file, *random_policy(observations=8))
+    refused = stage.call(Trigger, "controller/reload")
+    assert not refused.success
+    assert "has 8 observations and 1 actions, expected 9 and 1" in refused.message
+    write_policy(policy_file, *random_policy(seed=1))
+    assert stage.call(Trigger, "controller/reload").success
+    expected = load_policy(policy_file).act(observation).astype(float).tolist()
+    assert robot.ask(observation) == expected != old
+
+
+def test_diagnostics(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    heard = stage.hear(DiagnosticArray, "/diagnostics")
+    active_controller(stage, policy_file, observation_timeout=60.0)
+    robot.meet()
+    alone = load_policy(policy_file)
+    operations = 0
+    for observation in np.random.default_rng(0).normal(0, 1, (20, 9)):
+        robot.ask(observation)
+        alone.act(observation)
+        operations += alone.synaptic_operations
+
+    def values() -> dict[str, str]:
+        return {pair.key: pair.value for pair in heard[-1].status[0].values} if heard else {}
+
+    assert stage.until(lambda: values().get("commands") == "20", 5)
+    shown = values()
+    assert shown["state"] == "active"
+    assert shown["policy"] == str(policy_file)
+    assert float(shown["synaptic_operations_per_command"]) == round(operations / 20)
+    assert float(shown["nanojoules_per_command"]) == pytest.approx(
+        operations / 20 * 77e-6, abs=1e-3
+    )
+    assert 0 < float(shown["latency_median_ms"]) <= float(shown["latency_99_ms"])
+    count = len(heard)
+    stage.spin(3.0)
+    assert 2 <= len(heard) - count <= 4, "1 Hz"
+
+
+# ---- the sim
+
+
+def test_sim_in_real_time(stage: Stage) -> None:
+    observations = stage.hear(Float64MultiArray, "observation", SENSOR_DATA)
+    joints = stage.hear(JointState, "joint_states", SENSOR_DATA)
+    clock = stage.hear(Clock, "/clock", SENSOR_DATA)
+    sim = stage.start("sim", env="HalfCheetah-v5", mode="realtime")
+    assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
+    before, began = len(observations), time.monotonic()
+    stage.spin(2.0)
+    rate = (len(observations) - before) / (time.monotonic() - began)
+    assert 17 < rate < 22, "HalfCheetah's control period is 0.05 s"
+    assert len(observations[-1].data) == 17
+    message = joints[-1]
+    assert message.name[3:] == ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]
+    assert len(message.position) == len(message.velocity) == len(message.effort) == 9
+    times = [c.clock.sec + c.clock.nanosec * 1e-9 for c in clock]
+    np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)
+    assert sim.end(signal.SIGTERM)[0] == 0
+
+
+def test_sim_refuses_bad_commands(stage: Stage) -> None:
+    observations = stage.hear(Float64MultiArray, "observation", RELIABLE)
+    sim = stage.start("sim", env=TASK)
+    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
+    present = label_of(observations[-1])
+    for bad, says in (
+        ([0.0, 0.0], "topic command: command has 2 values, expected 1"),
+        ([], "command has 0 values"),
+        ([np.nan], "is not finite"),
+        ([np.inf], "is not finite"),
+    ):
+        commands.publish(number_array(np.array(bad), ""))
+        expect(sim, says, stage, 5)
+        stage.spin(1.1)
+    assert label_of(observations[-1]) == present, "none of them was a step"
+    commands.publish(number_array(np.array([1e9]), ""))
+    assert stage.until(lambda: label_of(observations[-1]) != present), "clipped, and a step"
+    assert len(observations[-1].data) == 9
+
+
+def test_sim_reset(stage: Stage) -> None:
+    observations = stage.hear(Float64MultiArray, "observation", RELIABLE)
+    stage.start("sim", env=TASK, seed=4)
+    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
+    first = observations[0].data.tolist()
+    for _ in range(3):
+        present = label_of(observations[-1])
+        commands.publish(number_array(np.array([0.5]), present))
+        assert stage.until(lambda p=present: label_of(observations[-1]) != p)
+    assert observations[-1].data.tolist() != first
+    assert stage.call(Trigger, "sim/reset").success
+    assert stage.until(lambda: observations[-1].data.tolist() == first), "the episode starts over"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
+        ({"env": "CartPole-v1"}, "action space Discrete, expected a Box"),
+        ({"env": "Pendulum-v1"}, "task 'Pendulum-v1' is no MuJoCo task"),
+        ({"mode": "warp"}, "parameter mode is 'warp', expected lockstep or realtime"),
+        ({"seed": -1}, "seed"),
+        ({"episodes": "many"}, "episodes"),
+    ],
+)
+def test_sim_says_what_is_wrong(stage: Stage, parameters: dict, says: str) -> None:
+    sim = stage.start("sim", **parameters)
+    assert sim.wait(20) == 1
+    assert says in sim.output
+    assert "Traceback" not in sim.output
+
+
+# ---- the trainer
+
+
+def quick_config(tmp_path: Path) -> Path:
+    path = tmp_path / "quick.yaml"
+    path.write_text(
+        f"env: {TASK}\nrandom_steps: 50\nsteps: 1000000\neval_every: 100\neval_episodes: 2\n"
+        "hidden: [8]\nproxy_hidden: [8]\ncritic_hidden: [8]\nbatch_size: 8\nthreads: 1\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    steps = stage.hear(Float64, "train/step")
+    episodes = stage.hear(Float64, "train/episode_return")
+    evaluations = stage.hear(Float64, "train/eval_return")
+    train = stage.start("train", config=quick_config(tmp_path), out=out, seed=5)
+    assert stage.until(lambda: steps and episodes and len(evaluations) > 1, 60), train.output
+
+    paused = stage.call(Trigger, "train/pause")
+    assert paused.success
+    stage.spin(1.5)
+    at = steps[-1].data
+    stage.spin(1.5)
+    assert steps[-1].data == at, "paused means no step"
+    assert stage.call(Trigger, "train/checkpoint").message == f"checkpoint at step {at:.0f}"
+    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+    written = checkpoint.stat().st_mtime_ns
+    assert stage.call(Trigger, "train/resume").success
+    assert stage.until(lambda: steps[-1].data > at, 20)
+
+    status, seconds = train.end(number)
+    assert (status, seconds < 2) == (0, True), (seconds, train.output)
+    assert train.survivors() == []
+    assert "Traceback" not in train.output
+    assert "stopped at step" in train.output
+    assert checkpoint.stat().st_mtime_ns > written, "the end has a checkpoint of its own"
+    assert load_policy(out / "policy_last.safetensors").spec.provenance["seed"] == 5
+    lines = (out / "progress.csv").read_text().splitlines()
+    assert len(lines) == len(evaluations) + 1
+    assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
+
+    again = stage.start("train", out=out, resume="true", steps=0)
+    assert again.wait(30) == 0, again.output
+    assert "done at step" in again.output
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({}, "parameter out is empty"),
+        ({"out": "RUN", "env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
+        ({"out": "RUN", "neuron": "izh"}, "setting neuron is 'izh'"),
+        ({"out": "RUN", "config": "/none.yaml"}, "config file /none.yaml"),
+        ({"out": "RUN", "resume": "true"}, "config.yaml"),
+    ],
+)
+def test_train_says_what_is_wrong(
+    stage: Stage, tmp_path: Path, parameters: dict, says: str
+) -> None:
+    pytest.importorskip("torch")
+    given = {key: tmp_path / "run" if v == "RUN" else v for key, v in parameters.items()}
+    train = stage.start("train", **given)
+    assert train.wait(30) == 1
+    assert says in train.output
+    assert "Traceback" not in train.output
+    assert not (tmp_path / "run").exists()
+
+
+# ---- all of them
+
+
+@pytest.mark.parametrize("node", ["controller", "sim", "train"])
+@pytest.mark.parametrize("delay", [0.3, 0.8, 1.6])
+def test_a_signal_while_starting(stage: Stage, tmp_path: Path, node: str, delay: float) -> None:
+    out = {"out": tmp_path / "run", "env": TASK} if node == "train" else {}
+    process = stage.start(node, **out)
+    time.sleep(delay)
+    status, seconds = process.end(signal.SIGINT)
+    assert (status, seconds < 2) == (0, True), (seconds, process.output)
+    assert process.survivors() == []
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--ros-args", "-p", "seed"], ["--ros-args", "--params-file", "/no"]]
+)
+def test_unreadable_ros_arguments(stage: Stage, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "proxy_snn_control.nodes", "sim", *arguments]
+    process = stage.launch(command)
+    assert process.wait(20) == 1
+    assert "ROS arguments" in process.output
+    assert "Traceback" not in process.output
+
+
+def test_the_gate_is_the_last_word() -> None:
+    gate = SafetyGate([-1.0, 0.5], [1.0, 2.0], [])
+    assert gate.safe.tolist() == [0.0, 0.5], "zeros, moved into the limits"
+    command, fault = gate.check(np.array([0.5, 1.0], dtype=np.float32))
+    assert (command.tolist(), command.dtype, fault) == ([0.5, 1.0], np.float64, "")
+    for bad in ([np.nan, 1.0], [0.5, np.inf], [1.1, 1.0], [0.0, 0.4], [0.5], [[0.5, 1.0]], []):
+        command, fault = gate.check(np.array(bad))
+        assert command is gate.safe
+        assert fault
+    with pytest.raises(UserError, match="safe_command"):
+        SafetyGate([-1.0], [1.0], [float("nan")])

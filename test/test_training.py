@@ -1,0 +1,378 @@
+"""Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from conftest import TASK  # noqa: E402
+
+from proxy_snn_control.learning.config import TrainConfig, load_config, save_config  # noqa: E402
+from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
+from proxy_snn_control.learning.replay import Replay  # noqa: E402
+from proxy_snn_control.learning.tasks import (  # noqa: E402
+    describe,
+    episode_seed,
+    make_environment,
+)
+from proxy_snn_control.learning.td3 import TD3  # noqa: E402
+from proxy_snn_control.learning.train import Listener, TrainingRun  # noqa: E402
+from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
+from proxy_snn_control.share import share_file  # noqa: E402
+from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
+
+QUICK = {
+    "env": TASK,
+    "steps": 60,
+    "random_steps": 60,
+    "eval_every": 40,
+    "eval_episodes": 2,
+    "checkpoint_every": 50,
+    "hidden": (16, 16),
+    "proxy_hidden": (16, 16),
+    "critic_hidden": (16, 16),
+    "batch_size": 16,
+    "threads": 1,
+}
+
+
+def quick(**changes) -> TrainConfig:
+    return TrainConfig(**{**QUICK, **changes})
+
+
+class StopAt(Listener):
+    def __init__(self, step: int) -> None:
+        self.stop_at, self.step = step, 0
+
+    def on_step(self, step: int) -> None:
+        self.step = step
+
+    def should_stop(self) -> bool:
+        return self.step >= self.stop_at
+
+
+def filled_replay(observations: int, actions: int) -> Replay:
+    rng = np.random.default_rng(0)
+    replay = Replay(500, observations, actions)
+    for i in range(300):
+        state, following = rng.normal(size=(2, observations))
+        replay.add(state, rng.uniform(-1, 1, actions), rng.normal(), following, i % 5 == 0)
+    return replay
+
+
+def snapshot(module) -> dict:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def equal(a: dict, b: dict) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_who_moves_when_in_algorithm_3() -> None:
+    config = quick(tau=0.01, proxy_updates=3)
+    td3 = TD3(SpikingActor(4, (-1.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
+    replay, rng = filled_replay(4, 1), np.random.default_rng(0)
+    parts = {
+        "actor": td3.actor,
+        "proxy": td3.target,
+        "critic": td3.critic,
+        "target_critic": td3.target_critic,
+    }
+    for update in (1, 2, 3, 4):
+        before = {name: snapshot(part) for name, part in parts.items()}
+        td3.update(replay, rng)
+        after = {name: snapshot(part) for name, part in parts.items()}
+        moved = {name for name in parts if not equal(before[name], after[name])}
+        if update % 2:
+            assert moved == {"proxy", "critic"}
+            continue
+        assert moved == set(parts)
+        for name, value in after["target_critic"].items():
+            averaged = 0.99 * before["target_critic"][name] + 0.01 * after["critic"][name]
+            torch.testing.assert_close(value, averaged)
+    moments = td3.target.optimiser.state_dict()["state"][0]
+    assert moments["step"] == 4 * 3, "K Adam steps of the proxy per training step"
+
+
+def test_the_critic_goal_is_the_clipped_double_q_of_the_proxy() -> None:
+    """One critic update against the textbook, with the target noise switched off."""
+    config = quick(proxy_updates=1, target_noise=0.0, discount=0.9, critic_learning_rate=1e-12)
+    td3 = TD3(SpikingActor(4, (-1.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
+    replay = filled_replay(4, 1)
+    rng, same_rng = np.random.default_rng(5), np.random.default_rng(5)
+    loss = td3.update(replay, rng)["critic_loss"]
+    batch = replay.sample(config.batch_size, same_rng, torch.device("cpu"))
+    with torch.no_grad():
+        action = td3.target(batch.next_observation).clamp(-1, 1)
+        both = torch.cat((batch.next_observation, action), dim=1)
+        lower = torch.minimum(td3.target_critic.q1(both), td3.target_critic.q2(both))
+        goal = torch.where(batch.terminal == 1, batch.reward, batch.reward + 0.9 * lower)
+        now = torch.cat((batch.observation, batch.action), dim=1)
+        errors = [((q(now) - goal) ** 2).mean() for q in (td3.critic.q1, td3.critic.q2)]
+    torch.testing.assert_close(loss, sum(errors), rtol=1e-4, atol=1e-6)
+
+
+def test_the_proxy_learns_to_imitate() -> None:
+    config = quick(proxy_hidden=(64, 64), proxy_learning_rate=3e-3)
+    torch.manual_seed(0)
+    td3 = TD3(SpikingActor(4, (-2.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
+    observations = torch.randn(512, 4)
+    with torch.no_grad():
+        answers = td3.actor(observations)
+    losses = [float(td3.target.imitate(observations, answers)) for _ in range(200)]
+    assert losses[-1] < losses[0] / 10
+    assert losses[-1] < answers.var() / 2
+
+
+def test_time_limits_are_not_terminal(tmp_path: Path) -> None:
+    config = quick(env="Pendulum-v1", random_steps=450, steps=1, eval_every=1000, eval_episodes=1)
+    run = TrainingRun(config, tmp_path / "run")
+    run.run(Listener())
+    ended = run.replay.arrays["terminal"][: len(run.replay)].sum()
+    assert len(run.replay) == 451
+    assert ended == 0, "Pendulum ends by its time limit alone, twice in these steps"
+
+
+def test_a_run_and_its_files(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = TrainingRun(quick(), out)
+    assert run.run(Listener()) is True
+    assert run.step == 120
+    names = {path.name for path in out.iterdir()}
+    assert {
+        "config.yaml",
+        "progress.csv",
+        "checkpoint",
+        "policy.safetensors",
+        "policy_last.safetensors",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names), "TensorBoard events"
+    with open(out / "progress.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "40", "80", "120"]
+    assert float(rows[-1]["critic_loss"]) > 0
+    assert float(rows[-1]["proxy_loss"]) > 0
+    assert float(rows[-1]["steps_per_second"]) > 0
+    assert TrainConfig(**load_config(out / "config.yaml")) == run.config
+
+    best = load_policy(out / "policy.safetensors")
+    means = {int(row["step"]): float(row["eval_return_mean"]) for row in rows[1:]}
+    about = best.spec.provenance
+    assert about["step"] == max(means, key=lambda step: means[step])
+    assert about["evaluation"]["mean"] == max(means.values())
+    again = evaluate(best, make_environment(TASK), 2, run.config.seed + 100)
+    assert again is not None
+    assert again.mean == about["evaluation"]["mean"], "the file acts as the actor in training did"
+
+    assert best.spec.control_period == 0.05
+    assert best.spec.observation_names is not None
+    assert best.spec.observation_names[0] == "slider.position"
+    last = load_policy(out / "policy_last.safetensors")
+    seen = run.replay.observations()
+    np.testing.assert_array_equal(last.quantiles[0], seen.min(axis=0))
+    np.testing.assert_array_equal(last.quantiles[-1], seen.max(axis=0))
+    middle = last.spec.observation_quantile_levels.index(0.5)
+    np.testing.assert_allclose(last.quantiles[middle], np.median(seen, axis=0), atol=1e-6)
+
+
+def test_same_seed_same_run(tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> dict:
+        run = TrainingRun(quick(seed=seed), tmp_path / name)
+        run.run(Listener())
+        return snapshot(run.actor)
+
+    first = weights("a", 1)
+    assert equal(first, weights("b", 1))
+    assert not equal(first, weights("c", 2))
+
+
+def test_stop_and_resume(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = TrainingRun(quick(), out)
+    assert run.run(StopAt(97)) is False
+    stopped, count = snapshot(run.actor), run.replay.count
+    assert run.step == 97
+    run = TrainingRun(quick(), out, resume=True)
+    assert run.step == 97
+    assert run.replay.count == count == 97
+    assert equal(snapshot(run.actor), stopped)
+    assert run.td3.actor_optimiser.state_dict()["state"][0]["step"] == (97 - 60) // 2
+    assert run.run(Listener()) is True
+    with open(out / "progress.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["0", "40", "80", "120"]
+
+
+def test_stopped_within_an_evaluation(tmp_path: Path) -> None:
+    class StopInEvaluation(Listener):
+        asked = 0
+
+        def should_stop(self) -> bool:
+            self.asked += 1
+            return self.asked > 3
+
+    out = tmp_path / "run"
+    assert TrainingRun(quick(), out).run(StopInEvaluation()) is False
+    run = TrainingRun(quick(), out, resume=True)
+    assert run.rows == []
+    assert run.run(Listener()) is True
+    assert [row["step"] for row in run.rows] == [0, 40, 80, 120]
+
+
+def test_early_stop_at_a_return(tmp_path: Path) -> None:
+    run = TrainingRun(quick(stop_at_return=1.0), tmp_path / "run")
+    assert run.run(Listener()) is True
+    assert run.step == 40, "the first evaluation that leaves a policy"
+
+
+def test_no_run_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(UserError, match="not empty"):
+        TrainingRun(quick(), tmp_path)
+    assert os.listdir(tmp_path) == ["precious"]
+
+
+def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run to resume"):
+        TrainingRun(quick(), tmp_path, resume=True)
+    out = tmp_path / "run"
+    TrainingRun(quick(), out).run(StopAt(10))
+    with pytest.raises(UserError, match="does not fit this run"):
+        TrainingRun(quick(hidden=(8,)), out, resume=True)
+    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match="does not fit this run"):
+        TrainingRun(quick(), out, resume=True)
+
+
+def test_nan_from_a_task_stops_the_run(tmp_path: Path) -> None:
+    run = TrainingRun(quick(), tmp_path / "run")
+    step = run.environment.step
+
+    def poisoned(action):
+        observation, _, *rest = step(action)
+        return observation, float("nan") if run.step == 70 else 0.0, *rest
+
+    run.environment.step = poisoned
+    with pytest.raises(UserError, match=r"NaN or an infinity at step 71.*checkpoint"):
+        run.run(Listener())
+    assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_command_with_whole_files(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config, out = tmp_path / "quick.yaml", tmp_path / "run"
+    save_config(config, quick(steps=10**6))
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "train"]
+    command += ["--config", str(config), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "policy.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    began = time.monotonic()
+    stdout, stderr = process.communicate(timeout=20)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 0
+    assert "Traceback" not in stderr
+    assert "--resume" in stdout
+    load_policy(out / "policy.safetensors")
+    run = TrainingRun(quick(steps=10**6), out, resume=True)
+    assert run.step >= 40
+    assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_every_setting_is_explained_in_train_yaml() -> None:
+    path = share_file("config/train.yaml")
+    settings = load_config(path)
+    assert TrainConfig(**settings) == TrainConfig(), "train.yaml holds the defaults, the paper's"
+    assert list(settings) == list(TrainConfig.__dataclass_fields__), "and all, in the same order"
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            assert "#" in line, f"no comment on: {line}"
+    TrainConfig(**load_config(share_file("config/demo.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stepz: 3", "'stepz' does not exist; did you mean steps"),
+        ("[1, 2]", "expected lines of"),
+        ("a: b: c", "is no YAML"),
+        ("steps: many", "setting steps is 'many', expected a whole number"),
+        ("steps: 1.5", "setting steps is 1.5"),
+        ("steps: true", "setting steps is True"),
+        ("steps: -1", "setting steps is -1"),
+        ("env: 7", "setting env is 7, expected text"),
+        ("hidden: 256", "setting hidden is 256, expected a list"),
+        ("hidden: [256, x]", "setting hidden is 'x'"),
+        ("tau: 2", "setting tau is 2"),
+        ("neuron: izh", "setting neuron is 'izh', expected one of lif"),
+        ("target: none", "setting target is 'none'"),
+        ("encoder_span: [1, -1]", "encoder_span"),
+        ("discount: .nan", "setting discount is nan"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        TrainConfig(**load_config(path))
+
+
+def test_yaml_numbers_as_people_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("steps: 1e6\nactor_learning_rate: 1e-3\nhidden: [64]")
+    config = TrainConfig(**load_config(path))
+    assert (config.steps, config.actor_learning_rate, config.hidden) == (10**6, 1e-3, (64,))
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("Nothing-v0", "'Nothing-v0' is not registered"),
+        ("HalfCheeta-v5", "did you mean HalfCheetah-v5"),
+        ("CartPole-v1", "action space Discrete, expected a Box"),
+        ("FrozenLake-v1", "expected a Box"),
+        ("CarRacing-v3", "CarRacing-v3"),
+    ],
+)
+def test_tasks_that_do_not_fit(task: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make_environment(task)
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "last", "action"),
+    [
+        ("HalfCheetah-v4", "rootz.position", "ffoot.velocity", "bthigh"),
+        ("Hopper-v5", "rootz.position", "foot_joint.velocity", "thigh_joint"),
+        ("Ant-v4", "root.z.position", "ankle_4.velocity", "hip_4"),
+        (TASK, "slider.position", "slider.constraint_force", "slide"),
+    ],
+)
+def test_names_of_observations(task: str, first: str, last: str, action: str) -> None:
+    known = describe(make_environment(task))
+    assert known.observation_names is not None
+    assert known.action_names is not None
+    assert len(known.observation_names) == known.observation_size
+    assert (known.observation_names[0], known.observation_names[-1]) == (first, last)
+    assert known.action_names[0] == action
+
+
+def test_unrecognised_observations_have_no_names() -> None:
+    assert describe(make_environment("Reacher-v5")).observation_names is None
+    assert describe(make_environment("Pendulum-v1")).observation_names is None
+
+
+def test_each_evaluation_episode_has_its_own_seed() -> None:
+    assert len({episode_seed(7, i) for i in range(10)}) == 10

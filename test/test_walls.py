@@ -1,0 +1,85 @@
+"""Which part may know which: read off the sources, and off what a fresh interpreter loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import proxy_snn_control
+
+PACKAGE = Path(proxy_snn_control.__file__).parent
+HEAVY = {"torch", "gymnasium", "mujoco"}
+# A part may import those above it in this list, never those below.
+PARTS = ["policy", "spiking", "learning", "neuromorphic", "nodes", "cli"]
+MAY_NOT_IMPORT = {
+    "policy": {*HEAVY, "rclpy"},
+    "spiking": {"rclpy"},
+    "learning": {"rclpy"},
+    "neuromorphic": HEAVY,
+    "nodes/controller.py": HEAVY,
+    "nodes/neuromorphic.py": HEAVY,
+    "nodes/sim.py": {"torch"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module a file imports, inside functions too; relative ones made absolute."""
+    found = set()
+    package = ("proxy_snn_control", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources(part: str) -> list[Path]:
+    path = PACKAGE / part
+    return [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("part", MAY_NOT_IMPORT)
+def test_no_part_imports_what_it_may_not(part: str) -> None:
+    for path in sources(part):
+        if path.exists():
+            roots = {name.split(".")[0] for name in imports_of(path)}
+            assert not roots & MAY_NOT_IMPORT[part], path
+
+
+@pytest.mark.parametrize("index", range(len(PARTS)), ids=PARTS)
+def test_no_part_imports_one_below_it(index: int) -> None:
+    below = {f"proxy_snn_control.{name}" for name in PARTS[index + 1 :]}
+    paths = sources(PARTS[index]) if PARTS[index] != "cli" else sources("cli.py")
+    for path in paths:
+        for name in imports_of(path):
+            assert not any(name == b or name.startswith(f"{b}.") for b in below), (path, name)
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_acting_loads_numpy_and_safetensors_alone(policy_file: Path) -> None:
+    loaded = loaded_by(
+        "from proxy_snn_control.policy import load_policy\n"
+        f"load_policy({str(policy_file)!r}).act([0.1] * 9)"
+    )
+    assert {"numpy", "safetensors"} <= loaded
+    assert not loaded & {*HEAVY, "rclpy", "yaml"}
+
+
+@pytest.mark.parametrize(("node", "may_not"), [("controller", HEAVY), ("sim", {"torch"})])
+def test_nodes_load_no_more_than_they_need(node: str, may_not: set[str]) -> None:
+    pytest.importorskip("rclpy")
+    loaded = loaded_by(f"import proxy_snn_control.nodes.{node}")
+    assert "rclpy" in loaded
+    assert not loaded & may_not
