@@ -1,11 +1,12 @@
 """Run a policy on a robot: the controller node."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 DEFAULT_CONFIG = PathJoinSubstitution(
     [FindPackageShare("proxy_snn_control"), "config", "controller.yaml"]

@@ -1,10 +1,11 @@
 """Run sim and controller against each other: a closed loop on one machine."""
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {
     "env": ("InvertedDoublePendulum-v5", str, "Gymnasium task, a MuJoCo one"),

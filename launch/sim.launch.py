@@ -1,10 +1,11 @@
 """Run a Gymnasium MuJoCo task behind ROS topics."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
 
 ARGUMENTS = {
     "env": ("InvertedDoublePendulum-v5", str, "Gymnasium task, a MuJoCo one"),

@@ -1,10 +1,11 @@
 """Train a policy, with its progress on topics."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
 
 ARGUMENTS = {
     "config": ("", str, "YAML file of settings; the paper's (config/train.yaml) if empty"),

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping.install()
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        with stopping.starting():
+            status: int = options.run(options)
         stopping.finish()
     except UserError as error:
         print(f"proxy-snn: {error}", file=sys.stderr)

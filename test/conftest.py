@@ -105,14 +105,15 @@ class NodeProcess:
         return self.process.wait(seconds)
 
     def survivors(self) -> list[str]:
-        """Processes of the session that are still there."""
-        found = subprocess.run(
-            ["ps", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return [line for line in found.stdout.splitlines() if " Z" not in line]
+        """Processes of its session that are still there a second after it ended."""
+        deadline = time.monotonic() + 1
+        command = ["ps", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)]
+        while True:
+            found = subprocess.run(command, capture_output=True, text=True, check=False)
+            alive = [line for line in found.stdout.splitlines() if " Z" not in line]
+            if not alive or time.monotonic() > deadline:
+                return alive
+            time.sleep(0.05)
 
 
 class Stage:
@@ -174,12 +175,21 @@ class Stage:
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
 
+    def outputs(self) -> str:
+        return "\n".join(each.output for each in self.processes)
+
+    def meet(self, topic: str) -> None:
+        """Wait until the publisher of a topic is known here: DDS may take seconds over that."""
+        assert self.until(lambda: self.node.count_publishers(topic) > 0), f"no {topic}"
+        self.spin(0.3)  # the publisher's side learns of us a moment later
+
     def call(self, kind: Any, service: str, request: Any = None) -> Any:
         """Call a service, waiting for it first."""
         client = self.node.create_client(kind, service)
-        assert self.until(client.service_is_ready), f"no service {service}"
+        assert self.until(client.service_is_ready), f"no service {service}: {self.outputs()}"
+        self.spin(0.5)  # ready means we know the service; its answer needs it to know us
         future = client.call_async(request or kind.Request())
-        assert self.until(future.done), f"no answer from {service}"
+        assert self.until(future.done), f"no answer from {service}: {self.outputs()}"
         self.node.destroy_client(client)
         return future.result()
 

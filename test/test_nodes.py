@@ -14,21 +14,21 @@ from conftest import TASK, NodeProcess, Stage, random_policy
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import JointState  # noqa: E402
-from std_msgs.msg import Float64, Float64MultiArray  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64, Float64MultiArray
+from std_srvs.srv import Trigger
 
-from proxy_snn_control.nodes.messages import (  # noqa: E402
+from proxy_snn_control.nodes.messages import (
     EPISODE_RETURNS,
     RELIABLE,
     SENSOR_DATA,
     label_of,
     number_array,
 )
-from proxy_snn_control.nodes.safety import SafetyGate  # noqa: E402
-from proxy_snn_control.policy import UserError, load_policy, write_policy  # noqa: E402
+from proxy_snn_control.nodes.safety import SafetyGate
+from proxy_snn_control.policy import UserError, load_policy, write_policy
 
 FAULT_SECONDS = 0.3
 
@@ -56,10 +56,8 @@ class Robot:
 
     def meet(self) -> None:
         """Wait until controller and robot have found each other, both ways."""
-        node = self.stage.node
         assert self.stage.until(lambda: self._publisher.get_subscription_count() > 0)
-        assert self.stage.until(lambda: node.count_publishers("command") > 0)
-        self.stage.spin(0.3)
+        self.stage.meet("command")
 
     def send(self, values: object) -> str:
         self._count += 1
@@ -88,7 +86,7 @@ def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, ta
     returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
     sim = stage.start("sim", env=task, seed=11, episodes=episodes)
     # The controller comes late on purpose: what the sim said meanwhile was said to nobody.
-    stage.spin(1.0)
+    stage.meet("sim/episode_return")
     active_controller(stage, path, reliable_observations="true")
     assert stage.until(lambda: sim.process.poll() is not None, 60), sim.output
     assert sim.process.returncode == 0, sim.output
@@ -102,8 +100,9 @@ def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, ta
 def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_file: Path) -> None:
     """A killed controller, stray commands and late answers: not one step too many or too few."""
     returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
-    sim = stage.start("sim", env=TASK, seed=3, episodes=120)
+    sim = stage.start("sim", env=TASK, seed=3, episodes=400)
     stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    stage.meet("sim/episode_return")
     first = active_controller(stage, policy_file, reliable_observations="true")
     assert stage.until(lambda: len(returns) >= 3)
     first.process.kill()
@@ -116,9 +115,9 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
         "controller", policy=policy_file, autostart="true", reliable_observations="true"
     )
     assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
-    assert stage.until(lambda: len(returns) == 120)
+    assert stage.until(lambda: len(returns) == 400)
     command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
-    command += ["--seed", "3", "--episodes", "120", "--json"]
+    command += ["--seed", "3", "--episodes", "400", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert [message.data for message in returns] == json.loads(done.stdout)["returns"]
 

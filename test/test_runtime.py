@@ -155,7 +155,7 @@ def test_synaptic_operations_are_spikes_times_fan_out(policy: Policy) -> None:
 
 
 def test_operation_counts_of_the_paper() -> None:
-    """Xu et al. 2025, Section 5.6: InvertedDoublePendulum-v4 has 11 observations, HalfCheetah 17 and 6 actions."""
+    """Xu et al. 2025, Section 5.6, for two of its tasks."""
     pendulum, _ = random_policy(observations=11, actions=1, hidden=(256, 256))
     cheetah, _ = random_policy(observations=17, actions=6, hidden=(256, 256))
     assert possible_synaptic_operations(pendulum) == 481_280

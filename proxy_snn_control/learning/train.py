@@ -106,9 +106,7 @@ class TrainingRun:
         )
         self.td3 = TD3(self.actor, config, device)
         self.replay = Replay(
-            min(config.replay_size, config.total_steps),
-            self.task.observation_size,
-            len(self.task.action_low),
+            config.replay_size, self.task.observation_size, len(self.task.action_low)
         )
         self.step = 0
         self.evaluated = -1

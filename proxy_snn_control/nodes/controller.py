@@ -29,7 +29,7 @@ from proxy_snn_control.nodes.messages import (
     number_array,
     values_of,
 )
-from proxy_snn_control.nodes.process import Parameter, declare, run
+from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
 from proxy_snn_control.nodes.safety import SafetyGate
 from proxy_snn_control.policy import ObservationError, Policy, UserError, load_policy
 from proxy_snn_control.policy.energy import synaptic_energy
@@ -300,7 +300,7 @@ class Controller(LifecycleNode):
         self._diagnostics.publish(diagnostics(self, self._fault, values))
 
     def _parameter(self, name: str) -> Any:
-        return self.get_parameter(name).value
+        return value_of(self, name)
 
 
 def main(arguments: Sequence[str]) -> int:

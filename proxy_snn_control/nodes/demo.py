@@ -127,23 +127,29 @@ def closed_loop(
             "reliable_observations": "true",
             "observation_timeout": 10.0,  # the sim may take a while to start
         }
-        with (
-            node_process("controller", namespace, controller_parameters) as controller,
-            node_process("sim", namespace, sim_parameters) as sim,
-        ):
-            deadline = time.monotonic() + CLOSED_LOOP_SECONDS
-            while sim.poll() is None:
-                rclpy.spin_once(node, timeout_sec=0.1)
-                if stopping.requested():
-                    raise UserError("stopped before the last episode ended")
-                if controller.poll() is not None:
-                    raise UserError(f"the controller ended with status {controller.returncode}")
-                if time.monotonic() > deadline:
-                    raise UserError(f"the sim did not finish in {CLOSED_LOOP_SECONDS:.0f} s")
-            stop_process(controller)
-            settle = time.monotonic() + 1.0
-            while time.monotonic() < settle:
-                rclpy.spin_once(node, timeout_sec=0.1)
+        deadline = time.monotonic() + CLOSED_LOOP_SECONDS
+
+        def spin(*processes: subprocess.Popen[bytes]) -> None:
+            rclpy.spin_once(node, timeout_sec=0.1)
+            if stopping.requested():
+                raise UserError("stopped before the last episode ended")
+            for process in processes:
+                if process.poll() is not None:
+                    raise UserError(f"a node ended with status {process.returncode}")
+            if time.monotonic() > deadline:
+                raise UserError(f"the sim did not finish in {CLOSED_LOOP_SECONDS:.0f} s")
+
+        with node_process("sim", namespace, sim_parameters) as sim:
+            # DDS may take seconds until we hear the sim; the episodes can wait for that.
+            while "sim" not in told:
+                spin(sim)
+            with node_process("controller", namespace, controller_parameters) as controller:
+                while sim.poll() is None:
+                    spin(controller)
+                stop_process(controller)
+                settle = time.monotonic() + 1.0
+                while time.monotonic() < settle:
+                    rclpy.spin_once(node, timeout_sec=0.1)
         if sim.returncode or controller.returncode:
             raise UserError(
                 f"status of sim {sim.returncode}, of controller {controller.returncode}"

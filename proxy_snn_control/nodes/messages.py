@@ -23,7 +23,7 @@ SENSOR_DATA = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST, depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT
 )
 # Kept for those who come late: a return is news once an episode, and a run's score in the end.
-EPISODE_RETURNS = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+EPISODE_RETURNS = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 # Label of a command that answers no observation.
 UNASKED = "unasked"
 LATENCY_SAMPLES = 20_000

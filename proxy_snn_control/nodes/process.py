@@ -12,7 +12,6 @@ from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
-    ParameterType,
 )
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -52,8 +51,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         descriptor = ParameterDescriptor(
             description=parameter.description, read_only=parameter.read_only
         )
-        if parameter.default == []:  # an empty list does not say of what
-            descriptor.type = ParameterType.PARAMETER_DOUBLE_ARRAY
+        default = parameter.default
+        if default == []:  # an empty list does not say of what, so rclpy gets the type instead
+            default = rclpy.Parameter.Type.DOUBLE_ARRAY
         elif parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [
                 FloatingPointRange(from_value=parameter.low, to_value=parameter.high)
@@ -62,7 +62,13 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             descriptor.integer_range = [
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high or 0))
             ]
-        node.declare_parameter(parameter.name, parameter.default, descriptor)
+        node.declare_parameter(parameter.name, default, descriptor)
+
+
+def value_of(node: Node, name: str) -> Any:
+    """The present value of a parameter; an empty list where a list was not given."""
+    value = node.get_parameter_or(name).value
+    return [] if value is None else value
 
 
 class RunnableNode(Protocol):

@@ -5,8 +5,9 @@ Imports nothing heavy, so that it can be in place before anything else is loaded
 
 from __future__ import annotations
 
-import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _ready = False
@@ -23,11 +24,24 @@ def ready() -> None:
     """From now on a signal is only noted; ask `requested()`."""
     global _ready
     _ready = True
+    if _requested:
+        raise SystemExit(0)
 
 
 def requested() -> bool:
     """Whether a signal has asked to stop."""
     return _requested
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """While modules load: whatever they make of a signal in their midst is a clean exit."""
+    try:
+        yield
+    except BaseException:
+        if _requested and not _ready:
+            raise SystemExit(0) from None
+        raise
 
 
 def finish() -> None:
@@ -42,6 +56,6 @@ def finish() -> None:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _requested
-    if not _ready:
-        os._exit(0)
-    _requested = True
+    already, _requested = _requested, True
+    if not (_ready or already):
+        raise SystemExit(0)
