@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with stopping.starting():
             status: int = options.run(options)
+        sys.stdout.flush()
         stopping.finish()
     except UserError as error:
         print(f"proxy-snn: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("proxy_snn_control"):
             raise

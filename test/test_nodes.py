@@ -222,6 +222,13 @@ def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
     rate = (len(robot.commands) - before) / (time.monotonic() - began)
     assert 40 < rate < 55
     assert all(command.data.tolist() == expected for command in robot.commands)
+    assert stage.transition("deactivate")
+    stage.spin(0.3)
+    before = len(robot.commands)
+    robot.send(np.full(9, 0.7))
+    assert stage.transition("activate")
+    stage.spin(0.5)
+    assert len(robot.commands) == before, "what came while inactive is not acted on later"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -97,6 +97,8 @@ class Controller(LifecycleNode):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reload", self._on_reload)
         self._forget_statistics()
+        self._latest: tuple[Float64MultiArray, float] | None = None
+        self._received = 0.0
         if self._parameter("autostart"):
             succeeded = TransitionCallbackReturn.SUCCESS
             if self.trigger_configure() != succeeded or self.trigger_activate() != succeeded:
@@ -104,11 +106,23 @@ class Controller(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and check everything; a bad policy file or parameter leaves the node as it was."""
-        return self._transition(self._configure, TransitionCallbackReturn.FAILURE)
+        try:
+            self._configure()
+        except UserError as error:
+            self._release()
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            # rclpy goes to on_error without a word when a transition raises, so speak here.
+            self.get_logger().fatal(f"configure failed: {type(error).__name__}: {error}")
+            raise
+        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to command."""
         self._forget_statistics()
+        self._timeout = self._parameter("observation_timeout")
+        self._latest = None  # what came while nobody commanded is no longer fresh
         self._received = time.monotonic()
         result = super().on_activate(state)
         self._is_active = result == TransitionCallbackReturn.SUCCESS
@@ -142,20 +156,6 @@ class Controller(LifecycleNode):
         self._publish_diagnostics()
         self._diagnostics.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
 
-    def _transition(
-        self, work: Callable[[], None], on_user_error: TransitionCallbackReturn
-    ) -> TransitionCallbackReturn:
-        # rclpy goes to on_error without a word when a transition raises, so speak here.
-        try:
-            work()
-        except UserError as error:
-            self.get_logger().error(str(error))
-            return on_user_error
-        except Exception as error:
-            self.get_logger().fatal(f"transition failed: {type(error).__name__}: {error}")
-            raise
-        return TransitionCallbackReturn.SUCCESS
-
     def _configure(self) -> None:
         policy, checksum = self._load()
         gate = SafetyGate(
@@ -163,15 +163,16 @@ class Controller(LifecycleNode):
         )
         self._policy, self._checksum, self._gate = policy, checksum, gate
         self._commands = self.create_lifecycle_publisher(Float64MultiArray, "command", RELIABLE)
+        self._entities = [lambda: self.destroy_lifecycle_publisher(self._commands)]
         observations = self.create_subscription(
             Float64MultiArray,
             "observation",
             self._on_observation,
             RELIABLE if self._parameter("reliable_observations") else SENSOR_DATA,
         )
+        self._entities.append(lambda: self.destroy_subscription(observations))
         rate = self._parameter("rate")
         self._fixed_rate = rate > 0
-        self._latest: tuple[Float64MultiArray, float] | None = None
         # At a fixed rate the timer acts; otherwise it only watches for observations staying away.
         # It runs on the steady clock: a simulation that stands still is a stale source too.
         timer = self.create_timer(
@@ -179,11 +180,7 @@ class Controller(LifecycleNode):
             self._on_timer,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        self._entities = [
-            lambda: self.destroy_timer(timer),
-            lambda: self.destroy_subscription(observations),
-            lambda: self.destroy_lifecycle_publisher(self._commands),
-        ]
+        self._entities.append(lambda: self.destroy_timer(timer))
         self.get_logger().info(
             f"policy {self._parameter('policy')} ({checksum[:12]}): {policy.spec.observation_size} "
             f"observations, {policy.spec.action_size} actions, trained on "
@@ -198,7 +195,7 @@ class Controller(LifecycleNode):
         return policy, hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     def _release(self) -> None:
-        for destroy in self._entities:
+        for destroy in reversed(self._entities):
             destroy()
         self._entities = []
         self._policy = self._gate = self._commands = None
@@ -235,7 +232,7 @@ class Controller(LifecycleNode):
         if not self._is_active:
             return
         silent = time.monotonic() - self._received
-        if silent > self._parameter_timeout:
+        if silent > self._timeout:
             self._fault = f"no observation for {silent:.2f} s on topic observation"
             self._send_safe(UNASKED)
         elif self._fixed_rate and self._latest is not None:
@@ -275,8 +272,6 @@ class Controller(LifecycleNode):
         self._commands.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
 
     def _forget_statistics(self) -> None:
-        self._parameter_timeout = self._parameter("observation_timeout")
-        self._started = time.monotonic()
         self._latencies = Latencies()
         self._spikes = self._operations = self._safe_commands = 0
         self._fault = ""
