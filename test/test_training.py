@@ -168,7 +168,7 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
     about = best.spec.provenance
     assert about["step"] == max(means, key=lambda step: means[step])
     assert about["evaluation"]["mean"] == max(means.values())
-    again = evaluate(best, make_environment(TASK), 2, run.config.seed + 100)
+    again = evaluate(best, make_environment(TASK), 2, run.config.evaluation_seed)
     assert again is not None
     assert again.mean == about["evaluation"]["mean"], "the file acts as the actor in training did"
 

@@ -83,6 +83,11 @@ class TrainConfig:
             raise UserError(f"setting encoder_span is {self.encoder_span}, expected [low, high]")
 
     @property
+    def evaluation_seed(self) -> int:
+        """Seed of the first evaluation episode, apart from those of training."""
+        return self.seed + 100
+
+    @property
     def total_steps(self) -> int:
         """Environment steps of the whole run, the random ones among them."""
         return self.random_steps + self.steps

@@ -232,7 +232,7 @@ class TrainingRun:
             self.policy,
             self.evaluation_environment,
             self.config.eval_episodes,
-            self.config.seed + 100,
+            self.config.evaluation_seed,
             listener.should_stop,
         )
         if result is None:

@@ -53,11 +53,17 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) ->
         print(f"The goal, a mean return of {goal:.0f}, was not reached.")
         return 1
 
-    print(f"\nClosed loop over ROS topics: sim and controller, {EPISODES} episodes ...", flush=True)
-    returns, told = closed_loop(policy_file, config.env, seed, EPISODES)
-    alone = evaluate(policy, make_environment(config.env), EPISODES, seed)
+    first_seed = config.evaluation_seed
+    print(
+        f"\nClosed loop over ROS topics: sim and controller as two processes, the {EPISODES} "
+        f"evaluation episodes (seed {first_seed} on) ...",
+        flush=True,
+    )
+    returns, told = closed_loop(policy_file, config.env, first_seed, EPISODES)
+    alone = evaluate(policy, make_environment(config.env), EPISODES, first_seed)
     assert alone is not None
     print("returns: " + "  ".join(f"{value:.2f}" for value in returns))
+    print(f"mean return: {sum(returns) / len(returns):.2f}")
     same = returns == alone.returns
     print(f"exactly those of proxy-snn evaluate: {'yes' if same else 'NO'}")
     sim, controller = told["sim"], told["controller"]
