@@ -67,8 +67,7 @@ def main() -> int:
         "",
         "`" + " ".join(["python benchmarks/demo_seeds.py", *sys.argv[1:]]) + "`",
         "",
-        f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}.",
+        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
         "",
         "| " + " | ".join(rows[0]) + " |",
         "|" + "---|" * len(rows[0]),

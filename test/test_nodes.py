@@ -45,6 +45,12 @@ def active_controller(stage: Stage, policy_file: Path, **parameters: object) -> 
     return controller
 
 
+def libraries(node: NodeProcess) -> set[str]:
+    """Which of the heavy libraries a running process has mapped."""
+    maps = Path(f"/proc/{node.process.pid}/maps").read_text()
+    return {name for name in ("torch", "mujoco") if f"lib{name}" in maps}
+
+
 class Robot:
     """Sends observations and keeps every command: the judge of what leaves the controller."""
 
@@ -87,7 +93,8 @@ def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, ta
     sim = stage.start("sim", env=task, seed=11, episodes=episodes)
     # The controller comes late on purpose: what the sim said meanwhile was said to nobody.
     stage.meet("sim/episode_return")
-    active_controller(stage, path, reliable_observations="true")
+    controller = active_controller(stage, path, reliable_observations="true")
+    assert not libraries(controller) & {"torch", "mujoco"}
     assert stage.until(lambda: sim.process.poll() is not None, 60), sim.output
     assert sim.process.returncode == 0, sim.output
     assert stage.until(lambda: len(returns) == episodes)
@@ -199,10 +206,9 @@ def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path
     robot.meet()
     answer = robot.ask(np.full(9, 0.3))
     before = len(robot.commands)
-    stage.spin(FAULT_SECONDS + 1.5)
-    late = [command.data.tolist() for command in robot.commands[before:]]
-    assert len(late) > 10, "repeated at the control rate while the fault lasts"
-    assert all(data == [-0.5] for data in late)
+    # Repeated at the control rate while the fault lasts.
+    assert stage.until(lambda: len(robot.commands) > before + 20)
+    assert all(command.data.tolist() == [-0.5] for command in robot.commands[before:])
     expect(controller, "on topic observation; sent the safe command", stage, 3)
     said = [status.message for array in diagnostics for status in array.status]
     assert any(message.startswith("no observation for") for message in said)
@@ -218,9 +224,8 @@ def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
     robot.ask(np.full(9, 0.3))
     expected = load_policy(policy_file).act(np.full(9, 0.3)).astype(float).tolist()
     before, began = len(robot.commands), time.monotonic()
-    stage.spin(2.0)
-    rate = (len(robot.commands) - before) / (time.monotonic() - began)
-    assert 40 < rate < 55
+    assert stage.until(lambda: len(robot.commands) >= before + 50), "they go on by themselves"
+    assert time.monotonic() - began > 50 / 55, "and no faster than the rate"
     assert all(command.data.tolist() == expected for command in robot.commands)
     assert stage.transition("deactivate")
     stage.spin(0.3)
@@ -250,6 +255,38 @@ def test_the_last_command_before_the_end_is_safe(
     assert robot.commands[0].data.tolist() != (safe or [0.0])
     assert controller.survivors() == []
     assert "Traceback" not in controller.output
+
+
+BROKEN = """
+import sys
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.controller import Controller
+from proxy_snn_control.nodes.process import run
+
+class Broken(Controller):
+    def _answer(self, message, received):
+        if message.data[0] > 1:
+            raise RuntimeError("a defect in the loop")
+        super()._answer(message, received)
+
+stopping.install()
+sys.exit(run(Broken, sys.argv[1:]))
+"""
+
+
+def test_a_defect_in_the_loop_ends_with_the_safe_command(stage: Stage, policy_file: Path) -> None:
+    robot = Robot(stage)
+    command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
+    command += ["-p", "safe_command:=[0.25]", "-p", "autostart:=true"]
+    controller = stage.launch([*command, "-p", "observation_timeout:=60.0"])
+    robot.meet()
+    assert robot.ask(np.full(9, 0.3)) != [0.25]
+    robot.send(np.full(9, 2.0))
+    assert stage.until(lambda: controller.process.poll() is not None), controller.output
+    stage.spin(0.5)
+    assert controller.process.returncode == 1
+    assert "a defect in the loop" in controller.output
+    assert robot.commands[-1].data.tolist() == [0.25]
 
 
 @pytest.mark.parametrize(
@@ -327,9 +364,9 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
         operations / 20 * 77e-6, abs=1e-3
     )
     assert 0 < float(shown["latency_median_ms"]) <= float(shown["latency_99_ms"])
-    count = len(heard)
-    stage.spin(3.0)
-    assert 2 <= len(heard) - count <= 4, "1 Hz"
+    count, began = len(heard), time.monotonic()
+    assert stage.until(lambda: len(heard) >= count + 3)
+    assert time.monotonic() - began > 1.5, "1 Hz"
 
 
 # ---- the sim
@@ -342,9 +379,8 @@ def test_sim_in_real_time(stage: Stage) -> None:
     sim = stage.start("sim", env="HalfCheetah-v5", mode="realtime")
     assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
     before, began = len(observations), time.monotonic()
-    stage.spin(2.0)
-    rate = (len(observations) - before) / (time.monotonic() - began)
-    assert 17 < rate < 22, "HalfCheetah's control period is 0.05 s"
+    assert stage.until(lambda: len(observations) >= before + 30), "nobody has to command it"
+    assert time.monotonic() - began > 30 / 22, "HalfCheetah's control period is 0.05 s"
     assert len(observations[-1].data) == 17
     message = joints[-1]
     assert message.name[3:] == ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]

@@ -95,7 +95,8 @@ def describe(environment: gymnasium.Env) -> Task:
 def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
     """Turn numbers into an action of the task: its dtype, within its limits."""
     space: Any = environment.action_space
-    return np.clip(np.asarray(action, dtype=space.dtype), space.low, space.high)
+    # Clip first: what is too large for the task's dtype is just another number beyond the limit.
+    return np.clip(np.asarray(action, dtype=np.float64), space.low, space.high).astype(space.dtype)
 
 
 def episode_seed(seed: int, episode: int) -> int:
