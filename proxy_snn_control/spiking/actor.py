@@ -28,7 +28,7 @@ class EncoderSpikes(torch.autograd.Function):
         """Turn stimulation [batch, neurons] into spikes [T, batch, neurons]."""
         potential = torch.zeros_like(stimulation)
         spikes = stimulation.new_empty((time_steps, *stimulation.shape))
-        for spike in spikes:
+        for spike in spikes.unbind():
             potential += stimulation
             torch.gt(potential, threshold, out=spike)
             potential.sub_(spike, alpha=threshold)

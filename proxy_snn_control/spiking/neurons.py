@@ -38,10 +38,11 @@ class LIFSteps(torch.autograd.Function):
         potentials, keep = current.clone(), torch.empty_like(current)
         # Comparisons write zeros and ones straight into float arrays: on a CPU, several times
         # quicker than through booleans.
-        torch.le(potentials[0], threshold, out=keep[0])
-        for t in range(1, len(current)):
-            potentials[t].addcmul_(potentials[t - 1], keep[t - 1], value=decay)
-            torch.le(potentials[t], threshold, out=keep[t])
+        v, k = potentials.unbind(), keep.unbind()
+        torch.le(v[0], threshold, out=k[0])
+        for t in range(1, len(v)):
+            v[t].addcmul_(v[t - 1], k[t - 1], value=decay)
+            torch.le(v[t], threshold, out=k[t])
         ctx.save_for_backward(potentials, keep)
         ctx.constants = decay, threshold, window
         ctx.mark_non_differentiable(potentials)
@@ -55,8 +56,9 @@ class LIFSteps(torch.autograd.Function):
         surrogate = (potentials - threshold).abs_().le_(window).mul_(1 / (2 * window))
         carry = keep.addcmul(potentials, surrogate, value=-1).mul_(decay)
         gradient = surrogate.mul_(gradients[0])
-        for t in range(len(gradient) - 2, -1, -1):
-            gradient[t].addcmul_(gradient[t + 1], carry[t])
+        dv, c = gradient.unbind(), carry.unbind()
+        for t in range(len(dv) - 2, -1, -1):
+            dv[t].addcmul_(dv[t + 1], c[t])
         return gradient, None, None, None
 
 
