@@ -36,6 +36,13 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prefix
 
 
+def environment_of(prefix: Path) -> dict[str, str]:
+    """The environment with this installation before all others, a sourced workspace's too."""
+    site = sysconfig.get_path("purelib", vars={"base": str(prefix)})
+    path = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "AMENT_PREFIX_PATH": str(prefix)}
+
+
 def test_files_are_where_ros_looks(prefix: Path) -> None:
     share = prefix / "share"
     assert (share / "ament_index/resource_index/packages/proxy_snn_control").is_file()
@@ -54,7 +61,13 @@ def test_installed_nodes_run(prefix: Path, tmp_path: Path, node: str) -> None:
     arguments = {"controller": ["-p", "autostart:=true"], "sim": ["-p", "env:=Nothing-v0"]}[node]
     command = [str(prefix / "lib/proxy_snn_control" / node), "--ros-args", *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=60,
+        env=environment_of(prefix),
     )
     expected = {"controller": "parameter policy is empty", "sim": "'Nothing-v0' is not registered"}
     assert done.returncode == 1
@@ -71,6 +84,7 @@ def test_the_installed_command_finds_its_files(prefix: Path, tmp_path: Path) -> 
         cwd=tmp_path,
         check=True,
         timeout=60,
+        env=environment_of(prefix),
     )
     assert Path(done.stdout.strip()) == prefix / "share/proxy_snn_control/config/demo.yaml"
 
