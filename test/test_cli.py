@@ -79,7 +79,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 90
     again = run(*train)
     assert again.returncode == 1
-    assert "not empty" in again.stderr
+    assert "not an empty folder" in again.stderr
     more = run("train", "--resume", "--steps", 70, "--out", out)
     assert more.returncode == 0, more.stderr
     assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 110

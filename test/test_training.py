@@ -234,8 +234,10 @@ def test_early_stop_at_a_return(tmp_path: Path) -> None:
 
 def test_no_run_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="not an empty folder"):
         TrainingRun(quick(), tmp_path)
+    with pytest.raises(UserError, match="not an empty folder"):
+        TrainingRun(quick(), tmp_path / "precious")
     assert os.listdir(tmp_path) == ["precious"]
 
 

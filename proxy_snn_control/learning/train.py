@@ -119,9 +119,9 @@ class TrainingRun:
             load_checkpoint(checkpoint, self)
             first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
         else:
-            if out.exists() and any(out.iterdir()):
+            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
                 raise UserError(
-                    f"run folder {out} is not empty; resume that run or choose another folder"
+                    f"run folder {out} is not an empty folder; resume that run or choose another"
                 )
             make_folder(checkpoint.parent)
             save_config(out / "config.yaml", config)
