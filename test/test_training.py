@@ -319,7 +319,6 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("hidden: [256, x]", "setting hidden is 'x'"),
         ("tau: 2", "setting tau is 2"),
         ("neuron: izh", "setting neuron is 'izh', expected one of lif"),
-        ("target: none", "setting target is 'none'"),
         ("encoder_span: [1, -1]", "encoder_span"),
         ("discount: .nan", "setting discount is nan"),
     ],
@@ -329,6 +328,12 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=says):
         TrainConfig(**load_config(path))
+
+
+def test_an_unknown_target_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="setting target is 'none', expected one of proxy"):
+        TrainingRun(quick(target="none"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_yaml_numbers_as_people_write_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,6 @@ import yaml
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
-
-TARGETS = ("proxy",)
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _convert(field, getattr(self, field.name)))
-        _one_of("neuron", self.neuron, tuple(NEURONS))
-        _one_of("target", self.target, TARGETS)
-        _one_of("device", self.device, ("auto", "cpu", "cuda"))
+        one_of("neuron", self.neuron, NEURONS)
+        one_of("device", self.device, ("auto", "cpu", "cuda"))
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
@@ -164,7 +162,8 @@ def save_config(path: str | os.PathLike[str], config: TrainConfig) -> None:
     write_bytes(path, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raise a UserError that names the setting and what it may be, unless it is that."""
     if value not in allowed:
         raise UserError(f"setting {name} is {value!r}, expected one of {', '.join(allowed)}")
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.config import TrainConfig, one_of
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import TARGETS, relu_network
 from proxy_snn_control.spiking.actor import SpikingActor
@@ -39,6 +39,7 @@ class TD3:
     def __init__(self, actor: SpikingActor, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.actor = actor
+        one_of("target", config.target, TARGETS)
         self.target = TARGETS[config.target](actor, config)
         self.critic = Critic(actor.observations, len(actor.low), config.critic_hidden)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
