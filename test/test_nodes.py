@@ -374,8 +374,8 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
 
 def test_sim_in_real_time(stage: Stage) -> None:
     observations = stage.hear(Float64MultiArray, "observation", SENSOR_DATA)
-    joints = stage.hear(JointState, "joint_states", SENSOR_DATA)
-    clock = stage.hear(Clock, "/clock", SENSOR_DATA)
+    joints = stage.hear(JointState, "joint_states", 10)
+    clock = stage.hear(Clock, "/clock", 10)
     sim = stage.start("sim", env="HalfCheetah-v5", mode="realtime")
     assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
     before, began = len(observations), time.monotonic()

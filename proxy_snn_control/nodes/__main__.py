@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from proxy_snn_control.nodes import stopping
@@ -33,7 +34,10 @@ def main() -> int:
         return 1
     status: int = module.main(sys.argv[2:])
     stopping.finish()
-    return status
+    # All is written and sent. What is left, unloading torch and MuJoCo, can take a second.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

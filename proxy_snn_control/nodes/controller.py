@@ -99,6 +99,9 @@ class Controller(LifecycleNode):
         self._forget_statistics()
         self._latest: tuple[Float64MultiArray, float] | None = None
         self._received = 0.0
+
+    def start(self) -> None:
+        """Configure and activate, if the parameter autostart says so; end if that fails."""
         if self._parameter("autostart"):
             succeeded = TransitionCallbackReturn.SUCCESS
             if self.trigger_configure() != succeeded or self.trigger_activate() != succeeded:
@@ -121,7 +124,6 @@ class Controller(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to command."""
         self._forget_statistics()
-        self._timeout = self._parameter("observation_timeout")
         self._latest = None  # what came while nobody commanded is no longer fresh
         self._received = time.monotonic()
         result = super().on_activate(state)
@@ -173,14 +175,15 @@ class Controller(LifecycleNode):
         self._entities.append(lambda: self.destroy_subscription(observations))
         rate = self._parameter("rate")
         self._fixed_rate = rate > 0
-        # At a fixed rate the timer acts; otherwise it only watches for observations staying away.
-        # It runs on the steady clock: a simulation that stands still is a stale source too.
-        timer = self.create_timer(
-            1 / rate if rate else policy.spec.control_period or DEFAULT_PERIOD,
-            self._on_timer,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
-        self._entities.append(lambda: self.destroy_timer(timer))
+        # On the steady clock: a simulation that stands still is a stale source too.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timeout = self._parameter("observation_timeout")
+        period = min(policy.spec.control_period or DEFAULT_PERIOD, self._timeout / 4)
+        watch = self.create_timer(period, self._on_watch, clock=steady)
+        self._entities.append(lambda: self.destroy_timer(watch))
+        if self._fixed_rate:
+            timer = self.create_timer(1 / rate, self._on_timer, clock=steady)
+            self._entities.append(lambda: self.destroy_timer(timer))
         self.get_logger().info(
             f"policy {self._parameter('policy')} ({checksum[:12]}): {policy.spec.observation_size} "
             f"observations, {policy.spec.action_size} actions, trained on "
@@ -228,14 +231,17 @@ class Controller(LifecycleNode):
         if self._is_active and not self._fixed_rate:
             self._answer(message, received)
 
-    def _on_timer(self) -> None:
-        if not self._is_active:
-            return
+    def _on_watch(self) -> None:
+        """While observations stay away, send the safe command again and again."""
         silent = time.monotonic() - self._received
-        if silent > self._timeout:
+        if self._is_active and silent > self._timeout:
             self._fault = f"no observation for {silent:.2f} s on topic observation"
             self._send_safe(UNASKED)
-        elif self._fixed_rate and self._latest is not None:
+
+    def _on_timer(self) -> None:
+        """At a fixed rate, answer the freshest observation while it is fresh."""
+        fresh = time.monotonic() - self._received <= self._timeout
+        if self._is_active and fresh and self._latest is not None:
             self._answer(*self._latest)
 
     def _answer(self, message: Float64MultiArray, received: float) -> None:
@@ -268,6 +274,7 @@ class Controller(LifecycleNode):
             return
         assert self._gate is not None
         self._is_active = False
+        self._fault = ""
         self._commands.publish(number_array(self._gate.safe, UNASKED))
         self._commands.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
 
@@ -300,4 +307,4 @@ class Controller(LifecycleNode):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the controller node."""
-    return run(Controller, arguments)
+    return run(Controller, arguments, Controller.start)

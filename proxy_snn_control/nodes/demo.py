@@ -16,8 +16,10 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.policy import UserError, load_policy
 
 EPISODES = 10
+SIM_SEED_LIMIT = 2**31 - 1
 CLOSED_LOOP_SECONDS = 300.0
 STOP_SECONDS = 5.0
+_FIGURES = {"commands_per_second", "latency_median_ms", "nanojoules_per_command"}
 
 
 def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) -> int:
@@ -36,11 +38,13 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) ->
     from proxy_snn_control.share import share_file
 
     config = TrainConfig(**{**load_config(share_file("config/demo.yaml")), "seed": seed})
+    if config.evaluation_seed > SIM_SEED_LIMIT:
+        raise UserError(f"--seed is {seed}, expected at most {SIM_SEED_LIMIT - 100}")
     out = _free_folder(out)
     print(f"Training {config.env} from scratch (seed {seed}) into {out}/ ...", flush=True)
     started = time.perf_counter()
     if not run_training(config, out):
-        return 0
+        raise UserError("stopped while training")
     seconds = time.perf_counter() - started
     policy_file = out / "policy.safetensors"
     policy = load_policy(policy_file)
@@ -107,16 +111,18 @@ def closed_loop(
 
     from proxy_snn_control.nodes.messages import EPISODE_RETURNS
 
+    # A namespace of its own: what else runs on this domain is no part of the demo.
+    namespace = f"/demo_{os.getpid()}"
     returns: list[float] = []
     told: dict[str, dict[str, str]] = {}
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         for status in message.status:
+            if not status.name.startswith(f"{namespace}/"):
+                continue  # another node on the same domain
             values = {pair.key: pair.value for pair in status.values}
             told[status.name.rsplit("/", 1)[-1]] = values
 
-    # A namespace of its own: another demo on the same domain is no part of this one.
-    namespace = f"/demo_{os.getpid()}"
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node("demo", namespace=namespace)
@@ -160,6 +166,8 @@ def closed_loop(
             raise UserError(
                 f"status of sim {sim.returncode}, of controller {controller.returncode}"
             )
+        if len(returns) != episodes or not {*told["sim"], *told.get("controller", {})} >= _FIGURES:
+            raise UserError("a node's last figures were lost on their way; run the demo again")
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
@@ -202,6 +210,8 @@ def stop_process(process: subprocess.Popen[bytes]) -> None:
 
 def _free_folder(wanted: Path) -> Path:
     """The folder wanted, or the first of wanted-2, wanted-3, ... that is not taken."""
+    if not wanted.name:
+        raise UserError(f"--out is {wanted}, expected the name of a folder to make")
     folder, number = wanted, 1
     while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         number += 1

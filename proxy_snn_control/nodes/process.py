@@ -83,6 +83,7 @@ class RunnableNode(Protocol):
 def run(
     make_node: Callable[[], Any],
     arguments: Sequence[str],
+    start: Callable[[Any], None] = lambda node: None,
     work: Callable[[Any, Callable[[float], None]], None] | None = None,
 ) -> int:
     """Run a node until a signal stops it, it sets `exit_status`, or it fails.
@@ -91,8 +92,10 @@ def run(
     a flag and the node says goodbye before the context is shut down.
 
     Args:
-        make_node: builds the node; a UserError there ends the process with its sentence.
+        make_node: builds the node; a UserError there ends the process with its sentence, and so
+            does a signal, without one: a node that is only built has nothing to put in order.
         arguments: the command line, for ROS.
+        start: called with the node once signals are only noted; from here on it may act.
         work: called with the node and a function that lets ROS work for at most so many seconds;
             by default ROS works until the node is stopped.
 
@@ -107,12 +110,16 @@ def run(
         return 1
     node = None
     try:
+        with stopping.starting():
+            node = make_node()
         stopping.ready()
-        node = make_node()
         executor = Executor()
         executor.add_node(node)
+        start(node)
         (work or _spin)(node, lambda seconds: executor.spin_once(timeout_sec=seconds))
         status: int = node.exit_status or 0
+    except SystemExit:  # a signal before there was anything to stop
+        status = 0
     except (UserError, ParameterException) as error:
         status = 1
         _report(node, " ".join(str(error).split()))

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
@@ -89,9 +89,7 @@ class Sim(Node):
         self._observations = self.create_publisher(
             Float64MultiArray, "observation", RELIABLE if self._lockstep else SENSOR_DATA
         )
-        self._joint_states = self.create_publisher(
-            JointState, "joint_states", qos_profile_sensor_data
-        )
+        self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._clock_topic = self.create_publisher(ClockMessage, "/clock", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(

@@ -38,8 +38,8 @@ class Policy:
         ]
         self._neuron = NEURONS[spec.neuron](**spec.neuron_constants)
         self._decoder = tensors["decoder.weight"], tensors["decoder.bias"]
-        self._low = np.array(spec.action_low, dtype=np.float32)
-        self._high = np.array(spec.action_high, dtype=np.float32)
+        self._low = _inside(spec.action_low, np.inf)
+        self._high = _inside(spec.action_high, -np.inf)
         self._fan_out = spec.layer_sizes[1:]
         self.spikes: list[np.ndarray] = []
         self.potentials: list[np.ndarray] = []
@@ -119,6 +119,14 @@ class Policy:
         action = self._low + (squashed + 1) * ((self._high - self._low) / 2)
         # Rounding may step over a limit by one unit in the last place: a limit is a limit.
         return np.clip(action, self._low, self._high)
+
+
+def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:
+    """Limits as float32, moved by one unit in the last place where rounding put them outside."""
+    exact = np.array(limits)
+    rounded = exact.astype(np.float32)
+    outside = rounded < exact if direction > 0 else rounded > exact
+    return np.where(outside, np.nextafter(rounded, np.float32(direction)), rounded)
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
