@@ -1,6 +1,7 @@
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conftest import TASK  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from proxy_snn_control.learning.config import TrainConfig, load_config, save_config  # noqa: E402
 from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
@@ -245,11 +248,37 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run to resume"):
         TrainingRun(quick(), tmp_path, resume=True)
     out = tmp_path / "run"
-    TrainingRun(quick(), out).run(StopAt(10))
+    TrainingRun(quick(), out)
+    again = TrainingRun(quick(), out, resume=True)  # killed before the first checkpoint
+    assert again.step == 0
+    again.run(StopAt(70))
     with pytest.raises(UserError, match="does not fit this run"):
         TrainingRun(quick(hidden=(8,)), out, resume=True)
     checkpoint = out / "checkpoint" / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    whole = checkpoint.read_bytes()
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+    for change in (
+        lambda t: t.pop("replay.observation"),
+        lambda t: t.update({"replay.reward": torch.zeros(3, 1)}),
+        lambda t: [t.pop(name) for name in list(t) if name.startswith("actor_optimiser.")],
+        lambda t: t.update({"critic_optimiser.0.exp_avg": torch.zeros(1)}),
+        lambda t: t.update(surprise=torch.zeros(1)),
+    ):
+        checkpoint.write_bytes(whole)
+        tensors = load_file(checkpoint)
+        change(tensors)
+        save_file(tensors, checkpoint, metadata)
+        with pytest.raises(UserError, match="does not fit this run"):
+            TrainingRun(quick(), out, resume=True)
+    state = json.loads(metadata["state"])
+    for field, value in (("rows", 5), ("rows", [{"a": 1}]), ("step", "x"), ("rng", {})):
+        changed = {"state": json.dumps({**state, field: value})}
+        checkpoint.write_bytes(whole)
+        save_file(load_file(checkpoint), checkpoint, changed)
+        with pytest.raises(UserError, match="does not fit this run"):
+            TrainingRun(quick(), out, resume=True)
+    checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match="does not fit this run"):
         TrainingRun(quick(), out, resume=True)
 

@@ -73,7 +73,7 @@ def load_checkpoint(path: Path, run: TrainingRun) -> None:
         _restore(run, state, tensors)
     except FileNotFoundError:
         raise UserError(f"there is no run to resume: {path} does not exist") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"checkpoint {path} does not fit this run: {reason}") from None
 
@@ -86,6 +86,15 @@ def _restore(run: TrainingRun, state: dict[str, Any], tensors: dict[str, torch.T
             if name.startswith(prefix)
         }
 
+    for name in ("step", "evaluated", "updates", "replay_count"):
+        if type(state[name]) is not int:
+            raise ValueError(f"{name} is {state[name]!r}, expected a whole number")
+    if not all(isinstance(row, dict) and "step" in row for row in state["rows"]):
+        raise ValueError("rows are no lines of progress.csv")
+    run.replay.count = state["replay_count"]
+    run.td3.updates = state["updates"]
+    _check_names_and_shapes(run, {name: tensor.shape for name, tensor in tensors.items()})
+
     for name, module in _modules(run).items():
         module.load_state_dict(under(f"{name}."))
     for name, optimiser in _optimisers(run).items():
@@ -95,15 +104,35 @@ def _restore(run: TrainingRun, state: dict[str, Any], tensors: dict[str, torch.T
             moments.setdefault(int(index), {})[moment] = tensor
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
-    run.replay.count = state["replay_count"]
-    for name, tensor in under("replay.").items():
-        run.replay.arrays[name][: len(run.replay)] = tensor.numpy()
+    for name, array in run.replay.arrays.items():
+        array[: len(run.replay)] = tensors[f"replay.{name}"].numpy()
     run.step, run.evaluated, run.seconds = state["step"], state["evaluated"], state["seconds"]
-    run.best = -np.inf if state["best"] is None else state["best"]
-    run.td3.updates = state["updates"]
+    run.best = -np.inf if state["best"] is None else float(state["best"])
     run.rows = state["rows"]
     run.rng.bit_generator.state = state["rng"]
     torch.set_rng_state(tensors["torch_rng"])
+
+
+def _check_names_and_shapes(run: TrainingRun, found: dict[str, torch.Size]) -> None:
+    """A missing or misshapen tensor must not pass for a fresh one."""
+    expected = {"torch_rng": torch.get_rng_state().shape}
+    for name, module in _modules(run).items():
+        expected |= {f"{name}.{key}": value.shape for key, value in module.state_dict().items()}
+    steps = {"actor_optimiser": run.td3.updates // run.config.policy_delay}
+    for name, optimiser in _optimisers(run).items():
+        if steps.get(name, run.td3.updates):  # an optimiser has moments once it took a step
+            parameters = optimiser.param_groups[0]["params"]
+            for i, parameter in enumerate(parameters):
+                expected[f"{name}.{i}.step"] = torch.Size()
+                expected[f"{name}.{i}.exp_avg"] = parameter.shape
+                expected[f"{name}.{i}.exp_avg_sq"] = parameter.shape
+    for name, array in run.replay.arrays.items():
+        expected[f"replay.{name}"] = torch.Size((len(run.replay), array.shape[1]))
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise ValueError(
+                f"tensor {name} has shape {found.get(name)}, expected {expected.get(name)}"
+            )
 
 
 def _modules(run: TrainingRun) -> dict[str, torch.nn.Module]:

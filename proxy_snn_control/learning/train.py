@@ -27,6 +27,7 @@ from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.tasks import clip_action, describe, make_environment
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
+from proxy_snn_control.policy.file import check_size
 from proxy_snn_control.policy.files import make_folder, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import SpikingActor
@@ -87,6 +88,7 @@ class TrainingRun:
         if config.threads:
             torch.set_num_threads(config.threads)
 
+        self.step = 0
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
         self.actor = SpikingActor(
@@ -104,28 +106,38 @@ class TrainingRun:
             encoder_sigma=config.encoder_sigma,
             decoder_population=config.decoder_population,
         )
+        check_size(out / "policy.safetensors", self._spec({}))
         self.td3 = TD3(self.actor, config, device)
-        self.replay = Replay(
-            config.replay_size, self.task.observation_size, len(self.task.action_low)
-        )
-        self.step = 0
+        sizes = self.task.observation_size, len(self.task.action_low)
+        try:
+            self.replay = Replay(config.replay_size, *sizes)
+        except MemoryError:
+            raise UserError(
+                f"setting replay_size is {config.replay_size}, more than the memory holds"
+            ) from None
         self.evaluated = -1
         self.seconds = 0.0
         self.best = -np.inf
         self.rows: list[dict[str, float]] = []
 
         checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+        if resume and not (out / "config.yaml").is_file():
+            raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
         if resume:
-            load_checkpoint(checkpoint, self)
-            first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
+            # A run that ended before its first checkpoint starts again.
+            if checkpoint.exists():
+                load_checkpoint(checkpoint, self)
+            first_seed = config.seed
+            if self.step:
+                first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
         else:
             if out.exists() and not (out.is_dir() and not any(out.iterdir())):
                 raise UserError(
                     f"run folder {out} is not an empty folder; resume that run or choose another"
                 )
-            make_folder(checkpoint.parent)
-            save_config(out / "config.yaml", config)
             first_seed = config.seed
+        make_folder(checkpoint.parent)
+        save_config(out / "config.yaml", config)
         self.observation, _ = self.environment.reset(seed=first_seed)
         self.episode_return = 0.0
 

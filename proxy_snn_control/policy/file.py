@@ -29,6 +29,9 @@ VERSION = 1
 MAX_FILE_BYTES = 256 * 2**20
 MAX_SIZE = 2**20
 MAX_TIME_STEPS = 1000
+# Numbers within these cannot overflow float32 on their way to an action.
+SMALLEST, LARGEST = 1e-6, 1e6
+PERIOD = (1e-4, 3600.0)
 
 Tensors = dict[str, np.ndarray]
 
@@ -83,6 +86,13 @@ class PolicySpec:
         return shapes
 
 
+def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
+    """Raise a PolicyFileError if the policy would be larger than a file may be."""
+    numbers = sum(math.prod(shape) for shape in spec.tensor_shapes.values())
+    if 4 * numbers > MAX_FILE_BYTES - 2**20:  # a MiB for the header
+        raise _error(path, f"would have {4 * numbers} bytes, more than a policy file may")
+
+
 def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensors) -> None:
     """Write a policy file; the file at `path` is replaced whole or not at all.
 
@@ -96,6 +106,7 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
             is never written).
         UserError: the file cannot be written.
     """
+    check_size(path, spec)
     fields = dataclasses.asdict(spec)
     _check_tensors(path, _spec_from_fields(path, json.loads(json.dumps(fields))), tensors)
     header = {"format": FORMAT, "version": VERSION, **fields}
@@ -153,7 +164,7 @@ def _spec_from_metadata(
     if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
         raise _error(path, f"has a policy header whose format is not {FORMAT!r}")
     version = header.pop("version", None)
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise _error(path, f"has format version {version!r}, this program reads {VERSION}")
     return _spec_from_fields(path, header)
 
@@ -164,10 +175,8 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     def fail(name: str, expected: str) -> PolicyFileError:
         return _error(path, f"field {name} is {_short(fields[name])}, expected {expected}")
 
-    def is_number(value: Any) -> bool:
-        return (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        )
+    def is_number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> bool:
+        return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
 
     expected = {field.name for field in dataclasses.fields(PolicySpec)}
     if missing := sorted(expected - fields.keys()):
@@ -185,24 +194,25 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         type(n) is int and 1 <= n <= MAX_SIZE for n in hidden
     ):
         raise fail("hidden", f"a list of whole numbers from 1 to {MAX_SIZE}")
-    if fields["neuron"] not in NEURONS:
+    if not isinstance(fields["neuron"], str) or fields["neuron"] not in NEURONS:
         raise fail("neuron", f"one of {', '.join(NEURONS)}")
     constants = fields["neuron_constants"]
     wanted = NEURONS[fields["neuron"]].constants
     if not isinstance(constants, dict) or constants.keys() != wanted.keys():
         raise fail("neuron_constants", f"an object with {', '.join(wanted)}")
-    if not all(is_number(value) for value in constants.values()):
-        raise fail("neuron_constants", "finite numbers")
-    if not is_number(fields["encoder_threshold"]) or fields["encoder_threshold"] <= 0:
-        raise fail("encoder_threshold", "a positive number")
+    ranges = NEURONS[fields["neuron"]].ranges
+    if not all(is_number(value, *ranges[name]) for name, value in constants.items()):
+        raise fail("neuron_constants", f"numbers within {ranges}")
+    if not is_number(fields["encoder_threshold"], SMALLEST):
+        raise fail("encoder_threshold", f"a number from {SMALLEST} to {LARGEST}")
     period = fields["control_period"]
-    if period is not None and not (is_number(period) and period > 0):
-        raise fail("control_period", "a positive number of seconds or null")
+    if period is not None and not is_number(period, *PERIOD):
+        raise fail("control_period", f"null or seconds from {PERIOD[0]} to {PERIOD[1]}")
     levels = fields["observation_quantile_levels"]
     if (
         not isinstance(levels, list)
         or not 2 <= len(levels) <= 1000
-        or not all(is_number(q) and 0 <= q <= 1 for q in levels)
+        or not all(is_number(q, 0, 1) for q in levels)
         or sorted(levels) != levels
     ):
         raise fail("observation_quantile_levels", "two or more ascending numbers from 0 to 1")
@@ -215,7 +225,7 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         ):
             raise fail(name, f"{fields['action_size']} finite numbers")
     for low, high in zip(fields["action_low"], fields["action_high"], strict=True):
-        if not low < high:
+        if not np.float32(low) < np.float32(high):
             raise _error(path, f"action_low {low} is not below action_high {high}")
     for name, size in (
         ("observation_names", fields["observation_size"]),
@@ -225,10 +235,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         if names is not None and (
             not isinstance(names, list)
             or len(names) != size
-            or not all(isinstance(n, str) for n in names)
+            or not all(isinstance(n, str) and n and n.isprintable() for n in names)
             or len(set(names)) != size
         ):
-            raise fail(name, f"null or {size} different strings")
+            raise fail(name, f"null or {size} different printable strings")
     if not isinstance(fields["provenance"], dict):
         raise fail("provenance", "an object")
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
@@ -255,8 +265,10 @@ def _check_tensors(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
         if not np.isfinite(array).all():
             raise _error(path, f"tensor {name} holds a NaN or an infinity, expected finite numbers")
-    sigma = tensors["encoder.sigma"]
-    if not np.all(sigma * sigma > np.finfo(np.float32).tiny):
+        # What was observed may be as large as it was; what is computed with may not.
+        if name != "observation.quantiles" and np.abs(array).max() > LARGEST:
+            raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
+    if np.abs(tensors["encoder.sigma"]).min() < SMALLEST:
         raise _error(path, "tensor encoder.sigma holds a zero, expected widths that are not")
 
 

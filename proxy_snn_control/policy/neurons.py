@@ -25,6 +25,10 @@ class LIF:
     """
 
     constants: ClassVar[dict[str, float]] = {"voltage_decay": 0.75, "threshold": 0.5}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "voltage_decay": (0.0, 1.0),
+        "threshold": (1e-6, 1e6),
+    }
 
     def __init__(self, voltage_decay: float, threshold: float) -> None:
         self.voltage_decay = np.float32(voltage_decay)
