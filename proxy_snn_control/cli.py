@@ -11,27 +11,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy_snn_control import __version__
 from proxy_snn_control.nodes import stopping
-from proxy_snn_control.policy import Policy, UserError, load_policy
-from proxy_snn_control.policy import energy as energy_count
+
+stopping.install()  # before NumPy and the rest load: a Ctrl-C then is no traceback either
+
+from proxy_snn_control import __version__  # noqa: E402
+from proxy_snn_control.policy import Policy, UserError, load_policy  # noqa: E402
+from proxy_snn_control.policy import energy as energy_count  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 when done, 1 after a clear one-line error, 2 on wrong usage."""
-    stopping.install()
     options = _parser().parse_args(arguments)
     try:
         with stopping.starting():
             status: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
         stopping.finish()
+    except SystemExit:
+        if not stopping.requested():
+            raise
+        print("proxy-snn: stopped", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"proxy-snn: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"proxy-snn: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("proxy_snn_control"):
             raise
@@ -101,17 +112,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.config import TrainConfig, load_config, resumed_config
 
     names = ("env", "neuron", "target", "steps", "seed", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.resume:
         if options.config:
             raise UserError("--config does not go with --resume: the run has its own config.yaml")
-        settings = load_config(options.out / "config.yaml")
+        config = resumed_config(options.out, given)
     else:
         settings = load_config(options.config) if options.config else {}
-    finished = _run_training(TrainConfig(**{**settings, **given}), options.out, options.resume)
+        config = TrainConfig(**{**settings, **given})
+    finished = _run_training(config, options.out, options.resume)
     if not finished:
         print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
     return 0
@@ -163,8 +175,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise UserError(f"--seed is {options.seed}, expected 0 or more")
     policy = load_policy(options.policy)
     task = options.env or policy.spec.provenance.get("env")
-    if not task:
-        raise UserError(f"policy file {options.policy} names no task; say which with --env")
+    # Gymnasium imports the module of a "module:task": not at the word of a file.
+    if not isinstance(task, str) or (":" in task and not options.env):
+        raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
     environment = make_environment(task)
     _check_fit(policy, options.policy, task, environment)
     stopping.ready()

@@ -80,11 +80,19 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     again = run(*train)
     assert again.returncode == 1
     assert "not an empty folder" in again.stderr
+    other = run("train", "--resume", "--seed", 4, "--out", out)
+    assert other.returncode == 1
+    assert "setting seed is 4, but the run" in other.stderr
     more = run("train", "--resume", "--steps", 70, "--out", out)
     assert more.returncode == 0, more.stderr
+    assert "steps: 70" in (out / "config.yaml").read_text()
     assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 110
     plotted = run("plot", out, "--out", png)
     assert plotted.returncode == 0, plotted.stderr
+    for target, says in ((".", "is a folder"), (png / "x.png", "Not a directory")):
+        refused = run("plot", out, "--out", target)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1), refused.stderr
+        assert says in refused.stderr
     assert png.read_bytes().startswith(b"\x89PNG")
     evaluated = run("evaluate", out / "policy.safetensors", "--episodes", 1)
     assert evaluated.returncode == 0, evaluated.stderr
@@ -107,6 +115,10 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
         (("train", "--steps", "-5", "--out", "RUN"), "setting steps is -5"),
         (("train", "--config", "none.yaml", "--out", "RUN"), "config file none.yaml: No such file"),
         (("train", "--resume", "--out", "RUN"), "config.yaml"),
+        (("train", "--env", TASK, "--out", "README.md"), "is not an empty folder"),
+        (("evaluate", "POLICY", "--env", "a:b:c"), "task 'a:b:c' cannot be made"),
+        (("evaluate", "IMPORTS"), "names no usable task"),
+        (("plot", ".", "--out", "x.png"), "progress.csv"),
         (("plot", "RUN", "--out", "x.png"), "RUN/progress.csv: No such file"),
     ],
 )
@@ -115,7 +127,10 @@ def test_a_mistake_gets_one_sentence(
 ) -> None:
     pytest.importorskip("torch")
     (tmp_path / "README.md").write_text("not a policy, but long enough to have a header\n" * 9)
-    given = [str(policy_file) if a == "POLICY" else a for a in arguments]
+    imports = tmp_path / "imports.safetensors"
+    write_policy(imports, *random_policy(provenance={"env": "this:X-v0"}))
+    named = {"POLICY": str(policy_file), "IMPORTS": str(imports)}
+    given = [named.get(argument, argument) for argument in arguments]
     done = run(*given, cwd=tmp_path)
     assert done.returncode == 1
     assert says in done.stderr

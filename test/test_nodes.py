@@ -215,6 +215,31 @@ def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path
     assert robot.ask(np.full(9, 0.3)) == answer
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_stale_is_noticed_at_any_rate(stage: Stage, tmp_path: Path, rate: float) -> None:
+    """Neither a slow policy nor a slow rate delays the safe command beyond the timeout."""
+    path = tmp_path / "slow.safetensors"
+    write_policy(path, *random_policy(control_period=30.0))
+    robot = Robot(stage)
+    active_controller(stage, path, rate=rate, safe_command="[0.25]", observation_timeout=0.5)
+    robot.meet()
+    robot.send(np.full(9, 0.3))
+    before = len(robot.commands)
+    assert stage.until(lambda: len(robot.commands) >= before + 3, 4)
+    assert robot.commands[-1].data.tolist() == [0.25]
+
+
+def test_full_command_at_limits_that_are_no_float32(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "saturated.safetensors"
+    spec, tensors = random_policy(action_low=(-0.3,), action_high=(0.3,))
+    tensors["decoder.bias"] = np.array([1e4], dtype=np.float32)
+    write_policy(path, spec, tensors)
+    robot = Robot(stage)
+    active_controller(stage, path, observation_timeout=60.0)
+    robot.meet()
+    assert robot.ask(np.zeros(9)) == [pytest.approx(0.3)], "and not the safe command"
+
+
 def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
     robot = Robot(stage)
     active_controller(stage, policy_file, rate=50.0, observation_timeout=60.0)
@@ -502,6 +527,7 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
         ({"out": "RUN", "neuron": "izh"}, "setting neuron is 'izh'"),
         ({"out": "RUN", "config": "/none.yaml"}, "config file /none.yaml"),
         ({"out": "RUN", "resume": "true"}, "config.yaml"),
+        ({"out": "RUN", "resume": "true", "config": "/x.yaml"}, "config does not go with resume"),
     ],
 )
 def test_train_says_what_is_wrong(
@@ -520,7 +546,7 @@ def test_train_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("node", ["controller", "sim", "train"])
-@pytest.mark.parametrize("delay", [0.3, 0.8, 1.6])
+@pytest.mark.parametrize("delay", [0.3, 0.8, 1.6, 3.0])
 def test_a_signal_while_starting(stage: Stage, tmp_path: Path, node: str, delay: float) -> None:
     out = {"out": tmp_path / "run", "env": TASK} if node == "train" else {}
     process = stage.start(node, **out)

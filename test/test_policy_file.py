@@ -66,7 +66,19 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("neuron", "quantum", "neuron is 'quantum', expected one of lif"),
         ("neuron_constants", {"voltage_decay": 0.75}, "neuron_constants"),
         ("neuron_constants", {"voltage_decay": 0.75, "threshold": "high"}, "neuron_constants"),
+        ("neuron", ["lif"], "neuron is"),
+        ("neuron_constants", {"voltage_decay": 1.5, "threshold": 0.5}, "neuron_constants"),
         ("encoder_threshold", 0, "encoder_threshold"),
+        ("encoder_threshold", 10**400, "encoder_threshold"),
+        ("encoder_threshold", 1e300, "encoder_threshold"),
+        ("control_period", 1e12, "control_period"),
+        ("control_period", 1e-12, "control_period"),
+        ("action_high", [10**400], "action_high"),
+        ("action_high", [1e300], "action_high"),
+        ("action_high", [-1.0 + 1e-60], "not below"),
+        ("observation_names", ["bad\nname", *"abcdefgh"], "observation_names"),
+        ("observation_names", ["\ud800", *"abcdefgh"], "observation_names"),
+        ("version", True, "version True"),
         ("encoder_threshold", float("nan"), "encoder_threshold"),
         ("control_period", -1, "control_period"),
         ("action_low", [2.0], "not below"),
@@ -119,6 +131,7 @@ def test_missing_and_unknown_fields(policy_file: Path) -> None:
         (lambda t: t["layers.0.weight"].fill(np.nan), "layers.0.weight holds a NaN"),
         (lambda t: t["layers.1.bias"].fill(np.inf), "layers.1.bias holds a NaN"),
         (lambda t: t["encoder.sigma"].fill(0), "encoder.sigma holds a zero"),
+        (lambda t: t["layers.1.weight"].fill(1e38), "layers.1.weight holds a number beyond"),
     ],
 )
 def test_wrong_tensors_are_refused(policy_file: Path, change, says: str) -> None:
@@ -162,6 +175,13 @@ def test_nothing_invalid_is_written(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="NaN"):
         write_policy(path, spec, {**tensors, "decoder.bias": np.full(1, np.nan, np.float32)})
     assert not path.exists()
+
+
+def test_what_is_too_large_to_read_is_not_written(tmp_path: Path) -> None:
+    spec, tensors = random_policy()
+    with pytest.raises(PolicyFileError, match="more than a policy file may"):
+        write_policy(tmp_path / "p", dataclasses.replace(spec, hidden=(8192, 8192)), tensors)
+    assert not os.listdir(tmp_path)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, policy_file: Path) -> None:

@@ -350,6 +350,9 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("neuron: izh", "setting neuron is 'izh', expected one of lif"),
         ("encoder_span: [1, -1]", "encoder_span"),
         ("discount: .nan", "setting discount is nan"),
+        ("steps: " + "9" * 400, "setting steps is 999"),
+        ("steps: 2020-13-45", "is no YAML"),
+        ("steps: " + "[" * 5000, "is no YAML"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, says: str) -> None:

@@ -137,7 +137,7 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"config file {path}: is no YAML ({reason})") from None
     if settings is None:
@@ -151,6 +151,26 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"config file {path}: setting {name!r} does not exist{hint}")
     return settings
+
+
+def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
+    """The settings of a run to go on with; only how long and on what it runs can be changed.
+
+    Args:
+        run: the run's folder.
+        given: the settings asked for now.
+
+    Raises:
+        UserError: the folder holds no run, or another setting is to be changed.
+    """
+    settings = load_config(run / "config.yaml")
+    for name, value in given.items():
+        if name not in ("steps", "device") and settings.get(name) != value:
+            raise UserError(
+                f"setting {name} is {value!r}, but the run in {run} has {settings.get(name)!r}; to "
+                "resume, only steps and device can be changed"
+            )
+    return TrainConfig(**{**settings, **given})
 
 
 def save_config(path: str | os.PathLike[str], config: TrainConfig) -> None:
@@ -194,6 +214,7 @@ def _number(name: str, value: Any, fractional: bool) -> int | float:
         number = float(value)
         if not math.isfinite(number) or not (fractional or number.is_integer()):
             raise ValueError
-    except (TypeError, ValueError):
-        raise UserError(f"setting {name} is {value!r}, expected {expected}") from None
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(value)[:60]
+        raise UserError(f"setting {name} is {shown}, expected {expected}") from None
     return number if fractional else int(number)

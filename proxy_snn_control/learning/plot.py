@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy_snn_control.learning.config import load_config
+from proxy_snn_control.learning.config import TrainConfig, load_config
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import replacing
 
@@ -25,8 +25,8 @@ def plot_runs(runs: Sequence[Path], out: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for run in runs:
         steps, means, deviations = _read_progress(run)
-        config = load_config(run / "config.yaml")
-        label = f"{run.name}: {config['neuron']} + {config['target']}, {config['env']}"
+        config = TrainConfig(**load_config(run / "config.yaml"))
+        label = f"{run.name}: {config.neuron} + {config.target}, {config.env}"
         (line,) = axes.plot(steps, means, label=label)
         low = [m - d for m, d in zip(means, deviations, strict=True)]
         high = [m + d for m, d in zip(means, deviations, strict=True)]

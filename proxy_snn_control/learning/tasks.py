@@ -50,7 +50,7 @@ def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
-    except (gymnasium.error.Error, ImportError, ModuleNotFoundError) as error:
+    except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
     try:
         _check_space(task_id, "observation", environment.observation_space)

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.learning.config import TrainConfig, load_config
+from proxy_snn_control.learning.config import TrainConfig, load_config, resumed_config
 from proxy_snn_control.learning.train import Listener, TrainingRun
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
@@ -154,11 +154,12 @@ def _make_run(parameters: dict[str, Any]) -> TrainingRun:
         if parameters[name] not in ("", -1)
     }
     config_file = parameters["config"]
+    if resume and config_file:
+        raise UserError("parameter config does not go with resume: the run has its own config.yaml")
     if resume:
-        settings = load_config(out / "config.yaml")
-    else:
-        settings = load_config(config_file) if config_file else {}
-    return TrainingRun(TrainConfig(**{**settings, **given}), out, resume=resume)
+        return TrainingRun(resumed_config(out, given), out, resume=True)
+    settings = load_config(config_file) if config_file else {}
+    return TrainingRun(TrainConfig(**{**settings, **given}), out)
 
 
 def main(arguments: Sequence[str]) -> int:

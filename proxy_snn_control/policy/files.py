@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
@@ -20,6 +20,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: the file cannot be written (no such folder, no permission, disk full).
     """
     target = Path(path)
+    if not target.name:
+        raise UserError(f"{target}: is a folder, expected the name of a file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:
@@ -31,7 +33,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
         _flush_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
