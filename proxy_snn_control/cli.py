@@ -1,6 +1,11 @@
 """The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+from proxy_snn_control.nodes import stopping
+
+stopping.install(early_status=1)  # before NumPy and the rest load: Ctrl-C is no traceback then
 
 import argparse
 import dataclasses
@@ -11,29 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy_snn_control.nodes import stopping
-
-stopping.install()  # before NumPy and the rest load: a Ctrl-C then is no traceback either
-
-from proxy_snn_control import __version__  # noqa: E402
-from proxy_snn_control.policy import Policy, UserError, load_policy  # noqa: E402
-from proxy_snn_control.policy import energy as energy_count  # noqa: E402
+from proxy_snn_control import __version__
+from proxy_snn_control.policy import Policy, UserError, load_policy
+from proxy_snn_control.policy import energy as energy_count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 when done, 1 after a clear one-line error, 2 on wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        with stopping.starting():
-            status: int = options.run(options)
+        status: int = options.run(options)
         if sys.stdout:
             sys.stdout.flush()
         stopping.finish()
-    except SystemExit:
-        if not stopping.requested():
-            raise
-        print("proxy-snn: stopped", file=sys.stderr)
-        return 1
     except UserError as error:
         print(f"proxy-snn: {error}", file=sys.stderr)
         return 1
@@ -259,6 +254,7 @@ def _inspect(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.plot import plot_runs
 
+    stopping.ready()  # drawing takes a moment: finish it rather than leave half a file
     plot_runs(options.runs, options.out)
     print(options.out)
     return 0

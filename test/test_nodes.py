@@ -295,7 +295,7 @@ class Broken(Controller):
         super()._answer(message, received)
 
 stopping.install()
-sys.exit(run(Broken, sys.argv[1:]))
+sys.exit(run(Broken, sys.argv[1:], Broken.start))
 """
 
 

@@ -20,8 +20,7 @@ def main() -> int:
     stopping.install()
     name = sys.argv[1]
     try:
-        with stopping.starting():
-            module = importlib.import_module(f"proxy_snn_control.nodes.{name}")
+        module = importlib.import_module(f"proxy_snn_control.nodes.{name}")
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("proxy_snn_control"):
             raise

@@ -93,7 +93,7 @@ def run(
 
     Args:
         make_node: builds the node; a UserError there ends the process with its sentence, and so
-            does a signal, without one: a node that is only built has nothing to put in order.
+            does a signal without one: a node that is only built has nothing to put in order.
         arguments: the command line, for ROS.
         start: called with the node once signals are only noted; from here on it may act.
         work: called with the node and a function that lets ROS work for at most so many seconds;
@@ -110,16 +110,13 @@ def run(
         return 1
     node = None
     try:
-        with stopping.starting():
-            node = make_node()
+        node = make_node()
         stopping.ready()
         executor = Executor()
         executor.add_node(node)
         start(node)
         (work or _spin)(node, lambda seconds: executor.spin_once(timeout_sec=seconds))
         status: int = node.exit_status or 0
-    except SystemExit:  # a signal before there was anything to stop
-        status = 0
     except (UserError, ParameterException) as error:
         status = 1
         _report(node, " ".join(str(error).split()))

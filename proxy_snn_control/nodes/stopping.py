@@ -5,17 +5,25 @@ Imports nothing heavy, so that it can be in place before anything else is loaded
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 _ready = False
 _requested = False
+_early_status = 0
 
 
-def install() -> None:
-    """Take SIGINT and SIGTERM. Until `ready()` there is nothing to put in order: exit status 0."""
+def install(early_status: int = 0) -> None:
+    """Take SIGINT and SIGTERM.
+
+    Until `ready()` there is nothing to put in order, and a signal ends the process on the spot with
+    `early_status`: loading torch or MuJoCo takes seconds, in which an exception raised from here
+    might be lost in somebody's callback.
+    """
+    global _early_status
+    _early_status = early_status
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
 
@@ -24,24 +32,11 @@ def ready() -> None:
     """From now on a signal is only noted; ask `requested()`."""
     global _ready
     _ready = True
-    if _requested:
-        raise SystemExit(0)
 
 
 def requested() -> bool:
     """Whether a signal has asked to stop."""
     return _requested
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """While modules load: whatever they make of a signal in their midst is a clean exit."""
-    try:
-        yield
-    except BaseException:
-        if _requested and not _ready:
-            raise SystemExit(0) from None
-        raise
 
 
 def finish() -> None:
@@ -56,6 +51,13 @@ def finish() -> None:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _requested
-    already, _requested = _requested, True
-    if not (_ready or already):
-        raise SystemExit(0)
+    _requested = True
+    if _ready:
+        return
+    # Some modules look for their libraries in a child process while they load: it ends with us.
+    for children in Path("/proc/self/task").glob("*/children"):
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    if _early_status:
+        os.write(2, b"stopped\n")
+    os._exit(_early_status)
