@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, run: TrainingRun) -> None:
     """Bring a freshly built run to where the checkpoint was written.
 
     Raises:
-        UserError: there is no checkpoint, it is damaged, or it is of another configuration.
+        UserError: it cannot be read, is damaged, or it is of another configuration.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -71,8 +71,6 @@ def load_checkpoint(path: Path, run: TrainingRun) -> None:
                 raise UserError(f"checkpoint {path} has version {state['version']}, not {VERSION}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         _restore(run, state, tensors)
-    except FileNotFoundError:
-        raise UserError(f"there is no run to resume: {path} does not exist") from None
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"checkpoint {path} does not fit this run: {reason}") from None

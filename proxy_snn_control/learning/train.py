@@ -28,7 +28,7 @@ from proxy_snn_control.learning.tasks import clip_action, describe, make_environ
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.file import check_size
-from proxy_snn_control.policy.files import make_folder, write_bytes
+from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import SpikingActor
 
@@ -123,19 +123,15 @@ class TrainingRun:
         checkpoint = out / "checkpoint" / "checkpoint.safetensors"
         if resume and not (out / "config.yaml").is_file():
             raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
-        if resume:
-            # A run that ended before its first checkpoint starts again.
-            if checkpoint.exists():
-                load_checkpoint(checkpoint, self)
-            first_seed = config.seed
-            if self.step:
-                first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
-        else:
-            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-                raise UserError(
-                    f"run folder {out} is not an empty folder; resume that run or choose another"
-                )
-            first_seed = config.seed
+        if not resume and is_taken(out):
+            raise UserError(
+                f"run folder {out} is not an empty folder; resume that run or choose another"
+            )
+        if resume and checkpoint.exists():  # without one it ended before the first: start again
+            load_checkpoint(checkpoint, self)
+        first_seed = config.seed
+        if self.step:
+            first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
         make_folder(checkpoint.parent)
         save_config(out / "config.yaml", config)
         self.observation, _ = self.environment.reset(seed=first_seed)
@@ -196,7 +192,7 @@ class TrainingRun:
     def checkpoint(self) -> None:
         """Keep everything the run needs to go on, and the policy as it is now."""
         if len(self.replay) and self.evaluated != self.step:
-            self._write_policy("policy_last.safetensors", {})
+            self._write_policy(["policy_last.safetensors"], {})
         save_checkpoint(self.out / "checkpoint" / "checkpoint.safetensors", self)
 
     def _collect(self) -> float | None:
@@ -270,23 +266,25 @@ class TrainingRun:
         write_bytes(self.out / "progress.csv", _as_csv(self.rows))
         if len(self.replay):
             about = {"episodes": len(result.returns), "mean": result.mean, "std": result.std}
-            self._write_policy("policy_last.safetensors", about)
+            names = ["policy_last.safetensors"]
             if result.mean > self.best:
                 self.best = result.mean
-                self._write_policy("policy.safetensors", about)
+                names.append("policy.safetensors")
+            self._write_policy(names, about)
         return row
 
     def _good_enough(self) -> bool:
         goal = self.config.stop_at_return
         return goal is not None and self.evaluated == self.step and self.best >= goal
 
-    def _write_policy(self, name: str, evaluation: dict[str, float]) -> None:
+    def _write_policy(self, names: list[str], evaluation: dict[str, float]) -> None:
         seen = self.replay.observations()
         sample = seen[:: -(-len(seen) // QUANTILE_SAMPLES)]
         quantiles = np.quantile(sample, QUANTILE_LEVELS, axis=0)
         quantiles[0], quantiles[-1] = seen.min(axis=0), seen.max(axis=0)
         tensors = {**self._weights, "observation.quantiles": quantiles.astype(np.float32)}
-        write_policy(self.out / name, self._spec(evaluation), tensors)
+        for name in names:
+            write_policy(self.out / name, self._spec(evaluation), tensors)
 
     def _spec(self, evaluation: dict[str, float]) -> PolicySpec:
         config, task = self.config, self.task

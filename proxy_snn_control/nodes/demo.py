@@ -14,9 +14,9 @@ from typing import Any
 
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.policy import UserError, load_policy
+from proxy_snn_control.policy.files import is_taken
 
 EPISODES = 10
-SIM_SEED_LIMIT = 2**31 - 1
 CLOSED_LOOP_SECONDS = 300.0
 STOP_SECONDS = 5.0
 _FIGURES = {"commands_per_second", "latency_median_ms", "nanojoules_per_command"}
@@ -29,17 +29,19 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) ->
         0 if the policy reached its goal and the closed loop gave the same returns as an
         evaluation without ROS, else 1.
     """
-    import rclpy  # noqa: F401  (better to hear it now than after minutes of training)
-
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.evaluate import evaluate
     from proxy_snn_control.learning.plot import plot_runs
     from proxy_snn_control.learning.tasks import make_environment
+
+    # Better to hear now that a module is missing than after minutes of training.
+    from proxy_snn_control.nodes.sim import SEED_LIMIT
     from proxy_snn_control.share import share_file
 
     config = TrainConfig(**{**load_config(share_file("config/demo.yaml")), "seed": seed})
-    if config.evaluation_seed > SIM_SEED_LIMIT:
-        raise UserError(f"--seed is {seed}, expected at most {SIM_SEED_LIMIT - 100}")
+    if config.evaluation_seed > SEED_LIMIT:
+        most = SEED_LIMIT - (config.evaluation_seed - seed)
+        raise UserError(f"--seed is {seed}, expected at most {most}")
     out = _free_folder(out)
     print(f"Training {config.env} from scratch (seed {seed}) into {out}/ ...", flush=True)
     started = time.perf_counter()
@@ -213,7 +215,7 @@ def _free_folder(wanted: Path) -> Path:
     if not wanted.name:
         raise UserError(f"--out is {wanted}, expected the name of a folder to make")
     folder, number = wanted, 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    while is_taken(folder):
         number += 1
         folder = wanted.with_name(f"{wanted.name}-{number}")
     return folder

@@ -39,6 +39,7 @@ from proxy_snn_control.nodes.messages import (
 from proxy_snn_control.nodes.process import Parameter, declare, run
 from proxy_snn_control.policy import UserError
 
+SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
     Parameter(
@@ -51,7 +52,7 @@ PARAMETERS = (
         0,
         "Episode i starts from seed + i, as in proxy-snn evaluate.",
         low=0,
-        high=2**31 - 1,
+        high=SEED_LIMIT,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
 )

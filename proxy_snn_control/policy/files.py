@@ -52,6 +52,11 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_taken(path: Path) -> bool:
+    """Whether something is there that a new folder must not be mixed with."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents; a UserError says why where that cannot be done."""
     try:
