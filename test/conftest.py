@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy_snn_control.nodes.demo import node_command, stay_on_loopback
 from proxy_snn_control.policy import Policy, PolicySpec, write_policy
 
-# Loopback only, for this process and all it starts; robots on the network stay out of it.
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-if os.environ.get("ROS_DISTRO") == "humble":
-    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+stay_on_loopback()
 
 TASK = "InvertedDoublePendulum-v5"
 
@@ -148,8 +146,6 @@ class Stage:
 
     def start(self, name: str, *ros: str, **parameters: Any) -> NodeProcess:
         """Start a node of this package with these parameters."""
-        from proxy_snn_control.nodes.demo import node_command
-
         return self.launch([*node_command(name, "", parameters), *ros])
 
     def launch(self, command: list[str]) -> NodeProcess:

@@ -36,11 +36,20 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prefix
 
 
-def environment_of(prefix: Path) -> dict[str, str]:
-    """The environment with this installation before all others, a sourced workspace's too."""
+def run_installed(prefix: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run with this installation before all others, a sourced workspace's too."""
     site = sysconfig.get_path("purelib", vars={"base": str(prefix)})
     path = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "AMENT_PREFIX_PATH": str(prefix)}
+    environment = {**os.environ, "PYTHONPATH": path, "AMENT_PREFIX_PATH": str(prefix)}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
 
 
 def test_files_are_where_ros_looks(prefix: Path) -> None:
@@ -60,15 +69,7 @@ def test_installed_nodes_run(prefix: Path, tmp_path: Path, node: str) -> None:
     pytest.importorskip("rclpy")
     arguments = {"controller": ["-p", "autostart:=true"], "sim": ["-p", "env:=Nothing-v0"]}[node]
     command = [str(prefix / "lib/proxy_snn_control" / node), "--ros-args", *arguments]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-        timeout=60,
-        env=environment_of(prefix),
-    )
+    done = run_installed(prefix, tmp_path, *command)
     expected = {"controller": "parameter policy is empty", "sim": "'Nothing-v0' is not registered"}
     assert done.returncode == 1
     assert expected[node] in done.stdout + done.stderr
@@ -77,15 +78,8 @@ def test_installed_nodes_run(prefix: Path, tmp_path: Path, node: str) -> None:
 
 def test_the_installed_command_finds_its_files(prefix: Path, tmp_path: Path) -> None:
     code = "from proxy_snn_control.share import share_file; print(share_file('config/demo.yaml'))"
-    done = subprocess.run(
-        [str(prefix / "bin/python3"), "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=True,
-        timeout=60,
-        env=environment_of(prefix),
-    )
+    done = run_installed(prefix, tmp_path, str(prefix / "bin/python3"), "-c", code)
+    assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == prefix / "share/proxy_snn_control/config/demo.yaml"
 
 

@@ -101,10 +101,7 @@ def closed_loop(
     Raises:
         UserError: a node ended with an error, or the episodes took too long.
     """
-    # A demo has no business with robots on the network, nor they with it.
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if os.environ.get("ROS_DISTRO") == "humble":
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    stay_on_loopback()  # a demo has no business with robots on the network, nor they with it
 
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
@@ -174,6 +171,13 @@ def closed_loop(
     finally:
         rclpy.try_shutdown()
     return returns, told
+
+
+def stay_on_loopback() -> None:
+    """Keep this process, and those it starts, from ROS nodes on other computers."""
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
 
 def node_command(name: str, namespace: str, parameters: dict[str, Any]) -> list[str]:
