@@ -7,7 +7,7 @@ import difflib
 import math
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,15 @@ import yaml
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
+
+
+# Layers and learning rate of the proxy that the paper uses for each neuron; CLIF's is LIF's in width
+# on InvertedDoublePendulum. A neuron that is not here gets LIF's.
+PROXIES: dict[str, tuple[tuple[int, ...], float]] = {
+    "lif": ((512, 512), 1e-3),
+    "clif": ((800, 600), 3e-3),
+    "dn": ((512, 512), 3e-3),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
+    precision: str = "auto"
 
     steps: int = 1_000_000
     random_steps: int = 25_000
@@ -39,11 +49,11 @@ class TrainConfig:
     eval_episodes: int = 10
     stop_at_return: float | None = None
     checkpoint_every: int = 25_000
+    num_envs: int = 1
 
     hidden: tuple[int, ...] = (256, 256)
     time_steps: int = 5
-    voltage_decay: float = 0.75
-    threshold: float = 0.5
+    neuron_constants: dict[str, float] = field(default_factory=dict)
     surrogate_window: float = 0.5
     encoder_population: int = 10
     encoder_threshold: float = 0.999
@@ -51,8 +61,8 @@ class TrainConfig:
     encoder_sigma: float = 0.05**0.5
     decoder_population: int = 10
 
-    proxy_hidden: tuple[int, ...] = (512, 512)
-    proxy_learning_rate: float = 1e-3
+    proxy_hidden: tuple[int, ...] | None = None
+    proxy_learning_rate: float | None = None
     proxy_updates: int = 3
 
     critic_hidden: tuple[int, ...] = (256, 256)
@@ -68,10 +78,12 @@ class TrainConfig:
     policy_delay: int = 2
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _convert(field, getattr(self, field.name)))
+        for each in dataclasses.fields(self):
+            object.__setattr__(self, each.name, _convert(each, getattr(self, each.name)))
         one_of("neuron", self.neuron, NEURONS)
         one_of("device", self.device, ("auto", "cpu", "cuda"))
+        one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        self._fill_in()
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
@@ -79,6 +91,30 @@ class TrainConfig:
                     raise UserError(f"setting {name} is {value}, expected {low} to {high}")
         if len(self.encoder_span) != 2 or not self.encoder_span[0] < self.encoder_span[1]:
             raise UserError(f"setting encoder_span is {self.encoder_span}, expected [low, high]")
+        for name, value in self.neuron_constants.items():
+            low, high = NEURONS[self.neuron].ranges[name]
+            if not low <= value <= high:
+                raise UserError(
+                    f"setting neuron_constants: {name} is {value}, expected {low} to {high}"
+                )
+
+    def _fill_in(self) -> None:
+        """What is left open is the paper's for this neuron and task."""
+        proxy_hidden, proxy_learning_rate = PROXIES.get(self.neuron, PROXIES["lif"])
+        if self.neuron == "clif" and self.env.startswith("InvertedDoublePendulum"):
+            proxy_hidden = PROXIES["lif"][0]
+        if self.proxy_hidden is None:
+            object.__setattr__(self, "proxy_hidden", proxy_hidden)
+        if self.proxy_learning_rate is None:
+            object.__setattr__(self, "proxy_learning_rate", proxy_learning_rate)
+        constants = NEURONS[self.neuron].constants
+        for name in self.neuron_constants:
+            if name not in constants:
+                known = ", ".join(constants) or "none"
+                raise UserError(
+                    f"setting neuron_constants has {name!r}; those of {self.neuron}: {known}"
+                )
+        object.__setattr__(self, "neuron_constants", {**constants, **self.neuron_constants})
 
     @property
     def evaluation_seed(self) -> int:
@@ -101,9 +137,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "eval_every": (1, 10**9),
     "eval_episodes": (1, 10**6),
     "checkpoint_every": (1, 10**9),
+    "num_envs": (1, 1024),
     "hidden": _SIZE,
     "time_steps": (1, 1000),
-    **{name: limits for neuron in NEURONS.values() for name, limits in neuron.ranges.items()},
     "surrogate_window": (1e-6, 1e6),
     "encoder_population": (2, 1000),
     "encoder_threshold": (1e-6, 1e6),
@@ -194,6 +230,10 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
         if value is None:
             return None
         kind = kind.removesuffix("| None").strip()
+    if kind.startswith("dict"):
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+            raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
+        return {name: _number(f"{field.name}: {name}", item, True) for name, item in value.items()}
     if kind.startswith("tuple"):
         if not isinstance(value, (list, tuple)):
             raise UserError(f"setting {field.name} is {value!r}, expected a list of numbers")

@@ -59,8 +59,21 @@ class Replay:
     def sample(self, size: int, rng: np.random.Generator, device: torch.device) -> Batch:
         """Draw `size` transitions uniformly."""
         rows = rng.integers(len(self), size=size)
-        return Batch(*(torch.from_numpy(array[rows]).to(device) for array in self.arrays.values()))
+        return Batch(
+            *(torch.from_numpy(array.take(rows, 0)).to(device) for array in self.arrays.values())
+        )
 
     def observations(self) -> np.ndarray:
         """Every observation held, float32 [n, obs]; a view."""
         return self.arrays["observation"][: len(self)]
+
+    def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """The transitions added as number `start` to `stop` - 1; they must still be held."""
+        rows = np.arange(start, stop) % self.capacity
+        return {name: array[rows] for name, array in self.arrays.items()}
+
+    def write(self, start: int, transitions: dict[str, np.ndarray]) -> None:
+        """Put transitions back where they were as number `start` and on."""
+        for name, array in self.arrays.items():
+            rows = np.arange(start, start + len(transitions[name])) % self.capacity
+            array[rows] = transitions[name]

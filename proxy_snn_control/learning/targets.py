@@ -1,32 +1,43 @@
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
-A new target is one class here: a torch module that maps observations to actions and is shown the
-actor's actions on every minibatch by `imitate`.
+A new target is one class here: a torch module that maps observations to actions, is shown the actor's
+actions on `lessons` minibatches before every critic update (`imitate`), and sees the actor after each
+of its updates (`follow`).
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.spiking.actor import SpikingActor
+from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor, scaled
+
+Actor = SpikingActor | ReLUActor
 
 
-def relu_network(sizes: Sequence[int]) -> nn.Sequential:
-    """Stack linear layers of these sizes with ReLU between them."""
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+def adam(parameters: Any, learning_rate: float) -> torch.optim.Adam:
+    """Adam with its defaults, one operation for all parameters; on a GPU, one a graph can hold."""
+    parameters = list(parameters)
+    return torch.optim.Adam(
+        parameters, lr=learning_rate, fused=True, capturable=parameters[0].is_cuda
+    )
+
+
+def average(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """Polyak averaging of all parameters: target = (1 - tau) * target + tau * online."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
 
 
 class ProxyTarget(nn.Module):
-    """A smooth network that imitates the spiking actor's output (Xu et al. 2025, Section 4.2).
+    """A smooth network that imitates the actor's output (Xu et al. 2025, Section 4.2).
 
     It starts at random, never copies the actor's weights and is never averaged. It reads raw
     observations, without the actor's tanh.
@@ -35,28 +46,62 @@ class ProxyTarget(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, actor: SpikingActor, config: TrainConfig) -> None:
+    def __init__(self, actor: Actor, config: TrainConfig) -> None:
         super().__init__()
+        assert config.proxy_hidden is not None
+        assert config.proxy_learning_rate is not None
+        layers: list[nn.Module] = []
         sizes = (actor.observations, *config.proxy_hidden, len(actor.low))
-        self.network = relu_network(sizes)
+        for fan_in, fan_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        self.network = nn.Sequential(*layers[:-1])
         self.register_buffer("low", actor.low.clone(), persistent=False)
         self.register_buffer("high", actor.high.clone(), persistent=False)
-        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            self.parameters(), lr=config.proxy_learning_rate, fused=True
+        self.to(actor.low.device)
+        self.lessons = config.proxy_updates
+        self.optimiser: torch.optim.Optimizer | None = adam(
+            self.parameters(), config.proxy_learning_rate
         )
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        squashed = torch.tanh(self.network(observation))
-        return self.low + (squashed + 1) * ((self.high - self.low) / 2)
+        return scaled(torch.tanh(self.network(observation).float()), self.low, self.high)
 
     def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
         """One Adam step towards the actor's `action` [batch, actions]; returns the loss (Eq. 9)."""
+        assert self.optimiser is not None
         loss = F.mse_loss(self(observation), action)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         return loss.detach()
 
+    def follow(self, actor: Actor) -> None:
+        """Nothing: only imitation moves a proxy."""
 
-TARGETS = {"proxy": ProxyTarget}
+
+class SoftTarget(nn.Module):
+    """TD3's own: a copy of the actor that follows it by Polyak averaging of the weights."""
+
+    lessons = 0
+
+    def __init__(self, actor: Actor, config: TrainConfig) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(actor).requires_grad_(False)
+        self.tau = config.tau
+        self.optimiser: torch.optim.Optimizer | None = None
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Compute actions [batch, actions] for observations [batch, observations]."""
+        action: Tensor = self.network(observation)
+        return action
+
+    def follow(self, actor: Actor) -> None:
+        """Move towards the actor's weights."""
+        average(self.network, actor, self.tau)
+
+
+TARGETS: dict[str, type[ProxyTarget] | type[SoftTarget]] = {
+    "proxy": ProxyTarget,
+    "soft": SoftTarget,
+}

@@ -7,6 +7,7 @@ Methods", ICML 2018.
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import torch
@@ -14,86 +15,153 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig, one_of
+from proxy_snn_control.learning.precision import products, resolve
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.targets import TARGETS, relu_network
+from proxy_snn_control.learning.targets import TARGETS, Actor, adam, average
 from proxy_snn_control.spiking.actor import SpikingActor
 
 
-class Critic(nn.Module):
-    """Two Q functions of raw observation and action; each is a ReLU network of its own."""
+class TwinCritic(nn.Module):
+    """Two Q functions of raw observation and action, each a ReLU network of its own.
+
+    The two lie side by side in every tensor, so that a layer of both is one batched product.
+    """
 
     def __init__(self, observations: int, actions: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.q1 = relu_network((observations + actions, *hidden, 1))
-        self.q2 = relu_network((observations + actions, *hidden, 1))
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in itertools.pairwise((observations + actions, *hidden, 1)):
+            bound = fan_in**-0.5  # as PyTorch's Linear starts
+            self.weights.append(torch.empty(2, fan_in, fan_out).uniform_(-bound, bound))
+            self.biases.append(torch.empty(2, 1, fan_out).uniform_(-bound, bound))
 
-    def forward(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute both Q values, each [batch, 1]."""
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Compute both Q values, [2, batch, 1]."""
         both = torch.cat((observation, action), dim=1)
-        return self.q1(both), self.q2(both)
+        h = both.expand(2, *both.shape)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = torch.baddbmm(bias, torch.relu(h) if i else h, weight)
+        return h.float()
+
+    def q1(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Compute the first Q value alone, [batch, 1]."""
+        h = torch.cat((observation, action), dim=1)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = torch.addmm(bias[0], torch.relu(h) if i else h, weight[0])
+        return h.float()
 
 
 class TD3:
     """The networks, their optimisers and one update of them all."""
 
-    def __init__(self, actor: SpikingActor, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, actor: Actor, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.actor = actor
+        self.precision = resolve(config.precision, device)
         one_of("target", config.target, TARGETS)
+        self.actor = actor.to(device)
         self.target = TARGETS[config.target](actor, config)
-        self.critic = Critic(actor.observations, len(actor.low), config.critic_hidden)
+        self.critic = TwinCritic(actor.observations, len(actor.low), config.critic_hidden)
+        self.critic.to(device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        for network in (self.actor, self.target, self.critic, self.target_critic):
-            network.to(device)
-        self.actor_optimiser = torch.optim.Adam(
-            actor.parameters(), lr=config.actor_learning_rate, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), lr=config.critic_learning_rate, fused=True
-        )
+        self.actor_optimiser = adam(actor.parameters(), config.actor_learning_rate)
+        self.critic_optimiser = adam(self.critic.parameters(), config.critic_learning_rate)
         self.updates = 0
 
     def update(self, replay: Replay, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One training step; returns the losses of what it updated, still on the device."""
-        c, low, high = self.config, self.actor.low, self.actor.high
-        limit = (high - low) / 2
+        """One training step; returns what it measured, still on the device.
+
+        These are `critic_loss` and, each if it was updated, `proxy_loss`, `actor_loss` and
+        `actor_gradient_norm`.
+        """
         self.updates += 1
+        drawn = max(1, self.target.lessons) * self.config.batch_size
+        batches = replay.sample(drawn, rng, self.device)
+        with products(self.precision, self.device):
+            return self._learn(*batches, actor_is_due=self.updates % self.config.policy_delay == 0)
 
-        # 1. The proxy imitates the actor, K times on fresh minibatches. The actor does not change
-        #    meanwhile, so its K answers are computed at once.
-        batches = replay.sample(c.proxy_updates * c.batch_size, rng, self.device)
+    @property
+    def activity_names(self) -> list[str]:
+        """Names of what `activity` tells: layer 0 is the encoder."""
+        if not isinstance(self.actor, SpikingActor):
+            return []
+        layers = range(len(self.actor.layers) + 1)
+        rates = [f"firing_rate_{i}" for i in layers]
+        return rates + [f"inside_window_{i}" for i in layers[1:]]
+
+    def activity(self, replay: Replay) -> dict[str, float]:
+        """Firing rate per layer and fraction of potentials inside the surrogate window.
+
+        Measured on one minibatch spread evenly over the replay buffer.
+        """
+        if not isinstance(self.actor, SpikingActor):
+            return {}
+        rows = np.linspace(0, len(replay) - 1, self.config.batch_size).astype(np.int64)
         with torch.no_grad():
-            answers = self.actor(batches.observation)
-        for observation, action in zip(
-            batches.observation.split(c.batch_size), answers.split(c.batch_size), strict=True
-        ):
-            losses = {"proxy_loss": self.target.imitate(observation, action)}
+            observation = torch.from_numpy(replay.observations()[rows]).to(self.device)
+            _, spikes, potentials = self.actor.trace(observation)
+        fractions = [float(layer.mean()) for layer in spikes]
+        threshold, window = self.actor.about.threshold, self.config.surrogate_window
+        for potential in potentials:
+            inside = (potential - threshold).abs() <= window
+            fractions.append(float(inside.float().mean()))
+        return dict(zip(self.activity_names, fractions, strict=True))
 
-        # 2. The critics learn from the proxy's smoothed action and the lower of two target Qs.
-        s, a, reward, next_s, terminal = (part[-c.batch_size :] for part in batches)
+    def _learn(
+        self,
+        observation: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        following: Tensor,
+        terminal: Tensor,
+        *,
+        actor_is_due: bool,
+    ) -> dict[str, Tensor]:
+        c, low, high = self.config, self.actor.low, self.actor.high
+        limit, n = (high - low) / 2, c.batch_size
+        s, a, reward, next_s, terminal = (
+            part[-n:] for part in (observation, action, reward, following, terminal)
+        )
+        measured = {}
+
+        # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does not
+        #    change meanwhile, so its answers are computed at once; those on the last minibatch keep
+        #    their graph, for the actor climbs on the same answers in 3.
+        if self.target.lessons:
+            with torch.no_grad():
+                answers = [self.actor(observation[:-n])] if len(observation) > n else []
+            with torch.set_grad_enabled(actor_is_due):
+                own = self.actor(s)
+            answers = torch.cat((*answers, own.detach()))
+            for state, answer in zip(observation.split(n), answers.split(n), strict=True):
+                measured["proxy_loss"] = self.target.imitate(state, answer)
+        elif actor_is_due:
+            own = self.actor(s)
+
+        # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
             noise = torch.randn_like(a) * c.target_noise
             noise = noise.clamp(-c.target_noise_clip, c.target_noise_clip) * limit
             next_a = torch.clamp(self.target(next_s) + noise, low, high)
-            next_q = torch.min(*self.target_critic(next_s, next_a))
+            next_q = self.target_critic(next_s, next_a).amin(dim=0)
             goal = reward + c.discount * (1 - terminal) * next_q
-        q1, q2 = self.critic(s, a)
-        critic_loss = F.mse_loss(q1, goal) + F.mse_loss(q2, goal)
+        q = self.critic(s, a)
+        critic_loss = 2 * F.mse_loss(q, goal.expand_as(q))  # the sum of both critics' means
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
         self.critic_optimiser.step()
-        losses["critic_loss"] = critic_loss.detach()
+        measured["critic_loss"] = critic_loss.detach()
 
-        # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the target
-        #    critics follow by Polyak averaging.
-        if self.updates % c.policy_delay == 0:
-            actor_loss = -self.critic.q1(torch.cat((s, self.actor(s)), dim=1)).mean()
+        # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
+        #    follow by Polyak averaging.
+        if actor_is_due:
+            actor_loss = -self.critic.q1(s, own).mean()
+            parameters = list(self.actor.parameters())
             self.actor_optimiser.zero_grad()
-            actor_loss.backward(inputs=list(self.actor.parameters()))
+            actor_loss.backward(inputs=parameters)
             self.actor_optimiser.step()
-            losses["actor_loss"] = actor_loss.detach()
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(self.target_critic.parameters()), list(self.critic.parameters()), c.tau
-                )
-        return losses
+            norms = torch._foreach_norm([p.grad for p in parameters])
+            measured["actor_loss"] = actor_loss.detach()
+            measured["actor_gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
+            average(self.target_critic, self.critic, c.tau)
+            self.target.follow(self.actor)
+        return measured

@@ -7,9 +7,9 @@ policy.safetensors (the best so far by evaluation) and policy_last.safetensors.
 from __future__ import annotations
 
 import csv
+import ctypes
 import io
 import time
-from collections import defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,31 +20,27 @@ import numpy as np
 import torch
 
 import proxy_snn_control
+from proxy_snn_control.learning.checkpoint import NAME as CHECKPOINT
 from proxy_snn_control.learning.checkpoint import load_checkpoint, save_checkpoint
 from proxy_snn_control.learning.config import TrainConfig, save_config
+from proxy_snn_control.learning.episode import Episode
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.tasks import clip_action, describe, make_environment
+from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
+from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.file import check_size
 from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
-from proxy_snn_control.spiking.actor import SpikingActor
+from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
+from proxy_snn_control.spiking.fused import use_threads
 
 QUANTILE_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 QUANTILE_SAMPLES = 100_000
-COLUMNS = (
-    "step",
-    "eval_return_mean",
-    "eval_return_std",
-    "train_return",
-    "steps_per_second",
-    "seconds",
-    "critic_loss",
-    "actor_loss",
-    "proxy_loss",
-)
+# Options of glibc's mallopt.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
 
 
 class Listener:
@@ -63,6 +59,9 @@ class Listener:
     def on_evaluation(self, row: dict[str, float]) -> None:
         """Told after every evaluation; `row` is the new line of progress.csv."""
 
+    def on_warning(self, text: str) -> None:
+        """Told of what the user should know at once."""
+
 
 class TrainingRun:
     """A training run and everything that changes in it.
@@ -71,6 +70,8 @@ class TrainingRun:
         step: environment steps so far, the random ones among them.
         best: the best mean evaluation return of a policy file so far.
         rows: progress.csv, line by line.
+        interval: what the next line of progress.csv has gathered so far.
+        warnings: what the user should be told at the next opportunity.
     """
 
     def __init__(self, config: TrainConfig, out: Path, *, resume: bool = False) -> None:
@@ -81,31 +82,16 @@ class TrainingRun:
                 holds none).
         """
         self.config, self.out = config, out
-        self.environment = make_environment(config.env)
+        environments = [make_environment(config.env) for _ in range(config.num_envs)]
         self.evaluation_environment = make_environment(config.env)
         self.task = describe(self.evaluation_environment)
         device = _device(config.device)
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        use_processor(config.threads)
 
         self.step = 0
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
-        self.actor = SpikingActor(
-            self.task.observation_size,
-            self.task.action_low,
-            self.task.action_high,
-            hidden=config.hidden,
-            neuron=config.neuron,
-            neuron_constants=_neuron_constants(config),
-            surrogate_window=config.surrogate_window,
-            time_steps=config.time_steps,
-            encoder_population=config.encoder_population,
-            encoder_threshold=config.encoder_threshold,
-            encoder_span=(config.encoder_span[0], config.encoder_span[1]),
-            encoder_sigma=config.encoder_sigma,
-            decoder_population=config.decoder_population,
-        )
+        self.actor = _make_actor(config, self.task)
         check_size(out / "policy.safetensors", self._spec({}))
         self.td3 = TD3(self.actor, config, device)
         sizes = self.task.observation_size, len(self.task.action_low)
@@ -115,27 +101,34 @@ class TrainingRun:
             raise UserError(
                 f"setting replay_size is {config.replay_size}, more than the memory holds"
             ) from None
+        self.replay_files: list[tuple[int, int]] = []
         self.evaluated = -1
         self.seconds = 0.0
         self.best = -np.inf
         self.rows: list[dict[str, float]] = []
+        self.interval: dict[str, list[float]] = {}
+        self.warnings: list[str] = []
+        self._dead = False
 
-        checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+        self._checkpoint = out / "checkpoint"
         if resume and not (out / "config.yaml").is_file():
             raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
         if not resume and is_taken(out):
             raise UserError(
                 f"run folder {out} is not an empty folder; resume that run or choose another"
             )
-        if resume and checkpoint.exists():  # without one it ended before the first: start again
-            load_checkpoint(checkpoint, self)
-        first_seed = config.seed
-        if self.step:
-            first_seed = int(self.rng.integers(2**31))  # the episode under way starts anew
-        make_folder(checkpoint.parent)
+        # Environment i is seeded with seed + i; whoever takes neighbouring seeds for several runs
+        # of several environments would repeat some.
+        self.episodes = [
+            Episode(each, config.seed + 1000 * i) for i, each in enumerate(environments)
+        ]
+        # Without a checkpoint it ended before the first: start again.
+        if resume and (self._checkpoint / CHECKPOINT).exists():
+            load_checkpoint(self._checkpoint, self)
+        make_folder(self._checkpoint)
         save_config(out / "config.yaml", config)
-        self.observation, _ = self.environment.reset(seed=first_seed)
-        self.episode_return = 0.0
+        if self.rows:  # what was evaluated after the checkpoint will be evaluated again
+            self._write_progress()
 
         # The runtime that will be deployed collects the experience too. On a CPU it shares the
         # actor's memory and so always acts with the newest weights.
@@ -152,15 +145,17 @@ class TrainingRun:
             True if all steps were taken or `stop_at_return` was reached, False if stopped before.
 
         Raises:
-            UserError: the losses or the task's numbers are no longer finite, or a file cannot be
-                written; the last checkpoint stays.
+            UserError: a number of the task or of the networks is no longer finite, or a file cannot
+                be written; says which, where, and which checkpoint stays.
         """
         from torch.utils.tensorboard import SummaryWriter
 
         config = self.config
         with SummaryWriter(str(self.out), purge_step=self.step) as board:
-            self._begin_interval()
+            self._clock = time.perf_counter(), self.step
             while True:
+                while self.warnings:
+                    listener.on_warning(self.warnings.pop(0))
                 if self._evaluation_is_due():
                     row = self._evaluate(listener)
                     if row is None:
@@ -168,7 +163,7 @@ class TrainingRun:
                     for name, value in row.items():
                         board.add_scalar(name, value, self.step)
                     listener.on_evaluation(row)
-                    self._begin_interval()
+                    self._clock = time.perf_counter(), self.step
                 done = self.step >= config.total_steps or self._good_enough()
                 if done or self.step % config.checkpoint_every == 0:
                     self.checkpoint()
@@ -177,13 +172,11 @@ class TrainingRun:
                 if listener.should_stop():
                     break
 
-                episode_return = self._collect()
-                if episode_return is not None:
-                    self._returns.append(episode_return)
-                    listener.on_episode(self.step, episode_return)
+                for episode in self.episodes:
+                    self._collect(episode, listener)
                 if self.step > config.random_steps:
-                    for name, loss in self.td3.update(self.replay, self.rng).items():
-                        self._losses[name].append(float(loss))
+                    for _ in self.episodes:
+                        self._learn()
                     self._refresh()
                 listener.on_step(self.step)
         self.checkpoint()
@@ -191,42 +184,59 @@ class TrainingRun:
 
     def checkpoint(self) -> None:
         """Keep everything the run needs to go on, and the policy as it is now."""
+        save_checkpoint(self._checkpoint, self)
         if len(self.replay) and self.evaluated != self.step:
             self._write_policy(["policy_last.safetensors"], {})
-        save_checkpoint(self.out / "checkpoint" / "checkpoint.safetensors", self)
 
-    def _collect(self) -> float | None:
-        """One environment step; the return of the episode if it ended."""
-        space: Any = self.environment.action_space
+    def not_finite(self, name: str) -> UserError:
+        """The error to raise where numbers are no longer numbers."""
+        path = self._checkpoint / CHECKPOINT
+        left = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint"
+        return UserError(f"at step {self.step} {name} is NaN or infinite; {left}")
+
+    def _collect(self, episode: Episode, listener: Listener) -> None:
+        """One environment step into the replay buffer."""
+        space: Any = episode.environment.action_space
         if self.step < self.config.random_steps:
             action = self.rng.uniform(space.low, space.high)
         else:
             limit = (space.high - space.low) / 2
             noise = self.rng.normal(0.0, self.config.exploration_noise, size=limit.shape) * limit
-            action = self.policy.act(self.observation) + noise
-        action = clip_action(self.environment, action)
-        following, given, terminal, truncated, _ = self.environment.step(action)
-        reward = float(given)
+            action = self.policy.act(episode.observation) + noise
+        action = clip_action(episode.environment, action)
+        observation = episode.observation
+        following, reward, terminal, truncated = episode.step(action)
         self.step += 1
-        self.episode_return += reward
-        if not (np.isfinite(following).all() and np.isfinite(reward)):
-            raise UserError(
-                f"task {self.task.id!r} gave a NaN or an infinity at step {self.step}; the last "
-                f"good checkpoint is in {self.out / 'checkpoint'}"
-            )
-        self.replay.add(self.observation, action, reward, following, terminal)
-        self.observation = following
-        if not (terminal or truncated):
-            return None
-        finished, self.episode_return = self.episode_return, 0.0
-        self.observation, _ = self.environment.reset()
-        return finished
+        if not np.isfinite(following).all():
+            i = int(np.flatnonzero(~np.isfinite(following))[0])
+            raise self.not_finite(f"observation[{i}] of task {self.task.id!r}")
+        if not np.isfinite(reward):
+            raise self.not_finite(f"the reward of task {self.task.id!r}")
+        self.replay.add(observation, action, reward, following, terminal)
+        if terminal or truncated:
+            self._gather("train_return", episode.total)
+            listener.on_episode(self.step, episode.total)
+            episode.begin()
 
-    def _begin_interval(self) -> None:
-        """Start to count what the next line of progress.csv will tell."""
-        self._losses: dict[str, list[float]] = defaultdict(list)
-        self._returns: list[float] = []
-        self._interval = time.perf_counter(), self.step
+    def _learn(self) -> None:
+        measured = self.td3.update(self.replay, self.rng)
+        for name, tensor in measured.items():
+            value = float(tensor)
+            if not np.isfinite(value):
+                raise self.not_finite(name)
+            self._gather(name, value)
+        dead = float(measured.get("actor_gradient_norm", not self._dead)) == 0
+        if dead and not self._dead:
+            self.warnings.append(
+                f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
+                "no output neuron's membrane potential is inside the surrogate window"
+            )
+        self._dead = dead
+
+    def _gather(self, name: str, value: float) -> None:
+        """Count a number in for the mean that the next line of progress.csv will tell."""
+        total, count = self.interval.get(name, (0.0, 0))
+        self.interval[name] = [total + value, count + 1]
 
     def _evaluation_is_due(self) -> bool:
         last = self.step == self.config.total_steps
@@ -234,7 +244,7 @@ class TrainingRun:
 
     def _evaluate(self, listener: Listener) -> dict[str, float] | None:
         """Evaluate, and keep a policy that is the best so far; None if stopped meanwhile."""
-        began, from_step = self._interval
+        began, from_step = self._clock
         elapsed = time.perf_counter() - began
         result = evaluate(
             self.policy,
@@ -245,25 +255,21 @@ class TrainingRun:
         )
         if result is None:
             return None
-        losses = {name: float(np.mean(values)) for name, values in self._losses.items()}
-        if not np.isfinite(list(losses.values())).all():
-            raise UserError(
-                f"a loss became NaN or infinite before step {self.step}; the last good checkpoint "
-                f"is in {self.out / 'checkpoint'}"
-            )
         self.seconds += elapsed
+        means = {name: total / count for name, (total, count) in self.interval.items()}
         row = {
             "step": self.step,
             "eval_return_mean": result.mean,
             "eval_return_std": result.std,
-            "train_return": float(np.mean(self._returns)) if self._returns else np.nan,
             "steps_per_second": (self.step - from_step) / elapsed,
             "seconds": self.seconds,
-            **losses,
+            **means,
+            **(self.td3.activity(self.replay) if self.step > self.config.random_steps else {}),
         }
+        self.interval = {}
         self.evaluated = self.step
         self.rows.append(row)
-        write_bytes(self.out / "progress.csv", _as_csv(self.rows))
+        self._write_progress()
         if len(self.replay):
             about = {"episodes": len(result.returns), "mean": result.mean, "std": result.std}
             names = ["policy_last.safetensors"]
@@ -272,6 +278,15 @@ class TrainingRun:
                 names.append("policy.safetensors")
             self._write_policy(names, about)
         return row
+
+    def _write_progress(self) -> None:
+        columns = ["step", "eval_return_mean", "eval_return_std", "train_return"]
+        columns += ["steps_per_second", "seconds", *MEASURED, *self.td3.activity_names]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.out / "progress.csv", text.getvalue().encode())
 
     def _good_enough(self) -> bool:
         goal = self.config.stop_at_return
@@ -288,16 +303,17 @@ class TrainingRun:
 
     def _spec(self, evaluation: dict[str, float]) -> PolicySpec:
         config, task = self.config, self.task
+        spiking = bool(NEURONS[config.neuron].state)
         return PolicySpec(
             observation_size=task.observation_size,
             action_size=len(task.action_low),
             hidden=config.hidden,
-            time_steps=config.time_steps,
+            time_steps=config.time_steps if spiking else 1,
             neuron=config.neuron,
-            neuron_constants=_neuron_constants(config),
-            encoder_population=config.encoder_population,
+            neuron_constants=config.neuron_constants,
+            encoder_population=config.encoder_population if spiking else 1,
             encoder_threshold=config.encoder_threshold,
-            decoder_population=config.decoder_population,
+            decoder_population=config.decoder_population if spiking else 1,
             action_low=task.action_low,
             action_high=task.action_high,
             observation_names=task.observation_names,
@@ -327,8 +343,37 @@ class TrainingRun:
                 self._weights[name][...] = tensor.numpy(force=True)
 
 
-def _neuron_constants(config: TrainConfig) -> dict[str, float]:
-    return {name: getattr(config, name) for name in NEURONS[config.neuron].constants}
+def _make_actor(config: TrainConfig, task: Task) -> Actor:
+    sizes = task.observation_size, task.action_low, task.action_high
+    if not NEURONS[config.neuron].state:
+        return ReLUActor(*sizes, hidden=config.hidden)
+    return SpikingActor(
+        *sizes,
+        hidden=config.hidden,
+        neuron=config.neuron,
+        neuron_constants=config.neuron_constants,
+        surrogate_window=config.surrogate_window,
+        time_steps=config.time_steps,
+        encoder_population=config.encoder_population,
+        encoder_threshold=config.encoder_threshold,
+        encoder_span=(config.encoder_span[0], config.encoder_span[1]),
+        encoder_sigma=config.encoder_sigma,
+        decoder_population=config.decoder_population,
+    )
+
+
+def use_processor(threads: int) -> None:
+    """Take that many threads (0: what torch thinks best), and keep freed memory at hand.
+
+    By default the C library gives each freed array back to the system and an update's arrays are
+    then paged in anew, which costs a tenth of the time.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+        use_threads(threads)
+    if hasattr(mallopt := ctypes.CDLL(None), "mallopt"):
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt.mallopt(option, 2**30)
 
 
 def _device(name: str) -> torch.device:
@@ -337,11 +382,3 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("setting device is 'cuda', but torch finds no usable GPU")
     return torch.device(name)
-
-
-def _as_csv(rows: list[dict[str, float]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

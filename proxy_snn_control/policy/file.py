@@ -58,6 +58,11 @@ class PolicySpec:
     provenance: dict[str, Any]
 
     @property
+    def spiking(self) -> bool:
+        """Whether its neurons spike; the ordinary network to compare with does not."""
+        return bool(NEURONS[self.neuron].state)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Neurons per layer: encoder population, hidden layers, output population."""
         return (
@@ -71,15 +76,18 @@ class PolicySpec:
         """Name and shape of every tensor in the file; all of them are float32."""
         sizes = self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {
-            "encoder.mu": (self.observation_size, self.encoder_population),
-            "encoder.sigma": (self.observation_size, self.encoder_population),
-            "decoder.weight": (self.action_size, self.decoder_population),
-            "decoder.bias": (self.action_size,),
             "observation.quantiles": (
                 len(self.observation_quantile_levels),
                 self.observation_size,
             ),
         }
+        if self.spiking:
+            shapes |= {
+                "encoder.mu": (self.observation_size, self.encoder_population),
+                "encoder.sigma": (self.observation_size, self.encoder_population),
+                "decoder.weight": (self.action_size, self.decoder_population),
+                "decoder.bias": (self.action_size,),
+            }
         for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             shapes[f"layers.{i}.weight"] = (fan_out, fan_in)
             shapes[f"layers.{i}.bias"] = (fan_out,)
@@ -205,6 +213,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         raise fail("neuron_constants", f"numbers within {ranges}")
     if not is_number(fields["encoder_threshold"], SMALLEST):
         raise fail("encoder_threshold", f"a number from {SMALLEST} to {LARGEST}")
+    if not NEURONS[fields["neuron"]].state:
+        for name in ("time_steps", "encoder_population", "decoder_population"):
+            if fields[name] != 1:
+                raise fail(name, f"1, as {fields['neuron']} does not spike")
     period = fields["control_period"]
     if period is not None and not is_number(period, *PERIOD):
         raise fail("control_period", f"null or seconds from {PERIOD[0]} to {PERIOD[1]}")
@@ -268,7 +280,7 @@ def _check_tensors(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
         # What was observed may be as large as it was; what is computed with may not.
         if name != "observation.quantiles" and np.abs(array).max() > LARGEST:
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
-    if np.abs(tensors["encoder.sigma"]).min() < SMALLEST:
+    if spec.spiking and np.abs(tensors["encoder.sigma"]).min() < SMALLEST:
         raise _error(path, "tensor encoder.sigma holds a zero, expected widths that are not")
 
 

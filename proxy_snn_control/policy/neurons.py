@@ -1,56 +1,187 @@
-"""Neuron models in NumPy: what a spiking layer does with its input current.
+"""Neuron models: what a neuron makes of its input current, one simulation step at a time.
 
-Each model is a class with its constants as plain named numbers and one method that runs all time
-steps of one inference. A layer never looks back at the layers before it, so a whole layer may run
-its T time steps before the next layer starts: the spikes are the same as stepping all layers
-together.
+A neuron is one class here and nothing elsewhere: its constants and their ranges, the names of its
+state, its equations (`step`) and the derivative of those (`pullback`). Both are plain arithmetic, so
+that the same lines run on NumPy arrays on the robot, on torch tensors, and compiled, in training.
+That asks two things of them: no numbers written out (they would change the precision of what they
+meet; 1 - s is written v - v * s), and no branches.
+
+State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the start
+of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et al.,
+"Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+State = tuple[Any, ...]
+_FRACTION = (0.0, 1.0)
+_THRESHOLD = (1e-6, 1e6)
+
 
 class LIF:
-    """Leaky integrate-and-fire neurons with hard reset to 0 (Xu et al. 2025, Eq. 4 and 5).
+    """Leaky integrate-and-fire neurons with hard reset to 0 (Eq. 4 and 5).
 
-    One time step, input current I and spike of the step before s'::
+    With input current I and the spike s of the step before::
 
-        V = voltage_decay * V * (1 - s') + I
-        s = 1 where V > threshold else 0
-
-    V and s' are 0 at the start of every inference.
+        V = voltage_decay * V * (1 - s) + I
     """
 
     constants: ClassVar[dict[str, float]] = {"voltage_decay": 0.75, "threshold": 0.5}
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "voltage_decay": (0.0, 1.0),
-        "threshold": (1e-6, 1e6),
+        "voltage_decay": _FRACTION,
+        "threshold": _THRESHOLD,
     }
+    state: ClassVar[tuple[str, ...]] = ("membrane potential",)
 
-    def __init__(self, voltage_decay: float, threshold: float) -> None:
-        self.voltage_decay = np.float32(voltage_decay)
-        self.threshold = np.float32(threshold)
+    @staticmethod
+    def step(current: Any, spike: Any, state: State, constants: State) -> State:
+        """State after one simulation step."""
+        (v,), (voltage_decay, _) = state, constants
+        return (voltage_decay * (v - v * spike) + current,)
 
-    def run(self, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run T time steps.
-
-        Args:
-            current: float32 [T, neurons], overwritten: it becomes the membrane potential.
-
-        Returns:
-            spikes float32 [T, neurons] of zeros and ones, and membrane potential float32
-            [T, neurons] before the reset.
-        """
-        potential = current
-        spikes = np.empty_like(current)
-        np.greater(potential[0], self.threshold, out=spikes[0])
-        for t in range(1, len(current)):
-            potential[t] += self.voltage_decay * potential[t - 1] * (1 - spikes[t - 1])
-            np.greater(potential[t], self.threshold, out=spikes[t])
-        return spikes, potential
+    @staticmethod
+    def pullback(spike: Any, state: State, constants: State, gradient: State) -> State:
+        """Gradients of (current, spike, state before) from that of the state after the step."""
+        (v,), (voltage_decay, _), (dv,) = state, constants, gradient
+        return dv, -(voltage_decay * v * dv), (voltage_decay * (dv - dv * spike),)
 
 
-NEURONS = {"lif": LIF}
+class CLIF:
+    """Leaky integrate-and-fire neurons behind a leaky synaptic current C (Eq. 17).
+
+    With input current I and the spike s of the step before::
+
+        C = current_decay * C + I
+        V = voltage_decay * V * (1 - s) + C
+    """
+
+    constants: ClassVar[dict[str, float]] = {
+        "current_decay": 0.5,
+        "voltage_decay": 0.75,
+        "threshold": 0.5,
+    }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "current_decay": _FRACTION,
+        "voltage_decay": _FRACTION,
+        "threshold": _THRESHOLD,
+    }
+    state: ClassVar[tuple[str, ...]] = ("membrane potential", "synaptic current")
+
+    @staticmethod
+    def step(current: Any, spike: Any, state: State, constants: State) -> State:
+        """State after one simulation step."""
+        (v, c), (current_decay, voltage_decay, _) = state, constants
+        c = current_decay * c + current
+        return voltage_decay * (v - v * spike) + c, c
+
+    @staticmethod
+    def pullback(spike: Any, state: State, constants: State, gradient: State) -> State:
+        """Gradients of (current, spike, state before) from that of the state after the step."""
+        (v, _), (current_decay, voltage_decay, _), (dv, dc) = state, constants, gradient
+        dc = dc + dv
+        dv_before = voltage_decay * (dv - dv * spike)
+        return dc, -(voltage_decay * v * dv), (dv_before, current_decay * dc)
+
+
+class DN:
+    """Dynamic neurons: second-order membrane dynamics with a recovery U (Eq. 18 to 20).
+
+    With input current I and the spike s of the step before::
+
+        C = current_decay * C + I
+        V = V * (1 - s) + reset_potential * s;  U = U + recovery_jump * s
+        dV = V^2 - V - U + C;  dU = -recovery_coupling * V + recovery_rate * U
+        V = V + dV;  U = U + dU
+
+    The sign of the recovery rate is that of the program that produced the paper's tables. Eq. 19 and
+    20 as printed, MDC-SAN's paper and ILC-SAN's program have a minus there: a `recovery_rate` of
+    -0.529.
+    """
+
+    constants: ClassVar[dict[str, float]] = {
+        "current_decay": 0.5,
+        "reset_potential": 0.021,
+        "recovery_jump": 0.132,
+        "recovery_coupling": 0.172,
+        "recovery_rate": 0.529,
+        "threshold": 0.5,
+    }
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "current_decay": _FRACTION,
+        "reset_potential": (-1.0, 1.0),
+        "recovery_jump": (-1.0, 1.0),
+        "recovery_coupling": (-1.0, 1.0),
+        "recovery_rate": (-1.0, 1.0),
+        "threshold": _THRESHOLD,
+    }
+    state: ClassVar[tuple[str, ...]] = ("membrane potential", "recovery", "synaptic current")
+
+    @staticmethod
+    def step(current: Any, spike: Any, state: State, constants: State) -> State:
+        """State after one simulation step."""
+        v, u, c = state
+        current_decay, reset_potential, recovery_jump, coupling, rate, _ = constants
+        c = current_decay * c + current
+        v = v - v * spike + reset_potential * spike
+        u = u + recovery_jump * spike
+        return v * v - u + c, u - coupling * v + rate * u, c
+
+    @staticmethod
+    def pullback(spike: Any, state: State, constants: State, gradient: State) -> State:
+        """Gradients of (current, spike, state before) from that of the state after the step."""
+        (v, _, _), (dv_after, du_after, dc) = state, gradient
+        current_decay, reset_potential, recovery_jump, coupling, rate, _ = constants
+        dc = dc + dv_after
+        v_reset = v - v * spike + reset_potential * spike
+        dv = (v_reset + v_reset) * dv_after - coupling * du_after
+        du = du_after + rate * du_after - dv_after
+        dspike = (reset_potential - v) * dv + recovery_jump * du
+        return dc, dspike, (dv - dv * spike, du, current_decay * dc)
+
+
+class ReLU:
+    """No spikes: rectified linear units, the ordinary network to compare with.
+
+    Such a policy has no populations and no time: its layers read the observation as it is, and tanh
+    of the last one is the action.
+    """
+
+    constants: ClassVar[dict[str, float]] = {}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
+    state: ClassVar[tuple[str, ...]] = ()
+
+
+NEURONS: dict[str, Any] = {"lif": LIF, "clif": CLIF, "dn": DN, "relu": ReLU}
+
+
+def run(
+    neuron: Any, constants: State, current: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run all T simulation steps of a layer.
+
+    A layer never looks back at the layers before it, so a whole layer may run its T steps before the
+    next layer starts: the spikes are the same as stepping all layers together.
+
+    Args:
+        neuron: a class of `NEURONS` that spikes.
+        constants: its constants, in the order of `neuron.constants`.
+        current: float32 [T, neurons].
+
+    Returns:
+        spikes float32 [T, neurons] of zeros and ones, and membrane potential float32 [T, neurons]
+        before the reset.
+    """
+    threshold = constants[list(neuron.constants).index("threshold")]
+    spikes, potentials = np.empty_like(current), np.empty_like(current)
+    spike = np.zeros_like(current[0])
+    state = (spike,) * len(neuron.state)
+    for t, now in enumerate(current):
+        state = neuron.step(now, spike, state, constants)
+        potentials[t] = state[0]
+        spike = spikes[t]
+        np.greater(state[0], threshold, out=spike)
+    return spikes, potentials

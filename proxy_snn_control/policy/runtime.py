@@ -1,4 +1,4 @@
-"""The spiking policy as a function from observation to action, in NumPy alone."""
+"""The policy as a function from observation to action, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .errors import ObservationError
 from .file import PolicySpec, Tensors, read_policy
-from .neurons import NEURONS
+from .neurons import NEURONS, run
 
 
 class Policy:
@@ -22,7 +22,8 @@ class Policy:
         spec: sizes, neuron, time steps, limits, names, provenance.
         quantiles: float32 [levels, observations], what each observation dimension was in
             training, at `spec.observation_quantile_levels` (0 and 1 are its range).
-        spikes: per layer from the encoder on, float32 [T, neurons] of zeros and ones.
+        spikes: per layer from the encoder on, float32 [T, neurons] of zeros and ones; empty for
+            a policy that does not spike.
         potentials: per layer after the encoder, membrane potentials float32 [T, neurons].
     """
 
@@ -30,14 +31,18 @@ class Policy:
         """Build a policy on `tensors` as they are: later changes to the arrays show at once."""
         self.spec = spec
         self.quantiles = tensors["observation.quantiles"]
-        self._mu, self._sigma = tensors["encoder.mu"], tensors["encoder.sigma"]
-        self._encoder_threshold = np.float32(spec.encoder_threshold)
         self._layers = [
             (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
             for i in range(len(spec.hidden) + 1)
         ]
-        self._neuron = NEURONS[spec.neuron](**spec.neuron_constants)
-        self._decoder = tensors["decoder.weight"], tensors["decoder.bias"]
+        self._neuron = NEURONS[spec.neuron]
+        if spec.spiking:
+            self._mu, self._sigma = tensors["encoder.mu"], tensors["encoder.sigma"]
+            self._encoder_threshold = np.float32(spec.encoder_threshold)
+            self._constants = tuple(
+                np.float32(spec.neuron_constants[name]) for name in self._neuron.constants
+            )
+            self._decoder = tensors["decoder.weight"], tensors["decoder.bias"]
         self._low = _inside(spec.action_low, np.inf)
         self._high = _inside(spec.action_high, -np.inf)
         self._fan_out = spec.layer_sizes[1:]
@@ -57,13 +62,11 @@ class Policy:
             ObservationError: wrong shape, not numbers, or a value that is NaN or infinite. The
                 policy stays usable.
         """
-        spikes = self._encode(self._checked(observation))
-        self.spikes, self.potentials = [spikes], []
-        for weight, bias in self._layers:
-            spikes, potential = self._neuron.run(spikes @ weight + bias)
-            self.spikes.append(spikes)
-            self.potentials.append(potential)
-        return self._decode(spikes)
+        checked = self._checked(observation)
+        squashed = self._spiking(checked) if self.spec.spiking else self._ordinary(checked)
+        action = self._low + (squashed + 1) * ((self._high - self._low) / 2)
+        # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+        return np.clip(action, self._low, self._high)
 
     @property
     def synaptic_operations(self) -> int:
@@ -99,6 +102,24 @@ class Policy:
             )
         return array
 
+    def _spiking(self, observation: np.ndarray) -> np.ndarray:
+        spikes = self._encode(observation)
+        self.spikes, self.potentials = [spikes], []
+        with np.errstate(over="ignore", invalid="ignore"):  # a DN's potential may run away
+            for weight, bias in self._layers:
+                spikes, potential = run(self._neuron, self._constants, spikes @ weight + bias)
+                self.spikes.append(spikes)
+                self.potentials.append(potential)
+        return self._decode(spikes)
+
+    def _ordinary(self, observation: np.ndarray) -> np.ndarray:
+        """A network of rectified linear units on the observation as it is, then tanh."""
+        *hidden, (weight, bias) = self._layers
+        for hidden_weight, hidden_bias in hidden:
+            observation = np.maximum(observation @ hidden_weight + hidden_bias, 0)
+        squashed: np.ndarray = np.tanh(observation @ weight + bias)
+        return squashed
+
     def _encode(self, observation: np.ndarray) -> np.ndarray:
         """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
         squashed = np.tanh(observation)[:, None]
@@ -115,10 +136,8 @@ class Policy:
         """Decoder (Eq. 12): a linear read-out per action of its population's mean spike count."""
         weight, bias = self._decoder
         rate = spikes.mean(axis=0).reshape(weight.shape)
-        squashed = np.tanh((rate * weight).sum(axis=1) + bias)
-        action = self._low + (squashed + 1) * ((self._high - self._low) / 2)
-        # Rounding may step over a limit by one unit in the last place: a limit is a limit.
-        return np.clip(action, self._low, self._high)
+        squashed: np.ndarray = np.tanh((rate * weight).sum(axis=1) + bias)
+        return squashed
 
 
 def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:

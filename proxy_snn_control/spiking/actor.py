@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxy_snn_control.policy.neurons import NEURONS as RUNTIME_NEURONS
-from proxy_snn_control.spiking.neurons import NEURONS
+from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking import fused
+from proxy_snn_control.spiking.neurons import run
 
 
 class EncoderSpikes(torch.autograd.Function):
@@ -61,11 +62,16 @@ class PopulationEncoder(nn.Module):
         self.mu = nn.Parameter(torch.linspace(*span, population).repeat(observations, 1))
         self.sigma = nn.Parameter(torch.full((observations, population), sigma))
 
+    def stimulation(self, observation: Tensor) -> Tensor:
+        """Stimulate the encoder's neurons by observation [batch, observations] (Eq. 10)."""
+        squashed = torch.tanh(observation).unsqueeze(-1)
+        return torch.exp(-((squashed - self.mu) ** 2) / (2 * self.sigma**2)).flatten(1)
+
     def forward(self, observation: Tensor) -> Tensor:
         """Encode observation [batch, observations] as spikes [T, batch, neurons]."""
-        squashed = torch.tanh(observation).unsqueeze(-1)
-        stimulation = torch.exp(-((squashed - self.mu) ** 2) / (2 * self.sigma**2)).flatten(1)
-        return EncoderSpikes.apply(stimulation, self.time_steps, self.threshold)
+        return EncoderSpikes.apply(
+            self.stimulation(observation), self.time_steps, self.threshold
+        )
 
 
 class PopulationDecoder(nn.Module):
@@ -77,18 +83,17 @@ class PopulationDecoder(nn.Module):
         self.weight = nn.Parameter(torch.empty(actions, population).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(actions).uniform_(-bound, bound))
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Read spikes [T, batch, neurons] out as actions in (-1, 1), [batch, actions]."""
-        rate = spikes.mean(0).unflatten(-1, self.weight.shape)
-        return torch.tanh((rate * self.weight).sum(-1) + self.bias)
+    def forward(self, rate: Tensor) -> Tensor:
+        """Read firing rates [batch, neurons] out as actions in (-1, 1), [batch, actions]."""
+        grouped = rate.unflatten(-1, self.weight.shape)
+        return torch.tanh((grouped * self.weight).sum(-1) + self.bias)
 
 
 class SpikingActor(nn.Module):
     """Observation [batch, observations] to action [batch, actions] within the limits.
 
-    Every layer's T inputs are known once the layer before it has run its T time steps, so each
-    layer is one matrix product over T x batch rows: the same spikes as stepping the layers
-    together, in fewer operations.
+    Every layer's T inputs are known once the layer before it has run its T simulation steps, so the
+    layers run one after the other: the same spikes as stepping them together, in fewer operations.
     """
 
     low: Tensor
@@ -113,7 +118,15 @@ class SpikingActor(nn.Module):
     ) -> None:
         super().__init__()
         self.observations = observations
-        constants = neuron_constants or RUNTIME_NEURONS[neuron].constants
+        kind = NEURONS[neuron]
+        constants = {**kind.constants, **(neuron_constants or {})}
+        self.about = fused.About(
+            kind,
+            tuple(constants[name] for name in kind.constants),
+            surrogate_window,
+            time_steps,
+            encoder_threshold,
+        )
         self.encoder = PopulationEncoder(
             observations,
             encoder_population,
@@ -128,17 +141,22 @@ class SpikingActor(nn.Module):
             len(action_low) * decoder_population,
         )
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
-        self.neuron = NEURONS[neuron](**constants, surrogate_window=surrogate_window)
         self.decoder = PopulationDecoder(len(action_low), decoder_population)
         self.register_buffer("low", torch.tensor(action_low), persistent=False)
         self.register_buffer("high", torch.tensor(action_high), persistent=False)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        return self.trace(observation)[0]
+        if observation.device.type != "cpu" or observation.dtype != torch.float32:
+            return self.trace(observation)[0]
+        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        rate = fused.SpikingLayers.apply(
+            self.encoder.stimulation(observation), self.about, torch.is_grad_enabled(), *parameters
+        )
+        return scaled(self.decoder(rate), self.low, self.high)
 
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Compute the action, and show how.
+        """Compute the action step by step in plain torch, and show how.
 
         Returns:
             action [batch, actions]; spikes per layer from the encoder on and membrane potentials
@@ -146,10 +164,47 @@ class SpikingActor(nn.Module):
         """
         spikes = self.encoder(observation)
         all_spikes, all_potentials = [spikes], []
+        neuron, constants, window, *_ = self.about
         for layer in self.layers:
-            spikes, potentials = self.neuron(layer(spikes))
+            spikes, potentials = run(neuron, constants, window, layer(spikes))
             all_spikes.append(spikes)
             all_potentials.append(potentials)
-        squashed = self.decoder(spikes)
-        action = self.low + (squashed + 1) * ((self.high - self.low) / 2)
+        action = scaled(self.decoder(spikes.mean(0)), self.low, self.high)
         return action, all_spikes, all_potentials
+
+
+class ReLUActor(nn.Module):
+    """The ordinary network to compare with: raw observation, ReLU layers, tanh.
+
+    Same call and same parameter names as the spiking actor's.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self,
+        observations: int,
+        action_low: Sequence[float],
+        action_high: Sequence[float],
+        *,
+        hidden: Sequence[int] = (256, 256),
+    ) -> None:
+        super().__init__()
+        self.observations = observations
+        sizes = (observations, *hidden, len(action_low))
+        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.register_buffer("low", torch.tensor(action_low), persistent=False)
+        self.register_buffer("high", torch.tensor(action_high), persistent=False)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Compute actions [batch, actions] for observations [batch, observations]."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            observation = torch.relu(layer(observation))
+        return scaled(torch.tanh(last(observation)), self.low, self.high)
+
+
+def scaled(squashed: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Scale (-1, 1) to the action limits."""
+    return low + (squashed + 1) * ((high - low) / 2)

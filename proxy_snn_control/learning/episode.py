@@ -1,0 +1,78 @@
+"""A task being played for experience, whose place in its episode can be kept and found again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+class Episode:
+    """One environment and the episode under way in it.
+
+    A simulator's inner state cannot be kept in general, but its past can: the random generator as it
+    was when the episode began, and every action since. Taking those again leads to the same place,
+    to the last bit, in any task that repeats itself, as MuJoCo's do.
+
+    Attributes:
+        observation: the present one.
+        total: the return so far.
+    """
+
+    def __init__(self, environment: gymnasium.Env, seed: int) -> None:
+        self.environment = environment
+        self.environment.reset(seed=seed)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the next episode."""
+        self._random = self._generator_state()
+        self._actions: list[np.ndarray] = []
+        self.observation, _ = self.environment.reset()
+        self.total = 0.0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Act; returns the following observation, the reward, terminal and truncated.
+
+        When the episode ends, `begin` the next one.
+        """
+        following, given, terminal, truncated, _ = self.environment.step(action)
+        reward = float(given)
+        self._actions.append(action)
+        self.observation = following
+        self.total += reward
+        return following, reward, terminal, truncated
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What `restore` needs: something for JSON, and arrays."""
+        space: Any = self.environment.action_space
+        actions = np.array(self._actions, space.dtype).reshape(-1, *space.shape)
+        arrays = {"actions": actions, "observation": np.asarray(self.observation)}
+        return {"random": self._random, "total": self.total}, arrays
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> bool:
+        """Go to where `state` was read off; False if the task does not repeat itself.
+
+        The episode starts anew then, from where the task's random generator is.
+        """
+        total = float(state["total"])
+        try:
+            if state["random"] is None:
+                raise ValueError
+            generator: Any = self.environment.unwrapped.np_random
+            generator.bit_generator.state = state["random"]
+            self.begin()
+            for action in arrays["actions"]:
+                self.step(action)
+        except (AttributeError, TypeError, ValueError):
+            self.begin()
+            return False
+        if np.array_equal(self.observation, arrays["observation"]) and self.total == total:
+            return True
+        self.begin()
+        return False
+
+    def _generator_state(self) -> dict[str, Any] | None:
+        generator = getattr(self.environment.unwrapped, "np_random", None)
+        return generator.bit_generator.state if isinstance(generator, np.random.Generator) else None
