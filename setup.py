@@ -7,7 +7,17 @@ from setuptools import find_packages, setup
 
 PACKAGE = "proxy_snn_control"
 SHARE = f"share/{PACKAGE}"
-TRAIN = ["torch", "gymnasium", "mujoco", "imageio", "tqdm", "tensorboard", "matplotlib"]
+TRAIN = [
+    "torch",
+    "numba",
+    "gymnasium",
+    "mujoco",
+    "imageio",
+    "imageio-ffmpeg",
+    "tqdm",
+    "tensorboard",
+    "matplotlib",
+]
 
 # Where a system ROS 2 is sourced its rclpy is used, and the extra `ros` adds nothing.
 ROS = (
@@ -38,6 +48,7 @@ setup(
         "ros": ROS,
         "sim": ["gymnasium", "mujoco", "imageio"],
         "train": TRAIN,
+        "benchmarks": ["stable-baselines3"],
         "test": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML"],
     },
     data_files=[

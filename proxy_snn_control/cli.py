@@ -61,18 +61,53 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train a policy",
         description="Train a spiking policy with TD3 and a proxy target. What is not given here "
-        "comes from --config, and what is not there either is the paper's.",
+        "comes from --config, and what is not there either is the paper's, for the neuron chosen.",
+        epilog="config/train.yaml lists every setting that --config can change, with the paper's "
+        "value and what it does; config/fast.yaml is the authors' faster setting. SIGINT (Ctrl-C) "
+        "and SIGTERM end a run with a checkpoint; after kill -9, too, --resume goes on, from the "
+        "last one.",
     )
-    train.add_argument("--env", help="Gymnasium task, for example HalfCheetah-v4")
-    train.add_argument("--neuron", help="spiking neuron: lif")
-    train.add_argument("--target", help="target actor: proxy")
-    train.add_argument("--steps", type=int, help="training steps after the random ones")
-    train.add_argument("--seed", type=int, help="seed of networks, noise, replay and task")
-    train.add_argument("--device", help="auto, cpu or cuda")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
-    train.add_argument("--config", type=Path, metavar="F.yaml", help="settings; see config/")
     train.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint in the run's folder"
+        "--env",
+        metavar="ID",
+        help="Gymnasium task with a flat observation and a flat, bounded action "
+        "(HalfCheetah-v4); -v4 are the paper's tasks, -v5 differ in their rewards",
+    )
+    train.add_argument(
+        "--neuron",
+        help="the actor's neurons: lif (leaky integrate-and-fire, the default), clif (with a "
+        "synaptic current), dn (dynamic neurons), or relu, the ordinary network to compare with",
+    )
+    train.add_argument(
+        "--target",
+        help="what stands in for the actor when the critics look ahead: proxy (a smooth network "
+        "that imitates it, the default) or soft (TD3's Polyak average of it)",
+    )
+    train.add_argument(
+        "--steps", type=int, help="training steps, one update each, after the random ones (1000000)"
+    )
+    train.add_argument(
+        "--seed", type=int, help="seed of networks, noise, replay and task (0); on the same "
+        "machine and with the same versions a seed gives the same run"
+    )
+    train.add_argument(
+        "--device", help="cpu, cuda, or auto (the default): cuda where torch finds a GPU"
+    )
+    train.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the run's folder; must be new or empty, so that no run is overwritten by accident",
+    )
+    train.add_argument(
+        "--config", type=Path, metavar="F.yaml", help="a file of settings, as config/train.yaml"
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in the run's folder, as if it had never stopped; of the "
+        "settings only --steps and --device may be given then",
     )
     train.set_defaults(run=_train, extras="train")
 
@@ -82,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--episodes", type=int, default=10)
     evaluate.add_argument("--seed", type=int, default=0, help="episode i starts from SEED + i")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument(
+        "--video", type=Path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
+    )
     evaluate.set_defaults(run=_evaluate, extras="sim")
 
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
@@ -89,9 +127,18 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     inspect.set_defaults(run=_inspect, extras="")
 
-    plot = commands.add_parser("plot", help="draw the learning curves of runs")
-    plot.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    plot = commands.add_parser(
+        "plot",
+        help="draw the learning curves of runs, or a policy's spikes",
+        description="Draw the evaluations of runs over environment steps, as a PNG.",
+    )
+    plot.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
     plot.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    plot.add_argument(
+        "--spikes",
+        action="store_true",
+        help="instead, a raster of every spike of one run's best policy, as it starts an episode",
+    )
     plot.set_defaults(run=_plot, extras="train")
 
     demo = commands.add_parser(
@@ -147,6 +194,9 @@ def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
         def on_episode(self, step: int, episode_return: float) -> None:
             bar.set_postfix_str(f"last return {episode_return:.0f}", refresh=False)
 
+        def on_warning(self, text: str) -> None:
+            tqdm.write(f"proxy-snn: warning: {text}", file=sys.stderr)
+
         def on_evaluation(self, row: dict[str, float]) -> None:
             tqdm.write(
                 f"step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
@@ -163,11 +213,14 @@ def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
 def _evaluate(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.evaluate import evaluate
     from proxy_snn_control.learning.tasks import make_environment
+    from proxy_snn_control.learning.video import film, writer_of
 
     if options.episodes < 1:
         raise UserError(f"--episodes is {options.episodes}, expected 1 or more")
     if options.seed < 0:
         raise UserError(f"--seed is {options.seed}, expected 0 or more")
+    if options.video:
+        writer_of(options.video)
     policy = load_policy(options.policy)
     task = options.env or policy.spec.provenance.get("env")
     # Gymnasium imports the module of a "module:task": not at the word of a file.
@@ -180,8 +233,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     environment.close()
     if result is None:
         raise UserError("stopped before the last episode ended")
+    if options.video:
+        film(policy, task, options.seed, options.video)
     actions = sum(result.lengths)
     operations = result.synaptic_operations / actions
+    joules = energy_count.inference_energy(policy.spec, operations)
     report = {
         "env": task,
         "seed": options.seed,
@@ -191,7 +247,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         "std": result.std,
         "spikes_per_action": result.spikes / actions,
         "synaptic_operations_per_action": operations,
-        "nanojoules_per_action": energy_count.synaptic_energy(operations) * 1e9,
+        "nanojoules_per_action": joules * 1e9,
     }
     if options.json:
         print(json.dumps(report))
@@ -199,10 +255,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     for episode, (value, length) in enumerate(zip(result.returns, result.lengths, strict=True)):
         print(f"episode {episode + 1}: return {value:.2f} in {length} steps")
     print(f"{task}: mean {result.mean:.2f} ± {result.std:.2f}")
-    print(
-        f"per action: {report['spikes_per_action']:.0f} spikes, {operations:.0f} synaptic "
-        f"operations, {report['nanojoules_per_action']:.2f} nJ"
-    )
+    counts = f"{report['spikes_per_action']:.0f} spikes, {operations:.0f} synaptic operations"
+    if not policy.spec.spiking:
+        count = energy_count.equivalent_multiply_accumulates(policy.spec)
+        counts = f"{count} multiply-accumulates"
+    print(f"per action: {counts}, {report['nanojoules_per_action']:.2f} nJ")
     return 0
 
 
@@ -229,7 +286,8 @@ def _inspect(options: argparse.Namespace) -> int:
         print(json.dumps({**dataclasses.asdict(spec), **seen, **energy}))
         return 0
     layers = " -> ".join(map(str, spec.layer_sizes))
-    print(f"{options.policy}: {spec.neuron} neurons, T = {spec.time_steps}, layers {layers}")
+    steps = f", T = {spec.time_steps}" if spec.spiking else ""
+    print(f"{options.policy}: {spec.neuron} neurons{steps}, layers {layers}")
     for name, value in spec.provenance.items():
         print(f"  {name}: {value}")
     period = f"{spec.control_period} s" if spec.control_period else "not known"
@@ -247,15 +305,21 @@ def _inspect(options: argparse.Namespace) -> int:
         f"an ordinary network of this width: {energy['equivalent_multiply_accumulates']} "
         f"multiply-accumulates, {energy['equivalent_nanojoules']:.2f} nJ per action"
     )
-    print(f"if every neuron always fired: {energy['possible_synaptic_operations']} operations")
+    if spec.spiking:
+        print(f"if every neuron always fired: {energy['possible_synaptic_operations']} operations")
     return 0
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.plot import plot_runs
+    from proxy_snn_control.learning.plot import plot_runs, plot_spikes
 
     stopping.ready()  # drawing takes a moment: finish it rather than leave half a file
-    plot_runs(options.runs, options.out)
+    if not options.spikes:
+        plot_runs(options.runs, options.out)
+    elif len(options.runs) == 1:
+        plot_spikes(options.runs[0], options.out)
+    else:
+        raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)
     return 0
 

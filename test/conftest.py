@@ -16,6 +16,7 @@ import pytest
 
 from proxy_snn_control.nodes.demo import node_command, stay_on_loopback
 from proxy_snn_control.policy import Policy, PolicySpec, write_policy
+from proxy_snn_control.policy.neurons import NEURONS
 
 stay_on_loopback()
 
@@ -30,16 +31,18 @@ def random_policy(
     **changes: Any,
 ) -> tuple[PolicySpec, dict[str, np.ndarray]]:
     """A valid policy with random weights that fires neither always nor never."""
+    kind = NEURONS[changes.get("neuron", "lif")]
+    population = 10 if kind.state else 1
     fields: dict[str, Any] = {
         "observation_size": observations,
         "action_size": actions,
         "hidden": hidden,
-        "time_steps": 5,
+        "time_steps": 5 if kind.state else 1,
         "neuron": "lif",
-        "neuron_constants": {"voltage_decay": 0.75, "threshold": 0.5},
-        "encoder_population": 10,
+        "neuron_constants": dict(kind.constants),
+        "encoder_population": population,
         "encoder_threshold": 0.999,
-        "decoder_population": 10,
+        "decoder_population": population,
         "action_low": (-1.0,) * actions,
         "action_high": (1.0,) * actions,
         "observation_names": None,
@@ -55,9 +58,10 @@ def random_policy(
         name: rng.uniform(-1, 1, shape).astype(np.float32) * (2 / max(shape[-1], 4) ** 0.5)
         for name, shape in spec.tensor_shapes.items()
     }
-    population = np.linspace(-1, 1, spec.encoder_population, dtype=np.float32)
-    tensors["encoder.mu"] = np.tile(population, (observations, 1))
-    tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
+    if spec.spiking:
+        centres = np.linspace(-1, 1, spec.encoder_population, dtype=np.float32)
+        tensors["encoder.mu"] = np.tile(centres, (observations, 1))
+        tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
     return spec, tensors
 
 

@@ -7,8 +7,10 @@ from conftest import random_policy
 from proxy_snn_control.policy import ObservationError, Policy
 from proxy_snn_control.policy.energy import (
     equivalent_multiply_accumulates,
+    inference_energy,
     possible_synaptic_operations,
 )
+from proxy_snn_control.policy.neurons import NEURONS, run
 
 NEAR = 1e-5
 
@@ -48,21 +50,36 @@ def encoder_potential(runtime: Policy, observation: np.ndarray, t: int) -> np.nd
 
 
 @pytest.mark.parametrize(
-    ("observations", "actions", "hidden"), [(17, 6, (256, 256)), (9, 1, (64, 64)), (3, 2, ())]
+    ("neuron", "observations", "actions", "hidden"),
+    [
+        ("lif", 17, 6, (256, 256)),
+        ("lif", 9, 1, (64, 64)),
+        ("lif", 3, 2, ()),
+        ("clif", 9, 1, (64, 64)),
+        ("dn", 9, 1, (64, 64)),
+    ],
 )
-def test_same_spikes_as_the_torch_actor(observations: int, actions: int, hidden: tuple) -> None:
+def test_same_spikes_as_the_torch_actor(
+    neuron: str, observations: int, actions: int, hidden: tuple
+) -> None:
     torch = pytest.importorskip("torch")
     from proxy_snn_control.spiking.actor import SpikingActor
 
     torch.manual_seed(0)
     low, high = (-1.0,) * actions, (0.5,) * actions
-    actor = SpikingActor(observations, low, high, hidden=hidden)
+    actor = SpikingActor(observations, low, high, hidden=hidden, neuron=neuron)
     with torch.no_grad():  # wider than they start, so that neurons fire at all rates
         for layer in actor.layers:
             layer.weight *= 2
     tensors = {name: tensor.numpy() for name, tensor in actor.state_dict().items()}
     spec, random = random_policy(
-        observations, actions, hidden=hidden, action_low=low, action_high=high
+        observations,
+        actions,
+        hidden=hidden,
+        neuron=neuron,
+        neuron_constants=NEURONS[neuron].constants,
+        action_low=low,
+        action_high=high,
     )
     tensors["observation.quantiles"] = random["observation.quantiles"]
     runtime = Policy(spec, tensors)
@@ -113,10 +130,8 @@ def test_encoder_spikes_differ_only_at_the_threshold() -> None:
 
 
 def test_lif_by_hand() -> None:
-    from proxy_snn_control.policy.neurons import LIF
-
     current = np.array([[0.4, 0.6], [0.3, 0.4], [0.1, 0.4]], dtype=np.float32)
-    spikes, potentials = LIF(0.75, 0.5).run(current.copy())
+    spikes, potentials = run(NEURONS["lif"], (np.float32(0.75), np.float32(0.5)), current)
     # Neuron 0: 0.4; 0.3 + 0.3 = 0.6 fires; reset, 0.1. Neuron 1: 0.6 fires; 0.4; 0.3 + 0.4 fires.
     np.testing.assert_array_equal(spikes, [[0, 1], [1, 0], [0, 1]])
     np.testing.assert_allclose(potentials, [[0.4, 0.6], [0.6, 0.4], [0.1, 0.7]], rtol=1e-6)
@@ -182,3 +197,31 @@ def test_operation_counts_of_the_paper() -> None:
     assert possible_synaptic_operations(cheetah) == 622_080
     assert equivalent_multiply_accumulates(pendulum) == 68_608
     assert equivalent_multiply_accumulates(cheetah) == 71_424
+
+
+def test_relu_policy_equals_the_torch_actor() -> None:
+    torch = pytest.importorskip("torch")
+    from proxy_snn_control.spiking.actor import ReLUActor
+
+    spec, tensors = random_policy(neuron="relu", actions=2, action_high=(2.0, 0.5))
+    actor = ReLUActor(9, spec.action_low, spec.action_high, hidden=spec.hidden)
+    state = {k: torch.from_numpy(v) for k, v in tensors.items() if k.startswith("layers")}
+    actor.load_state_dict(state)
+    runtime = Policy(spec, tensors)
+    many = np.random.default_rng(0).normal(0, 3, (200, 9)).astype(np.float32)
+    with torch.no_grad():
+        expected = actor(torch.from_numpy(many)).numpy()
+    for row, action in zip(many, expected, strict=True):
+        np.testing.assert_allclose(runtime.act(row), action, atol=NEAR, rtol=0)
+    assert runtime.spike_count == runtime.synaptic_operations == 0
+    assert possible_synaptic_operations(spec) == 0
+    assert inference_energy(spec, 0) == pytest.approx((9 * 32 + 32 * 24 + 24 * 2) * 3.97e-12)
+
+
+def test_a_neuron_that_runs_away_still_gives_an_action() -> None:
+    """The DN's recovery grows without bound over many steps; the action must not notice."""
+    constants = {**NEURONS["dn"].constants, "recovery_rate": 1.0}
+    spec, tensors = random_policy(neuron="dn", neuron_constants=constants, time_steps=1000)
+    tensors["layers.0.weight"] *= 1e4
+    action = Policy(spec, tensors).act(np.linspace(-1, 1, 9))
+    assert np.isfinite(action).all()

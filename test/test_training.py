@@ -115,12 +115,12 @@ def test_the_critic_goal_is_the_clipped_double_q_of_the_proxy() -> None:
     batch = replay.sample(config.batch_size, same_rng, torch.device("cpu"))
     with torch.no_grad():
         action = td3.target(batch.next_observation).clamp(-1, 1)
-        both = torch.cat((batch.next_observation, action), dim=1)
-        lower = torch.minimum(td3.target_critic.q1(both), td3.target_critic.q2(both))
+        lower = torch.minimum(*td3.target_critic(batch.next_observation, action))
         goal = torch.where(batch.terminal == 1, batch.reward, batch.reward + 0.9 * lower)
-        now = torch.cat((batch.observation, batch.action), dim=1)
-        errors = [((q(now) - goal) ** 2).mean() for q in (td3.critic.q1, td3.critic.q2)]
+        now = td3.critic(batch.observation, batch.action)
+        errors = [((q - goal) ** 2).mean() for q in now]
     torch.testing.assert_close(loss, sum(errors), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(td3.critic.q1(batch.observation, batch.action), now[0])
 
 
 def test_the_proxy_learns_to_imitate() -> None:
@@ -255,12 +255,22 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not fit this run"):
         TrainingRun(quick(hidden=(8,)), out, resume=True)
     checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+    (transitions,) = checkpoint.parent.glob("replay-*")
+    kept = transitions.read_bytes()
+    for damage in (lambda: transitions.write_bytes(kept[:-4]), transitions.unlink):
+        damage()
+        with pytest.raises(UserError, match=r"replay-\S+ does not fit this run"):
+            TrainingRun(quick(), out, resume=True)
+    save_file({"observation": torch.zeros(70, 9)}, transitions)
+    with pytest.raises(UserError, match="does not hold 70 transitions"):
+        TrainingRun(quick(), out, resume=True)
+    transitions.write_bytes(kept)
     whole = checkpoint.read_bytes()
     with safe_open(checkpoint, framework="pt") as file:
         metadata = file.metadata()
     for change in (
-        lambda t: t.pop("replay.observation"),
-        lambda t: t.update({"replay.reward": torch.zeros(3, 1)}),
+        lambda t: t.pop("actor.layers.0.bias"),
+        lambda t: t.update({"target.network.0.bias": torch.zeros(3, 1)}),
         lambda t: [t.pop(name) for name in list(t) if name.startswith("actor_optimiser.")],
         lambda t: t.update({"critic_optimiser.0.exp_avg": torch.zeros(1)}),
         lambda t: t.update(surprise=torch.zeros(1)),
@@ -272,7 +282,15 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="does not fit this run"):
             TrainingRun(quick(), out, resume=True)
     state = json.loads(metadata["state"])
-    for field, value in (("rows", 5), ("rows", [{"a": 1}]), ("step", "x"), ("rng", {})):
+    for field, value in (
+        ("rows", 5),
+        ("rows", [{"a": 1}]),
+        ("step", "x"),
+        ("rng", {}),
+        ("episodes", []),
+        ("replay", [[0, 60]]),
+        ("replay", [[20, 70]]),
+    ):
         changed = {"state": json.dumps({**state, field: value})}
         checkpoint.write_bytes(whole)
         save_file(load_file(checkpoint), checkpoint, changed)
@@ -283,18 +301,259 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         TrainingRun(quick(), out, resume=True)
 
 
-def test_nan_from_a_task_stops_the_run(tmp_path: Path) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
-    step = run.environment.step
+def timeless(out: Path) -> list[dict[str, str]]:
+    """progress.csv without what the clock says."""
+    with open(out / "progress.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "steps_per_second")} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"env": "HalfCheetah-v4", "neuron": "clif"},  # its episodes outlast the run
+        {"neuron": "dn", "target": "soft", "replay_size": 30},
+        {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
+    ],
+    ids=["lif", "within an episode", "replay wrapped around", "two environments"],
+)
+def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    straight = TrainingRun(quick(**changes), whole)
+    straight.run(Listener())
+    TrainingRun(quick(**changes), parted).run(StopAt(60))
+    TrainingRun(quick(**changes), parted, resume=True).run(StopAt(97))
+    resumed = TrainingRun(quick(**changes), parted, resume=True)
+    assert not resumed.warnings
+    resumed.run(Listener())
+    assert timeless(parted) == timeless(whole)
+    assert resumed.step == 120
+    assert equal(snapshot(resumed.actor), snapshot(straight.actor))
+    assert equal(snapshot(resumed.td3.target), snapshot(straight.td3.target))
+    for name, array in straight.replay.arrays.items():
+        np.testing.assert_array_equal(resumed.replay.arrays[name], array)
+
+
+def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    TrainingRun(quick(), out).run(StopAt(70))
+    path = out / "checkpoint" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors["episode.0.observation"] += 1
+    save_file(tensors, path, metadata)
+    run = TrainingRun(quick(), out, resume=True)
+    assert "does not repeat itself: the episode under way starts anew" in run.warnings[0]
+    assert run.run(Listener()) is True
+
+
+def test_many_checkpoints_leave_few_files(tmp_path: Path) -> None:
+    run = TrainingRun(quick(checkpoint_every=1), tmp_path / "run")
+    run.run(Listener())
+    names = os.listdir(tmp_path / "run" / "checkpoint")
+    assert sorted(names) == ["checkpoint.safetensors", "replay-0000000000-0000000120.safetensors"]
+
+
+def poison(run: TrainingRun, step: int, observation: float = 0.0, reward: float = 0.0) -> None:
+    """Make the task add these numbers to what it says at one step."""
+    environment = run.episodes[0].environment
+    play = environment.step
 
     def poisoned(action):
-        observation, _, *rest = step(action)
-        return observation, float("nan") if run.step == 70 else 0.0, *rest
+        seen, given, *rest = play(action)
+        if run.step + 1 == step:
+            seen, given = seen + observation, given + reward
+        return seen, given, *rest
 
-    run.environment.step = poisoned
-    with pytest.raises(UserError, match=r"NaN or an infinity at step 71.*checkpoint"):
+    environment.step = poisoned
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"reward": np.nan}, "the reward of task .* is NaN or infinite"),
+        ({"observation": np.inf}, r"observation\[0\] of task .* is NaN or infinite"),
+        ({"reward": 1e38}, "_loss is NaN or infinite"),
+    ],
+)
+def test_a_nan_stops_the_run_and_names_itself(tmp_path: Path, changes: dict, says: str) -> None:
+    run = TrainingRun(quick(), tmp_path / "run")
+    poison(run, 71, **changes)
+    with pytest.raises(UserError, match=says) as caught:
         run.run(Listener())
+    assert f"at step {run.step} " in str(caught.value)
+    assert "last good checkpoint is " in str(caught.value)
+    assert str(tmp_path / "run" / "checkpoint" / "checkpoint.safetensors") in str(caught.value)
     assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 50
+
+
+def test_no_checkpoint_of_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    run = TrainingRun(quick(), tmp_path / "run")
+    run.run(StopAt(70))
+    with torch.no_grad():
+        run.td3.critic.biases[0][0, 0, 0] = torch.nan
+    with pytest.raises(UserError, match=r"at step 70 critic.biases.0 is NaN or infinite"):
+        run.checkpoint()
+    assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 70
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from proxy_snn_control import cli
+from proxy_snn_control.learning.train import TrainingRun
+save = TrainingRun.checkpoint
+def checkpoint(self):
+    if self.step >= 100:  # from here on no file may grow beyond this: what a full disk does
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    save(self)
+TrainingRun.checkpoint = checkpoint
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    config, out = tmp_path / "quick.yaml", tmp_path / "run"
+    save_config(config, quick())
+    command = [sys.executable, "-c", FULL_DISK, "train", "--config", config, "--out", out]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{out}/checkpoint/replay-" in done.stderr
+    assert "cannot be written" in done.stderr
+    run = TrainingRun(quick(), out, resume=True)
+    assert run.step == 50
+    assert run.run(Listener()) is True
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """After kill -9, wherever it strikes, the run goes on and ends as if nothing had happened."""
+    settings = quick(steps=300, checkpoint_every=20, eval_every=60)
+    config, out = tmp_path / "quick.yaml", tmp_path / "run"
+    save_config(config, settings)
+    TrainingRun(settings, tmp_path / "whole").run(Listener())
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "train", "--out", str(out)]
+    process = subprocess.Popen([*command, "--config", str(config)], stdout=subprocess.DEVNULL)
+    kills, reached = 0, -1
+    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+    rng = np.random.default_rng(0)
+    while True:
+        began = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while process.poll() is None and (
+            not checkpoint.exists() or checkpoint.stat().st_mtime_ns == began
+        ):
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        with safe_open(checkpoint, framework="pt") as file:
+            step = json.loads(file.metadata()["state"])["step"]
+        assert step >= reached
+        reached = step
+        process = subprocess.Popen([*command, "--resume"], stdout=subprocess.DEVNULL)
+        if kills == 5:
+            process.wait(120)
+            break
+    assert process.returncode == 0
+    assert kills >= 3
+    assert timeless(out) == timeless(tmp_path / "whole")
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
+    class Hears(Listener):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def on_warning(self, text: str) -> None:
+            self.heard.append(text)
+
+    run = TrainingRun(quick(), tmp_path / "run")
+    with torch.no_grad():  # the output layer far above its threshold: firing, not learning
+        run.actor.layers[-1].bias.fill_(50.0)
+    listener = Hears()
+    run.run(listener)
+    assert len(listener.heard) == 1, "told once"
+    assert "step 62: the actor's gradient is exactly zero" in listener.heard[0]
+    last = run.rows[-1]
+    assert last["actor_gradient_norm"] == 0
+    assert last["inside_window_3"] == 0
+    assert last["firing_rate_3"] == 1
+
+
+def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:
+    run = TrainingRun(quick(), tmp_path / "run")
+    run.run(Listener())
+    assert not run.warnings
+    last = run.rows[-1]
+    assert last["actor_gradient_norm"] > 0
+    assert all(0 < last[f"inside_window_{i}"] < 1 for i in (1, 2, 3))
+    assert all(0 < last[f"firing_rate_{i}"] < 1 for i in (0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("target", ["proxy", "soft"])
+@pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
+def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str) -> None:
+    """A few hundred steps of real MuJoCo for each combination in the paper."""
+    config = quick(
+        neuron=neuron, target=target, steps=300, random_steps=100, eval_every=200, env="Hopper-v4"
+    )
+    run = TrainingRun(config, tmp_path / "run")
+    before = snapshot(run.actor)
+    assert run.run(Listener()) is True
+    assert all(not torch.equal(before[name], now) for name, now in snapshot(run.actor).items())
+    policy = load_policy(tmp_path / "run" / "policy_last.safetensors")
+    assert policy.spec.neuron == neuron
+    observation = run.replay.observations()[:5]
+    with torch.no_grad():
+        expected = run.actor(torch.from_numpy(observation)).numpy()
+    for row, action in zip(observation, expected, strict=True):
+        np.testing.assert_allclose(policy.act(row), action, atol=1e-4)
+    assert (policy.spike_count > 0) == (neuron != "relu")
+    with open(tmp_path / "run" / "progress.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert bool(last["proxy_loss"]) == (target == "proxy")
+    assert ("firing_rate_1" in last) == (neuron != "relu")
+
+
+def test_settings_that_go_with_the_neuron() -> None:
+    """METHOD: the proxy's width and rate per neuron, CLIF's exception, and all of it settable."""
+
+    def proxy(**settings):
+        config = TrainConfig(**settings)
+        return config.proxy_hidden, config.proxy_learning_rate
+
+    assert proxy(neuron="lif") == ((512, 512), 1e-3)
+    assert proxy(neuron="dn") == ((512, 512), 3e-3)
+    assert proxy(neuron="clif", env="HalfCheetah-v4") == ((800, 600), 3e-3)
+    assert proxy(neuron="clif", env="InvertedDoublePendulum-v4") == ((512, 512), 3e-3)
+    assert proxy(neuron="clif", proxy_hidden=[32], proxy_learning_rate=1e-4) == ((32,), 1e-4)
+    fast = TrainConfig(**load_config(share_file("config/fast.yaml")))
+    assert (fast.proxy_updates, fast.proxy_learning_rate) == (1, 3e-3)
+    constants = TrainConfig(neuron="dn", neuron_constants={"recovery_rate": -0.529}).neuron_constants
+    assert constants["recovery_rate"] == -0.529
+    assert constants["current_decay"] == 0.5
+
+
+def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:
+    run = TrainingRun(quick(num_envs=3, eval_every=60, checkpoint_every=60), tmp_path / "run")
+    starts = [tuple(episode.observation) for episode in run.episodes]
+    assert len(set(starts)) == 3
+    run.run(Listener())
+    assert run.step == run.replay.count == 120
+    assert run.td3.updates == 60, "one update for each training step, however many environments"
+
+
+def test_intervals_must_fit_the_environments() -> None:
+    with pytest.raises(UserError, match="setting eval_every is 40, expected a multiple of num_envs"):
+        quick(num_envs=7, random_steps=70, steps=70)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -330,7 +589,8 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
     for line in path.read_text().splitlines():
         if line and not line.startswith("#"):
             assert "#" in line, f"no comment on: {line}"
-    TrainConfig(**load_config(share_file("config/demo.yaml")))
+    for name in ("demo", "fast"):
+        TrainConfig(**load_config(share_file(f"config/{name}.yaml")))
 
 
 @pytest.mark.parametrize(
@@ -348,6 +608,11 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("hidden: [256, x]", "setting hidden is 'x'"),
         ("tau: 2", "setting tau is 2"),
         ("neuron: izh", "setting neuron is 'izh', expected one of lif"),
+        ("neuron_constants: 3", "setting neuron_constants is 3, expected lines of"),
+        ("neuron_constants: {decay: 0.5}", "has 'decay'; those of lif: voltage_decay, threshold"),
+        ("neuron_constants: {threshold: x}", "setting neuron_constants: threshold is 'x'"),
+        ("neuron_constants: {voltage_decay: 2}", "voltage_decay is 2.0, expected 0.0 to 1.0"),
+        ("precision: double", "setting precision is 'double', expected one of auto"),
         ("encoder_span: [1, -1]", "encoder_span"),
         ("discount: .nan", "setting discount is nan"),
         ("steps: " + "9" * 400, "setting steps is 999"),

@@ -91,6 +91,12 @@ class TrainConfig:
                     raise UserError(f"setting {name} is {value}, expected {low} to {high}")
         if len(self.encoder_span) != 2 or not self.encoder_span[0] < self.encoder_span[1]:
             raise UserError(f"setting encoder_span is {self.encoder_span}, expected [low, high]")
+        for name in ("steps", "random_steps", "eval_every", "checkpoint_every"):
+            if getattr(self, name) % self.num_envs:
+                raise UserError(
+                    f"setting {name} is {getattr(self, name)}, expected a multiple of num_envs, "
+                    f"{self.num_envs}"
+                )
         for name, value in self.neuron_constants.items():
             low, high = NEURONS[self.neuron].ranges[name]
             if not low <= value <= high:

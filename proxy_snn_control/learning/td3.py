@@ -65,6 +65,8 @@ class TD3:
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.actor_optimiser = adam(actor.parameters(), config.actor_learning_rate)
         self.critic_optimiser = adam(self.critic.parameters(), config.critic_learning_rate)
+        decoder = list(actor.decoder.parameters()) if isinstance(actor, SpikingActor) else []
+        self._undecoded = len(list(actor.parameters())) - len(decoder)
         self.updates = 0
 
     def update(self, replay: Replay, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -159,7 +161,8 @@ class TD3:
             self.actor_optimiser.zero_grad()
             actor_loss.backward(inputs=parameters)
             self.actor_optimiser.step()
-            norms = torch._foreach_norm([p.grad for p in parameters])
+            # The decoder's own gradient needs no surrogate and would hide that the rest has died.
+            norms = torch._foreach_norm([p.grad for p in parameters[: self._undecoded]])
             measured["actor_loss"] = actor_loss.detach()
             measured["actor_gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
             average(self.target_critic, self.critic, c.tau)

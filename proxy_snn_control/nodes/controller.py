@@ -32,7 +32,7 @@ from proxy_snn_control.nodes.messages import (
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
 from proxy_snn_control.nodes.safety import SafetyGate
 from proxy_snn_control.policy import ObservationError, Policy, UserError, load_policy
-from proxy_snn_control.policy.energy import synaptic_energy
+from proxy_snn_control.policy.energy import inference_energy
 
 PARAMETERS = (
     Parameter(
@@ -293,11 +293,12 @@ class Controller(LifecycleNode):
         count = self._latencies.count
         values |= {"commands": count, "safe_commands": self._safe_commands}
         values |= self._latencies.milliseconds()
-        if count:
+        if count and self._policy is not None:
+            joules = inference_energy(self._policy.spec, self._operations / count)
             values |= {
                 "spikes_per_command": f"{self._spikes / count:.1f}",
                 "synaptic_operations_per_command": f"{self._operations / count:.0f}",
-                "nanojoules_per_command": f"{synaptic_energy(self._operations / count) * 1e9:.3f}",
+                "nanojoules_per_command": f"{joules * 1e9:.3f}",
             }
         self._diagnostics.publish(diagnostics(self, self._fault, values))
 

@@ -103,6 +103,10 @@ class Train(Node, Listener):
             f"± {row['eval_return_std']:.1f}, {row['steps_per_second']:.0f} steps/s"
         )
 
+    def on_warning(self, text: str) -> None:
+        """Log what the user should know at once."""
+        self.get_logger().warning(text)
+
     def close(self) -> None:
         """Publish the last state; the run has put its own files in order."""
         self._report()

@@ -18,8 +18,18 @@ def synaptic_energy(operations: float) -> float:
     return operations * JOULES_PER_SYNAPTIC_OPERATION
 
 
+def inference_energy(spec: PolicySpec, operations: float) -> float:
+    """Energy in joules of one inference of this policy that took so many synaptic operations.
+
+    A policy that does not spike takes its multiply-accumulates instead, always the same.
+    """
+    return synaptic_energy(operations) if spec.spiking else equivalent_energy(spec)
+
+
 def possible_synaptic_operations(spec: PolicySpec) -> int:
     """Synaptic operations of one inference if every neuron fired at every time step."""
+    if not spec.spiking:
+        return 0
     sizes = spec.layer_sizes
     return spec.time_steps * sum(a * b for a, b in itertools.pairwise(sizes))
 

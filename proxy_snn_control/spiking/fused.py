@@ -30,12 +30,20 @@ from proxy_snn_control.policy import neurons
 
 NEURONS_AT_ONCE = 128
 ROWS_AT_ONCE = 16
-_COMPILE: dict[str, Any] = {"cache": True, "parallel": True, "nogil": True}
+_COMPILE: dict[str, Any] = {"cache": True, "nogil": True}
+# Rows are shared out to threads by a thin loop around each pass: what is in the loop itself takes
+# several times longer to compile.
+_THREADED: dict[str, Any] = {**_COMPILE, "parallel": True}
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
 def _bytes(count: int) -> int:
     return 2 * -(-count // 16)
+
+
+@register_jitable
+def _mine(part: int, parts: int, rows: int) -> slice:
+    return slice(rows * part // parts, rows * (part + 1) // parts)
 
 
 @register_jitable
@@ -48,40 +56,47 @@ def _pack(spike: np.ndarray, bits: np.ndarray) -> None:
 
 
 @numba.njit(**_COMPILE)
-def encode(stimulation: np.ndarray, time_steps: int, threshold: Any) -> np.ndarray:
-    """Spike bits of the soft-reset encoder (Eq. 11) under stimulation float32 [batch, neurons]."""
+def _encode(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
     rows, count = stimulation.shape
-    bits = np.zeros((rows, time_steps, 2 * ((count + 15) // 16)), np.uint8)
-    for r in numba.prange(rows):
-        potential = np.zeros(count, np.float32)
-        spike = np.zeros(8 * bits.shape[2], np.float32)
-        for t in range(time_steps):
+    potential = np.empty(count, np.float32)
+    spike = np.zeros(8 * bits.shape[2], np.float32)
+    for r in range(rows):
+        potential[:] = ZERO
+        for t in range(bits.shape[1]):
             for j in range(count):
                 v = potential[j] + stimulation[r, j]
                 spike[j] = ONE if v > threshold else ZERO
                 potential[j] = v - threshold * spike[j]
             _pack(spike, bits[r, t])
-    return bits
 
 
-@numba.njit(**_COMPILE)
-def unpack(bits: np.ndarray, count: int) -> np.ndarray:
-    """Spikes as float32 [batch, T, count] of zeros and ones."""
-    rows, time_steps, _ = bits.shape
-    spikes = np.empty((rows, time_steps, count), np.float32)
+@numba.njit(**_THREADED)
+def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
+    """Fill in spike bits of the soft-reset encoder (Eq. 11), stimulated float32 [batch, neurons]."""
+    for part in numba.prange(parts):
+        mine = _mine(part, parts, len(bits))
+        _encode(stimulation[mine], threshold, bits[mine])
+
+
+@numba.njit(**_THREADED)
+def unpack(bits: np.ndarray, spikes: np.ndarray) -> None:
+    """Fill in spikes as float32 [batch, T, neurons] of zeros and ones."""
+    rows, time_steps, count = spikes.shape
     for r in numba.prange(rows):
         for t in range(time_steps):
             for j in range(count):
                 spikes[r, t, j] = (bits[r, t, j >> 3] >> (j & 7)) & 1
-    return spikes
 
 
 @numba.njit(**_COMPILE)
-def tabulate(weight: np.ndarray, blocks: int, width: int, groups: int) -> np.ndarray:
-    """What each value of each four input bits adds to the currents, [blocks, groups, 16, width]."""
+def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
+    """Fill in what each value of each four bits adds to the currents.
+
+    The table is [blocks, groups of four, 16, width] of zeros; weight is [fan_out, fan_in].
+    """
     fan_out, fan_in = weight.shape
-    table = np.zeros((blocks, groups, 16, width), np.float32)
-    for block in numba.prange(blocks):
+    blocks, _, _, width = table.shape
+    for block in range(blocks):
         first = block * width
         for group in range((fan_in + 3) // 4):
             sums = table[block, group]
@@ -93,6 +108,13 @@ def tabulate(weight: np.ndarray, blocks: int, width: int, groups: int) -> np.nda
                 for j in range(width):
                     if lowest != value:
                         sums[value, j] = sums[value - lowest, j] + sums[lowest, j]
+
+
+def _table(weight: np.ndarray) -> np.ndarray:
+    blocks = -(-len(weight) // NEURONS_AT_ONCE)
+    width = 8 * -(-len(weight) // (8 * blocks))
+    table = np.zeros((blocks, 2 * _bytes(weight.shape[1]), 16, width), np.float32)
+    tabulate(weight, table)
     return table
 
 
@@ -133,7 +155,7 @@ LOADS, STORES = (_load1, _load2, _load3), (_store1, _store2, _store3)
 class Kernels(NamedTuple):
     """A neuron's compiled passes."""
 
-    forward: Callable[..., np.ndarray]
+    forward: Callable[..., None]
     backward: Callable[..., None]
 
 
@@ -149,8 +171,8 @@ def kernels(neuron: Any) -> Kernels:
     load, store = LOADS[members - 1], STORES[members - 1]
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
 
-    @numba.njit(**_COMPILE)
-    def forward(
+    @register_jitable
+    def forward_rows(
         bits: np.ndarray,
         table: np.ndarray,
         bias: np.ndarray,
@@ -160,20 +182,20 @@ def kernels(neuron: Any) -> Kernels:
         counts: np.ndarray,
         states: np.ndarray,
     ) -> None:
-        """Run a layer; fills bits_out, spike counts [batch, neurons] and, unless it is empty,
-        the trace of states [members, batch, T, neurons].
-        """
-        assert text
         rows, time_steps, columns = bits.shape
         blocks, _, _, width = table.shape
         count = counts.shape[1]
         row_blocks = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
-        for unit in numba.prange(blocks * row_blocks):
+        current = np.empty((ROWS_AT_ONCE * time_steps, width), np.float32)
+        state = np.empty((members, width), np.float32)
+        spike = np.empty(width, np.float32)
+        total = np.empty(width, np.float32)
+        for unit in range(blocks * row_blocks):
             block, first = unit // row_blocks, (unit % row_blocks) * ROWS_AT_ONCE
             last = min(first + ROWS_AT_ONCE, rows)
             start = block * width
             real = min(width, count - start)
-            current = np.zeros((ROWS_AT_ONCE * time_steps, width), np.float32)
+            current[:] = ZERO
             for row in range((last - first) * time_steps):
                 for j in range(real):
                     current[row, j] = bias[start + j]
@@ -190,9 +212,6 @@ def kernels(neuron: Any) -> Kernels:
                                 sums[2, c, j] + sums[3, d, j]
                             )
                         row += 1
-            state = np.empty((members, width), np.float32)
-            spike = np.empty(width, np.float32)
-            total = np.empty(width, np.float32)
             row = 0
             for r in range(first, last):
                 state[:] = ZERO
@@ -204,33 +223,30 @@ def kernels(neuron: Any) -> Kernels:
                         store(state, j, after)
                         spike[j] = ONE if after[0] > threshold else ZERO
                         total[j] += spike[j]
-                    for k in range(len(states)):
+                    for k in range(states.shape[2]):
                         for j in range(real):
-                            states[k, r, t, start + j] = state[k, j]
+                            states[r, t, k, start + j] = state[k, j]
                     _pack(spike, bits_out[r, t, start // 8 : (start + real + 7) // 8])
                     row += 1
                 for j in range(real):
                     counts[r, start + j] = total[j]
 
-    @numba.njit(**_COMPILE)
-    def backward(
+    @register_jitable
+    def backward_rows(
         states: np.ndarray, gradient: np.ndarray, constants: Any, threshold: Any, window: Any
     ) -> None:
-        """Turn the gradient of the spikes [batch, T, neurons] into that of the currents, in place.
-
-        The surrogate gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w.
-        """
-        assert text
-        _, rows, time_steps, count = states.shape
+        rows, time_steps, _, count = states.shape
         slope = ONE / (window + window)
-        for r in numba.prange(rows):
-            state_gradient = np.zeros((members, count), np.float32)
-            spike_gradient = np.zeros(count, np.float32)
-            at_rest = np.zeros((members, count), np.float32)
+        state_gradient = np.empty((members, count), np.float32)
+        spike_gradient = np.empty(count, np.float32)
+        at_rest = np.zeros((members, count), np.float32)
+        for r in range(rows):
+            state_gradient[:] = ZERO
+            spike_gradient[:] = ZERO
             for t in range(time_steps - 1, -1, -1):
-                before = states[:, r, t - 1] if t else at_rest
+                before = states[r, t - 1] if t else at_rest
                 for j in range(count):
-                    inside = slope if abs(states[0, r, t, j] - threshold) <= window else ZERO
+                    inside = slope if abs(states[r, t, 0, j] - threshold) <= window else ZERO
                     state_gradient[0, j] += inside * (gradient[r, t, j] + spike_gradient[j])
                     earlier = load(before, j)
                     fired = ONE if earlier[0] > threshold else ZERO
@@ -241,12 +257,62 @@ def kernels(neuron: Any) -> Kernels:
                     spike_gradient[j] = to_spike
                     store(state_gradient, j, to_state)
 
+    @numba.njit(**_THREADED)
+    def forward(
+        parts: int,
+        bits: np.ndarray,
+        table: np.ndarray,
+        bias: np.ndarray,
+        constants: Any,
+        threshold: Any,
+        bits_out: np.ndarray,
+        counts: np.ndarray,
+        states: np.ndarray,
+    ) -> None:
+        """Run a layer.
+
+        Fills bits_out, spike counts [batch, neurons] and, unless it has no members, the trace of
+        states [batch, T, members, neurons].
+        """
+        assert text
+        for part in numba.prange(parts):
+            mine = _mine(part, parts, len(bits))
+            forward_rows(
+                bits[mine], table, bias, constants, threshold,
+                bits_out[mine], counts[mine], states[mine],
+            )  # fmt: skip
+
+    @numba.njit(**_THREADED)
+    def backward(
+        parts: int,
+        states: np.ndarray,
+        gradient: np.ndarray,
+        constants: Any,
+        threshold: Any,
+        window: Any,
+    ) -> None:
+        """Turn the gradient of the spikes [batch, T, neurons] into that of the currents, in place.
+
+        The surrogate gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w.
+        """
+        assert text
+        for part in numba.prange(parts):
+            mine = _mine(part, parts, len(states))
+            backward_rows(states[mine], gradient[mine], constants, threshold, window)
+
     return Kernels(forward, backward)
 
 
 def use_threads(count: int) -> None:
     """Start no more than this many threads; idle ones would spin beside another run's work."""
     numba.config.NUMBA_NUM_THREADS = min(count, numba.config.NUMBA_NUM_THREADS)
+
+
+def _threads() -> int:
+    """As many threads as torch has."""
+    count = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(count)
+    return count
 
 
 class SpikingLayers(torch.autograd.Function):
@@ -262,30 +328,27 @@ class SpikingLayers(torch.autograd.Function):
 
         `parameters` are weight and bias of each layer; `keep` says whether a gradient will follow.
         """
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
         steps, threshold = about.time_steps, np.float32(about.threshold)
         constants = tuple(map(np.float32, about.neuron_constants))
-        bits = encode(stimulation.numpy(force=True), steps, np.float32(about.encoder_threshold))
-        rows = len(stimulation)
-        all_bits, all_states = [bits], []
-        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
-            count = len(weight)
-            blocks = -(-count // NEURONS_AT_ONCE)
-            width = 8 * -(-count // (8 * blocks))
-            table = tabulate(weight.numpy(force=True), blocks, width, 2 * bits.shape[2])
-            counts = np.empty((rows, count), np.float32)
-            members = len(about.neuron.state) if keep else 0
-            states = np.empty((members, rows, steps, count), np.float32)
-            following = np.zeros((rows, steps, _bytes(count)), np.uint8)
+        rows, members = len(stimulation), len(about.neuron.state) if keep else 0
+        stimulated = stimulation.numpy(force=True)
+        weights = [p.numpy(force=True) for p in parameters[::2]]
+        biases = [p.numpy(force=True) for p in parameters[1::2]]
+        counts = [len(weight) for weight in weights]
+        tables = [_table(weight) for weight in weights]
+        bits = [np.zeros((rows, steps, _bytes(n)), np.uint8) for n in (weights[0].shape[1], *counts)]
+        fired = [np.empty((rows, n), np.float32) for n in counts]
+        states = [np.empty((rows, steps, members, n), np.float32) for n in counts]
+        parts = _threads()
+        encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
+        for i, (table, bias) in enumerate(zip(tables, biases, strict=True)):
             kernels(about.neuron).forward(
-                bits, table, bias.numpy(force=True), constants, threshold, following, counts, states
-            )
-            bits = following
-            all_bits.append(bits)
-            all_states.append(states)
-        ctx.about, ctx.bits, ctx.states = about, all_bits, all_states
+                parts, bits[i], table, bias, constants, threshold,
+                bits[i + 1], fired[i], states[i],
+            )  # fmt: skip
+        ctx.about, ctx.bits, ctx.states = about, bits, states
         ctx.save_for_backward(*parameters[::2])
-        return torch.from_numpy(counts).div_(steps)
+        return torch.from_numpy(fired[-1]).div_(steps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -298,13 +361,16 @@ class SpikingLayers(torch.autograd.Function):
         gradient = rate_gradient.unsqueeze(1).repeat(1, steps, 1)
         found: list[Tensor] = []
         for i in range(len(ctx.states) - 1, -1, -1):
-            weight, states = ctx.saved_tensors[i], ctx.states[i]
+            weight, states, bits = ctx.saved_tensors[i], ctx.states[i], ctx.bits[i]
+            currents = gradient.numpy()
+            spikes = np.empty((*bits.shape[:2], weight.shape[1]), np.float32)
             kernels(about.neuron).backward(
-                states, gradient.numpy(), constants, threshold, window
+                _threads(), states, currents, constants, threshold, window
             )
+            unpack(bits, spikes)
             rows = gradient.flatten(0, 1)
-            spikes = torch.from_numpy(unpack(ctx.bits[i], weight.shape[1])).flatten(0, 1)
-            found = [rows.T @ spikes, rows.sum(0), *found]
+            before = torch.from_numpy(spikes).flatten(0, 1)
+            found = [rows.T @ before, rows.sum(0), *found]
             if i:
                 gradient = (rows @ weight).unflatten(0, (-1, steps))
         to_stimulation = gradient.sum(1) @ ctx.saved_tensors[0]

@@ -1,0 +1,279 @@
+"""Training speed on HalfCheetah-v4, side by side: the plain PyTorch idiom, Stable-Baselines3, this.
+
+    pip install -c constraints.txt '.[train,benchmarks]'
+    python benchmarks/training.py --table docs/results/training_speed.md
+
+All take turns within one run, a few seconds each, environment steps and updates together; the ratios
+are those of the medians over the rounds. Then: where the time of one step goes, and the floor, which
+is the dense products of a step at the rate this machine multiplies matrices. Run nothing else
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from idiom import Idiom
+
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.precision import has_bfloat16_units
+from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.train import Listener, TrainingRun, use_processor
+
+TASK, BATCH, FILLED = "HalfCheetah-v4", 256, 2000
+Steps = Callable[[int], None]
+
+
+def plain_idiom(lessons: int) -> Steps:
+    """The loop over T, separate critics, autograd; NumPy arrays as replay buffer."""
+    environment = make_environment(TASK)
+    observation, _ = environment.reset(seed=0)
+    learner = Idiom(17, 6, lessons=lessons)
+    replay, rng, cpu = Replay(100_000, 17, 6), np.random.default_rng(0), torch.device("cpu")
+
+    def step(update: bool) -> None:
+        nonlocal observation
+        with torch.no_grad():
+            action = learner.actor(torch.as_tensor(observation, dtype=torch.float32)[None])[0]
+        action = np.clip(action.numpy() + rng.normal(0, 0.1, 6), -1, 1).astype(np.float32)
+        following, reward, terminal, truncated, _ = environment.step(action)
+        replay.add(observation, action, float(reward), following, terminal)
+        observation = environment.reset()[0] if terminal or truncated else following
+        if update:
+            learner.update(lambda: replay.sample(BATCH, rng, cpu))
+
+    for _ in range(FILLED):
+        step(update=False)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            step(update=True)
+
+    return steps
+
+
+def stable_baselines3() -> Steps:
+    """TD3 with ordinary networks of 256-256, in the settings of the paper's ANN baseline."""
+    from stable_baselines3 import TD3
+    from stable_baselines3.common.noise import NormalActionNoise
+
+    model = TD3(
+        "MlpPolicy",
+        make_environment(TASK),
+        learning_rate=3e-4,
+        buffer_size=100_000,
+        learning_starts=FILLED,
+        batch_size=BATCH,
+        action_noise=NormalActionNoise(np.zeros(6), np.full(6, 0.1)),
+        policy_kwargs={"net_arch": [256, 256]},
+        seed=0,
+        device="cpu",
+    )
+    model.learn(FILLED)
+
+    def steps(count: int) -> None:
+        model.learn(count, reset_num_timesteps=False)
+
+    return steps
+
+
+def this(folder: Path, **settings: object) -> tuple[Steps, TrainingRun]:
+    """This package's training run, without its evaluations."""
+    config = TrainConfig(
+        **{  # type: ignore[arg-type]
+            "env": TASK,
+            "random_steps": FILLED,
+            "steps": 0,
+            "eval_every": 10**6,
+            "eval_episodes": 1,
+            "replay_size": 100_000,
+            **settings,
+        }
+    )
+    run = TrainingRun(config, folder)
+    listener = Listener()
+    for _ in range(FILLED):
+        run._collect(run.episodes[0], listener)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            run._collect(run.episodes[0], listener)
+            run._learn()
+
+    return steps, run
+
+
+def rate(steps: Steps, seconds: float) -> float:
+    """Steps a second."""
+    began, done, chunk = time.perf_counter(), 0, 10
+    while (elapsed := time.perf_counter() - began) < seconds:
+        steps(chunk)
+        done += chunk
+    return done / elapsed
+
+
+def products(sizes: tuple[int, ...]) -> int:
+    """Multiply-accumulates of a pass through dense layers of these sizes."""
+    return sum(a * b for a, b in itertools.pairwise(sizes))
+
+
+def operations(lessons: int) -> tuple[float, float]:
+    """GFLOP of one step of PT-LIF: of the ordinary networks, and of the spiking actor.
+
+    A backward pass to weights costs as much as a forward pass, and as much again to inputs.
+    """
+    proxy, critic = products((17, 512, 512, 6)), products((23, 256, 256, 1))
+    proxy_inputs = proxy - 17 * 512
+    dense = lessons * (2 * proxy + proxy_inputs) + proxy  # imitation; action of the target
+    dense += 2 * (critic + 3 * critic - 23 * 256)  # target critics; critics
+    dense += critic  # every second step, through Q1 forward and back to the action
+    actor = 5 * products((170, 256, 256, 60))
+    spiking = lessons * actor + (2 * actor - 5 * 170 * 256 + 170 * 256) / 2
+    return 2 * BATCH * dense / 1e9, 2 * BATCH * spiking / 1e9
+
+
+def multiplication_rate(kind: torch.dtype) -> float:
+    """GFLOP a second of this machine on a product like those of an update."""
+    a, b = torch.randn(BATCH, 512).to(kind), torch.randn(512, 512).to(kind)
+    best = float("inf")
+    for _ in range(200 if kind == torch.float32 else 20):
+        began = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - began)
+    return 2 * BATCH * 512 * 512 / best / 1e9
+
+
+def where_time_goes(run: TrainingRun, count: int = 60) -> dict[str, float]:
+    """Milliseconds of one step by kind of work."""
+    listener = Listener()
+    began = time.perf_counter()
+    for _ in range(count):
+        run._collect(run.episodes[0], listener)
+    collecting = (time.perf_counter() - began) / count * 1e3
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(count):
+            run._learn()
+    parts = dict.fromkeys(
+        ("dense products", "spiking layers", "optimisers", "everything else of an update"), 0.0
+    )
+    for event in profile.key_averages():
+        kind = "everything else of an update"
+        if event.key in ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"):
+            kind = "dense products"
+        elif event.key.startswith("SpikingLayers"):
+            kind = "spiking layers"
+        elif "Adam" in event.key or event.key == "aten::_fused_adam_":
+            kind = "optimisers"
+        parts[kind] += event.self_cpu_time_total / count / 1e3
+    return {"environment step and acting": collecting, **parts}
+
+
+def main() -> int:
+    """Measure, print, and write the page if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--table", type=Path)
+    options = parser.parse_args()
+    use_processor(options.threads)
+    torch.manual_seed(0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours, run = this(Path(folder) / "a", precision="auto")
+        contenders: dict[str, Steps] = {
+            "PT-LIF, K = 3, plain idiom": plain_idiom(3),
+            "PT-LIF, K = 3, this": ours,
+            "PT-LIF, K = 1, plain idiom": plain_idiom(1),
+            "PT-LIF, K = 1, this": this(Path(folder) / "b", proxy_updates=1)[0],
+            "vanilla LIF, plain idiom": plain_idiom(0),
+            "vanilla LIF, this": this(Path(folder) / "c", target="soft")[0],
+            "ANN TD3, Stable-Baselines3": stable_baselines3(),
+            "ANN TD3, this": this(Path(folder) / "d", neuron="relu", target="soft")[0],
+        }
+        if run.td3.precision != "float32":
+            contenders["PT-LIF, K = 3, this, float32"] = this(
+                Path(folder) / "e", precision="float32"
+            )[0]
+        for steps in contenders.values():
+            steps(20)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(options.rounds):
+            for name, steps in contenders.items():
+                rates[name].append(rate(steps, options.seconds))
+                print(f"{name}: {rates[name][-1]:.1f}", file=sys.stderr, flush=True)
+        parts = where_time_goes(run)
+
+    median = {name: float(np.median(values)) for name, values in rates.items()}
+    fast = median["PT-LIF, K = 3, this"]
+    dense, spiking = operations(3)
+    speed = multiplication_rate(torch.float32)
+    lines = [
+        "# Training speed",
+        "",
+        "`" + " ".join(["python benchmarks/training.py", *sys.argv[1:]]) + "`",
+        "",
+        f"{platform.machine()}, {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
+        f"threads, bfloat16 units: {'yes' if has_bfloat16_units() else 'no'}, torch "
+        f"{torch.__version__}, Python {platform.python_version()}. {TASK}, batch {BATCH}, "
+        f"{options.rounds} rounds of {options.seconds:g} s.",
+        "",
+        "| learner | steps a second, median | least to most |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {median[name]:.1f} | {min(values):.1f} to {max(values):.1f} |"
+            for name, values in rates.items()
+        ),
+        "",
+        f"- PT-LIF, K = 3: **{fast / median['PT-LIF, K = 3, plain idiom']:.2f} times** the plain "
+        "idiom.",
+        f"- PT-LIF, K = 3: **{fast / median['ANN TD3, Stable-Baselines3']:.2f} times** "
+        "Stable-Baselines3's TD3 with ordinary networks.",
+        f"- The dense products of this run were computed in {run.td3.precision}.",
+        "",
+        f"A step of PT-LIF with K = 3 takes {1e3 / fast:.1f} ms:",
+        "",
+        "| | ms |",
+        "|---|---|",
+        *(f"| {name} | {value:.2f} |" for name, value in parts.items()),
+        "",
+        f"(With the profiler on.) Its ordinary networks are {dense:.2f} GFLOP of dense products, its "
+        f"spiking actor would be {spiking:.2f} more. This machine multiplies float32 matrices at "
+        f"{speed:.0f} GFLOP/s"
+        + (
+            f" and bfloat16 ones at {multiplication_rate(torch.bfloat16):.0f}"
+            if has_bfloat16_units()
+            else ""
+        )
+        + f": in float32 the ordinary networks alone take {dense / speed * 1e3:.1f} ms, which is "
+        f"{speed / dense:.0f} steps a second if all else were free; all products, "
+        f"{(dense + spiking) / speed * 1e3:.1f} ms.",
+    ]
+    print("\n".join(lines))
+    if options.table:
+        options.table.parent.mkdir(parents=True, exist_ok=True)
+        options.table.write_text("\n".join(lines) + "\n")
+    return 0
+
+
+def processor() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown processor"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
