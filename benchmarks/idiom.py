@@ -1,13 +1,14 @@
 """The plain PyTorch idiom for the same method: what one would write from the paper, line by line.
 
 A loop over the simulation steps with every layer inside it, autograd through a surrogate spike, the
-two critics one after the other, the K labels one minibatch at a time. `training.py` measures against
-it, and test/test_update.py holds the fast update to its numbers.
+two critics one after the other, the K labels one minibatch at a time. `training.py` measures
+against it, and test/test_update.py holds the fast update to its numbers.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class Actor(nn.Module):
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

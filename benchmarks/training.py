@@ -3,10 +3,10 @@
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/training.py --table docs/results/training_speed.md
 
-All take turns within one run, a few seconds each, environment steps and updates together; the ratios
-are those of the medians over the rounds. Then: where the time of one step goes, and the floor, which
-is the dense products of a step at the rate this machine multiplies matrices. Run nothing else
-meanwhile.
+All take turns within one run, a few seconds each, environment steps and updates together; the
+ratios are those of the medians over the rounds. Then: where the time of one step goes, and the
+floor, which is the dense products of a step at the rate this machine multiplies matrices. Run
+nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -219,15 +219,29 @@ def main() -> int:
     fast = median["PT-LIF, K = 3, this"]
     dense, spiking = operations(3)
     speed = multiplication_rate(torch.float32)
+    over_idiom = fast / median["PT-LIF, K = 3, plain idiom"]
+    over_sb3 = fast / median["ANN TD3, Stable-Baselines3"]
+    machine = (
+        f"{platform.machine()}, {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
+        f"threads, bfloat16 units: {'yes' if has_bfloat16_units() else 'no'}, torch "
+        f"{torch.__version__}, Python {platform.python_version()}. {TASK}, batch {BATCH}, "
+        f"{options.rounds} rounds of {options.seconds:g} s."
+    )
+    floor = (
+        f"(With the profiler on.) Its ordinary networks are {dense:.2f} GFLOP of dense products, "
+        f"its spiking actor would be {spiking:.2f} more. This machine multiplies float32 matrices "
+        f"at {speed:.0f} GFLOP/s: the ordinary networks alone take {dense / speed * 1e3:.1f} ms, "
+        f"which is {speed / dense:.0f} steps a second if all else were free; all products, "
+        f"{(dense + spiking) / speed * 1e3:.1f} ms."
+    )
+    if has_bfloat16_units():
+        floor += f" In bfloat16 it multiplies at {multiplication_rate(torch.bfloat16):.0f} GFLOP/s."
     lines = [
         "# Training speed",
         "",
         "`" + " ".join(["python benchmarks/training.py", *sys.argv[1:]]) + "`",
         "",
-        f"{platform.machine()}, {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
-        f"threads, bfloat16 units: {'yes' if has_bfloat16_units() else 'no'}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}. {TASK}, batch {BATCH}, "
-        f"{options.rounds} rounds of {options.seconds:g} s.",
+        machine,
         "",
         "| learner | steps a second, median | least to most |",
         "|---|---|---|",
@@ -236,10 +250,8 @@ def main() -> int:
             for name, values in rates.items()
         ),
         "",
-        f"- PT-LIF, K = 3: **{fast / median['PT-LIF, K = 3, plain idiom']:.2f} times** the plain "
-        "idiom.",
-        f"- PT-LIF, K = 3: **{fast / median['ANN TD3, Stable-Baselines3']:.2f} times** "
-        "Stable-Baselines3's TD3 with ordinary networks.",
+        f"- PT-LIF, K = 3: **{over_idiom:.2f} times** the plain idiom.",
+        f"- PT-LIF, K = 3: **{over_sb3:.2f} times** Stable-Baselines3's TD3, ordinary networks.",
         f"- The dense products of this run were computed in {run.td3.precision}.",
         "",
         f"A step of PT-LIF with K = 3 takes {1e3 / fast:.1f} ms:",
@@ -248,17 +260,7 @@ def main() -> int:
         "|---|---|",
         *(f"| {name} | {value:.2f} |" for name, value in parts.items()),
         "",
-        f"(With the profiler on.) Its ordinary networks are {dense:.2f} GFLOP of dense products, its "
-        f"spiking actor would be {spiking:.2f} more. This machine multiplies float32 matrices at "
-        f"{speed:.0f} GFLOP/s"
-        + (
-            f" and bfloat16 ones at {multiplication_rate(torch.bfloat16):.0f}"
-            if has_bfloat16_units()
-            else ""
-        )
-        + f": in float32 the ordinary networks alone take {dense / speed * 1e3:.1f} ms, which is "
-        f"{speed / dense:.0f} steps a second if all else were free; all products, "
-        f"{(dense + spiking) / speed * 1e3:.1f} ms.",
+        floor,
     ]
     print("\n".join(lines))
     if options.table:

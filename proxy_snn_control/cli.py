@@ -87,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         "--steps", type=int, help="training steps, one update each, after the random ones (1000000)"
     )
     train.add_argument(
-        "--seed", type=int, help="seed of networks, noise, replay and task (0); on the same "
-        "machine and with the same versions a seed gives the same run"
+        "--seed",
+        type=int,
+        help="seed of networks, noise, replay and task (0); on the same "
+        "machine and with the same versions a seed gives the same run",
     )
     train.add_argument(
         "--device", help="cpu, cuda, or auto (the default): cuda where torch finds a GPU"
@@ -213,14 +215,14 @@ def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
 def _evaluate(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.evaluate import evaluate
     from proxy_snn_control.learning.tasks import make_environment
-    from proxy_snn_control.learning.video import film, writer_of
+    from proxy_snn_control.learning.video import check_name, film
 
     if options.episodes < 1:
         raise UserError(f"--episodes is {options.episodes}, expected 1 or more")
     if options.seed < 0:
         raise UserError(f"--seed is {options.seed}, expected 0 or more")
     if options.video:
-        writer_of(options.video)
+        check_name(options.video)
     policy = load_policy(options.policy)
     task = options.env or policy.spec.provenance.get("env")
     # Gymnasium imports the module of a "module:task": not at the word of a file.

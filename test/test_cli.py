@@ -97,6 +97,15 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     evaluated = run("evaluate", out / "policy.safetensors", "--episodes", 1)
     assert evaluated.returncode == 0, evaluated.stderr
 
+    raster = tmp_path / "spikes.png"
+    drawn = run("plot", out, "--spikes", "--out", raster)
+    assert drawn.returncode == 0, drawn.stderr
+    assert raster.read_bytes().startswith(b"\x89PNG")
+    assert raster.read_bytes() != png.read_bytes()
+    twice = run("plot", out, out, "--spikes", "--out", raster)
+    assert twice.returncode == 1
+    assert "--spikes draws one run, but 2 are given" in twice.stderr
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -151,3 +160,39 @@ def test_help_explains_every_option() -> None:
     text = run("train", "--help").stdout
     for option in ("--env", "--neuron", "--target", "--steps", "--seed", "--out", "--resume"):
         assert option in text
+
+
+def test_an_ordinary_policy_is_counted_in_multiply_accumulates(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium")
+    path = tmp_path / "relu.safetensors"
+    write_policy(path, *random_policy(neuron="relu"))
+    report = json.loads(run("evaluate", path, "--episodes", 1, "--json").stdout)
+    assert report["spikes_per_action"] == report["synaptic_operations_per_action"] == 0
+    assert report["nanojoules_per_action"] == pytest.approx((9 * 32 + 32 * 24 + 24) * 3.97e-3)
+    assert "multiply-accumulates" in run("evaluate", path, "--episodes", 1).stdout
+    assert "relu neurons, layers 9 -> 32 -> 24 -> 1" in run("inspect", path).stdout
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_video(policy_file: Path, tmp_path: Path, ending: str) -> None:
+    """A film of the whole episode; where the machine cannot draw, a sentence that says so."""
+    imageio = pytest.importorskip("imageio.v2")
+    film = tmp_path / f"film.{ending}"
+    done = run("evaluate", policy_file, "--episodes", 1, "--json", "--video", film)
+    if done.returncode:
+        assert "cannot be drawn on this machine" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not film.exists()
+        return
+    (length,) = json.loads(done.stdout)["lengths"]
+    frames = [frame for frame in imageio.get_reader(film)]
+    # Frames that look the same may be joined in a GIF.
+    assert len(frames) == length + 1 or (ending == "gif" and 1 < len(frames) <= length + 1)
+    assert any((frame != frames[0]).any() for frame in frames), "something moves"
+
+
+def test_a_video_of_another_kind_is_refused_at_once(policy_file: Path) -> None:
+    pytest.importorskip("gymnasium")
+    done = run("evaluate", policy_file, "--video", "film.avi")
+    assert done.returncode == 1
+    assert "video file film.avi: ends in '.avi', expected .mp4 or .gif" in done.stderr

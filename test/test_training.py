@@ -305,7 +305,9 @@ def timeless(out: Path) -> list[dict[str, str]]:
     """progress.csv without what the clock says."""
     with open(out / "progress.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in ("seconds", "steps_per_second")} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "steps_per_second")} for row in rows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -537,7 +539,9 @@ def test_settings_that_go_with_the_neuron() -> None:
     assert proxy(neuron="clif", proxy_hidden=[32], proxy_learning_rate=1e-4) == ((32,), 1e-4)
     fast = TrainConfig(**load_config(share_file("config/fast.yaml")))
     assert (fast.proxy_updates, fast.proxy_learning_rate) == (1, 3e-3)
-    constants = TrainConfig(neuron="dn", neuron_constants={"recovery_rate": -0.529}).neuron_constants
+    constants = TrainConfig(
+        neuron="dn", neuron_constants={"recovery_rate": -0.529}
+    ).neuron_constants
     assert constants["recovery_rate"] == -0.529
     assert constants["current_decay"] == 0.5
 
@@ -552,7 +556,9 @@ def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:
 
 
 def test_intervals_must_fit_the_environments() -> None:
-    with pytest.raises(UserError, match="setting eval_every is 40, expected a multiple of num_envs"):
+    with pytest.raises(
+        UserError, match="setting eval_every is 40, expected a multiple of num_envs"
+    ):
         quick(num_envs=7, random_steps=70, steps=70)
 
 

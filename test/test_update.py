@@ -1,4 +1,4 @@
-"""One update, as fast as it is written, against the plain idiom that benchmarks/idiom.py spells out.
+"""One update against the plain idiom that benchmarks/idiom.py spells out.
 
 Also what each precision of the dense products means.
 """

@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-checkpoint.safetensors holds the networks, the optimisers' moments, the episodes under way and torch's
-random generator as tensors; its header holds, as JSON, counters, NumPy's random generator,
+checkpoint.safetensors holds the networks, the optimisers' moments, the episodes under way and
+torch's random generator as tensors; its header holds, as JSON, counters, NumPy's random generator,
 progress.csv and what the next line of it has gathered so far. The replay buffer lies beside it in
 files that are never changed once written, replay-FIRST-LAST.safetensors: a checkpoint adds one with
 the transitions since the last checkpoint, so that it is quick however many there are. The header
@@ -77,7 +77,9 @@ def save_checkpoint(folder: Path, run: TrainingRun) -> None:
     _save(folder / NAME, tensors, {"state": json.dumps(state)})
     run.replay_files = files
     kept = {folder / NAME, *(_transitions_path(folder, *span) for span in files)}
-    for path in folder.iterdir():  # what no checkpoint needs any more, or a kill -9 left half written
+    for (
+        path
+    ) in folder.iterdir():  # what no checkpoint needs any more, or a kill -9 left half written
         if path not in kept:
             with suppress(OSError):
                 path.unlink()

@@ -17,9 +17,8 @@ from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 
-
-# Layers and learning rate of the proxy that the paper uses for each neuron; CLIF's is LIF's in width
-# on InvertedDoublePendulum. A neuron that is not here gets LIF's.
+# Layers and learning rate of the proxy that the paper uses for each neuron; on
+# InvertedDoublePendulum CLIF's is as wide as LIF's. A neuron that is not here gets LIF's.
 PROXIES: dict[str, tuple[tuple[int, ...], float]] = {
     "lif": ((512, 512), 1e-3),
     "clif": ((800, 600), 3e-3),

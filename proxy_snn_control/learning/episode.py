@@ -11,9 +11,9 @@ import numpy as np
 class Episode:
     """One environment and the episode under way in it.
 
-    A simulator's inner state cannot be kept in general, but its past can: the random generator as it
-    was when the episode began, and every action since. Taking those again leads to the same place,
-    to the last bit, in any task that repeats itself, as MuJoCo's do.
+    A simulator's inner state cannot be kept in general, but its past can: the random generator as
+    it was when the episode began, and every action since. Taking those again leads to the same
+    place, to the last bit, in any task that repeats itself, as MuJoCo's do.
 
     Attributes:
         observation: the present one.
@@ -75,4 +75,6 @@ class Episode:
 
     def _generator_state(self) -> dict[str, Any] | None:
         generator = getattr(self.environment.unwrapped, "np_random", None)
-        return generator.bit_generator.state if isinstance(generator, np.random.Generator) else None
+        if not isinstance(generator, np.random.Generator):
+            return None
+        return dict(generator.bit_generator.state)

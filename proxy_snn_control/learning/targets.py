@@ -1,15 +1,13 @@
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
-A new target is one class here: a torch module that maps observations to actions, is shown the actor's
-actions on `lessons` minibatches before every critic update (`imitate`), and sees the actor after each
-of its updates (`follow`).
+A new target is one class here: a torch module that maps observations to actions, and is shown what
+the actor does (`imitate`) and what has become of it (`follow`).
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,7 +34,26 @@ def average(target: nn.Module, online: nn.Module, tau: float) -> None:
         torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
 
 
-class ProxyTarget(nn.Module):
+class Target(nn.Module):
+    """What a target is asked for, besides the action.
+
+    Attributes:
+        lessons: minibatches on which it is shown the actor's actions before each critic update.
+        optimiser: its own, if it has one.
+    """
+
+    lessons: int
+    optimiser: torch.optim.Optimizer | None
+
+    def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Learn from the actor's `action` [batch, actions]; returns the loss."""
+        raise NotImplementedError
+
+    def follow(self, actor: Actor) -> None:
+        """See the actor after one of its updates."""
+
+
+class ProxyTarget(Target):
     """A smooth network that imitates the actor's output (Xu et al. 2025, Section 4.2).
 
     It starts at random, never copies the actor's weights and is never averaged. It reads raw
@@ -59,9 +76,7 @@ class ProxyTarget(nn.Module):
         self.register_buffer("high", actor.high.clone(), persistent=False)
         self.to(actor.low.device)
         self.lessons = config.proxy_updates
-        self.optimiser: torch.optim.Optimizer | None = adam(
-            self.parameters(), config.proxy_learning_rate
-        )
+        self.optimiser = adam(self.parameters(), config.proxy_learning_rate)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
@@ -76,11 +91,8 @@ class ProxyTarget(nn.Module):
         self.optimiser.step()
         return loss.detach()
 
-    def follow(self, actor: Actor) -> None:
-        """Nothing: only imitation moves a proxy."""
 
-
-class SoftTarget(nn.Module):
+class SoftTarget(Target):
     """TD3's own: a copy of the actor that follows it by Polyak averaging of the weights."""
 
     lessons = 0
@@ -89,7 +101,7 @@ class SoftTarget(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(actor).requires_grad_(False)
         self.tau = config.tau
-        self.optimiser: torch.optim.Optimizer | None = None
+        self.optimiser = None
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
@@ -101,7 +113,4 @@ class SoftTarget(nn.Module):
         average(self.network, actor, self.tau)
 
 
-TARGETS: dict[str, type[ProxyTarget] | type[SoftTarget]] = {
-    "proxy": ProxyTarget,
-    "soft": SoftTarget,
-}
+TARGETS: dict[str, Any] = {"proxy": ProxyTarget, "soft": SoftTarget}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from proxy_snn_control.learning.config import TrainConfig, one_of
 from proxy_snn_control.learning.precision import products, resolve
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.targets import TARGETS, Actor, adam, average
+from proxy_snn_control.learning.targets import TARGETS, Actor, Target, adam, average
 from proxy_snn_control.spiking.actor import SpikingActor
 
 
@@ -59,7 +59,7 @@ class TD3:
         self.precision = resolve(config.precision, device)
         one_of("target", config.target, TARGETS)
         self.actor = actor.to(device)
-        self.target = TARGETS[config.target](actor, config)
+        self.target: Target = TARGETS[config.target](actor, config)
         self.critic = TwinCritic(actor.observations, len(actor.low), config.critic_hidden)
         self.critic.to(device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
@@ -68,6 +68,13 @@ class TD3:
         decoder = list(actor.decoder.parameters()) if isinstance(actor, SpikingActor) else []
         self._undecoded = len(list(actor.parameters())) - len(decoder)
         self.updates = 0
+
+    def compile(self) -> None:
+        """Have the actor's passes compiled now rather than within the first update."""
+        state = torch.get_rng_state()
+        self.actor(torch.zeros(1, self.actor.observations, device=self.device)).sum().backward()
+        self.actor.zero_grad()
+        torch.set_rng_state(state)
 
     def update(self, replay: Replay, rng: np.random.Generator) -> dict[str, Tensor]:
         """One training step; returns what it measured, still on the device.
@@ -125,15 +132,15 @@ class TD3:
         )
         measured = {}
 
-        # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does not
-        #    change meanwhile, so its answers are computed at once; those on the last minibatch keep
-        #    their graph, for the actor climbs on the same answers in 3.
+        # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
+        #    not change meanwhile, so its answers are computed at once; those on the last minibatch
+        #    keep their graph, for the actor climbs on the same answers in 3.
         if self.target.lessons:
             with torch.no_grad():
-                answers = [self.actor(observation[:-n])] if len(observation) > n else []
+                others = [self.actor(observation[:-n])] if len(observation) > n else []
             with torch.set_grad_enabled(actor_is_due):
                 own = self.actor(s)
-            answers = torch.cat((*answers, own.detach()))
+            answers = torch.cat((*others, own.detach()))
             for state, answer in zip(observation.split(n), answers.split(n), strict=True):
                 measured["proxy_loss"] = self.target.imitate(state, answer)
         elif actor_is_due:
@@ -162,7 +169,8 @@ class TD3:
             actor_loss.backward(inputs=parameters)
             self.actor_optimiser.step()
             # The decoder's own gradient needs no surrogate and would hide that the rest has died.
-            norms = torch._foreach_norm([p.grad for p in parameters[: self._undecoded]])
+            gradients = [p.grad for p in parameters[: self._undecoded] if p.grad is not None]
+            norms = torch._foreach_norm(gradients)
             measured["actor_loss"] = actor_loss.detach()
             measured["actor_gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
             average(self.target_critic, self.critic, c.tau)

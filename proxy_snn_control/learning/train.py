@@ -26,8 +26,8 @@ from proxy_snn_control.learning.config import TrainConfig, save_config
 from proxy_snn_control.learning.episode import Episode
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
 from proxy_snn_control.learning.targets import Actor
+from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.file import check_size
@@ -94,6 +94,7 @@ class TrainingRun:
         self.actor = _make_actor(config, self.task)
         check_size(out / "policy.safetensors", self._spec({}))
         self.td3 = TD3(self.actor, config, device)
+        self.td3.compile()
         sizes = self.task.observation_size, len(self.task.action_low)
         try:
             self.replay = Replay(config.replay_size, *sizes)

@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import replacing
 from proxy_snn_control.policy.runtime import Policy
 
-# imageio's writers, and what they want to be told: the temporary file's name does not say.
-WRITERS = {
-    ".mp4": ("FFMPEG", {"codec": "libx264", "output_params": ["-f", "mp4"]}),
-    ".gif": ("GIF-PIL", {"loop": 0}),
-}
+KINDS = (".mp4", ".gif")
 
 
-def writer_of(path: Path) -> str:
-    """The kind of film that a file name asks for.
-
-    Raises:
-        UserError: neither .mp4 nor .gif.
-    """
-    if path.suffix.lower() not in WRITERS:
+def check_name(path: Path) -> None:
+    """Raise a UserError unless the name says what kind of film it is to be."""
+    if path.suffix.lower() not in KINDS:
         raise UserError(f"video file {path}: ends in {path.suffix!r}, expected .mp4 or .gif")
-    return path.suffix.lower()
+
+
+@contextmanager
+def _writer(path: Path, kind: str, frame: np.ndarray, rate: float) -> Iterator[Any]:
+    """A function that appends a frame to the film being written to `path`."""
+    height, width, _ = frame.shape
+    if kind == ".mp4":
+        import imageio_ffmpeg
+
+        film = imageio_ffmpeg.write_frames(
+            str(path), (width, height), fps=rate, output_params=["-f", "mp4"]
+        )
+        film.send(None)
+        try:
+            yield lambda image: film.send(np.ascontiguousarray(image))
+        finally:
+            film.close()
+        return
+    import imageio.v2
+
+    with open(path, "wb") as file:
+        gif: Any = imageio.v2.get_writer(
+            file, format="GIF-PIL", mode="I", duration=1000 / rate, loop=0
+        )
+        with gif:
+            yield gif.append_data
 
 
 def film(policy: Policy, task: str, seed: int, path: Path) -> float:
@@ -35,17 +57,14 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
         UserError: the name ends in neither .mp4 nor .gif, this machine cannot draw the task, or
             the file cannot be written.
     """
-    kind, options = WRITERS[writer_of(path)]
+    check_name(path)
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
-    import imageio.v2 as imageio
-
     environment = make_environment(task, render_mode="rgb_array")
     rate = float(environment.metadata.get("render_fps", 30))
-    timing = {"fps": rate} if kind == "FFMPEG" else {"duration": 1000 / rate}
     observation, _ = environment.reset(seed=episode_seed(seed, 0))
     try:
-        first = environment.render()
+        first: Any = environment.render()
     except Exception as error:  # whatever the graphics libraries raise where there are none
         tried = os.environ.get("MUJOCO_GL", "the screen")
         raise UserError(
@@ -53,14 +72,16 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
             "environment variable MUJOCO_GL to egl, osmesa or glfw"
         ) from None
     total, ended = 0.0, False
-    with replacing(path) as temporary:
-        with imageio.get_writer(temporary, format=kind, mode="I", **options, **timing) as writer:
-            writer.append_data(first)
-            while not ended:
-                action = clip_action(environment, policy.act(observation))
-                observation, reward, terminated, truncated, _ = environment.step(action)
-                total += float(reward)
-                ended = terminated or truncated
-                writer.append_data(environment.render())
+    with (
+        replacing(path) as temporary,
+        _writer(temporary, path.suffix.lower(), first, rate) as append,
+    ):
+        append(first)
+        while not ended:
+            action = clip_action(environment, policy.act(observation))
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            total += float(reward)
+            ended = terminated or truncated
+            append(environment.render())
     environment.close()
     return total

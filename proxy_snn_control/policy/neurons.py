@@ -1,14 +1,14 @@
 """Neuron models: what a neuron makes of its input current, one simulation step at a time.
 
 A neuron is one class here and nothing elsewhere: its constants and their ranges, the names of its
-state, its equations (`step`) and the derivative of those (`pullback`). Both are plain arithmetic, so
-that the same lines run on NumPy arrays on the robot, on torch tensors, and compiled, in training.
-That asks two things of them: no numbers written out (they would change the precision of what they
-meet; 1 - s is written v - v * s), and no branches.
+state, its equations (`step`) and the derivative of those (`pullback`). Both are plain arithmetic,
+so that the same lines run on NumPy arrays on the robot, on torch tensors, and compiled, in
+training. That asks two things of them: no numbers written out (they would change the precision of
+what they meet; V * (1 - s) is written v - v * s), and no branches.
 
-State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the start
-of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et al.,
-"Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
+State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the
+start of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et
+al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class DN:
         dV = V^2 - V - U + C;  dU = -recovery_coupling * V + recovery_rate * U
         V = V + dV;  U = U + dU
 
-    The sign of the recovery rate is that of the program that produced the paper's tables. Eq. 19 and
-    20 as printed, MDC-SAN's paper and ILC-SAN's program have a minus there: a `recovery_rate` of
-    -0.529.
+    The sign of the recovery rate is that of the program that produced the paper's tables. Eq. 19
+    and 20 as printed, MDC-SAN's paper and ILC-SAN's program have a minus there: a `recovery_rate`
+    of -0.529.
     """
 
     constants: ClassVar[dict[str, float]] = {
@@ -158,13 +158,11 @@ class ReLU:
 NEURONS: dict[str, Any] = {"lif": LIF, "clif": CLIF, "dn": DN, "relu": ReLU}
 
 
-def run(
-    neuron: Any, constants: State, current: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def run(neuron: Any, constants: State, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Run all T simulation steps of a layer.
 
-    A layer never looks back at the layers before it, so a whole layer may run its T steps before the
-    next layer starts: the spikes are the same as stepping all layers together.
+    A layer never looks back at the layers before it, so a whole layer may run its T steps before
+    the next layer starts: the spikes are the same as stepping all layers together.
 
     Args:
         neuron: a class of `NEURONS` that spikes.

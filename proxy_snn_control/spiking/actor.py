@@ -69,9 +69,7 @@ class PopulationEncoder(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Encode observation [batch, observations] as spikes [T, batch, neurons]."""
-        return EncoderSpikes.apply(
-            self.stimulation(observation), self.time_steps, self.threshold
-        )
+        return EncoderSpikes.apply(self.stimulation(observation), self.time_steps, self.threshold)
 
 
 class PopulationDecoder(nn.Module):

@@ -1,13 +1,13 @@
 """The spiking layers on a CPU: all T simulation steps of a layer in one compiled pass.
 
-Spikes are bits. Their product with a weight matrix needs no multiplication, and four bits have only
-16 values: what each of those adds to every neuron's current is tabled once (`tabulate`), and a current
-is then a sum of table rows, one for every four neurons of the layer before (`forward`). That is a
-quarter of the additions of a dense product, in float32, at any firing rate.
+Spikes are bits. Their product with a weight matrix needs no multiplication, and four bits have
+only 16 values: what each of those adds to every neuron's current is tabled once (`tabulate`), and a
+current is then a sum of table rows, one for every four neurons of the layer before (`forward`).
+That is a quarter of the additions of a dense product, in float32, at any firing rate.
 
 Work goes by blocks of rows and neurons that fit the processor's cache: the currents of a block
-become membrane potentials and spike bits before the next block's are computed. The gradient runs the
-steps backwards in the same way (`backward`).
+become membrane potentials and spike bits before the next block's are computed. The gradient runs
+the steps backwards in the same way (`backward`).
 
 The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here knows
 what they say. Bits are uint8 [batch, T, bytes], neuron 0 in the lowest bit of byte 0, bytes even.
@@ -29,7 +29,7 @@ from torch import Tensor
 from proxy_snn_control.policy import neurons
 
 NEURONS_AT_ONCE = 128
-ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = 8
 _COMPILE: dict[str, Any] = {"cache": True, "nogil": True}
 # Rows are shared out to threads by a thin loop around each pass: what is in the loop itself takes
 # several times longer to compile.
@@ -72,7 +72,7 @@ def _encode(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
 
 @numba.njit(**_THREADED)
 def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
-    """Fill in spike bits of the soft-reset encoder (Eq. 11), stimulated float32 [batch, neurons]."""
+    """Fill in spike bits of the soft-reset encoder (Eq. 11) under stimulation [batch, neurons]."""
     for part in numba.prange(parts):
         mine = _mine(part, parts, len(bits))
         _encode(stimulation[mine], threshold, bits[mine])
@@ -305,12 +305,14 @@ def kernels(neuron: Any) -> Kernels:
 
 def use_threads(count: int) -> None:
     """Start no more than this many threads; idle ones would spin beside another run's work."""
-    numba.config.NUMBA_NUM_THREADS = min(count, numba.config.NUMBA_NUM_THREADS)
+    settings: Any = numba.config
+    settings.NUMBA_NUM_THREADS = min(count, settings.NUMBA_NUM_THREADS)
 
 
 def _threads() -> int:
     """As many threads as torch has."""
-    count = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    settings: Any = numba.config
+    count = min(torch.get_num_threads(), settings.NUMBA_NUM_THREADS)
     numba.set_num_threads(count)
     return count
 
@@ -323,7 +325,9 @@ class SpikingLayers(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, stimulation: Tensor, about: About, keep: bool, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, stimulation: Tensor, about: About, keep: bool, *parameters: Tensor
+    ) -> Tensor:
         """Compute the firing rate [batch, neurons] under stimulation [batch, encoder neurons].
 
         `parameters` are weight and bias of each layer; `keep` says whether a gradient will follow.
@@ -336,7 +340,9 @@ class SpikingLayers(torch.autograd.Function):
         biases = [p.numpy(force=True) for p in parameters[1::2]]
         counts = [len(weight) for weight in weights]
         tables = [_table(weight) for weight in weights]
-        bits = [np.zeros((rows, steps, _bytes(n)), np.uint8) for n in (weights[0].shape[1], *counts)]
+        bits = [
+            np.zeros((rows, steps, _bytes(n)), np.uint8) for n in (weights[0].shape[1], *counts)
+        ]
         fired = [np.empty((rows, n), np.float32) for n in counts]
         states = [np.empty((rows, steps, members, n), np.float32) for n in counts]
         parts = _threads()
