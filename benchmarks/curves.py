@@ -1,10 +1,10 @@
-"""Learning curves of PT-LIF, vanilla LIF and ANN TD3 on the paper's tasks: train, and make the page.
+"""Learning curves of PT-LIF, vanilla LIF and ANN TD3 on the paper's tasks.
 
     python benchmarks/curves.py --runs runs/curves --seeds 0 --jobs 2 --out docs/results/curves
 
-Runs that are there go on from their checkpoints, so the command may be stopped and given again;
-`--page-only` makes the page of what there is. What the page rests on is copied beside it: every run's
-config.yaml and progress.csv.
+Trains, then makes the page. Runs that are there go on from their checkpoints, so the command may be
+stopped and given again; `--page-only` makes the page of what there is. What the page rests on is
+copied beside it: every run's config.yaml and progress.csv.
 """
 
 from __future__ import annotations
@@ -111,17 +111,17 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
         "",
         "![learning curves](curves.png)",
         "",
-        "Evaluated every 5,000 steps over 10 episodes without noise. The maximum picks the best of",
-        f"all evaluations; the mean of the last {LAST} is the steadier figure. The paper's are maxima",
-        "after 1,000,000 training steps, over five seeds: read them as where a curve should be going.",
+        "Evaluated every 5,000 steps over 10 episodes without noise. The maximum picks the best",
+        f"of all evaluations; the mean of the last {LAST} is the steadier figure. The paper's are",
+        "maxima after 1,000,000 training steps over five seeds: where a curve should be going.",
         "",
         "| task | method | seed | training steps | maximum | mean of the last 10 | paper, at 1e6 |",
         "|---|---|---|---|---|---|---|",
         *sorted(rows),
         "",
         "Beside this page lie each run's config.yaml and progress.csv, with losses, the actor's",
-        "gradient norm, and per layer the firing rate and the fraction of membrane potentials inside",
-        "the surrogate window.",
+        "gradient norm, and per layer the firing rate and the fraction of membrane potentials",
+        "inside the surrogate window.",
     ]
     assert settings["random_steps"] == 25_000
     (out / "README.md").write_text("\n".join(lines) + "\n")

@@ -34,7 +34,6 @@ from proxy_snn_control.policy.file import check_size
 from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
-from proxy_snn_control.spiking.fused import use_threads
 
 QUANTILE_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 QUANTILE_SAMPLES = 100_000
@@ -364,14 +363,16 @@ def _make_actor(config: TrainConfig, task: Task) -> Actor:
 
 
 def use_processor(threads: int) -> None:
-    """Take that many threads (0: what torch thinks best), and keep freed memory at hand.
+    """Take that many threads (0: what torch thinks best), and do away with two hidden costs.
 
     By default the C library gives each freed array back to the system and an update's arrays are
-    then paged in anew, which costs a tenth of the time.
+    then paged in anew, which takes a tenth of the time. And Adam's moments of weights that no
+    longer get a gradient fade into denormal numbers, with which the processor is slow: they become
+    zero instead.
     """
+    torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
-        use_threads(threads)
     if hasattr(mallopt := ctypes.CDLL(None), "mallopt"):
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt.mallopt(option, 2**30)

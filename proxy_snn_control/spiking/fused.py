@@ -30,146 +30,63 @@ from proxy_snn_control.policy import neurons
 
 NEURONS_AT_ONCE = 128
 ROWS_AT_ONCE = 8
-_COMPILE: dict[str, Any] = {"cache": True, "nogil": True}
-# Rows are shared out to threads by a thin loop around each pass: what is in the loop itself takes
-# several times longer to compile.
-_THREADED: dict[str, Any] = {**_COMPILE, "parallel": True}
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-def _bytes(count: int) -> int:
-    return 2 * -(-count // 16)
+class Passes(NamedTuple):
+    """The compiled passes over a minibatch; the first argument shares the rows out to threads."""
 
-
-@register_jitable
-def _mine(part: int, parts: int, rows: int) -> slice:
-    return slice(rows * part // parts, rows * (part + 1) // parts)
-
-
-@register_jitable
-def _pack(spike: np.ndarray, bits: np.ndarray) -> None:
-    for byte in range(len(bits)):
-        packed = 0
-        for k in range(8):
-            packed |= (spike[8 * byte + k] > ZERO) << k
-        bits[byte] = packed
-
-
-@numba.njit(**_COMPILE)
-def _encode(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
-    rows, count = stimulation.shape
-    potential = np.empty(count, np.float32)
-    spike = np.zeros(8 * bits.shape[2], np.float32)
-    for r in range(rows):
-        potential[:] = ZERO
-        for t in range(bits.shape[1]):
-            for j in range(count):
-                v = potential[j] + stimulation[r, j]
-                spike[j] = ONE if v > threshold else ZERO
-                potential[j] = v - threshold * spike[j]
-            _pack(spike, bits[r, t])
-
-
-@numba.njit(**_THREADED)
-def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
-    """Fill in spike bits of the soft-reset encoder (Eq. 11) under stimulation [batch, neurons]."""
-    for part in numba.prange(parts):
-        mine = _mine(part, parts, len(bits))
-        _encode(stimulation[mine], threshold, bits[mine])
-
-
-@numba.njit(**_THREADED)
-def unpack(bits: np.ndarray, spikes: np.ndarray) -> None:
-    """Fill in spikes as float32 [batch, T, neurons] of zeros and ones."""
-    rows, time_steps, count = spikes.shape
-    for r in numba.prange(rows):
-        for t in range(time_steps):
-            for j in range(count):
-                spikes[r, t, j] = (bits[r, t, j >> 3] >> (j & 7)) & 1
-
-
-@numba.njit(**_COMPILE)
-def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
-    """Fill in what each value of each four bits adds to the currents.
-
-    The table is [blocks, groups of four, 16, width] of zeros; weight is [fan_out, fan_in].
-    """
-    fan_out, fan_in = weight.shape
-    blocks, _, _, width = table.shape
-    for block in range(blocks):
-        first = block * width
-        for group in range((fan_in + 3) // 4):
-            sums = table[block, group]
-            for k in range(min(4, fan_in - 4 * group)):
-                for j in range(min(width, fan_out - first)):
-                    sums[1 << k, j] = weight[first + j, 4 * group + k]
-            for value in range(3, 16):
-                lowest = value & -value
-                for j in range(width):
-                    if lowest != value:
-                        sums[value, j] = sums[value - lowest, j] + sums[lowest, j]
-
-
-def _table(weight: np.ndarray) -> np.ndarray:
-    blocks = -(-len(weight) // NEURONS_AT_ONCE)
-    width = 8 * -(-len(weight) // (8 * blocks))
-    table = np.zeros((blocks, 2 * _bytes(weight.shape[1]), 16, width), np.float32)
-    tabulate(weight, table)
-    return table
-
-
-# A neuron's state is a tuple, whose length the compiler must know.
-@register_jitable
-def _load1(states: Any, j: Any) -> Any:
-    return (states[0, j],)
-
-
-@register_jitable
-def _load2(states: Any, j: Any) -> Any:
-    return states[0, j], states[1, j]
-
-
-@register_jitable
-def _load3(states: Any, j: Any) -> Any:
-    return states[0, j], states[1, j], states[2, j]
-
-
-@register_jitable
-def _store1(states: Any, j: Any, new: Any) -> None:
-    states[0, j] = new[0]
-
-
-@register_jitable
-def _store2(states: Any, j: Any, new: Any) -> None:
-    states[0, j], states[1, j] = new
-
-
-@register_jitable
-def _store3(states: Any, j: Any, new: Any) -> None:
-    states[0, j], states[1, j], states[2, j] = new
-
-
-LOADS, STORES = (_load1, _load2, _load3), (_store1, _store2, _store3)
-
-
-class Kernels(NamedTuple):
-    """A neuron's compiled passes."""
-
+    encode: Callable[..., None]
+    unpack: Callable[..., None]
     forward: Callable[..., None]
     backward: Callable[..., None]
 
 
 @functools.cache
-def kernels(neuron: Any) -> Kernels:
-    """Compile a neuron's equations into the passes over a layer.
+def passes(neuron: Any, threaded: bool) -> Passes:
+    """Compile the passes with a neuron's equations in them, for one thread or several.
 
-    Numba keeps compiled passes on disk under the values of the variables they close over, so the
+    For one thread they start none: idle ones would spin beside another run's work. What does the
+    work is compiled apart from the loop over threads, in which it takes several times longer.
+
+    Numba keeps compiled passes on disk under the values of the variables they close over. So the
     equations' text is one of those: a pass is compiled anew when they change.
     """
-    text = inspect.getsource(neurons)
+    key = inspect.getsource(neurons), threaded
     members = len(neuron.state)
     load, store = LOADS[members - 1], STORES[members - 1]
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
+    compiled = numba.njit(cache=True, nogil=True, parallel=threaded)
+
+    @register_jitable
+    def encode_rows(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
+        rows, count = stimulation.shape
+        potential = np.empty(count, np.float32)
+        spike = np.zeros(8 * bits.shape[2], np.float32)
+        for r in range(rows):
+            potential[:] = ZERO
+            for t in range(bits.shape[1]):
+                for j in range(count):
+                    v = potential[j] + stimulation[r, j]
+                    spike[j] = ONE if v > threshold else ZERO
+                    potential[j] = v - threshold * spike[j]
+                _pack(spike, bits[r, t])
+
+    @compiled
+    def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
+        """Fill in spike bits of the soft-reset encoder (Eq. 11), stimulation [batch, neurons]."""
+        assert key
+        for part in numba.prange(parts):
+            mine = _mine(part, parts, len(bits))
+            encode_rows(stimulation[mine], threshold, bits[mine])
+
+    @compiled
+    def unpack(parts: int, bits: np.ndarray, spikes: np.ndarray) -> None:
+        """Fill in spikes as float32 [batch, T, neurons] of zeros and ones."""
+        assert key
+        for part in numba.prange(parts):
+            mine = _mine(part, parts, len(bits))
+            _unpack_rows(bits[mine], spikes[mine])
 
     @register_jitable
     def forward_rows(
@@ -257,7 +174,7 @@ def kernels(neuron: Any) -> Kernels:
                     spike_gradient[j] = to_spike
                     store(state_gradient, j, to_state)
 
-    @numba.njit(**_THREADED)
+    @compiled
     def forward(
         parts: int,
         bits: np.ndarray,
@@ -274,7 +191,7 @@ def kernels(neuron: Any) -> Kernels:
         Fills bits_out, spike counts [batch, neurons] and, unless it has no members, the trace of
         states [batch, T, members, neurons].
         """
-        assert text
+        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(bits))
             forward_rows(
@@ -282,7 +199,7 @@ def kernels(neuron: Any) -> Kernels:
                 bits_out[mine], counts[mine], states[mine],
             )  # fmt: skip
 
-    @numba.njit(**_THREADED)
+    @compiled
     def backward(
         parts: int,
         states: np.ndarray,
@@ -295,26 +212,103 @@ def kernels(neuron: Any) -> Kernels:
 
         The surrogate gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w.
         """
-        assert text
+        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(states))
             backward_rows(states[mine], gradient[mine], constants, threshold, window)
 
-    return Kernels(forward, backward)
+    return Passes(encode, unpack, forward, backward)
 
 
-def use_threads(count: int) -> None:
-    """Start no more than this many threads; idle ones would spin beside another run's work."""
-    settings: Any = numba.config
-    settings.NUMBA_NUM_THREADS = min(count, settings.NUMBA_NUM_THREADS)
+@numba.njit(cache=True, nogil=True)
+def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
+    """Fill in what each value of each four bits adds to the currents.
+
+    The table is [blocks, groups of four, 16, width] of zeros; weight is [fan_out, fan_in].
+    """
+    fan_out, fan_in = weight.shape
+    blocks, _, _, width = table.shape
+    for block in range(blocks):
+        first = block * width
+        for group in range((fan_in + 3) // 4):
+            sums = table[block, group]
+            for k in range(min(4, fan_in - 4 * group)):
+                for j in range(min(width, fan_out - first)):
+                    sums[1 << k, j] = weight[first + j, 4 * group + k]
+            for value in range(3, 16):
+                lowest = value & -value
+                for j in range(width):
+                    if lowest != value:
+                        sums[value, j] = sums[value - lowest, j] + sums[lowest, j]
 
 
-def _threads() -> int:
-    """As many threads as torch has."""
-    settings: Any = numba.config
-    count = min(torch.get_num_threads(), settings.NUMBA_NUM_THREADS)
-    numba.set_num_threads(count)
-    return count
+def _table(weight: np.ndarray) -> np.ndarray:
+    blocks = -(-len(weight) // NEURONS_AT_ONCE)
+    width = 8 * -(-len(weight) // (8 * blocks))
+    table = np.zeros((blocks, 2 * _bytes(weight.shape[1]), 16, width), np.float32)
+    tabulate(weight, table)
+    return table
+
+
+# A neuron's state is a tuple, whose length the compiler must know.
+@register_jitable
+def _load1(states: Any, j: Any) -> Any:
+    return (states[0, j],)
+
+
+@register_jitable
+def _load2(states: Any, j: Any) -> Any:
+    return states[0, j], states[1, j]
+
+
+@register_jitable
+def _load3(states: Any, j: Any) -> Any:
+    return states[0, j], states[1, j], states[2, j]
+
+
+@register_jitable
+def _store1(states: Any, j: Any, new: Any) -> None:
+    states[0, j] = new[0]
+
+
+@register_jitable
+def _store2(states: Any, j: Any, new: Any) -> None:
+    states[0, j], states[1, j] = new
+
+
+@register_jitable
+def _store3(states: Any, j: Any, new: Any) -> None:
+    states[0, j], states[1, j], states[2, j] = new
+
+
+LOADS, STORES = (_load1, _load2, _load3), (_store1, _store2, _store3)
+
+
+@register_jitable
+def _mine(part: int, parts: int, rows: int) -> slice:
+    return slice(rows * part // parts, rows * (part + 1) // parts)
+
+
+@register_jitable
+def _pack(spike: np.ndarray, bits: np.ndarray) -> None:
+    for byte in range(len(bits)):
+        packed = 0
+        for k in range(8):
+            packed |= (spike[8 * byte + k] > ZERO) << k
+        bits[byte] = packed
+
+
+@register_jitable
+def _unpack_rows(bits: np.ndarray, spikes: np.ndarray) -> None:
+    rows, time_steps, count = spikes.shape
+    for r in range(rows):
+        for t in range(time_steps):
+            for j in range(count):
+                spikes[r, t, j] = (bits[r, t, j >> 3] >> (j & 7)) & 1
+
+
+def _bytes(count: int) -> int:
+    return 2 * -(-count // 16)
 
 
 class SpikingLayers(torch.autograd.Function):
@@ -345,10 +339,11 @@ class SpikingLayers(torch.autograd.Function):
         ]
         fired = [np.empty((rows, n), np.float32) for n in counts]
         states = [np.empty((rows, steps, members, n), np.float32) for n in counts]
-        parts = _threads()
-        encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
+        parts = torch.get_num_threads()
+        do = passes(about.neuron, parts > 1)
+        do.encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
         for i, (table, bias) in enumerate(zip(tables, biases, strict=True)):
-            kernels(about.neuron).forward(
+            do.forward(
                 parts, bits[i], table, bias, constants, threshold,
                 bits[i + 1], fired[i], states[i],
             )  # fmt: skip
@@ -363,6 +358,8 @@ class SpikingLayers(torch.autograd.Function):
         constants = tuple(map(np.float32, about.neuron_constants))
         threshold = np.float32(about.threshold)
         window = np.float32(about.surrogate_window)
+        parts = torch.get_num_threads()
+        do = passes(about.neuron, parts > 1)
         rate_gradient = gradients[0].div(steps)
         gradient = rate_gradient.unsqueeze(1).repeat(1, steps, 1)
         found: list[Tensor] = []
@@ -370,10 +367,8 @@ class SpikingLayers(torch.autograd.Function):
             weight, states, bits = ctx.saved_tensors[i], ctx.states[i], ctx.bits[i]
             currents = gradient.numpy()
             spikes = np.empty((*bits.shape[:2], weight.shape[1]), np.float32)
-            kernels(about.neuron).backward(
-                _threads(), states, currents, constants, threshold, window
-            )
-            unpack(bits, spikes)
+            do.backward(parts, states, currents, constants, threshold, window)
+            do.unpack(parts, bits, spikes)
             rows = gradient.flatten(0, 1)
             before = torch.from_numpy(spikes).flatten(0, 1)
             found = [rows.T @ before, rows.sum(0), *found]
