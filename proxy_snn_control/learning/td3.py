@@ -7,6 +7,7 @@ Methods", ICML 2018.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 
 import numpy as np
@@ -15,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig, one_of
+from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.precision import products, resolve
-from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.replay import Batch, Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, adam, average
 from proxy_snn_control.spiking.actor import SpikingActor
 
@@ -68,6 +70,9 @@ class TD3:
         decoder = list(actor.decoder.parameters()) if isinstance(actor, SpikingActor) else []
         self._undecoded = len(list(actor.parameters())) - len(decoder)
         self.updates = 0
+        # An update of the critics alone, and one of the actor too.
+        kinds = [functools.partial(self._learn, due) for due in (False, True)]
+        self._kinds = [Recorded(kind) if device.type == "cuda" else kind for kind in kinds]
 
     def compile(self) -> None:
         """Have the actor's passes compiled now rather than within the first update."""
@@ -85,8 +90,7 @@ class TD3:
         self.updates += 1
         drawn = max(1, self.target.lessons) * self.config.batch_size
         batches = replay.sample(drawn, rng, self.device)
-        with products(self.precision, self.device):
-            return self._learn(*batches, actor_is_due=self.updates % self.config.policy_delay == 0)
+        return self._kinds[self.updates % self.config.policy_delay == 0](*batches)
 
     @property
     def activity_names(self) -> list[str]:
@@ -115,21 +119,14 @@ class TD3:
             fractions.append(float(inside.float().mean()))
         return dict(zip(self.activity_names, fractions, strict=True))
 
-    def _learn(
-        self,
-        observation: Tensor,
-        action: Tensor,
-        reward: Tensor,
-        following: Tensor,
-        terminal: Tensor,
-        *,
-        actor_is_due: bool,
-    ) -> dict[str, Tensor]:
+    def _learn(self, actor_is_due: bool, *drawn: Tensor) -> dict[str, Tensor]:
+        with products(self.precision, self.device):
+            return self._algorithm_3(actor_is_due, Batch(*drawn))
+
+    def _algorithm_3(self, actor_is_due: bool, drawn: Batch) -> dict[str, Tensor]:
         c, low, high = self.config, self.actor.low, self.actor.high
         limit, n = (high - low) / 2, c.batch_size
-        s, a, reward, next_s, terminal = (
-            part[-n:] for part in (observation, action, reward, following, terminal)
-        )
+        s, a, reward, next_s, terminal = (part[-n:] for part in drawn)
         measured = {}
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -137,11 +134,11 @@ class TD3:
         #    keep their graph, for the actor climbs on the same answers in 3.
         if self.target.lessons:
             with torch.no_grad():
-                others = [self.actor(observation[:-n])] if len(observation) > n else []
+                others = [self.actor(drawn.observation[:-n])] if len(drawn.observation) > n else []
             with torch.set_grad_enabled(actor_is_due):
                 own = self.actor(s)
             answers = torch.cat((*others, own.detach()))
-            for state, answer in zip(observation.split(n), answers.split(n), strict=True):
+            for state, answer in zip(drawn.observation.split(n), answers.split(n), strict=True):
                 measured["proxy_loss"] = self.target.imitate(state, answer)
         elif actor_is_due:
             own = self.actor(s)

@@ -177,7 +177,6 @@ class TrainingRun:
                 if self.step > config.random_steps:
                     for _ in self.episodes:
                         self._learn()
-                    self._refresh()
                 listener.on_step(self.step)
         self.checkpoint()
         return False
@@ -219,13 +218,15 @@ class TrainingRun:
             episode.begin()
 
     def _learn(self) -> None:
-        measured = self.td3.update(self.replay, self.rng)
-        for name, tensor in measured.items():
-            value = float(tensor)
+        found = self.td3.update(self.replay, self.rng)
+        measured = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
+        if "actor_loss" in measured:
+            self._refresh()
+        for name, value in measured.items():
             if not np.isfinite(value):
                 raise self.not_finite(name)
             self._gather(name, value)
-        dead = float(measured.get("actor_gradient_norm", not self._dead)) == 0
+        dead = measured.get("actor_gradient_norm", not self._dead) == 0
         if dead and not self._dead:
             self.warnings.append(
                 f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
