@@ -36,7 +36,7 @@ from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
 
 QUANTILE_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
-QUANTILE_SAMPLES = 100_000
+QUANTILE_SAMPLES = 25_000
 # Options of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")

@@ -1,0 +1,66 @@
+"""How long a checkpoint keeps a run waiting, with a million transitions in the replay buffer.
+
+python benchmarks/checkpoint.py --env HalfCheetah-v4
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.train import TrainingRun
+
+
+def memory() -> float:
+    """Greatest resident memory so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Fill the buffer, then time checkpoints as a run would write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", default="HalfCheetah-v4")
+    parser.add_argument("--transitions", type=int, default=1_000_000)
+    parser.add_argument("--every", type=int, default=25_000, help="steps between checkpoints")
+    parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        config = TrainConfig(env=options.env, replay_size=options.transitions, threads=1)
+        run = TrainingRun(config, Path(folder) / "run")
+        before = memory()
+        rng = np.random.default_rng(0)
+        waits = []
+        for begin in range(0, options.transitions + 4 * options.every, options.every):
+            new = {
+                name: rng.normal(size=(options.every, array.shape[1])).astype(np.float32)
+                for name, array in run.replay.arrays.items()
+            }
+            run.replay.write(begin, new)
+            run.replay.count = begin + options.every
+            run.step = run.replay.count
+            began = time.perf_counter()
+            run.checkpoint()
+            waits.append(time.perf_counter() - began)
+        size = sum(array.nbytes for array in run.replay.arrays.values()) / 1e6
+        full = waits[options.transitions // options.every :]
+        on_disk = sum(p.stat().st_size for p in (Path(folder) / "run" / "checkpoint").iterdir())
+        print(f"{options.env}, {options.transitions} transitions: {size:.0f} MB of arrays")
+        print(f"memory of the process: {before:.0f} MB before, {memory():.0f} MB with them")
+        print(f"checkpoint: {on_disk / 1e6:.0f} MB on disk")
+        print(
+            f"a checkpoint every {options.every} steps waits {np.median(full):.2f} s (full buffer, "
+            f"median of {len(full)}), {max(waits):.2f} s at most"
+        )
+        began = time.perf_counter()
+        TrainingRun(config, Path(folder) / "run", resume=True)
+        print(f"resuming takes {time.perf_counter() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
