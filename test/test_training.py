@@ -426,7 +426,9 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert f"{out}/checkpoint/replay-" in done.stderr
+    assert "at step 100: " in done.stderr
     assert "cannot be written" in done.stderr
+    assert f"the last good checkpoint is {out}/checkpoint/checkpoint.safetensors" in done.stderr
     run = TrainingRun(quick(), out, resume=True)
     assert run.step == 50
     assert run.run(Listener()) is True

@@ -30,6 +30,7 @@ from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
+from proxy_snn_control.policy.errors import WriteError
 from proxy_snn_control.policy.file import check_size
 from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
@@ -117,11 +118,11 @@ class TrainingRun:
             raise UserError(
                 f"run folder {out} is not an empty folder; resume that run or choose another"
             )
-        # Environment i is seeded with seed + i; whoever takes neighbouring seeds for several runs
-        # of several environments would repeat some.
-        self.episodes = [
-            Episode(each, config.seed + 1000 * i) for i, each in enumerate(environments)
-        ]
+        # The first has the run's seed; the others' are drawn, so that runs of neighbouring seeds
+        # share none.
+        more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
+        seeds = [config.seed, *more[1:]]
+        self.episodes = [Episode(*each) for each in zip(environments, seeds, strict=True)]
         # Without a checkpoint it ended before the first: start again.
         if resume and (self._checkpoint / CHECKPOINT).exists():
             load_checkpoint(self._checkpoint, self)
@@ -148,6 +149,12 @@ class TrainingRun:
             UserError: a number of the task or of the networks is no longer finite, or a file cannot
                 be written; says which, where, and which checkpoint stays.
         """
+        try:
+            return self._train(listener)
+        except (WriteError, OSError) as error:  # the latter from TensorBoard's files
+            raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
+
+    def _train(self, listener: Listener) -> bool:
         from torch.utils.tensorboard import SummaryWriter
 
         config = self.config
@@ -189,9 +196,11 @@ class TrainingRun:
 
     def not_finite(self, name: str) -> UserError:
         """The error to raise where numbers are no longer numbers."""
+        return UserError(f"at step {self.step} {name} is NaN or infinite; {self._last_good()}")
+
+    def _last_good(self) -> str:
         path = self._checkpoint / CHECKPOINT
-        left = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint"
-        return UserError(f"at step {self.step} {name} is NaN or infinite; {left}")
+        return f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint"
 
     def _collect(self, episode: Episode, listener: Listener) -> None:
         """One environment step into the replay buffer."""

@@ -5,6 +5,10 @@ class UserError(Exception):
     """One sentence that names the file, parameter or topic, the value, and what was expected."""
 
 
+class WriteError(UserError):
+    """A file that cannot be written: no permission, a full disk."""
+
+
 class PolicyFileError(UserError):
     """A policy file that is missing, damaged or not a policy file."""
 

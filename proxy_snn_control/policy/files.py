@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, WriteError
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     If the block raises, the temporary file is removed and whatever stood at `path` stays.
 
     Raises:
-        UserError: the file cannot be written (no such folder, no permission, disk full).
+        WriteError: the file cannot be written (no such folder, no permission, disk full).
     """
     target = Path(path)
     if not target.name:
@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         except OSError as error:
-            raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
+            raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
         _flush_folder(target.parent)
     finally:
         with suppress(OSError):
