@@ -163,3 +163,22 @@ def test_precision_is_chosen_by_the_processor() -> None:
     expected = "bfloat16" if precision.has_bfloat16_units() else "float32"
     assert precision.resolve("auto", CPU) == expected
     assert precision.resolve("float32", CPU) == "float32"
+
+
+@pytest.mark.parametrize("lessons", [3, 0])
+def test_torchs_own_bfloat16_is_near_the_rounding_by_hand(
+    lessons: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs where there is AMX; every processor can do it, if slowly."""
+    measured = []
+    for units in (False, True):
+        monkeypatch.setattr(precision, "has_bfloat16_units", lambda units=units: units)
+        td3, _ = twins(lessons, precision="bfloat16")
+        replay, rng = filled_replay(), np.random.default_rng(0)
+        torch.manual_seed(0)
+        td3.update(replay, rng)
+        measured.append({name: float(value) for name, value in td3.update(replay, rng).items()})
+        assert all(p.dtype == torch.float32 for p in td3.critic.parameters())
+    assert measured[0].keys() == measured[1].keys()
+    for name, value in measured[0].items():
+        assert measured[1][name] == pytest.approx(value, rel=0.05), name

@@ -164,7 +164,8 @@ class SpikingActor(nn.Module):
         all_spikes, all_potentials = [spikes], []
         neuron, constants, window, *_ = self.about
         for layer in self.layers:
-            spikes, potentials = run(neuron, constants, window, layer(spikes))
+            current = layer(spikes).to(spikes.dtype)  # products may be in bfloat16, neurons not
+            spikes, potentials = run(neuron, constants, window, current)
             all_spikes.append(spikes)
             all_potentials.append(potentials)
         action = scaled(self.decoder(spikes.mean(0)), self.low, self.high)

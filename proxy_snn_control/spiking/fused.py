@@ -371,10 +371,11 @@ class SpikingLayers(torch.autograd.Function):
             do.unpack(parts, bits, spikes)
             rows = gradient.flatten(0, 1)
             before = torch.from_numpy(spikes).flatten(0, 1)
-            found = [rows.T @ before, rows.sum(0), *found]
+            # float(): products may have been asked for in bfloat16.
+            found = [(rows.T @ before).float(), rows.sum(0), *found]
             if i:
-                gradient = (rows @ weight).unflatten(0, (-1, steps))
-        to_stimulation = gradient.sum(1) @ ctx.saved_tensors[0]
+                gradient = (rows @ weight).float().unflatten(0, (-1, steps))
+        to_stimulation = (gradient.sum(1) @ ctx.saved_tensors[0]).float()
         return to_stimulation, None, None, *found
 
 
