@@ -98,12 +98,16 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
         steps, returns = read(run)
         learnt = max(0, int(steps[-1]) - 25_000)
         paper = PAPER[name][TASKS.index(task)]
+        settings = yaml.safe_load((run / "config.yaml").read_text())
+        assert settings["random_steps"] == 25_000
+        method = METHODS[name][0]
+        if settings["target"] == "proxy":
+            method += f", K = {settings['proxy_updates']}"
         rows.append(
-            f"| {task} | {METHODS[name][0]} | {seed} | {learnt} | {returns.max():.0f} | "
+            f"| {task} | {method} | {seed} | {learnt} | {returns.max():.0f} | "
             f"{returns[-LAST:].mean():.0f} | {paper} |"
         )
     draw(runs, out / "curves.png")
-    settings = yaml.safe_load((next(iter(runs.values())) / "config.yaml").read_text())
     lines = [
         "# Learning curves",
         "",
@@ -123,7 +127,6 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
         "gradient norm, and per layer the firing rate and the fraction of membrane potentials",
         "inside the surrogate window.",
     ]
-    assert settings["random_steps"] == 25_000
     (out / "README.md").write_text("\n".join(lines) + "\n")
 
 
