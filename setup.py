@@ -9,7 +9,7 @@ PACKAGE = "proxy_snn_control"
 SHARE = f"share/{PACKAGE}"
 TRAIN = [
     "torch",
-    "numba",
+    "safetensors",
     "gymnasium",
     "mujoco",
     "imageio",
@@ -43,13 +43,20 @@ setup(
     maintainer_email="proxy_snn_control@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     python_requires=">=3.10",
-    install_requires=["numpy", "safetensors", "pyyaml"],
+    install_requires=["numpy", "numba", "pyyaml"],
     extras_require={
         "ros": ROS,
         "sim": ["gymnasium", "mujoco", "imageio"],
         "train": TRAIN,
         "benchmarks": ["stable-baselines3"],
-        "test": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML"],
+        "test": [
+            "pytest",
+            "pytest-timeout",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+        ],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import Policy, UserError, load_policy
+from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy
 from proxy_snn_control.policy import energy as energy_count
 
 
@@ -122,11 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--video", type=Path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
+    _add_costs(evaluate)
     evaluate.set_defaults(run=_evaluate, extras="sim")
 
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
     inspect.add_argument("policy", type=Path)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
 
     plot = commands.add_parser(
@@ -237,9 +239,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise UserError("stopped before the last episode ended")
     if options.video:
         film(policy, task, options.seed, options.video)
-    actions = sum(result.lengths)
-    operations = result.synaptic_operations / actions
-    joules = energy_count.inference_energy(policy.spec, operations)
+    activity = energy_count.activity_of(policy.spec, result.spike_counts, sum(result.lengths))
     report = {
         "env": task,
         "seed": options.seed,
@@ -247,9 +247,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         "lengths": result.lengths,
         "mean": result.mean,
         "std": result.std,
-        "spikes_per_action": result.spikes / actions,
-        "synaptic_operations_per_action": operations,
-        "nanojoules_per_action": joules * 1e9,
+        **_energy(policy.spec, activity, _costs(options)),
     }
     if options.json:
         print(json.dumps(report))
@@ -257,12 +255,75 @@ def _evaluate(options: argparse.Namespace) -> int:
     for episode, (value, length) in enumerate(zip(result.returns, result.lengths, strict=True)):
         print(f"episode {episode + 1}: return {value:.2f} in {length} steps")
     print(f"{task}: mean {result.mean:.2f} ± {result.std:.2f}")
-    counts = f"{report['spikes_per_action']:.0f} spikes, {operations:.0f} synaptic operations"
-    if not policy.spec.spiking:
-        count = energy_count.equivalent_multiply_accumulates(policy.spec)
-        counts = f"{count} multiply-accumulates"
-    print(f"per action: {counts}, {report['nanojoules_per_action']:.2f} nJ")
+    _print_energy(policy.spec, report)
     return 0
+
+
+def _add_costs(command: argparse.ArgumentParser) -> None:
+    paper = energy_count.PAPER
+    command.add_argument(
+        "--joules-per-synaptic-operation",
+        type=float,
+        default=paper.synaptic_operation,
+        metavar="J",
+        help="energy of one spike reaching one synapse on a neuromorphic chip (%(default)s)",
+    )
+    command.add_argument(
+        "--joules-per-multiply-accumulate",
+        type=float,
+        default=paper.multiply_accumulate,
+        metavar="J",
+        help="energy of one multiply-accumulate of an ordinary network (%(default)s)",
+    )
+
+
+def _costs(options: argparse.Namespace) -> energy_count.Costs:
+    found = []
+    for name in ("joules_per_synaptic_operation", "joules_per_multiply_accumulate"):
+        value = getattr(options, name)
+        if not 0 <= value < 1:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} is {value}, expected joules from 0 to below 1")
+        found.append(value)
+    return energy_count.Costs(*found)
+
+
+def _energy(
+    spec: PolicySpec, activity: energy_count.Activity, costs: energy_count.Costs
+) -> dict[str, Any]:
+    """What one action costs, and what it would cost an ordinary network of this width."""
+    operations = activity.synaptic_operations
+    return {
+        "firing_rates": activity.firing_rates,
+        "spikes_per_action": activity.spikes,
+        "synaptic_operations_per_action": operations,
+        "possible_synaptic_operations": energy_count.possible_synaptic_operations(spec),
+        "nanojoules_per_action": energy_count.inference_energy(spec, operations, costs) * 1e9,
+        "equivalent_multiply_accumulates": energy_count.equivalent_multiply_accumulates(spec),
+        "equivalent_nanojoules": energy_count.equivalent_energy(spec, costs) * 1e9,
+    }
+
+
+def _print_energy(spec: PolicySpec, energy: dict[str, Any]) -> None:
+    ordinary = (
+        f"{energy['equivalent_multiply_accumulates']} multiply-accumulates, "
+        f"{energy['equivalent_nanojoules']:.2f} nJ"
+    )
+    if not spec.spiking:
+        print(f"per action: {ordinary}")
+        return
+    rates = ", ".join(f"{rate:.0%}" for rate in energy["firing_rates"])
+    operations, possible = (
+        energy["synaptic_operations_per_action"],
+        energy["possible_synaptic_operations"],
+    )
+    print(f"firing rate per layer, from the encoder on: {rates}")
+    print(
+        f"per action: {energy['spikes_per_action']:.0f} spikes, {operations:.0f} synaptic "
+        f"operations ({operations / possible:.0%} of those possible), "
+        f"{energy['nanojoules_per_action']:.2f} nJ; "
+        f"an ordinary network of this width: {ordinary}"
+    )
 
 
 def _check_fit(policy: Policy, path: Path, task: str, environment: Any) -> None:
@@ -278,13 +339,10 @@ def _check_fit(policy: Policy, path: Path, task: str, environment: Any) -> None:
 def _inspect(options: argparse.Namespace) -> int:
     policy = load_policy(options.policy)
     spec = policy.spec
-    energy = {
-        "possible_synaptic_operations": energy_count.possible_synaptic_operations(spec),
-        "equivalent_multiply_accumulates": energy_count.equivalent_multiply_accumulates(spec),
-        "equivalent_nanojoules": energy_count.equivalent_energy(spec) * 1e9,
-    }
+    activity = energy_count.activity(policy, energy_count.typical_observations(policy))
+    energy = _energy(spec, activity, _costs(options))
     if options.json:
-        seen = {"observation_quantiles": policy.quantiles.tolist()}
+        seen = {"observation_quantiles": policy.quantiles.tolist(), "compiled": policy.compiled}
         print(json.dumps({**dataclasses.asdict(spec), **seen, **energy}))
         return 0
     layers = " -> ".join(map(str, spec.layer_sizes))
@@ -303,12 +361,9 @@ def _inspect(options: argparse.Namespace) -> int:
     names = spec.action_names or [""] * spec.action_size
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
-    print(
-        f"an ordinary network of this width: {energy['equivalent_multiply_accumulates']} "
-        f"multiply-accumulates, {energy['equivalent_nanojoules']:.2f} nJ per action"
-    )
     if spec.spiking:
-        print(f"if every neuron always fired: {energy['possible_synaptic_operations']} operations")
+        print("on observations drawn by the quantiles of training:")
+    _print_energy(spec, energy)
     return 0
 
 

@@ -1,10 +1,19 @@
-"""The NumPy runtime: equal to the torch actor, and well behaved on its own."""
+"""The runtime, compiled and in NumPy alone: equal to the torch actor, and well behaved."""
+
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import random_policy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from proxy_snn_control.policy import ObservationError, Policy
+from proxy_snn_control.policy import ObservationError, Policy, load_policy, native
 from proxy_snn_control.policy.energy import (
     equivalent_multiply_accumulates,
     inference_energy,
@@ -13,6 +22,12 @@ from proxy_snn_control.policy.energy import (
 from proxy_snn_control.policy.neurons import NEURONS, run
 
 NEAR = 1e-5
+both_ways = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "numpy"])
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "numpy"])
+def policy(request) -> Policy:
+    return Policy(*random_policy(), compiled=request.param)
 
 
 def first_difference(
@@ -38,7 +53,8 @@ def first_difference(
 
 def encoder_potential(runtime: Policy, observation: np.ndarray, t: int) -> np.ndarray:
     """Membrane potential of the encoder's neurons at time step t in float64, before the reset."""
-    mu, sigma = runtime._mu.astype(float), runtime._sigma.astype(float)
+    tensors = runtime._network._tensors
+    mu, sigma = tensors["encoder.mu"].astype(float), tensors["encoder.sigma"].astype(float)
     squashed = np.tanh(observation.astype(float))[:, None]
     stimulation = np.exp(-((squashed - mu) ** 2) / (2 * sigma**2)).ravel()
     potential = np.zeros_like(stimulation)
@@ -57,10 +73,12 @@ def encoder_potential(runtime: Policy, observation: np.ndarray, t: int) -> np.nd
         ("lif", 3, 2, ()),
         ("clif", 9, 1, (64, 64)),
         ("dn", 9, 1, (64, 64)),
+        ("clif", 2, 3, (33, 31, 65)),
     ],
 )
+@both_ways
 def test_same_spikes_as_the_torch_actor(
-    neuron: str, observations: int, actions: int, hidden: tuple
+    neuron: str, observations: int, actions: int, hidden: tuple, compiled: bool
 ) -> None:
     torch = pytest.importorskip("torch")
     from proxy_snn_control.spiking.actor import SpikingActor
@@ -82,10 +100,11 @@ def test_same_spikes_as_the_torch_actor(
         action_high=high,
     )
     tensors["observation.quantiles"] = random["observation.quantiles"]
-    runtime = Policy(spec, tensors)
+    runtime = Policy(spec, tensors, compiled=compiled)
+    assert runtime.compiled == compiled
 
     rng = np.random.default_rng(1)
-    count = 10_000
+    count = 10_000 if compiled else 2_000
     many = rng.normal(0, 1, (count, observations)).astype(np.float32)
     many[::7] *= 100  # far outside the encoder's span
     with torch.no_grad():
@@ -104,13 +123,14 @@ def test_same_spikes_as_the_torch_actor(
         else:
             differing += 1
             assert distance < NEAR
-    assert differing < count / 100
+    assert differing < count / 500
 
 
-def test_encoder_spikes_differ_only_at_the_threshold() -> None:
+@both_ways
+def test_encoder_spikes_differ_only_at_the_threshold(compiled: bool) -> None:
     """The encoder against float64 counting: V after t steps is t * A less what it spent."""
     spec, tensors = random_policy(observations=4, time_steps=20)
-    runtime = Policy(spec, tensors)
+    runtime = Policy(spec, tensors, compiled=compiled)
     rng = np.random.default_rng(0)
     for _ in range(2000):
         observation = rng.normal(0, 1, 4).astype(np.float32)
@@ -131,16 +151,18 @@ def test_encoder_spikes_differ_only_at_the_threshold() -> None:
 
 def test_lif_by_hand() -> None:
     current = np.array([[0.4, 0.6], [0.3, 0.4], [0.1, 0.4]], dtype=np.float32)
-    spikes, potentials = run(NEURONS["lif"], (np.float32(0.75), np.float32(0.5)), current)
+    spikes, potentials = np.empty_like(current), np.empty_like(current)
+    run(NEURONS["lif"], (np.float32(0.75), np.float32(0.5)), current, spikes, potentials)
     # Neuron 0: 0.4; 0.3 + 0.3 = 0.6 fires; reset, 0.1. Neuron 1: 0.6 fires; 0.4; 0.3 + 0.4 fires.
     np.testing.assert_array_equal(spikes, [[0, 1], [1, 0], [0, 1]])
     np.testing.assert_allclose(potentials, [[0.4, 0.6], [0.6, 0.4], [0.1, 0.7]], rtol=1e-6)
 
 
-def test_actions_keep_their_limits() -> None:
+@both_ways
+def test_actions_keep_their_limits(compiled: bool) -> None:
     spec, tensors = random_policy(actions=3, action_low=(-0.1,) * 3, action_high=(0.3,) * 3)
     tensors["decoder.bias"] = np.array([1e4, -1e4, 0], dtype=np.float32)
-    runtime = Policy(spec, tensors)
+    runtime = Policy(spec, tensors, compiled=compiled)
     for observation in np.random.default_rng(0).normal(0, 3, (200, 9)):
         action = runtime.act(observation)
         assert action.dtype == np.float32
@@ -148,7 +170,7 @@ def test_actions_keep_their_limits() -> None:
         assert all(-0.1 <= float(value) <= 0.3 for value in action), "neither is a float32"
     spec, tensors = random_policy(actions=3, action_low=(0.1,) * 3, action_high=(0.7,) * 3)
     tensors["decoder.bias"] = np.array([1e4, -1e4, 0], dtype=np.float32)
-    action = Policy(spec, tensors).act(np.zeros(9))
+    action = Policy(spec, tensors, compiled=compiled).act(np.zeros(9))
     assert all(0.1 <= float(value) <= 0.7 for value in action)
     np.testing.assert_allclose(action[:2], (0.7, 0.1), rtol=1e-6)
 
@@ -163,6 +185,11 @@ def test_actions_keep_their_limits() -> None:
         ([np.inf] + [0] * 8, r"observation\[0\] is inf"),
         ([1e300] + [0] * 8, r"observation\[0\] is inf"),
         (["x"] * 9, "no array of numbers"),
+        (np.array(["x"] * 9), "no array of numbers"),
+        (np.ones(9, complex), "no array of numbers"),
+        (np.ones(9, object), "no array of numbers"),
+        ([10**400] * 9, "no array of numbers"),
+        (None, r"shape \(\)"),
         ([[1], [1, 2]], "no array of numbers"),
     ],
 )
@@ -218,10 +245,194 @@ def test_relu_policy_equals_the_torch_actor() -> None:
     assert inference_energy(spec, 0) == pytest.approx((9 * 32 + 32 * 24 + 24 * 2) * 3.97e-12)
 
 
-def test_a_neuron_that_runs_away_still_gives_an_action() -> None:
+@both_ways
+def test_a_neuron_that_runs_away_still_gives_an_action(compiled: bool) -> None:
     """The DN's recovery grows without bound over many steps; the action must not notice."""
     constants = {**NEURONS["dn"].constants, "recovery_rate": 1.0}
     spec, tensors = random_policy(neuron="dn", neuron_constants=constants, time_steps=1000)
     tensors["layers.0.weight"] *= 1e4
-    action = Policy(spec, tensors).act(np.linspace(-1, 1, 9))
+    action = Policy(spec, tensors, compiled=compiled).act(np.linspace(-1, 1, 9))
     assert np.isfinite(action).all()
+
+
+finite = {"allow_nan": False, "allow_infinity": False, "width": 32}
+
+
+@st.composite
+def policies(draw) -> tuple:
+    """Policies of all shapes, with weights of all sizes and constants over most of their range."""
+    neuron = draw(st.sampled_from(["lif", "clif", "dn"]))
+    kind = NEURONS[neuron]
+    constants = dict(kind.constants)
+    for name in constants:
+        low, high = (0.0625, 5.0) if name == "threshold" else (0.0, 1.0)
+        if draw(st.booleans()):
+            constants[name] = draw(st.floats(low, high, **finite))
+    spec, tensors = random_policy(
+        observations=draw(st.integers(1, 40)),
+        actions=draw(st.integers(1, 7)),
+        hidden=tuple(draw(st.lists(st.integers(1, 80), max_size=3))),
+        seed=draw(st.integers(0, 2**32 - 1)),
+        time_steps=draw(st.integers(1, 12)),
+        neuron=neuron,
+        neuron_constants=constants,
+        encoder_population=draw(st.integers(1, 12)),
+        decoder_population=draw(st.integers(1, 12)),
+        encoder_threshold=draw(st.floats(0.0625, 2.0, **finite)),
+    )
+    scale = np.float32(draw(st.sampled_from([0.1, 1.0, 5.0])))
+    return spec, {k: v * scale if k.startswith("layers") else v for k, v in tensors.items()}
+
+
+@given(policies(), st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_compiled_and_numpy_agree_on_any_policy(made: tuple, seed: int) -> None:
+    spec, tensors = made
+    first, second = Policy(spec, tensors), Policy(spec, tensors, compiled=False)
+    for observation in np.random.default_rng(seed).normal(0, 1, (5, spec.observation_size)):
+        ours, theirs = first.act(observation), second.act(observation)
+        spikes = [layer[:, None] for layer in second.spikes]
+        potentials = [layer[:, None] for layer in second.potentials]
+        single = observation.astype(np.float32)
+        distance = first_difference(first, single, spikes, potentials, 0)
+        if distance is None:
+            np.testing.assert_allclose(ours, theirs, atol=NEAR, rtol=0)
+        else:  # rounding is as large as what is rounded
+            largest = max(np.nanmax(abs(layer)) for layer in first.potentials)
+            assert distance < NEAR * max(1, largest)
+        assert first.spike_counts == [int(layer.sum()) for layer in first.spikes]
+        assert (spec.action_low <= ours).all() and (ours <= spec.action_high).all()
+
+
+def test_an_action_allocates_nothing() -> None:
+    runtime = Policy(*random_policy(hidden=(256, 256)))
+    assert runtime.compiled
+    observation, action = np.linspace(-1, 1, 9), np.empty(1, np.float32)
+    assert runtime.act(observation, action) is action
+    tracemalloc.start()
+    try:
+        runtime.act(observation, action)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            runtime.act(observation, action)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Nothing stays; the arguments of one call come and go. A layer's T steps would be 5 KiB.
+    assert after - before < 200
+    assert peak - before < 2000
+    np.testing.assert_array_equal(runtime.act(observation), action)
+
+
+def test_actions_are_the_callers_own(policy: Policy) -> None:
+    first = policy.act(np.full(9, 0.1))
+    kept = first.copy()
+    second = policy.act(np.full(9, 0.9))
+    np.testing.assert_array_equal(first, kept)
+    assert (first != second).any()
+
+
+def test_weights_changed_in_place_count_after_refresh() -> None:
+    spec, tensors = random_policy()
+    for compiled in (True, False):
+        runtime = Policy(spec, tensors, compiled=compiled)
+        for name in ("encoder.mu", "layers.1.weight", "layers.0.bias", "decoder.weight"):
+            before = runtime.act(np.full(9, 0.3)), runtime.spike_counts
+            tensors[name] += np.float32(0.3)
+            runtime.refresh()
+            after = runtime.act(np.full(9, 0.3)), runtime.spike_counts
+            assert before != after
+            fresh = Policy(spec, tensors, compiled=compiled)
+            np.testing.assert_array_equal(fresh.act(np.full(9, 0.3)), after[0])
+
+
+def test_many_threads_build_and_act_at_once(policy_file: Path) -> None:
+    observations = np.random.default_rng(0).normal(0, 1, (200, 9))
+    alone = load_policy(policy_file)
+    expected = np.array([alone.act(o) for o in observations])
+    found: list[np.ndarray] = []
+    start = threading.Barrier(8)
+
+    def work() -> None:
+        start.wait()
+        own = load_policy(policy_file)
+        found.append(np.array([own.act(o) for o in observations]))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    for actions in found:
+        np.testing.assert_array_equal(actions, expected)
+
+
+def act_in_a_fresh_process(policy_file: Path, cache: Path, before: str = "") -> tuple[str, str]:
+    """Load and act in a process with its own cache; what it says on stdout and on stderr."""
+    code = (
+        f"import sys; {before}\n"
+        "from proxy_snn_control.policy import load_policy\n"
+        f"policy = load_policy({str(policy_file)!r})\n"
+        "print(policy.compiled, policy.act([0.1] * 9)[0])\n"
+        "assert sys.modules.get('numba') is None"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return done.stdout, done.stderr
+
+
+def test_compiled_once_kept_and_mended(policy_file: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first, said = act_in_a_fresh_process(policy_file, cache)
+    assert first.startswith("True")
+    assert "compiling" in said
+    (kept,) = (cache / "proxy_snn_control").iterdir()
+    whole = kept.read_bytes()
+    again, said = act_in_a_fresh_process(policy_file, cache)
+    assert (again, said) == (first, "")
+
+    kept.write_bytes(whole[:-100])  # half a file is compiled anew, not run
+    again, said = act_in_a_fresh_process(policy_file, cache)
+    assert again == first
+    assert "compiling" in said
+    assert kept.read_bytes() == whole or len(kept.read_bytes()) > 100
+
+
+def test_nothing_is_run_that_others_could_have_written(policy_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "proxy_snn_control"
+    folder.mkdir()
+    folder.chmod(0o777)
+    said = act_in_a_fresh_process(policy_file, tmp_path)
+    assert said[0].startswith("True")
+    assert "can be written by others" in said[1]
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["llvmlite", "numba"])
+def test_numpy_alone_is_enough(policy_file: Path, tmp_path: Path, missing: str) -> None:
+    said, errors = act_in_a_fresh_process(
+        policy_file, tmp_path, f"sys.modules.update({{{missing!r}: None}})"
+    )
+    expected = Policy(*random_policy(), compiled=False).act([0.1] * 9)[0]
+    assert said.split() == ["False", str(expected)]
+    assert not errors
+
+
+def test_a_compiler_that_fails_is_told_and_done_without(
+    policy_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "_loaded", {})
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    runtime = load_policy(policy_file)
+    assert not runtime.compiled
+    assert "cannot be compiled, NumPy acts instead" in caplog.text
+    assert np.isfinite(runtime.act([0.1] * 9)).all()

@@ -68,13 +68,15 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_acting_loads_numpy_and_safetensors_alone(policy_file: Path) -> None:
+def test_acting_loads_numpy_and_the_loader_of_machine_code_alone(policy_file: Path) -> None:
     loaded = loaded_by(
         "from proxy_snn_control.policy import load_policy\n"
-        f"load_policy({str(policy_file)!r}).act([0.1] * 9)"
+        f"policy = load_policy({str(policy_file)!r})\n"
+        "policy.act([0.1] * 9)\n"
+        "assert policy.compiled"
     )
-    assert {"numpy", "safetensors"} <= loaded
-    assert not loaded & {*HEAVY, "rclpy", "yaml"}
+    assert {"numpy", "llvmlite"} <= loaded
+    assert not loaded & {*HEAVY, "rclpy", "yaml", "safetensors", "numba"}
 
 
 @pytest.mark.parametrize(("node", "may_not"), [("controller", HEAVY), ("sim", {"torch"})])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
@@ -14,12 +14,11 @@ from proxy_snn_control.policy.runtime import Policy
 
 @dataclass
 class Evaluation:
-    """Returns and lengths (in actions) of the episodes, and spikes and operations over them all."""
+    """Returns and lengths (in actions) of the episodes, and spikes per layer over them all."""
 
-    returns: list[float] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    spikes: int = 0
-    synaptic_operations: int = 0
+    returns: list[float]
+    lengths: list[int]
+    spike_counts: np.ndarray
 
     @property
     def mean(self) -> float:
@@ -47,7 +46,7 @@ def evaluate(
     Raises:
         ObservationError: the task's observation does not fit the policy.
     """
-    result = Evaluation()
+    result = Evaluation([], [], np.zeros(len(policy.spec.layer_sizes), np.int64))
     for episode in range(episodes):
         observation, _ = environment.reset(seed=episode_seed(seed, episode))
         total, length, ended = 0.0, 0, False
@@ -59,8 +58,7 @@ def evaluate(
             total += float(reward)
             length += 1
             ended = terminated or truncated
-            result.spikes += policy.spike_count
-            result.synaptic_operations += policy.synaptic_operations
+            result.spike_counts += policy.spike_counts
         result.returns.append(total)
         result.lengths.append(length)
     return result

@@ -131,8 +131,7 @@ class TrainingRun:
         if self.rows:  # what was evaluated after the checkpoint will be evaluated again
             self._write_progress()
 
-        # The runtime that will be deployed collects the experience too. On a CPU it shares the
-        # actor's memory and so always acts with the newest weights.
+        # The runtime that will be deployed collects the experience too.
         self._weights = {
             name: tensor.numpy(force=True) for name, tensor in self.actor.state_dict().items()
         }
@@ -347,10 +346,11 @@ class TrainingRun:
         )
 
     def _refresh(self) -> None:
-        """Bring the acting policy's weights up to date where they cannot share memory."""
+        """Bring the acting policy up to date; on a CPU `_weights` are the actor's own memory."""
         if self.td3.device.type != "cpu":
             for name, tensor in self.actor.state_dict().items():
                 self._weights[name][...] = tensor.numpy(force=True)
+        self.policy.refresh()
 
 
 def _make_actor(config: TrainConfig, task: Task) -> Actor:

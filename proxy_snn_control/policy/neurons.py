@@ -158,7 +158,13 @@ class ReLU:
 NEURONS: dict[str, Any] = {"lif": LIF, "clif": CLIF, "dn": DN, "relu": ReLU}
 
 
-def run(neuron: Any, constants: State, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def run(
+    neuron: Any,
+    constants: State,
+    current: np.ndarray,
+    spikes: np.ndarray,
+    potentials: np.ndarray,
+) -> None:
     """Run all T simulation steps of a layer.
 
     A layer never looks back at the layers before it, so a whole layer may run its T steps before
@@ -168,18 +174,14 @@ def run(neuron: Any, constants: State, current: np.ndarray) -> tuple[np.ndarray,
         neuron: a class of `NEURONS` that spikes.
         constants: its constants, in the order of `neuron.constants`.
         current: float32 [T, neurons].
-
-    Returns:
-        spikes float32 [T, neurons] of zeros and ones, and membrane potential float32 [T, neurons]
-        before the reset.
+        spikes: float32 [T, neurons], to be filled with zeros and ones.
+        potentials: float32 [T, neurons], to be filled with membrane potentials before the reset.
     """
     threshold = constants[list(neuron.constants).index("threshold")]
-    spikes, potentials = np.empty_like(current), np.empty_like(current)
     spike = np.zeros_like(current[0])
     state = (spike,) * len(neuron.state)
-    for t, now in enumerate(current):
+    for now, spike_now, potential in zip(current, spikes, potentials, strict=True):
         state = neuron.step(now, spike, state, constants)
-        potentials[t] = state[0]
-        spike = spikes[t]
-        np.greater(state[0], threshold, out=spike)
-    return spikes, potentials
+        potential[:] = state[0]
+        spike = spike_now
+        spike[:] = state[0] > threshold  # a comparison straight into float32 is far slower

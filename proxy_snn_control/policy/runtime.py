@@ -1,143 +1,258 @@
-"""The policy as a function from observation to action, in NumPy alone."""
+"""The policy as a function from observation to action."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import ObservationError
 from .file import PolicySpec, Tensors, read_policy
+from .native import CompiledNetwork, compiled_pass
 from .neurons import NEURONS, run
 
 
 class Policy:
     """A spiking policy (Xu et al. 2025, Section 4.1): encoder, spiking layers, decoder.
 
-    It has no memory from one action to the next. Use one instance per control loop: `spikes` and
-    `potentials` are those of the last `act()`.
+    It has no memory from one action to the next. It may be built in any thread; use one instance
+    per control loop, for `spikes`, `potentials` and the counts are those of the last `act()`.
 
     Attributes:
         spec: sizes, neuron, time steps, limits, names, provenance.
         quantiles: float32 [levels, observations], what each observation dimension was in
             training, at `spec.observation_quantile_levels` (0 and 1 are its range).
-        spikes: per layer from the encoder on, float32 [T, neurons] of zeros and ones; empty for
-            a policy that does not spike.
-        potentials: per layer after the encoder, membrane potentials float32 [T, neurons].
+        compiled: whether compiled code acts (event.py), or NumPy.
     """
 
-    def __init__(self, spec: PolicySpec, tensors: Tensors) -> None:
-        """Build a policy on `tensors` as they are: later changes to the arrays show at once."""
+    def __init__(self, spec: PolicySpec, tensors: Tensors, *, compiled: bool = True) -> None:
+        """Build a policy on `tensors`, float32 with the names and shapes of `spec.tensor_shapes`.
+
+        Args:
+            spec: what the policy is.
+            tensors: its weights; call `refresh` after changing them in place.
+            compiled: False to act with NumPy even where the compiled pass can be had.
+        """
         self.spec = spec
         self.quantiles = tensors["observation.quantiles"]
-        self._layers = [
-            (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
-            for i in range(len(spec.hidden) + 1)
-        ]
-        self._neuron = NEURONS[spec.neuron]
-        if spec.spiking:
-            self._mu, self._sigma = tensors["encoder.mu"], tensors["encoder.sigma"]
-            self._encoder_threshold = np.float32(spec.encoder_threshold)
-            self._constants = tuple(
-                np.float32(spec.neuron_constants[name]) for name in self._neuron.constants
-            )
-            self._decoder = tensors["decoder.weight"], tensors["decoder.bias"]
-        self._low = _inside(spec.action_low, np.inf)
-        self._high = _inside(spec.action_high, -np.inf)
+        limits = _inside(spec.action_low, np.inf), _inside(spec.action_high, -np.inf)
+        function = compiled_pass(spec.neuron) if spec.spiking and compiled else None
+        self.compiled = function is not None
+        self._network: Any
+        if not spec.spiking:
+            self._network = OrdinaryNetwork(spec, tensors, limits)
+        elif function:
+            self._network = CompiledNetwork(spec, tensors, limits, function)
+        else:
+            self._network = SpikingNetwork(spec, tensors, limits)
+        self._observation, self._action = self._network.observation, self._network.action
         self._fan_out = spec.layer_sizes[1:]
-        self.spikes: list[np.ndarray] = []
-        self.potentials: list[np.ndarray] = []
 
-    def act(self, observation: ArrayLike) -> np.ndarray:
+    def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the action for one observation.
 
         Args:
             observation: [observation_size], in the units of the training task.
+            out: float32 [action_size] to put the action in, so that nothing is allocated.
 
         Returns:
-            float32 [action_size], within [action_low, action_high].
+            float32 [action_size], within [action_low, action_high]; `out` if that was given.
 
         Raises:
-            ObservationError: wrong shape, not numbers, or a value that is NaN or infinite. The
-                policy stays usable.
+            ObservationError: wrong shape, not numbers, or a value that is NaN or infinite in
+                float32. The policy stays usable.
         """
-        checked = self._checked(observation)
-        squashed = self._spiking(checked) if self.spec.spiking else self._ordinary(checked)
-        action = self._low + (squashed + 1) * ((self._high - self._low) / 2)
-        # Rounding may step over a limit by one unit in the last place: a limit is a limit.
-        return np.clip(action, self._low, self._high)
+        if not isinstance(observation, np.ndarray):
+            observation = self._as_array(observation)
+        if observation.shape != self._observation.shape:
+            raise ObservationError(
+                f"observation has shape {observation.shape}, expected {self._observation.shape}"
+            )
+        try:
+            np.copyto(self._observation, observation, "same_kind")
+        except TypeError:
+            raise self._no_numbers() from None
+        wrong = self._network.run()
+        if wrong >= 0:
+            names = self.spec.observation_names
+            with np.errstate(over="ignore"):
+                value = np.float32(self._observation[wrong])
+            raise ObservationError(
+                f"observation[{wrong}]{f' ({names[wrong]})' if names else ''} is {value}, "
+                "expected a finite number"
+            )
+        if out is None:
+            return self._action.copy()
+        out[...] = self._action
+        return out
+
+    def refresh(self) -> None:
+        """Take up weights that were changed in place."""
+        self._network.refresh()
+
+    @property
+    def spikes(self) -> list[np.ndarray]:
+        """Spikes of the last `act()`: per layer from the encoder on, float32 [T, neurons].
+
+        Empty for a policy that does not spike.
+        """
+        return self._network.spikes
+
+    @property
+    def potentials(self) -> list[np.ndarray]:
+        """Membrane potentials of the last `act()`, before the reset.
+
+        Per layer after the encoder, float32 [T, neurons].
+        """
+        return self._network.potentials
+
+    @property
+    def spike_counts(self) -> list[int]:
+        """How many spikes each layer fired in the last `act()`, from the encoder on."""
+        return self._network.counts.tolist()
+
+    @property
+    def spike_count(self) -> int:
+        """Spikes of the last `act()`, those of the encoder among them."""
+        return sum(self.spike_counts)
 
     @property
     def synaptic_operations(self) -> int:
         """Synaptic operations of the last `act()`: spikes times the synapses each one reaches."""
         return sum(
-            int(spikes.sum()) * fan_out
-            for spikes, fan_out in zip(self.spikes, self._fan_out, strict=False)
+            count * fan_out
+            for count, fan_out in zip(self.spike_counts, self._fan_out, strict=False)
         )
 
-    @property
-    def spike_count(self) -> int:
-        """Spikes of the last `act()`, those of the encoder among them."""
-        return sum(int(spikes.sum()) for spikes in self.spikes)
-
-    def _checked(self, observation: ArrayLike) -> np.ndarray:
+    def _as_array(self, observation: ArrayLike) -> np.ndarray:
         try:
-            with np.errstate(over="ignore"):  # too large for float32 becomes infinite: seen below
-                array = np.asarray(observation, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise ObservationError(
-                f"observation is no array of numbers, expected {self.spec.observation_size} numbers"
-            ) from None
-        if array.shape != (self.spec.observation_size,):
-            raise ObservationError(
-                f"observation has shape {array.shape}, expected ({self.spec.observation_size},)"
-            )
-        if not np.isfinite(array).all():
-            i = int(np.flatnonzero(~np.isfinite(array))[0])
-            names = self.spec.observation_names
-            raise ObservationError(
-                f"observation[{i}]{f' ({names[i]})' if names else ''} is {array[i]}, "
-                "expected a finite number"
-            )
-        return array
+            return np.asarray(observation, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise self._no_numbers() from None
 
-    def _spiking(self, observation: np.ndarray) -> np.ndarray:
-        spikes = self._encode(observation)
-        self.spikes, self.potentials = [spikes], []
+    def _no_numbers(self) -> ObservationError:
+        return ObservationError(
+            f"observation is no array of numbers, expected {self.spec.observation_size} numbers"
+        )
+
+
+class SpikingNetwork:
+    """The same network as `CompiledNetwork`, with the same members, in NumPy alone."""
+
+    def __init__(
+        self, spec: PolicySpec, tensors: Tensors, limits: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        self._tensors, self._limits = tensors, limits
+        self._neuron = NEURONS[spec.neuron]
+        self._constants = tuple(
+            np.float32(spec.neuron_constants[name]) for name in self._neuron.constants
+        )
+        self._encoder_threshold = np.float32(spec.encoder_threshold)
+        self._layers = [
+            (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
+            for i in range(len(spec.hidden) + 1)
+        ]
+        self.observation = np.zeros(spec.observation_size)
+        self.action = np.zeros(spec.action_size, np.float32)
+        self.spikes = [np.zeros((spec.time_steps, n), np.float32) for n in spec.layer_sizes]
+        self.potentials = [np.zeros_like(layer) for layer in self.spikes[1:]]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up the weights as they are now."""
+        self._mu = self._tensors["encoder.mu"].astype(np.float64)
+        self._width = -2 * self._tensors["encoder.sigma"].astype(np.float64) ** 2
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Spikes per layer from the encoder on, int64."""
+        return np.array([np.count_nonzero(layer) for layer in self.spikes])
+
+    def run(self) -> int:
+        """Compute the action; returns which observation is not finite, or -1 if all are."""
         with np.errstate(over="ignore", invalid="ignore"):  # a DN's potential may run away
-            for weight, bias in self._layers:
-                spikes, potential = run(self._neuron, self._constants, spikes @ weight + bias)
-                self.spikes.append(spikes)
-                self.potentials.append(potential)
-        return self._decode(spikes)
+            observation = self.observation.astype(np.float32)
+            if (wrong := _not_finite(observation)) >= 0:
+                return wrong
+            self._encode(observation)
+            for (weight, bias), before, after, potentials in zip(
+                self._layers, self.spikes, self.spikes[1:], self.potentials, strict=False
+            ):
+                current = before @ weight
+                current += bias
+                run(self._neuron, self._constants, current, after, potentials)
+        rate = self.spikes[-1].sum(axis=0) / np.float32(len(self.spikes[-1]))
+        weight, bias = self._tensors["decoder.weight"], self._tensors["decoder.bias"]
+        _scale(
+            np.tanh((rate.reshape(weight.shape) * weight).sum(axis=1) + bias),
+            self._limits,
+            self.action,
+        )
+        return -1
 
-    def _ordinary(self, observation: np.ndarray) -> np.ndarray:
-        """A network of rectified linear units on the observation as it is, then tanh."""
+    def _encode(self, observation: np.ndarray) -> None:
+        """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
+        distance = np.tanh(observation.astype(np.float64))[:, None] - self._mu
+        distance *= distance
+        distance /= self._width
+        stimulation = np.exp(distance).astype(np.float32).ravel()
+        potential, threshold = stimulation.copy(), self._encoder_threshold
+        spent = np.empty_like(potential)
+        for spike in self.spikes[0]:
+            spike[:] = potential > threshold
+            np.multiply(spike, threshold, out=spent)
+            potential -= spent
+            potential += stimulation
+
+
+class OrdinaryNetwork:
+    """A network of rectified linear units on the observation as it is, then tanh."""
+
+    spikes: list[np.ndarray]
+    potentials: list[np.ndarray]
+
+    def __init__(
+        self, spec: PolicySpec, tensors: Tensors, limits: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        self._limits = limits
+        self._layers = [
+            (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
+            for i in range(len(spec.hidden) + 1)
+        ]
+        self.observation = np.zeros(spec.observation_size)
+        self.action = np.zeros(spec.action_size, np.float32)
+        self.counts = np.zeros(len(spec.layer_sizes), np.int64)
+        self.spikes, self.potentials = [], []
+
+    def refresh(self) -> None:
+        """The weights are used where they are."""
+
+    def run(self) -> int:
+        """Compute the action; returns which observation is not finite, or -1 if all are."""
+        with np.errstate(over="ignore"):
+            signal = self.observation.astype(np.float32)
+        if (wrong := _not_finite(signal)) >= 0:
+            return wrong
         *hidden, (weight, bias) = self._layers
         for hidden_weight, hidden_bias in hidden:
-            observation = np.maximum(observation @ hidden_weight + hidden_bias, 0)
-        squashed: np.ndarray = np.tanh(observation @ weight + bias)
-        return squashed
+            signal = np.maximum(signal @ hidden_weight + hidden_bias, 0)
+        _scale(np.tanh(signal @ weight + bias), self._limits, self.action)
+        return -1
 
-    def _encode(self, observation: np.ndarray) -> np.ndarray:
-        """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
-        squashed = np.tanh(observation)[:, None]
-        stimulation = np.exp(-((squashed - self._mu) ** 2) / (2 * self._sigma**2)).ravel()
-        potential = np.zeros_like(stimulation)
-        spikes = np.empty((self.spec.time_steps, stimulation.size), dtype=np.float32)
-        for spike in spikes:
-            potential += stimulation
-            np.greater(potential, self._encoder_threshold, out=spike)
-            potential -= self._encoder_threshold * spike
-        return spikes
 
-    def _decode(self, spikes: np.ndarray) -> np.ndarray:
-        """Decoder (Eq. 12): a linear read-out per action of its population's mean spike count."""
-        weight, bias = self._decoder
-        rate = spikes.mean(axis=0).reshape(weight.shape)
-        squashed: np.ndarray = np.tanh((rate * weight).sum(axis=1) + bias)
-        return squashed
+def _not_finite(observation: np.ndarray) -> int:
+    finite = np.isfinite(observation)
+    return -1 if finite.all() else int(np.argmin(finite))
+
+
+def _scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: np.ndarray) -> None:
+    """Scale (-1, 1) to the action limits, into `action`."""
+    low, high = limits
+    np.add(low, (squashed + 1) * ((high - low) / 2), out=action)
+    # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+    np.clip(action, low, high, out=action)
 
 
 def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:

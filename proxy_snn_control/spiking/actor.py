@@ -63,9 +63,15 @@ class PopulationEncoder(nn.Module):
         self.sigma = nn.Parameter(torch.full((observations, population), sigma))
 
     def stimulation(self, observation: Tensor) -> Tensor:
-        """Stimulate the encoder's neurons by observation [batch, observations] (Eq. 10)."""
-        squashed = torch.tanh(observation).unsqueeze(-1)
-        return torch.exp(-((squashed - self.mu) ** 2) / (2 * self.sigma**2)).flatten(1)
+        """Stimulate the encoder's neurons by observation [batch, observations] (Eq. 10).
+
+        In float64, for rounded to float32 its exp and tanh are the same in every library; a neuron
+        at its threshold would otherwise fire here and not on the robot.
+        """
+        squashed = torch.tanh(observation.double()).unsqueeze(-1)
+        distance = squashed - self.mu.double()
+        stimulation = torch.exp(-(distance**2) / (2 * self.sigma.double() ** 2))
+        return stimulation.flatten(1).to(observation.dtype)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Encode observation [batch, observations] as spikes [T, batch, neurons]."""

@@ -1,0 +1,239 @@
+"""The event-driven pass as machine code: compiled once, kept on disk, loaded without the compiler.
+
+event.py says what the pass does. At first use on a computer a process of its own compiles it with
+Numba, which takes some seconds and some 150 MB; the object file is kept in the user's cache, in
+`$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`, one per neuron and processor.
+From then on only llvmlite is needed, to load it. Without llvmlite and Numba there is no compiled
+pass, and runtime.py acts with NumPy alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import logging
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+from .file import PolicySpec, Tensors
+from .files import write_bytes
+from .neurons import NEURONS
+
+WIDTH = 32  # neurons of a layer at once
+SPARE = 8  # more entries of a list of events, and more WIDTHs of scratch, than neurons need
+POINTERS = 13
+COMPILE_SECONDS = 300
+SOURCES = ("event.py", "native.py", "neurons.py")
+
+_loaded: dict[str, tuple[Any, Callable[..., int]] | None] = {}
+_lock = threading.Lock()
+_log = logging.getLogger("proxy_snn_control")
+
+
+def compiled_pass(neuron: str) -> Callable[..., int] | None:
+    """Load the compiled pass for a neuron of `NEURONS`, compiling it first if that was never done.
+
+    Returns:
+        The function `act` of event.py behind two more pointers (result and error), or None if
+        llvmlite and Numba are not installed or, after a warning in the log, do not work here.
+    """
+    with _lock:
+        if neuron not in _loaded:
+            _loaded[neuron] = _load(neuron)
+        found = _loaded[neuron]
+    return found and found[1]
+
+
+def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
+    if not importlib.util.find_spec("llvmlite"):
+        return None
+    import llvmlite.binding as llvm
+
+    key = hashlib.sha256()
+    for source in SOURCES:
+        key.update(Path(__file__).with_name(source).read_bytes())
+    key.update(f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}".encode())
+    file = _cache(f"{neuron}-{key.hexdigest()[:24]}.o")
+    content = _kept(file) if file else None
+    if content is None:
+        content = _compile(neuron)
+        if content is None:
+            return None
+        if file:
+            try:
+                write_bytes(file, hashlib.sha256(content).digest() + content)
+            except (OSError, UserError) as error:
+                _log.warning("the compiled pass is not kept for the next start: %s", error)
+    name, _, machine_code = content.partition(b"\n")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
+    engine.finalize_object()
+    # The pass is over sooner than another thread would give the interpreter back: keep it.
+    kind = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * (2 + POINTERS))
+    return engine, kind(engine.get_function_address(name.decode()))
+
+
+def _cache(name: str) -> Path | None:
+    """Where to keep a file; None where others could put one for us to run."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "proxy_snn_control"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        about = folder.stat()
+    except (OSError, RuntimeError) as error:
+        _log.warning("the compiled pass cannot be kept for the next start: %s", error)
+        return None
+    if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        _log.warning("%s can be written by others: the compiled pass is not kept there", folder)
+        return None
+    return folder / name
+
+
+def _kept(file: Path) -> bytes | None:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    digest, content = content[:32], content[32:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _compile(neuron: str) -> bytes | None:
+    if not importlib.util.find_spec("numba"):
+        return None
+    _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
+    command = [sys.executable, "-m", f"{__package__}.event", neuron]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMPILE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or b""
+        reason = output.decode(errors="replace").strip().rpartition("\n")[2] or error
+        _log.warning("the pass cannot be compiled, NumPy acts instead: %s", reason)
+        return None
+    return done.stdout
+
+
+class CompiledNetwork:
+    """A spiking policy's network in memory laid out for the compiled pass.
+
+    Attributes:
+        observation: float64 [observations], what `run` looks at.
+        action: float32 [actions], what it found.
+        counts: int64 [layers], spikes per layer from the encoder on.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        tensors: Tensors,
+        limits: tuple[np.ndarray, np.ndarray],
+        function: Callable[..., int],
+    ) -> None:
+        self._spec, self._tensors, self._limits = spec, tensors, limits
+        neuron, sizes, steps = NEURONS[spec.neuron], spec.layer_sizes, spec.time_steps
+        padded = self._padded = [-(-size // WIDTH) * WIDTH for size in sizes]
+        whole = [steps, spec.observation_size, spec.encoder_population]
+        whole += [spec.action_size, spec.decoder_population, max(padded), len(sizes) - 1, *sizes]
+        constants = [spec.neuron_constants[name] for name in neuron.constants]
+        self.observation = np.zeros(spec.observation_size)
+        self.action = np.zeros(spec.action_size, np.float32)
+        self.counts = np.zeros(len(sizes), np.int64)
+        self._encoder = np.zeros((2, sizes[0]))
+        self._rows = [
+            np.zeros((wide // WIDTH, fan_in + 1, WIDTH), np.float32)
+            for wide, fan_in in zip(padded[1:], sizes, strict=False)
+        ]
+        all_rows, self._rows = _flat(self._rows)
+        biases, self._biases = _flat([np.zeros(wide, np.float32) for wide in padded[1:]])
+        spikes, self._spikes = _flat([np.zeros((steps, wide), np.uint8) for wide in padded])
+        potentials, self._potentials = _flat(
+            [np.zeros((steps, wide), np.float32) for wide in padded[1:]]
+        )
+        decoder, (self._decoder_weight, self._decoder) = _flat(
+            [
+                np.zeros((spec.action_size, spec.decoder_population), np.float32),
+                np.zeros((4, spec.action_size), np.float32),
+            ]
+        )
+        self._memory = (
+            np.zeros(1, np.int64),
+            np.zeros(1, np.int64),
+            np.array(whole, np.int64),
+            self.observation,
+            self._encoder,
+            all_rows,
+            biases,
+            np.array([*constants, spec.encoder_threshold], np.float32),
+            decoder,
+            spikes,
+            potentials,
+            np.zeros((steps, max(padded) + SPARE), np.uint32),
+            np.zeros(2 * max(padded) + SPARE * WIDTH, np.float32),
+            self.counts,
+            self.action,
+        )
+        self._result = self._memory[0]
+        self._function = function
+        self._pointers = [ctypes.c_void_p(array.ctypes.data) for array in self._memory]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up the weights as they are now."""
+        tensors, (low, high) = self._tensors, self._limits
+        self._encoder[0] = tensors["encoder.mu"].ravel()
+        self._encoder[1] = 2 * tensors["encoder.sigma"].ravel().astype(np.float64) ** 2
+        for i, (rows, bias) in enumerate(zip(self._rows, self._biases, strict=True)):
+            weight = tensors[f"layers.{i}.weight"]
+            bias[: len(weight)] = tensors[f"layers.{i}.bias"]
+            for block, of_block in enumerate(rows):
+                part = weight[block * WIDTH : (block + 1) * WIDTH]
+                of_block[:-1, : len(part)] = part.T
+        self._decoder_weight[:] = tensors["decoder.weight"]
+        self._decoder[:] = tensors["decoder.bias"], low, (high - low) / 2, high
+
+    def run(self) -> int:
+        """Compute the action; returns which observation is not finite, or -1 if all are."""
+        self._function(*self._pointers)
+        return self._result.item()
+
+    @property
+    def spikes(self) -> list[np.ndarray]:
+        """Per layer from the encoder on, float32 [T, neurons] of zeros and ones."""
+        layers = zip(self._spikes, self._spec.layer_sizes, strict=True)
+        return [layer[:, :size].astype(np.float32) for layer, size in layers]
+
+    @property
+    def potentials(self) -> list[np.ndarray]:
+        """Potentials before the reset, per layer after the encoder, float32 [T, neurons]."""
+        layers = zip(self._potentials, self._spec.layer_sizes[1:], strict=True)
+        return [layer[:, :size].copy() for layer, size in layers]
+
+
+def _flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """One array that holds them all, one after the other, and the same arrays as views of it."""
+    whole = np.concatenate([array.ravel() for array in arrays])
+    ends = np.cumsum([array.size for array in arrays])
+    parts = np.split(whole, ends[:-1])
+    return whole, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
