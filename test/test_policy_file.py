@@ -1,15 +1,24 @@
 """The policy file: what goes in comes out, and nothing else comes in."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pickle
+import random
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import random_policy
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
 from proxy_snn_control.policy import (
     PolicyFileError,
@@ -18,18 +27,35 @@ from proxy_snn_control.policy import (
     read_policy,
     write_policy,
 )
+from proxy_snn_control.policy.file import MAX_FILE_BYTES, MAX_HEADER_BYTES
+from proxy_snn_control.policy.neurons import NEURONS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from fuzz import (
+    STRUCTURED,
+    Mutant,
+    Parts,
+    flips,
+    mutants,
+    outcome,
+    seal,
+    small_policy,
+    truncations,
+)
 
 
 def header_of(path: Path) -> dict:
-    raw = path.read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    return json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["policy"])
+    return Parts.of(path.read_bytes()).fields
 
 
 def rewrite(path: Path, header: dict | str | None, tensors: dict | None = None) -> None:
+    """Replace header and tensors by means of the safetensors library, and put the checksum in."""
     text = header if isinstance(header, str) else json.dumps(header)
-    metadata = None if header is None else {"policy": text}
-    save_file(load_file(path) if tensors is None else tensors, path, metadata)
+    metadata = None if header is None else {"policy": text, "sha256": "0" * 64}
+    content = save(load_file(path) if tensors is None else tensors, metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(seal(content[8:end], content[end:]))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -50,6 +76,33 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(read_tensors[name], tensor)
     assert os.listdir(tmp_path) == ["p.safetensors"]
+
+
+def test_equal_policies_make_equal_files(tmp_path: Path, policy_file: Path) -> None:
+    spec, tensors = random_policy()
+    backwards = {name: np.asfortranarray(tensors[name]) for name in reversed(tensors)}
+    write_policy(tmp_path / "again", spec, backwards)
+    assert (tmp_path / "again").read_bytes() == policy_file.read_bytes()
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_the_safetensors_library_reads_and_writes_the_same_format(
+    tmp_path: Path, neuron: str
+) -> None:
+    path = tmp_path / "p"
+    spec, tensors = random_policy(neuron=neuron)
+    write_policy(path, spec, tensors)
+    by_library = load_file(path)
+    assert by_library.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(by_library[name], tensor, strict=True)
+    with safe_open(path, framework="np") as file:
+        assert file.metadata().keys() == {"policy", "sha256"}
+    rewrite(path, header_of(path))  # by the library: other order of metadata and tensors
+    read_spec, read_tensors = read_policy(path)
+    assert read_spec == spec
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(read_tensors[name], tensor, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -79,17 +132,22 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("observation_names", ["bad\nname", *"abcdefgh"], "observation_names"),
         ("observation_names", ["\ud800", *"abcdefgh"], "observation_names"),
         ("version", True, "version True"),
-        ("encoder_threshold", float("nan"), "encoder_threshold"),
+        ("encoder_threshold", float("nan"), "no JSON .*'NaN' is no finite number"),
+        ("hidden", [2] * 101, "hidden"),
+        ("hidden", [2**20] * 100, "more than a policy file may"),
         ("control_period", -1, "control_period"),
         ("action_low", [2.0], "not below"),
         ("action_low", [-1.0, -1.0], "action_low"),
-        ("action_high", [float("inf")], "action_high"),
+        ("action_high", [float("inf")], "'Infinity' is no finite number"),
         ("observation_names", ["one"], "observation_names"),
         ("observation_names", ["same"] * 9, "observation_names"),
         ("observation_quantile_levels", [0.5], "observation_quantile_levels"),
         ("observation_quantile_levels", [0.0, 1.0, 0.5], "observation_quantile_levels"),
         ("provenance", [], "provenance"),
-        ("version", 2, "version 2"),
+        ("provenance", {"env": "\x1b[2J"}, "provenance"),
+        ("provenance", {"deep": [{"\ud800": 1}]}, "provenance"),
+        ("version", 1, "version 1, which was never released; this program reads 2"),
+        ("version", 3, "version 3; this program reads 2"),
         ("format", "other", "format"),
     ],
 )
@@ -126,8 +184,11 @@ def test_missing_and_unknown_fields(policy_file: Path) -> None:
     [
         (lambda t: t.pop("decoder.bias"), "lacks the tensor decoder.bias"),
         (lambda t: t.update(extra=np.zeros(1, np.float32)), "unknown tensor 'extra'"),
-        (lambda t: t.update({"decoder.bias": np.zeros(1, np.float64)}), "F64, expected F32"),
-        (lambda t: t.update({"decoder.bias": np.zeros(2, np.float32)}), r"shape \(2,\)"),
+        (lambda t: t.update({"decoder.bias": np.zeros(1, np.float64)}), "'F64', expected 'F32'"),
+        (
+            lambda t: t.update({"decoder.bias": np.zeros(2, np.float32)}),
+            r"shape \[2\], expected \[1\]",
+        ),
         (lambda t: t["layers.0.weight"].fill(np.nan), "layers.0.weight holds a NaN"),
         (lambda t: t["layers.1.bias"].fill(np.inf), "layers.1.bias holds a NaN"),
         (lambda t: t["encoder.sigma"].fill(0), "encoder.sigma holds a zero"),
@@ -146,13 +207,40 @@ def test_files_that_are_no_policy(tmp_path: Path, policy_file: Path) -> None:
     path = tmp_path / "other"
     with pytest.raises(PolicyFileError, match="no such file"):
         load_policy(path)
-    with pytest.raises(PolicyFileError, match="is not a file"):
-        load_policy(tmp_path)
     whole = policy_file.read_bytes()
-    for content in (b"", b"hello", whole[:7], whole[:100], whole[:-1], whole + b"x"):
+    for content, says in (
+        (b"", "is no safetensors file: it has only 0 bytes"),
+        (b"hello", "is no safetensors file: it has only 5 bytes"),
+        (b"# a readme\n", "is no safetensors file"),
+        (bytes(1000), "is no safetensors file"),
+        (whole[:7], "is no safetensors file: it has only 7 bytes"),
+        (whole[:100], "is truncated"),
+        (whole[:-1], "is truncated"),
+        (whole + b"x", "is damaged: its checksum does not match its content"),
+        (whole[:-1] + b"x", "is damaged: its checksum does not match its content"),
+        (whole.replace(b'"sha256":"', b'"sha-56":"'), "has no checksum"),
+    ):
         path.write_bytes(content)
-        with pytest.raises(PolicyFileError, match="safetensors"):
+        with pytest.raises(PolicyFileError, match=says):
             load_policy(path)
+
+
+def test_only_regular_files_are_read_and_nothing_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(PolicyFileError, match="is not a file"):
+            read_policy(path)
+
+
+def test_a_file_that_changes_its_size_meanwhile(policy_file: Path, monkeypatch) -> None:
+    whole, told = policy_file.read_bytes(), os.stat(policy_file)
+    policy_file.write_bytes(whole + bytes(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", lambda _: told)
+        read_policy(policy_file)  # only what was there at first is read
+        policy_file.write_bytes(whole[:-100])
+        with pytest.raises(PolicyFileError, match="became shorter"):
+            read_policy(policy_file)
 
 
 def test_a_pickle_is_not_executed(tmp_path: Path) -> None:
@@ -181,6 +269,9 @@ def test_what_is_too_large_to_read_is_not_written(tmp_path: Path) -> None:
     spec, tensors = random_policy()
     with pytest.raises(PolicyFileError, match="more than a policy file may"):
         write_policy(tmp_path / "p", dataclasses.replace(spec, hidden=(8192, 8192)), tensors)
+    wide = dataclasses.replace(spec, time_steps=1000, hidden=(1, 4200, 1))
+    with pytest.raises(PolicyFileError, match="time_steps times the neurons of all layers is 4"):
+        write_policy(tmp_path / "p", wide, tensors)
     assert not os.listdir(tmp_path)
 
 
@@ -193,3 +284,164 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, policy_file: Path) ->
         write_policy(policy_file, spec, {})
     assert policy_file.read_bytes() == before
     assert os.listdir(tmp_path) == [policy_file.name]
+
+
+@pytest.fixture
+def small_files(tmp_path: Path) -> list[bytes]:
+    """The bytes of a tiny policy of every kind of neuron; lif first."""
+    path = tmp_path / "small"
+    contents = []
+    for neuron in NEURONS:
+        write_policy(path, *small_policy(neuron))
+        contents.append(path.read_bytes())
+    return contents
+
+
+def test_every_truncation_and_every_changed_byte(tmp_path: Path, small_files: list[bytes]) -> None:
+    path = tmp_path / "p"
+    for mutant in truncations(small_files[0]):
+        reason = outcome(mutant, path)
+        few = len(mutant.content) < 8
+        assert reason.startswith("is no safetensors file" if few else "is truncated"), mutant
+    reasons = Counter(outcome(mutant, path) for mutant in flips(small_files[-1]))
+    assert reasons["is damaged: its checksum does not match its content"] > 0
+    assert "valid" not in reasons
+
+
+def test_fuzzing_with_a_fixed_seed(tmp_path: Path, small_files: list[bytes]) -> None:
+    """`python benchmarks/fuzz.py` goes on with this for as long as one likes."""
+    path, slowest = tmp_path / "p", 0.0
+    reasons: Counter[str] = Counter()
+    tracemalloc.start()
+    try:
+        for mutant in itertools.islice(mutants(small_files, random.Random(0), 0.0), 800):
+            began = time.process_time()
+            reasons[outcome(mutant, path)] += 1
+            slowest = max(slowest, time.process_time() - began)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0 < reasons.pop("valid") < reasons.total() / 4
+    assert len(reasons) > 20, reasons  # it gets to nearly every check
+    assert peak < 50e6
+    assert slowest < 2
+
+
+@pytest.mark.parametrize("change", STRUCTURED, ids=lambda change: change.__name__)
+def test_what_is_changed_on_purpose(tmp_path: Path, small_files: list[bytes], change) -> None:
+    rng, reasons = random.Random(1), Counter()
+    for content in small_files * 25:
+        parts = Parts.of(content)
+        change(parts, rng)
+        reasons[outcome(Mutant(change.__name__, parts.sealed(), sealed=True), tmp_path / "p")] += 1
+    assert reasons.total() > reasons["valid"]
+    assert not any(reason.startswith("is damaged") for reason in reasons)
+
+
+def _moved(parts: Parts, name: str, by: int) -> None:
+    entry = parts.entries[name]
+    entry["data_offsets"] = [offset + by for offset in entry["data_offsets"]]
+
+
+def _byteswapped(parts: Parts) -> None:
+    parts.data = np.frombuffer(parts.data, "<f4").byteswap().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda p: _moved(p, "decoder.weight", -4), "begins at byte"),
+        (lambda p: _moved(p, "layers.2.weight", -4), "begins at byte"),
+        (lambda p: _moved(p, "decoder.bias", -4), "begins at byte -4, expected 0"),
+        (lambda p: _moved(p, "decoder.bias", 2**70), "is truncated"),
+        (lambda p: _moved(p, "decoder.bias", -(2**70)), "begins at byte -1180591620717411303424"),
+        (lambda p: p.entries["decoder.bias"].update(data_offsets=[0, 8]), "expected 4 bytes"),
+        (lambda p: p.entries["decoder.bias"].update(data_offsets=[0.0, 4.0]), "data_offsets"),
+        (lambda p: p.entries["decoder.bias"].update(data_offsets=[False, 4]), "data_offsets"),
+        (lambda p: p.entries["decoder.bias"].update(shape=[2**62, 4]), "shape"),
+        (lambda p: p.entries["decoder.bias"].update(shape=[-1]), "shape"),
+        (lambda p: p.entries["decoder.bias"].update(shape=[True]), "shape"),
+        (lambda p: p.entries["decoder.bias"].update(shape=[[1]]), "shape"),
+        (lambda p: p.entries["decoder.bias"].update(dtype="BF16"), "'BF16', expected 'F32'"),
+        (lambda p: p.entries["decoder.bias"].update(dtype="I32"), "'I32', expected 'F32'"),
+        (lambda p: p.entries["decoder.bias"].update(more=1), "expected dtype, shape and"),
+        (lambda p: p.entries.update({"decoder.bias": []}), "expected dtype, shape and"),
+        (lambda p: setattr(p, "data", p.data + bytes(4)), "bytes of tensors, expected"),
+        (lambda p: setattr(p, "data", p.data[:-4]), "is truncated"),
+        (_byteswapped, "holds a"),
+        (lambda p: p.metadata.update(more="x"), "unknown metadata 'more'"),
+        (lambda p: p.metadata.update(sha256=1), "has no checksum"),
+        (lambda p: p.metadata.pop("sha256"), "has no checksum"),
+        (lambda p: p.metadata.update({'"sha256': "0" * 64}), "has no checksum"),
+        (lambda p: p.entries.update(x="RAW:" + "9" * 200_000), "no JSON"),
+        (lambda p: p.entries.update(x="RAW:0." + "1" * 200_000), "unknown tensor 'x'"),
+        (lambda p: p.entries.update(x="RAW:" + "[" * 200_000), "no JSON"),
+        (lambda p: p.entries.update(x="RAW:" + "[" * 21 + "]" * 21), "nested more than 20"),
+        (lambda p: p.entries.update(x="RAW:" + '{"":' * 400 + "0" + "}" * 400), "nested more"),
+        (lambda p: p.entries.update(x='RAW:{"a":1,"a":1}'), "a key twice"),
+        (
+            lambda p: p.fields.update(provenance='RAW:{"a":1,"a":1}'),
+            "policy header that is no JSON .a key twice",
+        ),
+        (lambda p: p.fields.update(provenance={"mean": "RAW:1e999"}), "no finite number"),
+        (lambda p: p.fields.update(hidden=[1] * 40_000), "hidden"),
+        (lambda p: p.fields.update(provenance={"a": "b" * MAX_HEADER_BYTES}), "header would have"),
+    ],
+)
+def test_what_a_good_checksum_does_not_help(
+    tmp_path: Path, small_files: list[bytes], change: Callable[[Parts], None], says: str
+) -> None:
+    parts = Parts.of(small_files[0])
+    change(parts)
+    path = tmp_path / "p"
+    path.write_bytes(parts.sealed())
+    began = time.process_time()
+    with pytest.raises(PolicyFileError, match=says):
+        read_policy(path)
+    assert time.process_time() - began < 1
+
+
+READ_WITHIN_100_MB = """
+import resource, sys
+from proxy_snn_control.policy import PolicyFileError, read_policy
+with open("/proc/self/statm") as file:
+    had = int(file.read().split()[0]) * resource.getpagesize()
+for path in sys.argv[1:]:
+    resource.setrlimit(resource.RLIMIT_AS, (had + 100_000_000, resource.RLIM_INFINITY))
+    try:
+        read = read_policy(path)
+        print("valid")
+    except PolicyFileError as error:
+        print(error)
+    read = None
+"""
+
+
+def test_the_largest_files_are_read_within_100_mb(
+    tmp_path: Path, small_files: list[bytes], monkeypatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # of 66 MB: slow, and not the point here
+    spec, _ = small_policy()
+    spec = dataclasses.replace(spec, hidden=(4000, 4100))
+    write_policy(
+        tmp_path / "p", spec, {n: np.ones(s, np.float32) for n, s in spec.tensor_shapes.items()}
+    )
+    large = Parts.of((tmp_path / "p").read_bytes())
+    # JSON that takes forty times its length: objects in objects, as deep as the parser goes.
+    deep = "RAW:[" + ",".join(['{"":' * 900 + "0" + "}" * 900] * 50) + "]"
+    flat = "RAW:[" + ",".join(['{"":{}}'] * 22_000) + "]"
+    full = dataclasses.replace(large, fields={**large.fields, "provenance": {"": flat}}).sealed()
+    large.entries["x"] = deep
+    says = {"full": "valid", "deep": "nested more than 20 deep"}
+    for name, content in zip(says, (full, large.sealed()), strict=True):
+        assert MAX_FILE_BYTES * 0.97 < len(content) <= MAX_FILE_BYTES
+        (tmp_path / name).write_bytes(content)
+    says |= {"hole": "is damaged", "larger hole": "has 10737418240 bytes, more than"}
+    for name, size in {"hole": MAX_FILE_BYTES, "larger hole": 10 * 2**30}.items():
+        (tmp_path / name).write_bytes(small_files[0])
+        os.truncate(tmp_path / name, size)
+    command = [sys.executable, "-c", READ_WITHIN_100_MB, *(str(tmp_path / name) for name in says)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for line, (name, reason) in zip(done.stdout.splitlines(), says.items(), strict=True):
+        assert reason in line, name

@@ -1,4 +1,4 @@
-"""The policy file and the runtime that acts from it. Needs NumPy and safetensors, nothing else."""
+"""The policy file and the runtime that acts from it. Needs NumPy, nothing else."""
 
 from .errors import ObservationError, PolicyFileError, UserError
 from .file import PolicySpec, read_policy, write_policy

@@ -2,36 +2,49 @@
 
 docs/policy_file.md describes the format. Reading one executes nothing from it: the header is JSON,
 the rest is float32 numbers, and both are checked against each other before anything is computed.
+It needs the standard library and NumPy; the safetensors library reads and writes the same files.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import itertools
 import json
 import math
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from .errors import PolicyFileError
 from .files import write_bytes
 from .neurons import NEURONS
 
 FORMAT = "proxy_snn_control.policy"
-VERSION = 1
-# The largest policy anybody has a use for is far smaller; a damaged size must not exhaust memory.
-MAX_FILE_BYTES = 256 * 2**20
+VERSION = 2
+# The largest policy anybody has a use for is far smaller; a hostile one must not exhaust memory.
+# A header's JSON may take forty times its length once parsed: file and header stay below 100 MB.
+MAX_FILE_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 2**18
+MAX_NESTING = 20
 MAX_SIZE = 2**20
+MAX_LAYERS = 100
 MAX_TIME_STEPS = 1000
+# The runtime keeps the spikes and potentials of every neuron at every time step of an action.
+MAX_NEURON_STEPS = 2**22
 # Numbers within these cannot overflow float32 on their way to an action.
 SMALLEST, LARGEST = 1e-6, 1e6
 PERIOD = (1e-4, 3600.0)
+# What stands before the checksum's digits. These bytes can be nothing but a key and the beginning
+# of its string: inside a JSON string the quotes would be escaped.
+CHECKSUM_KEY = b'"sha256":"'
+ZEROS = b"0" * 64
 
 Tensors = dict[str, np.ndarray]
 
@@ -95,14 +108,23 @@ class PolicySpec:
 
 
 def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
-    """Raise a PolicyFileError if the policy would be larger than a file may be."""
+    """Raise a PolicyFileError if the policy would be larger than a policy may be."""
     numbers = sum(math.prod(shape) for shape in spec.tensor_shapes.values())
-    if 4 * numbers > MAX_FILE_BYTES - 2**20:  # a MiB for the header
+    if 4 * numbers > MAX_FILE_BYTES - MAX_HEADER_BYTES:
         raise _error(path, f"would have {4 * numbers} bytes, more than a policy file may")
+    steps = spec.time_steps * sum(spec.layer_sizes)
+    if steps > MAX_NEURON_STEPS:
+        raise _error(
+            path,
+            f"time_steps times the neurons of all layers is {steps}, "
+            f"expected at most {MAX_NEURON_STEPS}",
+        )
 
 
 def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensors) -> None:
     """Write a policy file; the file at `path` is replaced whole or not at all.
+
+    The same specification and tensors make the same bytes.
 
     Args:
         path: where to write.
@@ -115,15 +137,29 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
         UserError: the file cannot be written.
     """
     check_size(path, spec)
-    fields = dataclasses.asdict(spec)
-    _check_tensors(path, _spec_from_fields(path, json.loads(json.dumps(fields))), tensors)
-    header = {"format": FORMAT, "version": VERSION, **fields}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write_bytes(path, save(contiguous, metadata={"policy": json.dumps(header)}))
+    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
+    header: dict[str, Any] = {
+        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
+    }
+    data = bytearray()
+    for name, array in sorted(tensors.items()):
+        if array.dtype != np.float32:
+            raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
+        offsets = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
+        data += array.astype("<f4").tobytes()
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
+    text = text.replace(CHECKSUM_KEY + ZEROS, CHECKSUM_KEY + _checksum(text, data).encode())
+    content = len(text).to_bytes(8, "little") + text + data
+    _decode(path, io.BytesIO(content), len(content))
+    write_bytes(path, content)
 
 
 def read_policy(path: str | os.PathLike[str]) -> tuple[PolicySpec, Tensors]:
     """Read and validate a policy file.
+
+    Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Returns:
         The specification, and the float32 arrays named in `spec.tensor_shapes`.
@@ -132,49 +168,204 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[PolicySpec, Tensors]:
         PolicyFileError: the file is missing or is not a valid policy file; says which and why.
     """
     try:
-        size = os.stat(path).st_size
-        if not Path(path).is_file():
-            raise _error(path, "is not a file")
-        if size > MAX_FILE_BYTES:
-            raise _error(path, f"has {size} bytes, more than the {MAX_FILE_BYTES} a policy may")
-        with safe_open(path, framework="np") as file:
-            spec = _spec_from_metadata(path, file.metadata())
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            # Shapes and types first: nothing is read into memory that the header does not announce.
-            for name, part in found.items():
-                if part.get_dtype() != "F32":
-                    raise _error(path, f"tensor {name} is {part.get_dtype()}, expected F32")
-            _check_shapes(path, spec, {n: tuple(part.get_shape()) for n, part in found.items()})
-            tensors = {name: file.get_tensor(name) for name in found}
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _error(path, "is not a file")
+            return _decode(path, file, status.st_size)
     except FileNotFoundError:
         raise _error(path, "no such file") from None
+    except IsADirectoryError:
+        raise _error(path, "is not a file") from None
     except OSError as error:
         raise _error(path, f"cannot be read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise _error(path, f"is no safetensors file ({error})") from None
-    _check_tensors(path, spec, tensors)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _decode(
+    path: str | os.PathLike[str], file: io.BufferedIOBase, size: int
+) -> tuple[PolicySpec, Tensors]:
+    """Read `size` bytes, once, and make a policy of them or raise a PolicyFileError.
+
+    The order gives the most telling reason: what is cut off or of another version is told so,
+    then the checksum finds all accidents, and what is wrong after that was written so.
+    """
+    if size > MAX_FILE_BYTES:
+        raise _error(path, f"has {size} bytes, more than the {MAX_FILE_BYTES} a policy may")
+    if size < 8:
+        raise _error(path, f"is no safetensors file: it has only {size} bytes")
+    length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise _error(
+            path,
+            f"is no safetensors file of a policy: its header would have {length} bytes, "
+            f"expected at most {MAX_HEADER_BYTES}",
+        )
+    if 8 + length > size:
+        raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
+    text, data = file.read(length), bytearray(size - 8 - length)
+    if len(text) < length or file.readinto(data) < len(data):
+        raise _error(path, "became shorter while it was read")
+
+    header = _object(path, "is no safetensors file, or a damaged one: its header", text)
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("policy"), str):
+        raise _error(path, "is a safetensors file without a policy header, expected one")
+    fields = _object(path, "has a policy header that", metadata["policy"])
+    if fields.pop("format", None) != FORMAT:
+        raise _error(path, f"has a policy header whose format is not {FORMAT!r}")
+    version = fields.pop("version", None)
+    if type(version) is not int or version != VERSION:
+        older = ", which was never released" if version == 1 else ""
+        raise _error(
+            path, f"has format version {_short(version)}{older}; this program reads {VERSION}"
+        )
+
+    with suppress(LookupError, TypeError, ValueError):  # what is no entry at all is told below
+        announced = max(entry["data_offsets"][1] for entry in header.values())
+        if announced > len(data):
+            raise _error(
+                path,
+                f"is truncated: it has {len(data)} bytes of tensors, "
+                f"its header announces {_short(announced)}",
+            )
+    _check_checksum(path, metadata.get("sha256"), text, data)
+    if unknown := sorted(metadata.keys() - {"policy", "sha256"}):
+        raise _error(path, f"has the unknown metadata {_short(unknown[0])}")
+    spec = _spec_from_fields(path, fields)
+    check_size(path, spec)
+    tensors = _tensors(path, spec, header, data)
+    _check_numbers(path, spec, tensors)
     return spec, tensors
+
+
+def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[str, Any]:
+    """Parse a JSON object strictly: no key twice, only finite numbers, nesting bounded."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key twice in one object")
+        return found
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f"{_short(number)} is no finite number")
+        return value
+
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()  # json.loads would take other encodings too
+        value = json.loads(
+            text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite
+        )
+        # Later code may go down into it, and must not meet the end of the stack there.
+        level, depth = [value], 0
+        while level := [each for each in level if isinstance(each, (dict, list))]:
+            depth += 1
+            if depth > MAX_NESTING:
+                raise ValueError(f"nested more than {MAX_NESTING} deep")
+            insides = (each.values() if isinstance(each, dict) else each for each in level)
+            level = list(itertools.chain.from_iterable(insides))
+    except (ValueError, RecursionError) as error:
+        raise _error(path, f"{what} is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise _error(path, f"{what} is no JSON object")
+    return value
+
+
+def _checksum(text: bytes, data: bytes | bytearray) -> str:
+    """SHA-256 of a file with this header and these numbers, its own 64 digits taken as zeros."""
+    digits = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
+    digest = hashlib.sha256(len(text).to_bytes(8, "little"))
+    digest.update(text[:digits] + ZEROS + text[digits + 64 :])
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _check_checksum(
+    path: str | os.PathLike[str], stored: Any, text: bytes, data: bytearray
+) -> None:
+    place = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
+    digits = text[place : place + 64].decode("latin-1")
+    if text.count(CHECKSUM_KEY) != 1 or stored != digits:
+        raise _error(
+            path,
+            'has no checksum, expected the metadata "sha256":"..." with 64 digits, without spaces',
+        )
+    if digits != _checksum(text, data):
+        raise _error(path, "is damaged: its checksum does not match its content")
+
+
+def _tensors(
+    path: str | os.PathLike[str], spec: PolicySpec, entries: dict[str, Any], data: bytearray
+) -> Tensors:
+    """The arrays, views of `data`; together they must cover it exactly."""
+    expected = spec.tensor_shapes
+    if missing := sorted(expected.keys() - entries.keys()):
+        raise _error(path, f"lacks the tensor {missing[0]}")
+    if extra := sorted(entries.keys() - expected.keys()):
+        raise _error(path, f"has the unknown tensor {_short(extra[0])}")
+    places = []
+    for name, shape in expected.items():
+        entry, size = entries[name], 4 * math.prod(shape)
+        if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+            raise _error(
+                path, f"tensor {name} is {_short(entry)}, expected dtype, shape and data_offsets"
+            )
+        if entry["dtype"] != "F32":
+            raise _error(path, f"tensor {name} is {_short(entry['dtype'])}, expected 'F32'")
+        if not _is_whole(entry["shape"]) or entry["shape"] != list(shape):
+            raise _error(
+                path, f"tensor {name} has shape {_short(entry['shape'])}, expected {list(shape)}"
+            )
+        offsets = entry["data_offsets"]
+        if not _is_whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != size:
+            raise _error(
+                path, f"tensor {name} has data_offsets {_short(offsets)}, expected {size} bytes"
+            )
+        places.append((offsets[0], name))
+    tensors, end = {}, 0
+    for begin, name in sorted(places):
+        if begin != end:
+            raise _error(path, f"tensor {name} begins at byte {_short(begin)}, expected {end}")
+        shape = expected[name]
+        array = np.frombuffer(data, "<f4", math.prod(shape), begin).reshape(shape)
+        tensors[name] = array.astype(np.float32, copy=False)
+        end += array.nbytes
+    if end != len(data):
+        raise _error(path, f"has {len(data)} bytes of tensors, expected {end}")
+    return tensors
+
+
+def _is_whole(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int for value in values)
+
+
+def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensors) -> None:
+    for name, array in tensors.items():
+        with np.errstate(invalid="ignore"):  # both are NaN if one number is
+            low, high = array.min(), array.max()
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise _error(path, f"tensor {name} holds a NaN or an infinity, expected finite numbers")
+        # What was observed may be as large as it was; what is computed with may not.
+        if name != "observation.quantiles" and max(-low, high) > LARGEST:
+            raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
+    if spec.spiking:
+        widths = tensors["encoder.sigma"].ravel()
+        for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
+            if np.abs(widths[begin : begin + 2**20]).min() < SMALLEST:
+                raise _error(
+                    path, f"tensor encoder.sigma holds a zero, expected {SMALLEST} or more"
+                )
 
 
 def _error(path: str | os.PathLike[str], reason: str) -> PolicyFileError:
     return PolicyFileError(f"policy file {os.fspath(path)}: {reason}")
-
-
-def _spec_from_metadata(
-    path: str | os.PathLike[str], metadata: dict[str, str] | None
-) -> PolicySpec:
-    if not metadata or "policy" not in metadata:
-        raise _error(path, "is a safetensors file without a policy header, expected one")
-    try:
-        header = json.loads(metadata["policy"])
-    except (ValueError, RecursionError):
-        raise _error(path, "has a policy header that is no JSON") from None
-    if not isinstance(header, dict) or header.pop("format", None) != FORMAT:
-        raise _error(path, f"has a policy header whose format is not {FORMAT!r}")
-    version = header.pop("version", None)
-    if type(version) is not int or version != VERSION:
-        raise _error(path, f"has format version {version!r}, this program reads {VERSION}")
-    return _spec_from_fields(path, header)
 
 
 def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> PolicySpec:
@@ -198,10 +389,12 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     if type(fields["time_steps"]) is not int or not 1 <= fields["time_steps"] <= MAX_TIME_STEPS:
         raise fail("time_steps", f"a whole number from 1 to {MAX_TIME_STEPS}")
     hidden = fields["hidden"]
-    if not isinstance(hidden, list) or not all(
-        type(n) is int and 1 <= n <= MAX_SIZE for n in hidden
+    if (
+        not _is_whole(hidden)
+        or len(hidden) > MAX_LAYERS
+        or not all(1 <= n <= MAX_SIZE for n in hidden)
     ):
-        raise fail("hidden", f"a list of whole numbers from 1 to {MAX_SIZE}")
+        raise fail("hidden", f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}")
     if not isinstance(fields["neuron"], str) or fields["neuron"] not in NEURONS:
         raise fail("neuron", f"one of {', '.join(NEURONS)}")
     constants = fields["neuron_constants"]
@@ -251,37 +444,24 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
             or len(set(names)) != size
         ):
             raise fail(name, f"null or {size} different printable strings")
-    if not isinstance(fields["provenance"], dict):
-        raise fail("provenance", "an object")
+    provenance = fields["provenance"]
+    if not isinstance(provenance, dict) or not all(map(str.isprintable, _strings(provenance))):
+        raise fail("provenance", "an object with printable strings")
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return PolicySpec(**values)
 
 
-def _check_shapes(
-    path: str | os.PathLike[str], spec: PolicySpec, shapes: dict[str, tuple[int, ...]]
-) -> None:
-    expected = spec.tensor_shapes
-    if missing := sorted(expected.keys() - shapes.keys()):
-        raise _error(path, f"lacks the tensor {missing[0]}")
-    if extra := sorted(shapes.keys() - expected.keys()):
-        raise _error(path, f"has the unknown tensor {_short(extra[0])}")
-    for name, shape in shapes.items():
-        if shape != expected[name]:
-            raise _error(path, f"tensor {name} has shape {shape}, expected {expected[name]}")
-
-
-def _check_tensors(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensors) -> None:
-    _check_shapes(path, spec, {name: array.shape for name, array in tensors.items()})
-    for name, array in tensors.items():
-        if array.dtype != np.float32:
-            raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
-        if not np.isfinite(array).all():
-            raise _error(path, f"tensor {name} holds a NaN or an infinity, expected finite numbers")
-        # What was observed may be as large as it was; what is computed with may not.
-        if name != "observation.quantiles" and np.abs(array).max() > LARGEST:
-            raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
-    if spec.spiking and np.abs(tensors["encoder.sigma"]).min() < SMALLEST:
-        raise _error(path, "tensor encoder.sigma holds a zero, expected widths that are not")
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _strings(inner)
 
 
 def _short(value: Any) -> str:
