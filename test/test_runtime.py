@@ -149,6 +149,19 @@ def test_encoder_spikes_differ_only_at_the_threshold(compiled: bool) -> None:
             potential -= 0.999 * spike
 
 
+def test_the_compiled_exponential_rounds_as_numpys() -> None:
+    numba = pytest.importorskip("numba")
+    from proxy_snn_control.policy.event import exponential
+
+    compiled = numba.vectorize(["float64(float64)"])(exponential)
+    x = -(np.random.default_rng(0).uniform(0, 1, 1_000_000) ** 2) * 110
+    expected = np.exp(x)
+    np.testing.assert_allclose(compiled(x), expected, rtol=5e-16, atol=0)
+    np.testing.assert_array_equal(compiled(x).astype(np.float32), expected.astype(np.float32))
+    np.testing.assert_array_equal(compiled(np.array([0.0, -1e-300])), 1)
+    assert (compiled(np.array([-700, -1e24, -np.inf])).astype(np.float32) == 0).all()
+
+
 def test_lif_by_hand() -> None:
     current = np.array([[0.4, 0.6], [0.3, 0.4], [0.1, 0.4]], dtype=np.float32)
     spikes, potentials = np.empty_like(current), np.empty_like(current)

@@ -15,7 +15,7 @@ number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are
     sizes        int64    T, observations, encoder population, actions, decoder population, most,
                           L, n[0], ..., n[L]
     observation  float64  [observations]
-    encoder      float64  mu [n[0]] and 2 sigma^2 [n[0]]
+    encoder      float64  each [n[0]]: mu, 2 sigma^2, room to work
     rows         float32  per layer [p[i] / WIDTH, n[i - 1] + 1, WIDTH], the last row zeros
     biases       float32  per layer [p[i]]
     constants    float32  the neuron's, in order, and then the encoder's threshold
@@ -31,6 +31,7 @@ number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable
@@ -46,9 +47,17 @@ from numba.extending import intrinsic, register_jitable
 from proxy_snn_control.policy.native import SPARE, WIDTH
 from proxy_snn_control.policy.neurons import NEURONS
 
-LANES = 8  # numbers in a register; a processor with smaller ones takes several for them
 AT_ONCE = 2  # events; each list of them is padded to a multiple of this
 ZERO, ONE = np.float32(0), np.float32(1)
+# exp of less than this is 0 in float32.
+SMALLEST_EXPONENT = -700.0
+# log 2 in two parts: a whole number times the first is exact.
+LOG2_HIGH, LOG2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
+FACTORS = tuple(1.0 / n for n in range(13, 0, -1))
+# For every byte the places of the bits that are set, a byte each.
+BITS_SET = [
+    int.from_bytes([bit for bit in range(8) if byte >> bit & 1], "little") for byte in range(256)
+]
 WHOLE, SINGLE, DOUBLE = (
     types.CPointer(kind) for kind in (types.int64, types.float32, types.float64)
 )
@@ -59,55 +68,122 @@ SIGNATURE = types.int64(
 )  # fmt: skip
 
 
+# What the compiler makes of these by itself keeps the sums in memory, and copies numbers one by one
+# where it cannot know that two arrays do not overlap. So in LLVM's words:
+
+
 @intrinsic
 def add_rows(
-    typing_context: Any, rows: Any, at_row: Any, events: Any, at: Any, count: Any, current: Any
+    typing_context: Any,
+    rows: Any,
+    at_row: Any,
+    events: Any,
+    at: Any,
+    count: Any,
+    biases: Any,
+    at_bias: Any,
+    current: Any,
 ) -> Any:
-    """Add those rows [.., WIDTH] of weights that `events` names to current [WIDTH].
-
-    In LLVM's words: the compiler would keep the sums in memory, where here they are in registers.
-    """
+    """Set current [WIDTH] to the biases and those rows [.., WIDTH] of weights `events` names."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        rows, at_row, events, at, count, current = arguments
-        vector, index = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
-        parts = range(WIDTH // LANES)
+        rows, at_row, events, at, count, biases, at_bias, current = arguments
+        vector, index = ir.VectorType(ir.FloatType(), WIDTH), ir.IntType(64)
         before = builder.basic_block
         loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
 
-        def address(base: Any, offset: Any, part: int) -> Any:
-            lane = builder.add(offset, index(LANES * part))
-            return builder.bitcast(builder.gep(base, [lane]), vector.as_pointer())
+        def load(base: Any, offset: Any) -> Any:
+            place = builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+            return builder.load(place, align=4)
 
-        start = [builder.load(address(current, index(0), part), align=4) for part in parts]
+        # A sum of its own for every event at once: no addition waits for the one before.
+        start = [load(biases, at_bias)] + [ir.Constant(vector, None)] * (AT_ONCE - 1)
         builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
 
         builder.position_at_end(loop)
-        event, sums = builder.phi(index), [builder.phi(vector) for _ in parts]
-        totals: list[Any] = sums
-        for k in range(AT_ONCE):
+        event, sums = builder.phi(index), [builder.phi(vector) for _ in start]
+        totals = []
+        for k, running in enumerate(sums):
             place = builder.add(builder.add(at, event), index(k))
             which = builder.zext(builder.load(builder.gep(events, [place])), index)
             row = builder.add(at_row, builder.mul(which, index(WIDTH)))
-            weights = [builder.load(address(rows, row, part), align=4) for part in parts]
-            totals = [builder.fadd(*pair) for pair in zip(totals, weights, strict=True)]
+            totals.append(builder.fadd(running, load(rows, row)))
         following = builder.add(event, index(AT_ONCE))
         event.add_incoming(index(0), before)
         event.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
 
         builder.position_at_end(after)
-        results = [builder.phi(vector) for _ in parts]
-        for part in parts:
-            sums[part].add_incoming(start[part], before)
-            sums[part].add_incoming(totals[part], loop)
-            results[part].add_incoming(start[part], before)
-            results[part].add_incoming(totals[part], loop)
-        for part in parts:
-            builder.store(results[part], address(current, index(0), part), align=4)
+        results = [builder.phi(vector) for _ in start]
+        for begin, running, total, result in zip(start, sums, totals, results, strict=True):
+            running.add_incoming(begin, before)
+            running.add_incoming(total, loop)
+            result.add_incoming(begin, before)
+            result.add_incoming(total, loop)
+        place = builder.bitcast(current, vector.as_pointer())
+        builder.store(functools.reduce(builder.fadd, results), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(SINGLE, types.int64, INDEX, types.int64, types.int64, SINGLE), generate
+    return types.void(
+        SINGLE, types.int64, INDEX, types.int64, types.int64, SINGLE, types.int64, SINGLE
+    ), generate
+
+
+@intrinsic
+def list_eight(
+    typing_context: Any, spikes: Any, at: Any, first: Any, events: Any, at_event: Any
+) -> Any:
+    """List which of eight neurons fire, as `first` and up; returns how many do.
+
+    By a table of which bits of a byte are set. Eight entries are written always.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        spikes, at, first, events, at_event = arguments
+        word, whole = ir.IntType(64), ir.IntType(32)
+        bytes_, numbers = ir.VectorType(ir.IntType(8), 8), ir.VectorType(whole, 8)
+        table = ir.GlobalVariable(builder.module, ir.ArrayType(word, 256), "bits_set")
+        table.linkage, table.global_constant = "internal", True
+        table.initializer = ir.Constant(table.value_type, BITS_SET)
+        place = builder.bitcast(builder.gep(spikes, [at]), word.as_pointer())
+        # The product gathers the lowest bit of every byte in the highest byte.
+        gathered = builder.mul(builder.load(place, align=1), word(0x0102040810204080))
+        bits = builder.lshr(gathered, word(56))
+        found = builder.bitcast(builder.load(builder.gep(table, [word(0), bits])), bytes_)
+        base = builder.insert_element(ir.Constant(numbers, ir.Undefined), first, whole(0))
+        base = builder.shuffle_vector(base, base, ir.Constant(numbers, [0] * 8))
+        place = builder.bitcast(builder.gep(events, [at_event]), numbers.as_pointer())
+        builder.store(builder.add(builder.zext(found, numbers), base), place, align=4)
+        return builder.ctpop(bits)
+
+    return types.int64(BYTE, types.int64, types.uint32, INDEX, types.int64), generate
+
+
+@intrinsic
+def from_bits(typing_context: Any, bits: Any) -> Any:
+    """Take the bits of an int64 for a float64."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@register_jitable
+def exponential(x: Any) -> Any:
+    """exp(x) for x <= 0 in float64, to its last place but one.
+
+    As plain arithmetic, for a library's exp is called for one number at a time. By x = k log 2 + r
+    it is 2^k times the Taylor series of exp(r), |r| < 0.35.
+    """
+    x = max(x, SMALLEST_EXPONENT)
+    k = math.floor(x * (1 / math.log(2)) + 0.5)
+    r = x - k * LOG2_HIGH - k * LOG2_LOW
+    total = 1.0
+    for factor in FACTORS:
+        total = 1.0 + total * r * factor
+    power = from_bits((np.int64(k) + np.int64(1023)) << np.int64(52))  # type: ignore[call-arg]
+    return total * power
 
 
 @register_jitable
@@ -127,9 +203,11 @@ def encode(
     for i in range(observations):
         squashed = math.tanh(np.float64(np.float32(observation[i])))
         for j in range(i * population, (i + 1) * population):
-            distance = squashed - encoder[j]
-            scratch[j] = np.float32(math.exp(-(distance * distance) / encoder[count + j]))
-            scratch[count + j] = ZERO
+            encoder[2 * count + j] = squashed
+    for j in range(count):
+        distance = encoder[2 * count + j] - encoder[j]
+        scratch[j] = np.float32(exponential(-(distance * distance) / encoder[count + j]))
+        scratch[count + j] = ZERO
     for t in range(time_steps):
         for j in range(count):
             v = scratch[count + j] + scratch[j]
@@ -145,9 +223,10 @@ def find_events(spikes: Any, at: int, count: int, events: Any, at_event: int) ->
     It is padded with the number of a neuron that is not there, whose weights are zeros.
     """
     fired = 0
-    for j in range(count):
-        events[at_event + 1 + fired] = j
-        fired += spikes[at + j]
+    for j in range(0, count, 8):
+        fired += list_eight(  # type: ignore[call-arg]
+            spikes, at + j, np.uint32(j), events, at_event + 1 + fired
+        )
     for k in range(AT_ONCE):
         events[at_event + 1 + fired + k] = count
     events[at_event] = fired
@@ -243,15 +322,15 @@ def make(neuron: Any) -> Callable[..., int]:
             for j in range(fired, state + members * WIDTH):
                 scratch[j] = ZERO
             for t in range(time_steps):
-                for j in range(WIDTH):
-                    scratch[j] = biases[at_neuron + first + j]
                 at_event = t * event_stride
-                add_rows(  # type: ignore[call-arg]  # the typing context is the compiler's own
+                add_rows(  # type: ignore[call-arg]
                     rows,
                     at_row + first * (fan_in + 1),
                     events,
                     at_event + 1,
                     np.int64(events[at_event]),
+                    biases,
+                    at_neuron + first,
                     scratch,
                 )
                 to = t * padded + first
@@ -315,10 +394,11 @@ def make(neuron: Any) -> Callable[..., int]:
     return act
 
 
-def compile_object(neuron: Any) -> tuple[str, bytes]:
-    """Compile the pass for this processor: the function's name in an object file, and that file.
+def compile_object(neuron: Any) -> bytes:
+    """Compile the pass for this processor to an object file with one function, `act`.
 
-    The function is `int32 f(int64* result, void** error, ...)`, then the arguments of `act`.
+    `int64 act(void* memory[])` takes the arguments of the pass above by their addresses, and gives
+    its result.
     """
     njit: Any = numba.njit  # its annotations leave out some of what it takes
     compiled = njit(
@@ -331,6 +411,30 @@ def compile_object(neuron: Any) -> tuple[str, bytes]:
     (overload,) = compiled.overloads.values()
     binding = llvmlite.binding
     module = binding.parse_assembly(compiled.inspect_llvm(overload.signature.args))
+    places = range(len(SIGNATURE.args))
+    pointers = ", ".join(f"ptr %pointer{i}" for i in places)
+    name = f'@"{overload.fndesc.llvm_func_name}"'
+    loads = "".join(
+        f"%place{i} = getelementptr ptr, ptr %memory, i64 {i}\n"
+        f"%pointer{i} = load ptr, ptr %place{i}\n"
+        for i in places
+    )
+    entry = binding.parse_assembly(
+        f'''
+        target triple = "{module.triple}"
+        target datalayout = "{module.data_layout}"
+        declare i32 {name}(ptr, ptr, {", ".join("ptr" for _ in places)})
+        define i64 @act(ptr %memory) {{
+            %result = alloca i64
+            %error = alloca ptr
+            {loads}
+            call i32 {name}(ptr %result, ptr %error, {pointers})
+            %answer = load i64, ptr %result
+            ret i64 %answer
+        }}
+        '''
+    )
+    module.link_in(entry)
     target = binding.Target.from_triple(module.triple)
     machine = target.create_target_machine(
         cpu=binding.get_host_cpu_name(),
@@ -339,9 +443,9 @@ def compile_object(neuron: Any) -> tuple[str, bytes]:
         codemodel="jitdefault",
         jit=True,
     )
-    return overload.fndesc.llvm_func_name, machine.emit_object(module)
+    emitted: bytes = machine.emit_object(module)
+    return emitted
 
 
 if __name__ == "__main__":
-    name, content = compile_object(NEURONS[sys.argv[1]])
-    sys.stdout.buffer.write(name.encode() + b"\n" + content)
+    sys.stdout.buffer.write(compile_object(NEURONS[sys.argv[1]]))

@@ -10,6 +10,7 @@ pass, and runtime.py acts with NumPy alone.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -30,8 +31,8 @@ from .files import write_bytes
 from .neurons import NEURONS
 
 WIDTH = 32  # neurons of a layer at once
-SPARE = 8  # more entries of a list of events, and more WIDTHs of scratch, than neurons need
-POINTERS = 13
+SPARE = 16  # more entries of a list of events, and more WIDTHs of scratch, than neurons need
+CACHE_LINE = 64  # bytes
 COMPILE_SECONDS = 300
 SOURCES = ("event.py", "native.py", "neurons.py")
 
@@ -44,8 +45,8 @@ def compiled_pass(neuron: str) -> Callable[..., int] | None:
     """Load the compiled pass for a neuron of `NEURONS`, compiling it first if that was never done.
 
     Returns:
-        The function `act` of event.py behind two more pointers (result and error), or None if
-        llvmlite and Numba are not installed or, after a warning in the log, do not work here.
+        The function `act` of event.py's object file, or None if llvmlite and Numba are not
+        installed or, after a warning in the log, do not work here.
     """
     with _lock:
         if neuron not in _loaded:
@@ -74,16 +75,15 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
                 write_bytes(file, hashlib.sha256(content).digest() + content)
             except (OSError, UserError) as error:
                 _log.warning("the compiled pass is not kept for the next start: %s", error)
-    name, _, machine_code = content.partition(b"\n")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
     # The pass is over sooner than another thread would give the interpreter back: keep it.
-    kind = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * (2 + POINTERS))
-    return engine, kind(engine.get_function_address(name.decode()))
+    kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+    return engine, kind(engine.get_function_address("act"))
 
 
 def _cache(name: str) -> Path | None:
@@ -160,7 +160,7 @@ class CompiledNetwork:
         self.observation = np.zeros(spec.observation_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.counts = np.zeros(len(sizes), np.int64)
-        self._encoder = np.zeros((2, sizes[0]))
+        self._encoder = np.zeros((3, sizes[0]))
         self._rows = [
             np.zeros((wide // WIDTH, fan_in + 1, WIDTH), np.float32)
             for wide, fan_in in zip(padded[1:], sizes, strict=False)
@@ -178,8 +178,6 @@ class CompiledNetwork:
             ]
         )
         self._memory = (
-            np.zeros(1, np.int64),
-            np.zeros(1, np.int64),
             np.array(whole, np.int64),
             self.observation,
             self._encoder,
@@ -194,9 +192,8 @@ class CompiledNetwork:
             self.counts,
             self.action,
         )
-        self._result = self._memory[0]
-        self._function = function
-        self._pointers = [ctypes.c_void_p(array.ctypes.data) for array in self._memory]
+        self._addresses = np.array([array.ctypes.data for array in self._memory], np.uintp)
+        self._function = functools.partial(function, ctypes.c_void_p(self._addresses.ctypes.data))
         self.refresh()
 
     def refresh(self) -> None:
@@ -215,8 +212,7 @@ class CompiledNetwork:
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""
-        self._function(*self._pointers)
-        return self._result.item()
+        return self._function()
 
     @property
     def spikes(self) -> list[np.ndarray]:
@@ -232,8 +228,14 @@ class CompiledNetwork:
 
 
 def _flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """One array that holds them all, one after the other, and the same arrays as views of it."""
-    whole = np.concatenate([array.ravel() for array in arrays])
+    """One array that holds them all, one after the other, and the same arrays as views of it.
+
+    It begins with a cache line, so that none of the vectors in it lies across two.
+    """
     ends = np.cumsum([array.size for array in arrays])
+    room = np.empty(arrays[0].itemsize * ends[-1] + CACHE_LINE, np.uint8)
+    begin = -room.ctypes.data % CACHE_LINE
+    whole = room[begin : begin + room.size - CACHE_LINE].view(arrays[0].dtype)
+    np.concatenate([array.ravel() for array in arrays], out=whole)
     parts = np.split(whole, ends[:-1])
     return whole, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]

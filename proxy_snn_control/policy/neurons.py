@@ -163,7 +163,7 @@ def run(
     constants: State,
     current: np.ndarray,
     spikes: np.ndarray,
-    potentials: np.ndarray,
+    potentials: Any,
 ) -> None:
     """Run all T simulation steps of a layer.
 
@@ -175,13 +175,14 @@ def run(
         constants: its constants, in the order of `neuron.constants`.
         current: float32 [T, neurons].
         spikes: float32 [T, neurons], to be filled with zeros and ones.
-        potentials: float32 [T, neurons], to be filled with membrane potentials before the reset.
+        potentials: float32 [T, neurons], or a list of T such arrays, to be filled with membrane
+            potentials before the reset.
     """
     threshold = constants[list(neuron.constants).index("threshold")]
     spike = np.zeros_like(current[0])
     state = (spike,) * len(neuron.state)
-    for now, spike_now, potential in zip(current, spikes, potentials, strict=True):
+    for t, now in enumerate(current):
         state = neuron.step(now, spike, state, constants)
-        potential[:] = state[0]
-        spike = spike_now
-        spike[:] = state[0] > threshold  # a comparison straight into float32 is far slower
+        potentials[t] = state[0]
+        # A comparison straight into float32 is far slower.
+        spikes[t] = spike = (state[0] > threshold).astype(np.float32)
