@@ -182,7 +182,7 @@ def exponential(x: Any) -> Any:
     total = 1.0
     for factor in FACTORS:
         total = 1.0 + total * r * factor
-    power = from_bits((np.int64(k) + np.int64(1023)) << np.int64(52))  # type: ignore[call-arg]
+    power: float = from_bits((np.int64(k) + np.int64(1023)) << np.int64(52))  # type: ignore[call-arg]
     return total * power
 
 
