@@ -131,6 +131,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
 
+    export = commands.add_parser(
+        "export",
+        help="write a policy in another format",
+        description="Write a policy as an ONNX model (the whole policy, observation in, action "
+        "out) or its spiking core as a NIR graph (encoder's spikes in, output population's spikes "
+        "out). docs/exchange.md describes both.",
+    )
+    export.add_argument("policy", type=Path)
+    export.add_argument("--format", required=True, choices=("nir", "onnx"))
+    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    export.set_defaults(run=_export, extras="export")
+
     plot = commands.add_parser(
         "plot",
         help="draw the learning curves of runs, or a policy's spikes",
@@ -364,6 +376,14 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from proxy_snn_control.policy.exchange import export
+
+    export(options.policy, options.format, options.out)
+    print(options.out)
     return 0
 
 

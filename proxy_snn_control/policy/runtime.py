@@ -37,7 +37,7 @@ class Policy:
         """
         self.spec = spec
         self.quantiles = tensors["observation.quantiles"]
-        limits = _inside(spec.action_low, np.inf), _inside(spec.action_high, -np.inf)
+        limits = limits_of(spec)
         function = compiled_pass(spec.neuron) if spec.spiking and compiled else None
         self.compiled = function is not None
         self._network: Any
@@ -262,6 +262,11 @@ def _scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: 
     # Rounding may step over a limit by one unit in the last place: a limit is a limit.
     np.maximum(action, low, out=action)
     np.minimum(action, high, out=action)
+
+
+def limits_of(spec: PolicySpec) -> tuple[np.ndarray, np.ndarray]:
+    """The action's limits as float32 [actions], both within those of the specification."""
+    return _inside(spec.action_low, np.inf), _inside(spec.action_high, -np.inf)
 
 
 def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:
