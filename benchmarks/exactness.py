@@ -160,12 +160,14 @@ def main() -> int:
         "",
         "`" + " ".join(["python benchmarks/exactness.py", *sys.argv[1:]]) + "`",
         "",
-        f"Compiled runtime and float32 torch actor ({torch.__version__}); half of the observations "
-        + "from rollouts, half noise. All: those that begin and those that follow.",
+        f"Compiled runtime and float32 torch actor ({torch.__version__}). Half of the observations",
+        "are from rollouts, half noise. Begun: the causes agree. All: those that follow, too.",
         "",
-        "| policy | neuron | observations | spikes or silences | disagreements that begin "
-        + "| that follow | begun, in 10 million | all, in 10 million | farthest from the threshold "
-        + "| actions differ where spikes agree by at most | s |",
+        (
+            "| policy | neuron | observations | spikes or silences | begun | following "
+            "| begun, in 10 million | all, in 10 million | farthest from the threshold "
+            "| actions differ where spikes agree by at most | s |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     kept = True

@@ -155,6 +155,7 @@ class SpikingNetwork:
         self.observation = np.zeros(spec.observation_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.spikes = [np.zeros((spec.time_steps, n), np.float32) for n in spec.layer_sizes]
+        self._currents = [np.zeros_like(layer) for layer in self.spikes[1:]]
         self._potentials = [list(np.zeros_like(layer)) for layer in self.spikes[1:]]
         self.refresh()
 
@@ -188,10 +189,15 @@ class SpikingNetwork:
             if (wrong := _not_finite(observation)) >= 0:
                 return wrong
             self._encode(observation)
-            for (weight, bias), before, after, potentials in zip(
-                self._layers, self.spikes, self.spikes[1:], self._potentials, strict=False
+            for (weight, bias), before, current, after, potentials in zip(
+                self._layers,
+                self.spikes,
+                self._currents,
+                self.spikes[1:],
+                self._potentials,
+                strict=False,
             ):
-                current = before @ weight
+                np.dot(before, weight, out=current)
                 current += bias
                 run(self._neuron, self._constants, current, after, potentials)
         rate = np.add.reduce(self.spikes[-1], axis=0) / self._time_steps

@@ -1,0 +1,468 @@
+"""One action, timed: this runtime, the ordinary network it replaces, and other spiking simulators.
+
+    pip install -c constraints.txt '.[train,benchmarks]'
+    python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
+
+Everything runs on one core with one thread, in one run: the contenders take turns, and what is said
+of one is from all its turns. The ordinary network is of the policy's width, with random weights
+(its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and snnTorch run
+the policy's own spiking network with its weights; that they fire the same spikes is checked first.
+What takes as long and does nothing but count shows the tail that is the
+machine's. Starting is timed in fresh processes, which take turns too. Run nothing else meanwhile.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import os
+
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import functools
+import gc
+import json
+import math
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+import onnxruntime
+import snntorch
+import torch
+from exactness import rollouts, torch_actor
+from spikingjelly.activation_based import functional, neuron
+from torch import Tensor, nn
+from training import processor
+
+from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy.energy import activity
+from proxy_snn_control.policy.exchange import onnx_model
+from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
+
+Act = Callable[[np.ndarray], object]
+OBSERVATIONS = 2000
+LATE = 15.0  # us over the median
+HERE = Path(__file__).parent
+
+
+class OthersNetwork(nn.Module):
+    """The policy's network with another library's neurons: a loop over the simulation steps."""
+
+    def __init__(self, actor: SpikingActor, neurons: list[nn.Module]) -> None:
+        super().__init__()
+        self.actor, self.neurons = actor, nn.ModuleList(neurons)
+
+    def rest(self) -> None:
+        """Put every neuron to rest."""
+        raise NotImplementedError
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the action, and the output population's spike count."""
+        self.rest()
+        count = torch.zeros(1)
+        for spikes in self.actor.encoder(observation):
+            for layer, each in zip(self.actor.layers, self.neurons, strict=True):
+                said = each(layer(spikes))
+                spikes = said[0] if isinstance(said, tuple) else said
+            count = count + spikes
+        return self.actor.decoder(count / self.actor.about.time_steps), count
+
+
+class InSnnTorch(OthersNetwork):
+    """With snnTorch's Leaky neurons."""
+
+    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+        constants = spec.neuron_constants
+        super().__init__(
+            actor,
+            [
+                snntorch.Leaky(
+                    beta=constants["voltage_decay"],
+                    threshold=constants["threshold"],
+                    reset_mechanism="zero",
+                    init_hidden=True,
+                )
+                for _ in actor.layers
+            ],
+        )
+
+    def rest(self) -> None:
+        """Put every neuron to rest."""
+        for each in self.neurons:
+            each.reset_mem()
+
+
+class InSpikingJelly(OthersNetwork):
+    """With SpikingJelly's LIF nodes, one simulation step at a time."""
+
+    step_mode = "s"
+
+    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+        constants = spec.neuron_constants
+        super().__init__(
+            actor,
+            [
+                neuron.LIFNode(
+                    tau=1 / (1 - constants["voltage_decay"]),
+                    decay_input=False,
+                    v_threshold=constants["threshold"],
+                    v_reset=0.0,
+                    step_mode=self.step_mode,
+                )
+                for _ in actor.layers
+            ],
+        )
+
+    def rest(self) -> None:
+        """Put every neuron to rest."""
+        functional.reset_net(self)
+
+
+class InSpikingJellyAllSteps(InSpikingJelly):
+    """With SpikingJelly's LIF nodes in its multi-step mode: a layer runs all its steps at once."""
+
+    step_mode = "m"
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the action, and the output population's spike count."""
+        self.rest()
+        spikes = self.actor.encoder(observation)
+        for layer, each in zip(self.actor.layers, self.neurons, strict=True):
+            spikes = each(layer(spikes))
+        count = spikes.sum(0)
+        return self.actor.decoder(count / self.actor.about.time_steps), count
+
+
+def in_torch(network: nn.Module) -> Act:
+    """Call a torch network with one observation."""
+
+    def act(observation: np.ndarray) -> object:
+        with torch.inference_mode():
+            return network(torch.from_numpy(observation)[None])
+
+    return act
+
+
+def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
+    """The ReLU actor of the same width: by ONNX Runtime, by torch, and as an ONNX model."""
+    torch.manual_seed(0)
+    actor = ReLUActor(spec.observation_size, spec.action_low, spec.action_high, hidden=spec.hidden)
+    tensors = {name: tensor.numpy() for name, tensor in actor.state_dict().items()}
+    fields = {
+        **vars(spec),
+        "neuron": "relu",
+        "neuron_constants": {},
+        "time_steps": 1,
+        "encoder_population": 1,
+        "decoder_population": 1,
+    }
+    relu = PolicySpec(**fields)
+    model = onnx_model(relu, tensors).SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def act(observation: np.ndarray) -> object:
+        return session.run(None, {"observation": observation[None]})
+
+    return act, in_torch(actor), model
+
+
+def same_spikes(policy: Policy, network: OthersNetwork, observations: np.ndarray) -> None:
+    """Raise unless another library's network fires as the policy does."""
+    differing = 0
+    for observation in observations:
+        policy.act(observation)
+        _, count = in_torch(network)(observation)  # type: ignore[misc]
+        differing += bool((policy.spikes[-1].sum(0) != count.numpy()[0]).any())
+    if differing > 1:  # one at its threshold may be
+        raise SystemExit(f"{type(network).__name__} does not run the same network")
+
+
+@numba.njit(cache=False)
+def count_up(steps: int, observation: np.ndarray) -> int:
+    """Do nothing for a while, without touching memory."""
+    x = steps
+    for _ in range(steps):
+        x ^= (x << 1) + 1
+    return x
+
+
+@numba.njit(fastmath=True, cache=False)
+def sum_up(numbers: np.ndarray, times: int) -> float:
+    """Read an array from one end to the other, so many times."""
+    total = np.float32(0)
+    for _ in range(times):
+        for i in range(numbers.size):
+            total += numbers[i]
+        numbers[0] = total * np.float32(0)
+    return total
+
+
+def bandwidth(count: int) -> float:
+    """Bytes a second at which this core reads an array of so many bytes again and again."""
+    numbers, times = np.ones(count // 4, np.float32), 200
+    sum_up(numbers, 1)
+    best = math.inf
+    for _ in range(20):
+        began = time.perf_counter()
+        sum_up(numbers, times)
+        best = min(best, time.perf_counter() - began)
+    return numbers.nbytes * times / best
+
+
+def touched_bytes(policy: Policy, observations: np.ndarray) -> tuple[float, float]:
+    """Bytes of weights one action touches, and reads, on average: rows of neurons that fire."""
+    once = every = 0.0
+    for observation in observations:
+        policy.act(observation)
+        for spikes, wide in zip(policy.spikes[:-1], policy.spec.layer_sizes[1:], strict=True):
+            once += spikes.any(axis=0).sum() * wide * 4
+            every += spikes.sum() * wide * 4
+    return once / len(observations), every / len(observations)
+
+
+def turn(act: Act, observations: np.ndarray, seconds: float) -> np.ndarray:
+    """Time calls one by one, in microseconds."""
+    for observation in observations[:50]:
+        act(observation)
+    clock, found, i = time.perf_counter_ns, [], 0
+    end = clock() + seconds * 1e9
+    now = clock()
+    while now < end:
+        observation = observations[i % len(observations)]
+        began = clock()
+        act(observation)
+        now = clock()
+        found.append(now - began)
+        i += 1
+    return np.array(found) / 1e3
+
+
+def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], bytes]:
+    """A table for one policy; and its ordinary network as an ONNX model."""
+    spec, tensors = read_policy(path)
+    policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
+    if not policy.compiled:
+        raise SystemExit("the compiled pass is not to be had here")
+    observations = np.concatenate(list(rollouts(policy, OBSERVATIONS, 0)))
+    actor = torch_actor(spec, tensors)
+    by_onnxruntime, by_torch, model = ordinary(spec)
+    in_snntorch, one_step, all_steps = (
+        kind(actor, spec) for kind in (InSnnTorch, InSpikingJelly, InSpikingJellyAllSteps)
+    )
+    for network in (in_snntorch, one_step, all_steps):
+        same_spikes(policy, network, observations[:200])
+    counted = activity(policy, observations)
+    once, every = touched_bytes(policy, observations)
+
+    contenders: dict[str, Act] = {
+        "this runtime, spiking": policy.act,
+        "this runtime with NumPy alone, spiking": numpy_alone.act,
+        "ONNX Runtime, ReLU": by_onnxruntime,
+        "PyTorch, ReLU": by_torch,
+        "PyTorch, this package's spiking actor": in_torch(actor),
+        "SpikingJelly, step by step": in_torch(one_step),
+        "SpikingJelly, multi-step": in_torch(all_steps),
+        "snnTorch": in_torch(in_snntorch),
+    }
+    steps, goal = 1000, np.median(turn(policy.act, observations, 0.2))
+    for _ in range(5):  # as long as an action takes
+        taken = np.median(turn(functools.partial(count_up, steps), observations, 0.1))
+        steps = round(steps * goal / taken)
+    contenders["counting for as long"] = functools.partial(count_up, steps)
+    gc.collect()
+    times: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, act in contenders.items():
+            times[name].append(turn(act, observations, seconds))
+    found = {name: np.concatenate(each) for name, each in times.items()}
+    median = {name: float(np.median(each)) for name, each in found.items()}
+    ours = median["this runtime, spiking"]
+    speed = bandwidth(int(once))
+    rates = ", ".join(f"{rate:.0%}" for rate in counted.firing_rates)
+    lines = [
+        f"## {spec.provenance['env']}",
+        "",
+        (
+            f"`{path.name}`: {spec.neuron}, layers {' -> '.join(map(str, spec.layer_sizes))}, "
+            f"T = {spec.time_steps}; trained for {spec.provenance['step']} steps to a return of "
+            f"{spec.provenance['evaluation']['mean']:.0f}. {len(observations)} observations of its "
+            "rollouts."
+        ),
+        "",
+        (
+            "| one action by | median, us | 99th, us | 99.9th, us | 99.9th over median "
+            "| median over this runtime's | calls |"
+        ),
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, each in found.items():
+        lines.append(
+            f"| {name} | {median[name]:.1f} | {np.percentile(each, 99):.1f} | "
+            f"{np.percentile(each, 99.9):.1f} | {tail(each):.1f} | {median[name] / ours:.2f} | "
+            f"{len(each)} |"
+        )
+    mine, idle = found["this runtime, spiking"], found["counting for as long"]
+    asked = {
+        "": ours / median["ONNX Runtime, ReLU"],
+        "step": median["SpikingJelly, step by step"] / ours,
+        "multi": median["SpikingJelly, multi-step"] / ours,
+        "snnTorch": median["snnTorch"] / ours,
+    }
+    lines += f"""
+- Median latency **{asked[""]:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
+  or below 1 is asked for).
+- SpikingJelly's forward of the same network takes **{asked["step"]:.0f} times** as long step by
+  step and **{asked["multi"]:.0f} times** in its multi-step mode (40);
+  snnTorch's **{asked["snnTorch"]:.0f} times** (100).
+- The 99.9th percentile is {tail(mine):.1f} times the median (3). For counting that takes as long it
+  is {tail(idle):.1f} times: {late(idle):.2%} of those calls took {LATE:g} us or more over their
+  median, and {late(mine):.2%} of this runtime's.
+- Firing rate per layer, from the encoder on: {rates};
+  {counted.synaptic_operations:.0f} synaptic operations.
+- Floor: an action touches {once / 1024:.0f} KiB of weights, which this core reads from its caches
+  at {speed / 1e9:.0f} GB/s in **{once / speed * 1e6:.1f} us** (rows of neurons that fire more than
+  once are read again: {every / 1024:.0f} KiB in all).
+""".splitlines()
+    lines.append("")
+    return lines, model
+
+
+def tail(times: np.ndarray) -> float:
+    """The 99.9th percentile over the median."""
+    return float(np.percentile(times, 99.9) / np.median(times))
+
+
+def late(times: np.ndarray) -> float:
+    """The fraction of calls that something interrupted."""
+    return float((times > np.median(times) + LATE).mean())
+
+
+STARTS = {
+    "nothing": "",
+    "this runtime": """
+from proxy_snn_control.policy import load_policy
+policy = load_policy(FILE)
+assert policy.compiled
+policy.act(OBSERVATION)
+""",
+    "this runtime with NumPy alone": """
+sys.modules.update(llvmlite=None, numba=None)
+from proxy_snn_control.policy import load_policy
+policy = load_policy(FILE)
+assert not policy.compiled
+policy.act(OBSERVATION)
+""",
+    "this runtime, compiling": """
+from proxy_snn_control.policy import load_policy
+policy = load_policy(FILE)
+assert policy.compiled
+policy.act(OBSERVATION)
+""",
+    "ONNX Runtime, ReLU": """
+import onnxruntime
+session = onnxruntime.InferenceSession(ONNX, providers=["CPUExecutionProvider"])
+session.run(None, {"observation": OBSERVATION[None]})
+""",
+    "importing Numba": "import numba",
+    "importing PyTorch": "import torch",
+}
+START = """
+import json, sys, time
+import numpy as np
+FILE, ONNX, CODE, SIZE = sys.argv[1:]
+OBSERVATION = np.zeros(int(SIZE), np.float32)
+def kilobytes(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name))
+before, began = kilobytes("VmRSS:"), time.perf_counter()
+exec(CODE)
+seconds = time.perf_counter() - began
+print(json.dumps([seconds, (kilobytes("VmRSS:") - before) / 1024]))
+"""
+
+
+def time_starts(path: Path, model: bytes, rounds: int) -> list[str]:
+    """From file to first action in fresh processes, and what memory stays taken."""
+    size = load_policy(path).spec.observation_size
+    found: dict[str, list[list[float]]] = {name: [] for name in STARTS}
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_file = Path(folder) / "relu.onnx"
+        onnx_file.write_bytes(model)
+        for i in range(rounds):
+            for name, code in STARTS.items():
+                environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+                if name == "this runtime, compiling":
+                    environment["XDG_CACHE_HOME"] = f"{folder}/{i}"
+                command = [sys.executable, "-c", START, path, onnx_file, code, str(size)]
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, check=True
+                )
+                found[name].append(json.loads(done.stdout))
+    lines = [
+        "## Starting",
+        "",
+        (
+            "From nothing but an interpreter with NumPy to the first action, in fresh processes "
+            f"(medians of {rounds}, the files in the disk's cache):"
+        ),
+        "",
+        "| | s | MB of resident memory more |",
+        "|---|---|---|",
+    ]
+    for name, values in found.items():
+        seconds, megabytes = np.median(values, axis=0)
+        lines.append(f"| {name} | {seconds:.3f} | {megabytes:.1f} |")
+    return [
+        *lines,
+        "",
+        "The compiled pass is made at first use on a computer, in a process of its own, and kept:",
+        "`compiling` is that first time, with an empty cache.",
+    ]
+
+
+def main() -> int:
+    """Measure, print, and write the page if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("policies", type=Path, nargs="+", help="policies of lif neurons")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--starts", type=int, default=7)
+    parser.add_argument("--table", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [
+        "# One action",
+        "",
+        "`" + " ".join(["python benchmarks/inference.py", *sys.argv[1:]]) + "`",
+        "",
+        (
+            f"{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, "
+            f"NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, "
+            f"torch {torch.__version__}, snnTorch {snntorch.__version__}. "
+            f"The contenders take turns of {options.seconds:g} s, {options.rounds} rounds."
+        ),
+        "",
+    ]
+    for path in options.policies:
+        table, model = time_policy(path, options.rounds, options.seconds)
+        lines += table
+    lines += time_starts(options.policies[0], model, options.starts)
+    print("\n".join(lines))
+    if options.table:
+        options.table.parent.mkdir(parents=True, exist_ok=True)
+        options.table.write_text("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
