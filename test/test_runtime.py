@@ -1,5 +1,6 @@
 """The runtime, compiled and in NumPy alone: equal to the torch actor, and well behaved."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,13 +14,15 @@ from conftest import random_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_snn_control.policy import ObservationError, Policy, load_policy, native
+from proxy_snn_control.policy import ObservationError, Policy, load_policy, native, read_policy
 from proxy_snn_control.policy.energy import (
     equivalent_multiply_accumulates,
     inference_energy,
     possible_synaptic_operations,
 )
 from proxy_snn_control.policy.neurons import NEURONS, run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 NEAR = 1e-5
 both_ways = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "numpy"])
@@ -104,7 +107,7 @@ def test_same_spikes_as_the_torch_actor(
     assert runtime.compiled == compiled
 
     rng = np.random.default_rng(1)
-    count = 10_000 if compiled else 2_000
+    count = 5_000 if compiled else 2_000
     many = rng.normal(0, 1, (count, observations)).astype(np.float32)
     many[::7] *= 100  # far outside the encoder's span
     with torch.no_grad():
@@ -123,7 +126,7 @@ def test_same_spikes_as_the_torch_actor(
         else:
             differing += 1
             assert distance < NEAR
-    assert differing < count / 500
+    assert differing < count / 1000
 
 
 @both_ways
@@ -299,22 +302,49 @@ def policies(draw) -> tuple:
 
 @given(policies(), st.integers(0, 2**32 - 1))
 @settings(max_examples=150, deadline=None, derandomize=True)
-def test_compiled_and_numpy_agree_on_any_policy(made: tuple, seed: int) -> None:
+def test_compiled_numpy_and_torch_agree_on_any_policy(made: tuple, seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    from exactness import torch_actor
+
     spec, tensors = made
-    first, second = Policy(spec, tensors), Policy(spec, tensors, compiled=False)
-    for observation in np.random.default_rng(seed).normal(0, 1, (5, spec.observation_size)):
-        ours, theirs = first.act(observation), second.act(observation)
-        spikes = [layer[:, None] for layer in second.spikes]
-        potentials = [layer[:, None] for layer in second.potentials]
-        single = observation.astype(np.float32)
-        distance = first_difference(first, single, spikes, potentials, 0)
-        if distance is None:
-            np.testing.assert_allclose(ours, theirs, atol=NEAR, rtol=0)
-        else:  # rounding is as large as what is rounded
-            largest = max(np.nanmax(abs(layer)) for layer in first.potentials)
-            assert distance < NEAR * max(1, largest)
-        assert first.spike_counts == [int(layer.sum()) for layer in first.spikes]
-        assert (spec.action_low <= ours).all() and (ours <= spec.action_high).all()
+    rng = np.random.default_rng(seed)
+    many = rng.normal(0, 1, (5, spec.observation_size)).astype(np.float32)
+    with torch.no_grad():
+        actions, *traced = torch_actor(spec, tensors).trace(torch.from_numpy(many))
+    spikes, potentials = ([layer.numpy() for layer in each] for each in traced)
+    for compiled in (True, False):
+        policy = Policy(spec, tensors, compiled=compiled)
+        for row, observation in enumerate(many):
+            action = policy.act(observation)
+            distance = first_difference(policy, observation, spikes, potentials, row)
+            if distance is None:
+                np.testing.assert_allclose(action, actions[row], atol=NEAR, rtol=0)
+            else:  # rounding is as large as what is rounded
+                largest = max(np.nanmax(abs(layer)) for layer in policy.potentials)
+                assert distance < NEAR * max(1, largest)
+            assert policy.spike_counts == [int(layer.sum()) for layer in policy.spikes]
+            assert (spec.action_low <= action).all() and (action <= spec.action_high).all()
+
+
+def test_a_short_run_of_the_exactness_benchmark(policy_file: Path) -> None:
+    """`python benchmarks/exactness.py` does it with trained policies and a million observations."""
+    pytest.importorskip("torch")
+    pytest.importorskip("gymnasium")
+    from exactness import compare, noise, rollouts, torch_actor
+
+    policy = load_policy(policy_file)
+    chunks = itertools.chain(rollouts(policy, 2000, 0), noise(policy, 2000, 0))
+    found = compare(policy, torch_actor(*read_policy(policy_file)), chunks)
+    assert (found.observations, found.spikes) == (4000, 4000 * 5 * (90 + 32 + 24 + 10))
+    assert found.begun <= 1
+    assert found.farthest < NEAR
+    assert 0 < found.action < 1e-4
+    # With a weight changed the same comparison does find something.
+    spec, tensors = read_policy(policy_file)
+    tensors["layers.1.weight"][0] += np.float32(0.01)
+    found = compare(policy, torch_actor(spec, tensors), noise(policy, 500, 0))
+    assert found.begun > 10
+    assert found.farthest > 1e-3
 
 
 def test_an_action_allocates_nothing() -> None:

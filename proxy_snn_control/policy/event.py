@@ -8,6 +8,10 @@ nothing is done for neurons that are silent. `WIDTH` neurons of a layer run all 
 steps before the next ones do: their columns of the weights then stay in the processor's first
 cache, and their currents in its registers.
 
+The additions come in the order of the matrix product that training uses on a CPU (BLAS, in parts of
+at most `TOGETHER` terms). Nothing but rounding depends on it, and with it there is hardly a
+potential so near its threshold that it fires here and not there.
+
 Memory is the caller's and no other is taken: flat arrays, which appear here as pointers with an
 offset. With L layers after the encoder, n[0] encoder neurons, n[i] neurons in layer i, p[i] that
 number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are:
@@ -23,7 +27,8 @@ number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are
                           limit, half the range, upper limit
     spikes       uint8    per layer from the encoder on [T, p[i]]
     potentials   float32  per layer after the encoder [T, p[i]]
-    events       uint32   [T, most + SPARE]: how many neurons fire and which, ascending
+    events       uint32   [T, 2, most + SPARE]: how many entries both lists have, then which
+                          neurons of the layer's first part fire, ascending; likewise its second
     scratch      float32  [2 most + SPARE * WIDTH]
     counts       int64    [L + 1]: how many spikes each layer fired
     action       float32  [actions]
@@ -47,7 +52,7 @@ from numba.extending import intrinsic, register_jitable
 from proxy_snn_control.policy.native import SPARE, WIDTH
 from proxy_snn_control.policy.neurons import NEURONS
 
-AT_ONCE = 2  # events; each list of them is padded to a multiple of this
+TOGETHER = 192  # terms; a longer sum is that of its first half and that of its second
 ZERO, ONE = np.float32(0), np.float32(1)
 # exp of less than this is 0 in float32.
 SMALLEST_EXPONENT = -700.0
@@ -72,83 +77,98 @@ SIGNATURE = types.int64(
 # where it cannot know that two arrays do not overlap. So in LLVM's words:
 
 
-@intrinsic
-def add_rows(
-    typing_context: Any,
-    rows: Any,
-    at_row: Any,
-    events: Any,
-    at: Any,
-    count: Any,
-    biases: Any,
-    at_bias: Any,
-    current: Any,
-) -> Any:
-    """Set current [WIDTH] to the biases and those rows [.., WIDTH] of weights `events` names."""
+def adder(lists: int) -> Any:
+    """Make the function that adds up the rows of one list or two, each in a sum of its own."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        rows, at_row, events, at, count, biases, at_bias, current = arguments
-        vector, index = ir.VectorType(ir.FloatType(), WIDTH), ir.IntType(64)
-        before = builder.basic_block
-        loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+    @intrinsic
+    def add_rows(
+        typing_context: Any,
+        rows: Any,
+        at_row: Any,
+        events: Any,
+        at: Any,
+        stride: Any,
+        count: Any,
+        biases: Any,
+        at_bias: Any,
+        current: Any,
+    ) -> Any:
+        """Set current [WIDTH] to the biases and those rows [.., WIDTH] of weights `events` names.
 
-        def load(base: Any, offset: Any) -> Any:
-            place = builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
-            return builder.load(place, align=4)
+        Every list has `count` entries; they are `stride` apart.
+        """
 
-        # A sum of its own for every event at once: no addition waits for the one before.
-        start = [load(biases, at_bias)] + [ir.Constant(vector, None)] * (AT_ONCE - 1)
-        builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            rows, at_row, events, at, stride, count, biases, at_bias, current = arguments
+            vector, index = ir.VectorType(ir.FloatType(), WIDTH), ir.IntType(64)
+            before = builder.basic_block
+            loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
 
-        builder.position_at_end(loop)
-        event, sums = builder.phi(index), [builder.phi(vector) for _ in start]
-        totals = []
-        for k, running in enumerate(sums):
-            place = builder.add(builder.add(at, event), index(k))
-            which = builder.zext(builder.load(builder.gep(events, [place])), index)
-            row = builder.add(at_row, builder.mul(which, index(WIDTH)))
-            totals.append(builder.fadd(running, load(rows, row)))
-        following = builder.add(event, index(AT_ONCE))
-        event.add_incoming(index(0), before)
-        event.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+            def load(base: Any, offset: Any) -> Any:
+                place = builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+                return builder.load(place, align=4)
 
-        builder.position_at_end(after)
-        results = [builder.phi(vector) for _ in start]
-        for begin, running, total, result in zip(start, sums, totals, results, strict=True):
-            running.add_incoming(begin, before)
-            running.add_incoming(total, loop)
-            result.add_incoming(begin, before)
-            result.add_incoming(total, loop)
-        place = builder.bitcast(current, vector.as_pointer())
-        builder.store(functools.reduce(builder.fadd, results), place, align=4)
-        return context.get_dummy_value()
+            bias, nothing = load(biases, at_bias), ir.Constant(vector, None)
+            builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
 
-    return types.void(
-        SINGLE, types.int64, INDEX, types.int64, types.int64, SINGLE, types.int64, SINGLE
-    ), generate
+            builder.position_at_end(loop)
+            event, sums = builder.phi(index), [builder.phi(vector) for _ in range(lists)]
+            totals, place = [], builder.add(at, event)
+            for running in sums:
+                which = builder.zext(builder.load(builder.gep(events, [place])), index)
+                row = builder.add(at_row, builder.mul(which, index(WIDTH)))
+                totals.append(builder.fadd(running, load(rows, row)))
+                place = builder.add(place, stride)
+            following = builder.add(event, index(1))
+            event.add_incoming(index(0), before)
+            event.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+
+            builder.position_at_end(after)
+            results = [builder.phi(vector) for _ in sums]
+            for running, total, result in zip(sums, totals, results, strict=True):
+                for value, origin in ((nothing, before), (total, loop)):
+                    running.add_incoming(value, origin)
+                    result.add_incoming(value, origin)
+            place = builder.bitcast(current, vector.as_pointer())
+            builder.store(functools.reduce(builder.fadd, results, bias), place, align=4)
+            return context.get_dummy_value()
+
+        whole = types.int64
+        return types.void(
+            SINGLE, whole, INDEX, whole, whole, whole, SINGLE, whole, SINGLE
+        ), generate
+
+    return add_rows
+
+
+add_rows_of_one, add_rows_of_two = adder(1), adder(2)
 
 
 @intrinsic
 def list_eight(
-    typing_context: Any, spikes: Any, at: Any, first: Any, events: Any, at_event: Any
+    typing_context: Any, spikes: Any, at: Any, mask: Any, first: Any, events: Any, at_event: Any
 ) -> Any:
     """List which of eight neurons fire, as `first` and up; returns how many do.
+
+    A neuron whose bit is not in `mask` is passed over.
 
     By a table of which bits of a byte are set. Eight entries are written always.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        spikes, at, first, events, at_event = arguments
+        spikes, at, mask, first, events, at_event = arguments
         word, whole = ir.IntType(64), ir.IntType(32)
         bytes_, numbers = ir.VectorType(ir.IntType(8), 8), ir.VectorType(whole, 8)
-        table = ir.GlobalVariable(builder.module, ir.ArrayType(word, 256), "bits_set")
-        table.linkage, table.global_constant = "internal", True
-        table.initializer = ir.Constant(table.value_type, BITS_SET)
+        table = builder.module.globals.get("bits_set")
+        if table is None:
+            table = ir.GlobalVariable(builder.module, ir.ArrayType(word, 256), "bits_set")
+            table.linkage, table.global_constant = "internal", True
+            table.initializer = ir.Constant(table.value_type, BITS_SET)
         place = builder.bitcast(builder.gep(spikes, [at]), word.as_pointer())
         # The product gathers the lowest bit of every byte in the highest byte.
         gathered = builder.mul(builder.load(place, align=1), word(0x0102040810204080))
-        bits = builder.lshr(gathered, word(56))
+        bits = builder.and_(builder.lshr(gathered, word(56)), mask)
         found = builder.bitcast(builder.load(builder.gep(table, [word(0), bits])), bytes_)
         base = builder.insert_element(ir.Constant(numbers, ir.Undefined), first, whole(0))
         base = builder.shuffle_vector(base, base, ir.Constant(numbers, [0] * 8))
@@ -156,7 +176,8 @@ def list_eight(
         builder.store(builder.add(builder.zext(found, numbers), base), place, align=4)
         return builder.ctpop(bits)
 
-    return types.int64(BYTE, types.int64, types.uint32, INDEX, types.int64), generate
+    whole = types.int64
+    return whole(BYTE, whole, whole, types.uint32, INDEX, whole), generate
 
 
 @intrinsic
@@ -217,20 +238,38 @@ def encode(
 
 
 @register_jitable
-def find_events(spikes: Any, at: int, count: int, events: Any, at_event: int) -> int:
-    """List which of `count` neurons fire; the list's first entry, and the result, is how many do.
-
-    It is padded with the number of a neuron that is not there, whose weights are zeros.
-    """
-    fired = 0
-    for j in range(0, count, 8):
+def list_events(spikes: Any, at: int, first: int, last: int, events: Any, at_event: int) -> int:
+    """List which neurons from `first` to before `last` fire; returns how many do."""
+    fired, j = 0, first
+    while last - j >= 8:
         fired += list_eight(  # type: ignore[call-arg]
-            spikes, at + j, np.uint32(j), events, at_event + 1 + fired
+            spikes, at + j, 255, np.uint32(j), events, at_event + fired
         )
-    for k in range(AT_ONCE):
-        events[at_event + 1 + fired + k] = count
-    events[at_event] = fired
+        j += 8
+    if j < last:
+        fired += list_eight(  # type: ignore[call-arg]
+            spikes, at + j, (1 << (last - j)) - 1, np.uint32(j), events, at_event + fired
+        )
     return fired
+
+
+@register_jitable
+def find_events(spikes: Any, at: int, count: int, events: Any, at_event: int, stride: int) -> int:
+    """List which of `count` neurons fire, in two lists `stride` apart; returns how many do.
+
+    Before the first stands how many entries both have: the shorter is filled up with the number of
+    a neuron that is not there, whose weights are zeros.
+    """
+    middle = count if count <= TOGETHER else (count + 1) // 2
+    one, other = at_event + 1, at_event + 1 + stride
+    lower = list_events(spikes, at, 0, middle, events, one)
+    upper = list_events(spikes, at, middle, count, events, other)
+    for k in range(lower, upper):
+        events[one + k] = count
+    for k in range(upper, lower):
+        events[other + k] = count
+    events[at_event] = max(lower, upper)
+    return lower + upper
 
 
 @register_jitable
@@ -315,24 +354,25 @@ def make(neuron: Any) -> Callable[..., int]:
         event_stride: int,
         scratch: Any,
     ) -> None:
-        """Run a layer on events, T lists of them."""
+        """Run a layer on events, two lists of them for each of T steps."""
         threshold = constants[threshold_at]
         fired, state = WIDTH, 2 * WIDTH  # in scratch, after the currents
         for first in range(0, padded, WIDTH):
             for j in range(fired, state + members * WIDTH):
                 scratch[j] = ZERO
             for t in range(time_steps):
-                at_event = t * event_stride
-                add_rows(  # type: ignore[call-arg]
-                    rows,
-                    at_row + first * (fan_in + 1),
-                    events,
-                    at_event + 1,
-                    np.int64(events[at_event]),
-                    biases,
-                    at_neuron + first,
-                    scratch,
-                )
+                at_event = t * 2 * event_stride
+                place, count = at_row + first * (fan_in + 1), np.int64(events[at_event])
+                if fan_in <= TOGETHER:
+                    add_rows_of_one(
+                        rows, place, events, at_event + 1, event_stride, count,
+                        biases, at_neuron + first, scratch,
+                    )  # fmt: skip
+                else:
+                    add_rows_of_two(
+                        rows, place, events, at_event + 1, event_stride, count,
+                        biases, at_neuron + first, scratch,
+                    )  # fmt: skip
                 to = t * padded + first
                 for j in range(WIDTH):
                     before = read_state(scratch, state + j, WIDTH)
@@ -375,7 +415,10 @@ def make(neuron: Any) -> Callable[..., int]:
             fan_in = sizes[7 + i]
             fired = 0
             for t in range(time_steps):
-                fired += find_events(spikes, at_spike + t * padded, fan_in, events, t * stride)
+                at_event = t * 2 * stride
+                fired += find_events(
+                    spikes, at_spike + t * padded, fan_in, events, at_event, stride
+                )
             counts[i] = fired
             at_spike += time_steps * padded
             padded = -(-sizes[8 + i] // WIDTH) * WIDTH

@@ -187,7 +187,7 @@ class CompiledNetwork:
             decoder,
             spikes,
             potentials,
-            np.zeros((steps, max(padded) + SPARE), np.uint32),
+            np.zeros((steps, 2, max(padded) + SPARE), np.uint32),
             np.zeros(2 * max(padded) + SPARE * WIDTH, np.float32),
             self.counts,
             self.action,
