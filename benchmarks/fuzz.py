@@ -227,8 +227,9 @@ def _change_tree(tree: Any, rng: random.Random) -> None:
     elif operation == 3 and isinstance(container, list):
         container.insert(key, copy.deepcopy(value))
     elif operation <= 5 and isinstance(value, (int, float)):
+        whole = min(max(value, -(2**53)), 2**53)  # no float is as large as 10**400
         container[key] = rng.choice(
-            [value + 1, value - 1, value + 4, -value, value * 2, value * 1.0]
+            [value + 1, value - 1, value + 4, -value, value * 2, float(whole)]
         )
     else:
         container[key] = copy.deepcopy(rng.choice(ODD))

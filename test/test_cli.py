@@ -62,6 +62,32 @@ def test_inspect(long_names: Path) -> None:
     assert len(report["observation_quantiles"]) == 3
 
 
+def test_inspect_counts_energy(policy_file: Path, tmp_path: Path) -> None:
+    report = json.loads(run("inspect", policy_file, "--json").stdout)
+    rates, operations = report["firing_rates"], report["synaptic_operations_per_action"]
+    assert len(rates) == 4
+    assert all(0 < rate < 1 for rate in rates)
+    spikes = [5 * rate * size for rate, size in zip(rates, (90, 32, 24, 10), strict=True)]
+    assert report["spikes_per_action"] == pytest.approx(sum(spikes))
+    assert operations == pytest.approx(spikes[0] * 32 + spikes[1] * 24 + spikes[2] * 10)
+    assert report["nanojoules_per_action"] == pytest.approx(operations * 77e-6)
+    assert report["equivalent_multiply_accumulates"] == 9 * 32 + 32 * 24 + 24
+    assert report["equivalent_nanojoules"] == pytest.approx(1080 * 3.97e-3)
+    costs = ("--joules-per-synaptic-operation", 1e-12, "--joules-per-multiply-accumulate", 2e-12)
+    other = json.loads(run("inspect", policy_file, "--json", *costs).stdout)
+    assert other["nanojoules_per_action"] == pytest.approx(operations * 1e-3)
+    assert other["equivalent_nanojoules"] == pytest.approx(1080 * 2e-3)
+    text = run("inspect", policy_file).stdout
+    assert ", ".join(f"{rate:.0%}" for rate in rates) in text
+    assert f"{operations:.0f} synaptic operations" in text
+    assert f"{report['nanojoules_per_action']:.2f} nJ" in text
+    assert "an ordinary network of this width: 1080 multiply-accumulates, 4.29 nJ" in text
+    for value in ("-1", "nan", "1e3"):
+        refused = run("inspect", policy_file, "--joules-per-synaptic-operation", value)
+        assert refused.returncode == 1
+        assert f"--joules-per-synaptic-operation is {float(value)}" in refused.stderr
+
+
 def test_train_plot_evaluate(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     config = tmp_path / "c.yaml"
