@@ -368,6 +368,14 @@ def test_an_action_allocates_nothing() -> None:
     np.testing.assert_array_equal(runtime.act(observation), action)
 
 
+def test_a_policy_that_would_take_far_more_memory_than_its_file() -> None:
+    shape = {"observations": 1, "encoder_population": 1, "time_steps": 1}
+    runtime = Policy(*random_policy(hidden=(2**20, 1), **shape))
+    assert not runtime.compiled, "its 4 MB of weights to one neuron would be filled up to 134 MB"
+    assert np.isfinite(runtime.act([0.5])).all()
+    assert Policy(*random_policy(hidden=(2**15, 32), **shape)).compiled
+
+
 def test_actions_are_the_callers_own(policy: Policy) -> None:
     first = policy.act(np.full(9, 0.1))
     kept = first.copy()

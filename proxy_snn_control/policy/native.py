@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import itertools
 import logging
 import os
 import stat
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .file import PolicySpec, Tensors
+from .file import MAX_FILE_BYTES, PolicySpec, Tensors
 from .files import write_bytes
 from .neurons import NEURONS
 
@@ -39,6 +40,18 @@ SOURCES = ("event.py", "native.py", "neurons.py")
 _loaded: dict[str, tuple[Any, Callable[..., int]] | None] = {}
 _lock = threading.Lock()
 _log = logging.getLogger("proxy_snn_control")
+
+
+def fits(spec: PolicySpec) -> bool:
+    """Whether a policy's weights, laid out for the pass, take little more memory than its file.
+
+    Layers of very few neurons after very many do not: they are filled up to `WIDTH`.
+    """
+    sizes = spec.layer_sizes
+    rows = sum(
+        -(-wide // WIDTH) * WIDTH * (fan_in + 1) for fan_in, wide in itertools.pairwise(sizes)
+    )
+    return rows * 4 <= MAX_FILE_BYTES * 1.25
 
 
 def compiled_pass(neuron: str) -> Callable[..., int] | None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .errors import ObservationError
 from .file import PolicySpec, Tensors, read_policy
-from .native import CompiledNetwork, compiled_pass
+from .native import CompiledNetwork, compiled_pass, fits
 from .neurons import NEURONS, run
 
 
@@ -38,7 +38,8 @@ class Policy:
         self.spec = spec
         self.quantiles = tensors["observation.quantiles"]
         limits = limits_of(spec)
-        function = compiled_pass(spec.neuron) if spec.spiking and compiled else None
+        quick = spec.spiking and compiled and fits(spec)
+        function = compiled_pass(spec.neuron) if quick else None
         self.compiled = function is not None
         self._network: Any
         if not spec.spiking:
