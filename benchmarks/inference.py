@@ -43,7 +43,12 @@ from torch import Tensor, nn
 from training import processor
 
 from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
-from proxy_snn_control.policy.energy import activity
+from proxy_snn_control.policy.energy import (
+    activity,
+    equivalent_energy,
+    inference_energy,
+    possible_synaptic_operations,
+)
 from proxy_snn_control.policy.exchange import onnx_model
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
 
@@ -318,6 +323,7 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
         "multi": median["SpikingJelly, multi-step"] / ours,
         "snnTorch": median["snnTorch"] / ours,
     }
+    operations, possible = counted.synaptic_operations, possible_synaptic_operations(spec)
     lines += f"""
 - Median latency **{asked[""]:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
   or below 1 is asked for).
@@ -328,7 +334,9 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
   is {tail(idle):.1f} times: {late(idle):.2%} of those calls took {LATE:g} us or more over their
   median, and {late(mine):.2%} of this runtime's.
 - Firing rate per layer, from the encoder on: {rates};
-  {counted.synaptic_operations:.0f} synaptic operations.
+  {operations:.0f} synaptic operations, {operations / possible:.0%} of those
+  possible; {inference_energy(spec, operations) * 1e9:.2f} nJ by the paper's constants, the ordinary
+  network {equivalent_energy(spec) * 1e9:.2f} nJ.
 - Floor: an action touches {once / 1024:.0f} KiB of weights, which this core reads from its caches
   at {speed / 1e9:.0f} GB/s in **{once / speed * 1e6:.1f} us** (rows of neurons that fire more than
   once are read again: {every / 1024:.0f} KiB in all).
