@@ -461,10 +461,12 @@ def main() -> int:
         ),
         "",
     ]
+    models = []
     for path in options.policies:
         table, model = time_policy(path, options.rounds, options.seconds)
         lines += table
-    lines += time_starts(options.policies[0], model, options.starts)
+        models.append(model)
+    lines += time_starts(options.policies[0], models[0], options.starts)
     print("\n".join(lines))
     if options.table:
         options.table.parent.mkdir(parents=True, exist_ok=True)
