@@ -8,9 +8,9 @@ nothing is done for neurons that are silent. `WIDTH` neurons of a layer run all 
 steps before the next ones do: their columns of the weights then stay in the processor's first
 cache, and their currents in its registers.
 
-The additions come in the order of the matrix product that training uses on a CPU (BLAS, in parts of
-at most `TOGETHER` terms). Nothing but rounding depends on it, and with it there is hardly a
-potential so near its threshold that it fires here and not there.
+The additions come in the order in which torch's matrix product was found to add on x86-64 (MKL: in
+parts of at most `TOGETHER` terms, equal in length). Nothing but rounding depends on it; with it
+there is hardly a potential so near its threshold that it fires here and not in training.
 
 Memory is the caller's and no other is taken: flat arrays, which appear here as pointers with an
 offset. With L layers after the encoder, n[0] encoder neurons, n[i] neurons in layer i, p[i] that
