@@ -197,10 +197,10 @@ def main() -> int:
             f"{found.farthest:.1e} | {found.action:.1e} | {time.monotonic() - began:.0f} |"
         )
         print(lines[-1], file=sys.stderr, flush=True)
+        if options.table:  # after each policy: this takes minutes
+            options.table.parent.mkdir(parents=True, exist_ok=True)
+            options.table.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    if options.table:
-        options.table.parent.mkdir(parents=True, exist_ok=True)
-        options.table.write_text("\n".join(lines) + "\n")
     return 0 if kept else 1
 
 

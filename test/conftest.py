@@ -16,6 +16,7 @@ import pytest
 
 from proxy_snn_control.nodes.demo import node_command, stay_on_loopback
 from proxy_snn_control.policy import Policy, PolicySpec, write_policy
+from proxy_snn_control.policy.native import compiled_pass
 from proxy_snn_control.policy.neurons import NEURONS
 
 stay_on_loopback()
@@ -63,6 +64,14 @@ def random_policy(
         tensors["encoder.mu"] = np.tile(centres, (observations, 1))
         tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
     return spec, tensors
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passes() -> None:
+    """Compile the runtime's passes, once for this computer, before a process is to be quick."""
+    for name, neuron in NEURONS.items():
+        if neuron.state:
+            compiled_pass(name)
 
 
 @pytest.fixture
