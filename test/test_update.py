@@ -19,6 +19,7 @@ from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.replay import Replay  # noqa: E402
 from proxy_snn_control.learning.td3 import TD3  # noqa: E402
 from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
+from proxy_snn_control.spiking.dense import relu_layers  # noqa: E402
 
 OBSERVATIONS, ACTIONS = 7, 3
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def copy_weights(idiom: Idiom, ours: TD3) -> None:
     """From the idiom to ours; both keep what they keep in shapes of their own."""
     ours.actor.load_state_dict(actor_weights(idiom.actor))
     if ours.config.target == "proxy":
-        ours.target.network.load_state_dict(idiom.proxy.state_dict())
+        ours.target.load_state_dict(proxy_weights(idiom.proxy))
     else:
         ours.target.network.load_state_dict(ours.actor.state_dict())
     ours.critic.load_state_dict(critic_weights(idiom.q1, idiom.q2))
@@ -76,10 +77,15 @@ def actor_weights(actor) -> dict:
     }
 
 
+def proxy_weights(proxy) -> dict:
+    """The idiom has an activation between any two layers."""
+    return {f"layers.{int(k[0]) // 2}.{k[2:]}": v for k, v in proxy.state_dict().items()}
+
+
 def critic_weights(q1, q2) -> dict:
     found = {}
     for i, (a, b) in enumerate(zip(q1[::2], q2[::2], strict=True)):
-        found[f"weights.{i}"] = torch.stack((a.weight.T, b.weight.T))
+        found[f"weights.{i}"] = torch.stack((a.weight, b.weight))
         found[f"biases.{i}"] = torch.stack((a.bias, b.bias)).unsqueeze(1)
     return found
 
@@ -105,7 +111,7 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
         "target critic": (ours.target_critic, critic_weights(idiom.soft_q1, idiom.soft_q2)),
     }
     if lessons:
-        expected["proxy"] = (ours.target.network, idiom.proxy.state_dict())
+        expected["proxy"] = (ours.target, proxy_weights(idiom.proxy))
     else:
         expected["soft target"] = (ours.target.network, actor_weights(idiom.soft_actor))
     fresh, _ = twins(lessons)
@@ -113,8 +119,8 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
         "actor": fresh.actor,
         "critic": fresh.critic,
         "target critic": fresh.target_critic,
-        "proxy": fresh.target.network,
-        "soft target": fresh.target.network,
+        "proxy": fresh.target,
+        "soft target": getattr(fresh.target, "network", None),
     }
     for name, (module, weights) in expected.items():
         before = untouched[name].state_dict()
@@ -128,19 +134,38 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
             assert float((away > 0.02 * moved + 3e-7).float().mean()) < 0.01, f"{name} {key}"
 
 
-def test_bfloat16_is_rounded_factors_and_results() -> None:
-    """The rounding done by hand where there is no AMX gives what torch's own bfloat16 gives."""
+@pytest.mark.parametrize("networks", [1, 2])
+def test_dense_layers_equal_autograd(networks: int) -> None:
+    """Forward and backward of the layers by hand against torch's own, in float64."""
     torch.manual_seed(0)
-    x, w, b = torch.randn(40, 30), torch.randn(30, 20), torch.randn(20)
-    with precision.RoundedProducts():
-        ours = torch.addmm(b, x, w)
-        batched = torch.bmm(x[None], w[None])[0]
-    theirs = torch.addmm(b.bfloat16(), x.bfloat16(), w.bfloat16()).float()
-    torch.testing.assert_close(ours, theirs, atol=0, rtol=2**-7)
-    torch.testing.assert_close(
-        batched, (x.bfloat16() @ w.bfloat16()).float(), atol=0.05, rtol=2**-7
-    )
-    assert not torch.equal(ours, torch.addmm(b, x, w))
+    x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    parameters = []
+    for fan_in, fan_out in ((5, 8), (8, 7), (7, 3)):
+        shapes = (fan_out, fan_in), (fan_out,)
+        if networks == 2:
+            shapes = (2, fan_out, fan_in), (2, 1, fan_out)
+        parameters += [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    h = x
+    for i in range(0, len(parameters), 2):
+        h = (torch.relu(h) if i else h) @ parameters[i].mT + parameters[i + 1]
+    ours = relu_layers(x, parameters, None)
+    torch.testing.assert_close(ours, h)
+    weighted = torch.randn_like(h)
+    theirs = torch.autograd.grad((h * weighted).sum(), [x, *parameters])
+    for mine, other in zip(
+        torch.autograd.grad((ours * weighted).sum(), [x, *parameters]), theirs, strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+def test_bfloat16_rounds_factors_and_results() -> None:
+    torch.manual_seed(0)
+    x, w, b = torch.randn(40, 30), torch.randn(20, 30), torch.randn(20)
+    ours = relu_layers(x, [w, b], torch.bfloat16)
+    exact = torch.addmm(b.bfloat16().float(), x.bfloat16().float(), w.bfloat16().float().T)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, exact, atol=0.01, rtol=2**-7)
+    assert not torch.allclose(ours, torch.addmm(b, x, w.T), atol=1e-4)
 
 
 def test_bfloat16_updates_are_near_float32_ones() -> None:
@@ -163,22 +188,3 @@ def test_precision_is_chosen_by_the_processor() -> None:
     expected = "bfloat16" if precision.has_bfloat16_units() else "float32"
     assert precision.resolve("auto", CPU) == expected
     assert precision.resolve("float32", CPU) == "float32"
-
-
-@pytest.mark.parametrize("lessons", [3, 0])
-def test_torchs_own_bfloat16_is_near_the_rounding_by_hand(
-    lessons: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What runs where there is AMX; every processor can do it, if slowly."""
-    measured = []
-    for units in (False, True):
-        monkeypatch.setattr(precision, "has_bfloat16_units", lambda units=units: units)
-        td3, _ = twins(lessons, precision="bfloat16")
-        replay, rng = filled_replay(), np.random.default_rng(0)
-        torch.manual_seed(0)
-        td3.update(replay, rng)
-        measured.append({name: float(value) for name, value in td3.update(replay, rng).items()})
-        assert all(p.dtype == torch.float32 for p in td3.critic.parameters())
-    assert measured[0].keys() == measured[1].keys()
-    for name, value in measured[0].items():
-        assert measured[1][name] == pytest.approx(value, rel=0.05), name

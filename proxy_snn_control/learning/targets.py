@@ -7,7 +7,6 @@ the actor does (`imitate`) and what has become of it (`follow`).
 from __future__ import annotations
 
 import copy
-import itertools
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor, scaled
+from proxy_snn_control.spiking.dense import relu_layers
 
 Actor = SpikingActor | ReLUActor
 
@@ -67,11 +67,9 @@ class ProxyTarget(Target):
         super().__init__()
         assert config.proxy_hidden is not None
         assert config.proxy_learning_rate is not None
-        layers: list[nn.Module] = []
         sizes = (actor.observations, *config.proxy_hidden, len(actor.low))
-        for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-        self.network = nn.Sequential(*layers[:-1])
+        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.products = actor.products
         self.register_buffer("low", actor.low.clone(), persistent=False)
         self.register_buffer("high", actor.high.clone(), persistent=False)
         self.to(actor.low.device)
@@ -80,7 +78,9 @@ class ProxyTarget(Target):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        return scaled(torch.tanh(self.network(observation).float()), self.low, self.high)
+        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        signal = relu_layers(observation, parameters, self.products)
+        return scaled(torch.tanh(signal), self.low, self.high)
 
     def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
         """One Adam step towards the actor's `action` [batch, actions]; returns the loss (Eq. 9)."""

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig, one_of
 from proxy_snn_control.learning.graph import Recorded
-from proxy_snn_control.learning.precision import products, resolve
+from proxy_snn_control.learning.precision import resolve
 from proxy_snn_control.learning.replay import Batch, Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, adam, average
 from proxy_snn_control.spiking.actor import SpikingActor
+from proxy_snn_control.spiking.dense import relu_layers
 
 
 class TwinCritic(nn.Module):
@@ -29,28 +30,33 @@ class TwinCritic(nn.Module):
     The two lie side by side in every tensor, so that a layer of both is one batched product.
     """
 
-    def __init__(self, observations: int, actions: int, hidden: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        observations: int,
+        actions: int,
+        hidden: tuple[int, ...],
+        products: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
+        self.products = products
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise((observations + actions, *hidden, 1)):
             bound = fan_in**-0.5  # as PyTorch's Linear starts
-            self.weights.append(torch.empty(2, fan_in, fan_out).uniform_(-bound, bound))
+            self.weights.append(torch.empty(2, fan_out, fan_in).uniform_(-bound, bound))
             self.biases.append(torch.empty(2, 1, fan_out).uniform_(-bound, bound))
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Compute both Q values, [2, batch, 1]."""
         both = torch.cat((observation, action), dim=1)
-        h = both.expand(2, *both.shape)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            h = torch.baddbmm(bias, torch.relu(h) if i else h, weight)
-        return h.float()
+        pairs = zip(self.weights, self.biases, strict=True)
+        return relu_layers(both, [p for pair in pairs for p in pair], self.products)
 
     def q1(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Compute the first Q value alone, [batch, 1]."""
-        h = torch.cat((observation, action), dim=1)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            h = torch.addmm(bias[0], torch.relu(h) if i else h, weight[0])
-        return h.float()
+        """Compute the first Q value alone, [batch, 1], for an actor to climb: no weight learns."""
+        both = torch.cat((observation, action), dim=1)
+        pairs = zip(self.weights, self.biases, strict=True)
+        first = [p.detach() for weight, bias in pairs for p in (weight[0], bias[0, 0])]
+        return relu_layers(both, first, self.products)
 
 
 class TD3:
@@ -61,8 +67,9 @@ class TD3:
         self.precision = resolve(config.precision, device)
         one_of("target", config.target, TARGETS)
         self.actor = actor.to(device)
+        self.actor.products = kind = torch.bfloat16 if self.precision == "bfloat16" else None
         self.target: Target = TARGETS[config.target](actor, config)
-        self.critic = TwinCritic(actor.observations, len(actor.low), config.critic_hidden)
+        self.critic = TwinCritic(actor.observations, len(actor.low), config.critic_hidden, kind)
         self.critic.to(device)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.actor_optimiser = adam(actor.parameters(), config.actor_learning_rate)
@@ -119,11 +126,8 @@ class TD3:
             fractions.append(float(inside.float().mean()))
         return dict(zip(self.activity_names, fractions, strict=True))
 
-    def _learn(self, actor_is_due: bool, *drawn: Tensor) -> dict[str, Tensor]:
-        with products(self.precision, self.device):
-            return self._algorithm_3(actor_is_due, Batch(*drawn))
-
-    def _algorithm_3(self, actor_is_due: bool, drawn: Batch) -> dict[str, Tensor]:
+    def _learn(self, actor_is_due: bool, *minibatches: Tensor) -> dict[str, Tensor]:
+        drawn = Batch(*minibatches)
         c, low, high = self.config, self.actor.low, self.actor.high
         limit, n = (high - low) / 2, c.batch_size
         s, a, reward, next_s, terminal = (part[-n:] for part in drawn)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking import fused
+from proxy_snn_control.spiking.dense import linear, relu_layers
 from proxy_snn_control.spiking.neurons import run
 
 
@@ -98,6 +99,9 @@ class SpikingActor(nn.Module):
 
     Every layer's T inputs are known once the layer before it has run its T simulation steps, so the
     layers run one after the other: the same spikes as stepping them together, in fewer operations.
+
+    Attributes:
+        products: what dense products are computed in (dense.py); None for the weights' own.
     """
 
     low: Tensor
@@ -122,6 +126,7 @@ class SpikingActor(nn.Module):
     ) -> None:
         super().__init__()
         self.observations = observations
+        self.products: torch.dtype | None = None
         kind = NEURONS[neuron]
         constants = {**kind.constants, **(neuron_constants or {})}
         self.about = fused.About(
@@ -152,10 +157,14 @@ class SpikingActor(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
         if observation.device.type != "cpu" or observation.dtype != torch.float32:
-            return self.trace(observation)[0]
+            return self._steps(observation, self.products)[0]
         parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
         rate = fused.SpikingLayers.apply(
-            self.encoder.stimulation(observation), self.about, torch.is_grad_enabled(), *parameters
+            self.encoder.stimulation(observation),
+            self.about,
+            torch.is_grad_enabled(),
+            self.products,
+            *parameters,
         )
         return scaled(self.decoder(rate), self.low, self.high)
 
@@ -166,11 +175,16 @@ class SpikingActor(nn.Module):
             action [batch, actions]; spikes per layer from the encoder on and membrane potentials
             per layer after it, each [T, batch, neurons].
         """
+        return self._steps(observation, None)
+
+    def _steps(
+        self, observation: Tensor, products: torch.dtype | None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         spikes = self.encoder(observation)
         all_spikes, all_potentials = [spikes], []
         neuron, constants, window, *_ = self.about
         for layer in self.layers:
-            current = layer(spikes).to(spikes.dtype)  # products may be in bfloat16, neurons not
+            current = linear(spikes, layer, products)
             spikes, potentials = run(neuron, constants, window, current)
             all_spikes.append(spikes)
             all_potentials.append(potentials)
@@ -181,7 +195,7 @@ class SpikingActor(nn.Module):
 class ReLUActor(nn.Module):
     """The ordinary network to compare with: raw observation, ReLU layers, tanh.
 
-    Same call and same parameter names as the spiking actor's.
+    Same call, same parameter names and same `products` as the spiking actor's.
     """
 
     low: Tensor
@@ -197,6 +211,7 @@ class ReLUActor(nn.Module):
     ) -> None:
         super().__init__()
         self.observations = observations
+        self.products: torch.dtype | None = None
         sizes = (observations, *hidden, len(action_low))
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
         self.register_buffer("low", torch.tensor(action_low), persistent=False)
@@ -204,10 +219,9 @@ class ReLUActor(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            observation = torch.relu(layer(observation))
-        return scaled(torch.tanh(last(observation)), self.low, self.high)
+        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        signal = relu_layers(observation, parameters, self.products)
+        return scaled(torch.tanh(signal), self.low, self.high)
 
 
 def scaled(squashed: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ only 16 values: what each of those adds to every neuron's current is tabled once
 current is then a sum of table rows, one for every four neurons of the layer before (`forward`).
 That is a quarter of the additions of a dense product, in float32, at any firing rate.
 
-Work goes by blocks of rows and neurons that fit the processor's cache: the currents of a block
-become membrane potentials and spike bits before the next block's are computed. The gradient runs
-the steps backwards in the same way (`backward`).
+Work goes by tiles of `ROWS` rows and `WIDTH` neurons whose currents, with the tables of a word of
+32 spikes, fit the processor's first cache: they become membrane potentials and spike bits before
+the next tile's are computed. The gradient runs the steps backwards (`backward`).
 
 The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here knows
-what they say. Bits are uint8 [batch, T, bytes], neuron 0 in the lowest bit of byte 0, bytes even.
+what they say. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0.
 """
 
 from __future__ import annotations
@@ -23,17 +23,73 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import torch
-from numba.extending import register_jitable
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
 from proxy_snn_control.policy import neurons
 
-NEURONS_AT_ONCE = 128
-ROWS_AT_ONCE = 32
+WIDTH = 32  # neurons of a tile, and spikes of a word
+ROWS = 16  # rows of a tile
+LANES = 16  # numbers in a register; a processor with smaller ones takes several for them
+GROUPS = 8  # of four spikes in a word
+WORD_TABLE = GROUPS * 16 * WIDTH
 ZERO, ONE = np.float32(0), np.float32(1)
-# Eight bytes of 0 or 1, read as one number (the first is the lowest), times this: its highest byte
-# has them as its bits, in order.
-GATHER = np.uint64(0x0102040810204080)
+# What a spike is in memory that a product reads: 1 as float32, and the bits of 1 as bfloat16.
+SPIKE = {torch.float32: ONE, torch.bfloat16: np.uint16(0x3F80)}
+
+
+@intrinsic
+def _add_word(typing_context: Any, table: Any, at: Any, word: Any, current: Any, to: Any) -> Any:
+    """Add what a word of spikes says to current[to : to + WIDTH]; its tables begin at table[at].
+
+    In LLVM's words: the compiler would not keep the sums in registers.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        table, at, word, current, to = arguments
+        index, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
+
+        def numbers(array: Any, argument: int, offset: Any, part: int) -> Any:
+            data = context.make_array(signature.args[argument])(context, builder, array).data
+            lane = builder.add(offset, index(LANES * part))
+            return builder.bitcast(builder.gep(data, [lane]), vector.as_pointer())
+
+        rows = []
+        for group in range(GROUPS):
+            four = builder.and_(builder.lshr(word, word.type(4 * group)), word.type(15))
+            row = builder.mul(builder.zext(four, index), index(WIDTH))
+            rows.append(builder.add(builder.add(at, row), index(16 * WIDTH * group)))
+        for part in range(WIDTH // LANES):
+            sums = [builder.load(numbers(table, 0, row, part), align=4) for row in rows]
+            while len(sums) > 1:
+                sums = [builder.fadd(*two) for two in zip(sums[::2], sums[1::2], strict=True)]
+            place = numbers(current, 3, to, part)
+            builder.store(builder.fadd(builder.load(place, align=4), sums[0]), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, types.uint32, current, types.int64), generate
+
+
+@intrinsic
+def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
+    """Tell which of potential[at : at + WIDTH] are above the threshold, as the bits of a word."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        potential, at, threshold = arguments
+        vector = ir.VectorType(ir.FloatType(), WIDTH)
+        data = context.make_array(signature.args[0])(context, builder, potential).data
+        values = builder.load(
+            builder.bitcast(builder.gep(data, [at]), vector.as_pointer()), align=4
+        )
+        level = ir.Constant(vector, ir.Undefined)
+        for lane in range(WIDTH):
+            level = builder.insert_element(level, threshold, ir.IntType(32)(lane))
+        above = builder.fcmp_ordered(">", values, level)
+        return builder.bitcast(above, ir.IntType(WIDTH))
+
+    return types.uint32(potential, types.int64, types.float32), generate
 
 
 class Passes(NamedTuple):
@@ -64,16 +120,17 @@ def passes(neuron: Any, threaded: bool) -> Passes:
     @register_jitable
     def encode_rows(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
         rows, count = stimulation.shape
-        potential = np.empty(count, np.float32)
-        fired = np.zeros(8 * bits.shape[2], np.uint8)
+        potential = np.zeros(WIDTH * bits.shape[2], np.float32)
         for r in range(rows):
             potential[:] = ZERO
             for t in range(bits.shape[1]):
                 for j in range(count):
-                    v = potential[j] + stimulation[r, j]
-                    fired[j] = v > threshold
+                    v = potential[j]
                     potential[j] = v - threshold * (ONE if v > threshold else ZERO)
-                _pack(fired, bits[r, t])
+                for j in range(count):
+                    potential[j] += stimulation[r, j]
+                for word in range(bits.shape[2]):
+                    bits[r, t, word] = _fired(potential, word * WIDTH, threshold)
 
     @compiled
     def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
@@ -84,12 +141,12 @@ def passes(neuron: Any, threaded: bool) -> Passes:
             encode_rows(stimulation[mine], threshold, bits[mine])
 
     @compiled
-    def unpack(parts: int, bits: np.ndarray, spikes: np.ndarray) -> None:
-        """Fill in spikes as float32 [batch, T, neurons] of zeros and ones."""
+    def unpack(parts: int, bits: np.ndarray, one: Any, spikes: np.ndarray) -> None:
+        """Fill in spikes as [batch, T, neurons] of zeros and `one`s."""
         assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(bits))
-            _unpack_rows(bits[mine], spikes[mine])
+            _unpack_rows(bits[mine], one, spikes[mine])
 
     @register_jitable
     def forward_rows(
@@ -102,56 +159,46 @@ def passes(neuron: Any, threaded: bool) -> Passes:
         counts: np.ndarray,
         states: np.ndarray,
     ) -> None:
-        rows, time_steps, columns = bits.shape
-        blocks, _, _, width = table.shape
+        rows, time_steps, words = bits.shape
         count = counts.shape[1]
-        row_blocks = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
-        current = np.empty((ROWS_AT_ONCE * time_steps, width), np.float32)
-        state = np.empty((members, width), np.float32)
-        spike = np.empty(width, np.float32)
-        fired = np.empty(width, np.uint8)
-        total = np.empty(width, np.float32)
-        for unit in range(blocks * row_blocks):
-            block, first = unit // row_blocks, (unit % row_blocks) * ROWS_AT_ONCE
-            last = min(first + ROWS_AT_ONCE, rows)
-            start = block * width
-            real = min(width, count - start)
-            current[:] = ZERO
-            for row in range((last - first) * time_steps):
-                for j in range(real):
-                    current[row, j] = bias[start + j]
-            for pair in range(columns // 2):
-                sums = table[block, 4 * pair : 4 * pair + 4]
-                row = 0
-                for r in range(first, last):
-                    for t in range(time_steps):
-                        low, high = bits[r, t, 2 * pair], bits[r, t, 2 * pair + 1]
-                        a, b = sums[0, np.uint64(low & 15)], sums[1, np.uint64(low >> 4)]
-                        c, d = sums[2, np.uint64(high & 15)], sums[3, np.uint64(high >> 4)]
-                        mine = current[row]
-                        for j in range(width):
-                            mine[j] += (a[j] + b[j]) + (c[j] + d[j])
-                        row += 1
-            row = 0
-            for r in range(first, last):
+        tile = ROWS * WIDTH
+        current = np.empty((time_steps, tile), np.float32)
+        flat_current = current.reshape(-1)
+        state = np.empty((members, tile), np.float32)
+        spike, total = np.empty(tile, np.float32), np.empty(tile, np.float32)
+        for block in range(bits_out.shape[2]):
+            start = block * WIDTH
+            real = min(WIDTH, count - start)
+            for first in range(0, rows, ROWS):
+                here = min(ROWS, rows - first)
+                for r in range(here):
+                    for j in range(WIDTH):
+                        total[r * WIDTH + j] = bias[start + j] if j < real else ZERO
+                for t in range(time_steps):
+                    current[t] = total
+                for word in range(words):
+                    at = (block * words + word) * WORD_TABLE
+                    for r in range(here):
+                        for t in range(time_steps):
+                            to = t * tile + r * WIDTH
+                            _add_word(table, at, bits[first + r, t, word], flat_current, to)
                 state[:] = ZERO
                 spike[:] = ZERO
                 total[:] = ZERO
                 for t in range(time_steps):
-                    for j in range(width):
-                        after = step(current[row, j], spike[j], load(state, j), constants)
+                    for j in range(tile):
+                        after = step(current[t, j], spike[j], load(state, j), constants)
                         store(state, j, after)
                         spike[j] = ONE if after[0] > threshold else ZERO
                         total[j] += spike[j]
+                    for r in range(here):
+                        bits_out[first + r, t, block] = _fired(state[0], r * WIDTH, threshold)
                     for k in range(states.shape[2]):
-                        for j in range(real):
-                            states[r, t, k, start + j] = state[k, j]
-                    for j in range(width):
-                        fired[j] = spike[j] > ZERO
-                    _pack(fired, bits_out[r, t, start // 8 : (start + real + 7) // 8])
-                    row += 1
-                for j in range(real):
-                    counts[r, start + j] = total[j]
+                        for r in range(here):
+                            to_states = states[first + r, t, k, start : start + real]
+                            to_states[:] = state[k, r * WIDTH : r * WIDTH + real]
+                for r in range(here):
+                    counts[first + r, start : start + real] = total[r * WIDTH : r * WIDTH + real]
 
     @register_jitable
     def backward_rows(
@@ -229,30 +276,35 @@ def passes(neuron: Any, threaded: bool) -> Passes:
 def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
     """Fill in what each value of each four bits adds to the currents.
 
-    The table is [blocks, groups of four, 16, width] of zeros; weight is [fan_out, fan_in].
+    weight is [fan_out, fan_in]; the table is [blocks, words, GROUPS, 16, WIDTH], with zeros for
+    neurons that are not there.
     """
     fan_out, fan_in = weight.shape
-    blocks, _, _, width = table.shape
+    blocks, words = table.shape[:2]
     for block in range(blocks):
-        first = block * width
-        for group in range((fan_in + 3) // 4):
-            sums = table[block, group]
-            for k in range(min(4, fan_in - 4 * group)):
-                for j in range(min(width, fan_out - first)):
-                    sums[1 << k, j] = weight[first + j, 4 * group + k]
+        first = block * WIDTH
+        real = min(WIDTH, fan_out - first)
+        for group in range(words * GROUPS):
+            sums = table[block, group // GROUPS, group % GROUPS]
+            sums[0] = ZERO
+            for k in range(4):
+                neuron = 4 * group + k
+                sums[1 << k] = ZERO
+                if neuron < fan_in:
+                    for j in range(real):
+                        sums[1 << k, j] = weight[first + j, neuron]
             for value in range(3, 16):
                 lowest = value & -value
-                for j in range(width):
-                    if lowest != value:
+                if lowest != value:
+                    for j in range(WIDTH):
                         sums[value, j] = sums[value - lowest, j] + sums[lowest, j]
 
 
 def _table(weight: np.ndarray) -> np.ndarray:
-    blocks = -(-len(weight) // NEURONS_AT_ONCE)
-    width = 8 * -(-len(weight) // (8 * blocks))
-    table = np.zeros((blocks, 2 * _bytes(weight.shape[1]), 16, width), np.float32)
+    fan_out, fan_in = weight.shape
+    table = np.empty((_words(fan_out), _words(fan_in), GROUPS, 16, WIDTH), np.float32)
     tabulate(weight, table)
-    return table
+    return table.reshape(-1)
 
 
 # A neuron's state is a tuple, whose length the compiler must know.
@@ -295,24 +347,19 @@ def _mine(part: int, parts: int, rows: int) -> slice:
 
 
 @register_jitable
-def _pack(fired: np.ndarray, bits: np.ndarray) -> None:
-    """Pack ones and zeros, uint8 [8 x bytes or more], into bits."""
-    eight = fired.view(np.uint64)
-    for byte in range(len(bits)):
-        bits[byte] = (eight[byte] * GATHER) >> np.uint64(56)
-
-
-@register_jitable
-def _unpack_rows(bits: np.ndarray, spikes: np.ndarray) -> None:
+def _unpack_rows(bits: np.ndarray, one: Any, spikes: np.ndarray) -> None:
     rows, time_steps, count = spikes.shape
     for r in range(rows):
         for t in range(time_steps):
-            for j in range(count):
-                spikes[r, t, j] = (bits[r, t, j >> 3] >> (j & 7)) & 1
+            for word in range(bits.shape[2]):
+                fired = bits[r, t, word]
+                mine = spikes[r, t, word * WIDTH : min(count, (word + 1) * WIDTH)]
+                for j in range(len(mine)):
+                    mine[j] = one * ((fired >> np.uint32(j)) & np.uint32(1))
 
 
-def _bytes(count: int) -> int:
-    return 2 * -(-count // 16)
+def _words(count: int) -> int:
+    return -(-count // WIDTH)
 
 
 class SpikingLayers(torch.autograd.Function):
@@ -324,11 +371,17 @@ class SpikingLayers(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, stimulation: Tensor, about: About, keep: bool, *parameters: Tensor
+        ctx: Any,
+        stimulation: Tensor,
+        about: About,
+        keep: bool,
+        kind: torch.dtype | None,
+        *parameters: Tensor,
     ) -> Tensor:
         """Compute the firing rate [batch, neurons] under stimulation [batch, encoder neurons].
 
-        `parameters` are weight and bias of each layer; `keep` says whether a gradient will follow.
+        `parameters` are weight and bias of each layer; `keep` says whether a gradient will follow,
+        and `kind` what its products are computed in (as in dense.py); spikes are exact either way.
         """
         steps, threshold = about.time_steps, np.float32(about.threshold)
         constants = tuple(map(np.float32, about.neuron_constants))
@@ -339,7 +392,7 @@ class SpikingLayers(torch.autograd.Function):
         counts = [len(weight) for weight in weights]
         tables = [_table(weight) for weight in weights]
         bits = [
-            np.zeros((rows, steps, _bytes(n)), np.uint8) for n in (weights[0].shape[1], *counts)
+            np.empty((rows, steps, _words(n)), np.uint32) for n in (weights[0].shape[1], *counts)
         ]
         fired = [np.empty((rows, n), np.float32) for n in counts]
         states = [np.empty((rows, steps, members, n), np.float32) for n in counts]
@@ -351,7 +404,7 @@ class SpikingLayers(torch.autograd.Function):
                 parts, bits[i], table, bias, constants, threshold,
                 bits[i + 1], fired[i], states[i],
             )  # fmt: skip
-        ctx.about, ctx.bits, ctx.states = about, bits, states
+        ctx.about, ctx.bits, ctx.states, ctx.kind = about, bits, states, kind or torch.float32
         ctx.save_for_backward(*parameters[::2])
         return torch.from_numpy(fired[-1]).div_(steps)
 
@@ -370,17 +423,18 @@ class SpikingLayers(torch.autograd.Function):
         for i in range(len(ctx.states) - 1, -1, -1):
             weight, states, bits = ctx.saved_tensors[i], ctx.states[i], ctx.bits[i]
             currents = gradient.numpy()
-            spikes = np.empty((*bits.shape[:2], weight.shape[1]), np.float32)
+            one = SPIKE[ctx.kind]
+            spikes = np.empty((*bits.shape[:2], weight.shape[1]), type(one))
             do.backward(parts, states, currents, constants, threshold, window)
-            do.unpack(parts, bits, spikes)
+            do.unpack(parts, bits, one, spikes)
             rows = gradient.flatten(0, 1)
-            before = torch.from_numpy(spikes).flatten(0, 1)
-            # float(): products may have been asked for in bfloat16.
-            found = [(rows.T @ before).float(), rows.sum(0), *found]
+            factor = rows.to(ctx.kind)
+            before = torch.from_numpy(spikes).view(ctx.kind).flatten(0, 1)
+            found = [(factor.T @ before).float(), rows.sum(0), *found]
             if i:
-                gradient = (rows @ weight).float().unflatten(0, (-1, steps))
-        to_stimulation = (gradient.sum(1) @ ctx.saved_tensors[0]).float()
-        return to_stimulation, None, None, *found
+                gradient = (factor @ weight.to(ctx.kind)).float().unflatten(0, (-1, steps))
+        to_stimulation = gradient.sum(1).to(ctx.kind) @ ctx.saved_tensors[0].to(ctx.kind)
+        return to_stimulation.float(), None, None, None, *found
 
 
 class About(NamedTuple):
