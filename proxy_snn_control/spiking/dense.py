@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def relu_layers(x: Tensor, parameters: list[Tensor], kind: torch.dtype | None) -> Tensor:
+def relu_layers(x: Tensor, parameters: list[Any], kind: torch.dtype | None) -> Tensor:
     """Run dense layers with rectified linear units between them.
 
     Args:
@@ -30,7 +30,7 @@ def relu_layers(x: Tensor, parameters: list[Tensor], kind: torch.dtype | None) -
     return result
 
 
-def linear(x: Tensor, layer: torch.nn.Linear, kind: torch.dtype | None) -> Tensor:
+def linear(x: Tensor, layer: Any, kind: torch.dtype | None) -> Tensor:
     """Run one dense layer [.., inputs] to [.., outputs]; `kind` as in `relu_layers`."""
     kind = kind or x.dtype
     return F.linear(x.to(kind), layer.weight.to(kind), layer.bias.to(kind)).to(x.dtype)

@@ -130,7 +130,9 @@ def passes(neuron: Any, threaded: bool) -> Passes:
                 for j in range(count):
                     potential[j] += stimulation[r, j]
                 for word in range(bits.shape[2]):
-                    bits[r, t, word] = _fired(potential, word * WIDTH, threshold)
+                    bits[r, t, word] = _fired(  # type: ignore[call-arg]
+                        potential, word * WIDTH, threshold
+                    )
 
     @compiled
     def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
@@ -181,7 +183,9 @@ def passes(neuron: Any, threaded: bool) -> Passes:
                     for r in range(here):
                         for t in range(time_steps):
                             to = t * tile + r * WIDTH
-                            _add_word(table, at, bits[first + r, t, word], flat_current, to)
+                            _add_word(  # type: ignore[call-arg]
+                                table, at, bits[first + r, t, word], flat_current, to
+                            )
                 state[:] = ZERO
                 spike[:] = ZERO
                 total[:] = ZERO
@@ -192,7 +196,9 @@ def passes(neuron: Any, threaded: bool) -> Passes:
                         spike[j] = ONE if after[0] > threshold else ZERO
                         total[j] += spike[j]
                     for r in range(here):
-                        bits_out[first + r, t, block] = _fired(state[0], r * WIDTH, threshold)
+                        bits_out[first + r, t, block] = _fired(  # type: ignore[call-arg]
+                            state[0], r * WIDTH, threshold
+                        )
                     for k in range(states.shape[2]):
                         for r in range(here):
                             to_states = states[first + r, t, k, start : start + real]
