@@ -27,6 +27,8 @@ METHODS = {
     "lif": ("vanilla LIF", {"neuron": "lif", "target": "soft"}),
     "ann": ("ANN (TD3)", {"neuron": "relu", "target": "soft"}),
 }
+# All products are computed in bfloat16 but those of this run, which shows what that costs.
+FLOAT32 = ("pt-lif", "InvertedDoublePendulum-v4", 0)
 # Table 1 of Xu et al. 2025: max average return after 1,000,000 training steps, five seeds.
 PAPER = {
     "pt-lif": ("10103 ± 607", "9348 ± 1", "3385 ± 157"),
@@ -69,28 +71,29 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, one thread each")
     parser.add_argument("--page-only", action="store_true")
     options = parser.parse_args()
-    common = {"steps": options.steps, "threads": 1, "precision": "float32"}
-    common["checkpoint_every"] = 5000
+    common = {"steps": options.steps, "threads": 1, "checkpoint_every": 5000}
     fast = {"proxy_updates": 1, "proxy_learning_rate": 3e-3} if options.proxy_updates == 1 else {}
-    runs = {
-        (name, task, seed): options.runs / f"{name}-{task}-{seed}"
-        for seed, task, name in itertools.product(options.seeds, TASKS, METHODS)
-    }
+    wanted = [(n, t, s, "bfloat16") for s, t, n in itertools.product(options.seeds, TASKS, METHODS)]
+    runs = {}
+    for name, task, seed, precision in [*wanted, (*FLOAT32, "float32")]:
+        suffix = "" if precision == "bfloat16" else f"-{precision}"
+        runs[name, task, seed, precision] = options.runs / f"{name}-{task}-{seed}{suffix}"
     if not options.page_only:
         with ThreadPoolExecutor(options.jobs) as pool:
-            for (name, task, seed), out in runs.items():
+            for (name, task, seed, precision), out in runs.items():
                 settings = {"env": task, "seed": seed, **METHODS[name][1], **common}
-                pool.submit(train, out, {**settings, **(fast if name == "pt-lif" else {})})
+                settings |= {"precision": precision, **(fast if name == "pt-lif" else {})}
+                pool.submit(train, out, settings)
     there = {key: run for key, run in runs.items() if (run / "progress.csv").exists()}
     write_page(there, options.out)
     return 0
 
 
-def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
+def write_page(runs: dict[tuple[str, str, int, str], Path], out: Path) -> None:
     """Copy the runs' figures, draw them, and put the numbers beside the paper's."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for (name, task, seed), run in runs.items():
+    for (name, task, seed, precision), run in runs.items():
         kept = out / run.name
         kept.mkdir(exist_ok=True)
         for file in ("config.yaml", "progress.csv"):
@@ -100,11 +103,12 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
         paper = PAPER[name][TASKS.index(task)]
         settings = yaml.safe_load((run / "config.yaml").read_text())
         assert settings["random_steps"] == 25_000
+        assert settings["precision"] == precision
         method = METHODS[name][0]
         if settings["target"] == "proxy":
             method += f", K = {settings['proxy_updates']}"
         rows.append(
-            f"| {task} | {method} | {seed} | {learnt} | {returns.max():.0f} | "
+            f"| {task} | {method} | {precision} | {seed} | {learnt} | {returns.max():.0f} | "
             f"{returns[-LAST:].mean():.0f} | {paper} |"
         )
     draw(runs, out / "curves.png")
@@ -119,8 +123,8 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
         f"of all evaluations; the mean of the last {LAST} is the steadier figure. The paper's are",
         "maxima after 1,000,000 training steps over five seeds: where a curve should be going.",
         "",
-        "| task | method | seed | training steps | maximum | mean of the last 10 | paper, at 1e6 |",
-        "|---|---|---|---|---|---|---|",
+        "| task | method | products | seed | training steps | maximum | last 10 | paper, at 1e6 |",
+        "|---|---|---|---|---|---|---|---|",
         *sorted(rows),
         "",
         "Beside this page lie each run's config.yaml and progress.csv, with losses, the actor's",
@@ -130,8 +134,11 @@ def write_page(runs: dict[tuple[str, str, int], Path], out: Path) -> None:
     (out / "README.md").write_text("\n".join(lines) + "\n")
 
 
-def draw(runs: dict[tuple[str, str, int], Path], path: Path) -> None:
-    """One panel a task, one colour a method, one thin line a seed and their mean."""
+def draw(runs: dict[tuple[str, str, int, str], Path], path: Path) -> None:
+    """One panel a task, one colour a method, one thin line a seed and their mean.
+
+    What was computed in float32 is dashed and does not enter the mean.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -140,9 +147,11 @@ def draw(runs: dict[tuple[str, str, int], Path], path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(TASKS), figsize=(14, 4), layout="constrained")
     for panel, task in zip(panels, TASKS, strict=True):
         for i, (name, (label, _)) in enumerate(METHODS.items()):
-            curves = [read(run) for (n, t, _), run in runs.items() if (n, t) == (name, task)]
-            for steps, returns in curves:
-                panel.plot(steps, returns, color=f"C{i}", linewidth=0.8, alpha=0.5)
+            mine = {key: run for key, run in runs.items() if key[:2] == (name, task)}
+            for (*_, precision), run in mine.items():
+                style = "-" if precision == "bfloat16" else "--"
+                panel.plot(*read(run), style, color=f"C{i}", linewidth=0.8, alpha=0.5)
+            curves = [read(run) for key, run in mine.items() if key[3] == "bfloat16"]
             if curves:
                 shortest = min(len(steps) for steps, _ in curves)
                 mean = np.mean([returns[:shortest] for _, returns in curves], axis=0)
