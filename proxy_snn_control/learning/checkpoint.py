@@ -12,7 +12,6 @@ before stays whole until the new one is.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import replacing
+from proxy_snn_control.policy.files import remove, replacing
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.train import TrainingRun
 
-VERSION = 2
+VERSION = 3
 NAME = "checkpoint.safetensors"
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
 # short time do not leave as many files.
@@ -77,12 +76,8 @@ def save_checkpoint(folder: Path, run: TrainingRun) -> None:
     _save(folder / NAME, tensors, {"state": json.dumps(state)})
     run.replay_files = files
     kept = {folder / NAME, *(_transitions_path(folder, *span) for span in files)}
-    for (
-        path
-    ) in folder.iterdir():  # what no checkpoint needs any more, or a kill -9 left half written
-        if path not in kept:
-            with suppress(OSError):
-                path.unlink()
+    # What no checkpoint needs any more, or a kill -9 left half written.
+    remove(path for path in folder.iterdir() if path not in kept)
 
 
 def load_checkpoint(folder: Path, run: TrainingRun) -> None:

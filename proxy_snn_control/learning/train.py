@@ -32,7 +32,7 @@ from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.errors import WriteError
 from proxy_snn_control.policy.file import check_size
-from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
+from proxy_snn_control.policy.files import is_taken, make_folder, remove, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
 
@@ -127,6 +127,7 @@ class TrainingRun:
         if resume and (self._checkpoint / CHECKPOINT).exists():
             load_checkpoint(self._checkpoint, self)
         make_folder(self._checkpoint)
+        remove(out.glob(".*.tmp"))  # what a kill -9 left half written
         save_config(out / "config.yaml", config)
         if self.rows:  # what was evaluated after the checkpoint will be evaluated again
             self._write_progress()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,6 +41,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace the file at `path` by `content`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files that nobody needs; one that cannot be removed stays."""
+    for path in list(paths):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
