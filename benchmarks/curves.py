@@ -4,7 +4,8 @@
 
 Trains, then makes the page. Runs that are there go on from their checkpoints, so the command may be
 stopped and given again; `--page-only` makes the page of what there is. What the page rests on is
-copied beside it: every run's config.yaml and progress.csv.
+copied beside it: every run's config.yaml and progress.csv. A run that is whole there is not trained
+again, so that several machines can share the work.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def read(run: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(steps), np.array(returns)
 
 
+def steps_of(run: Path) -> int:
+    """How many steps a run has taken, as its progress.csv has it."""
+    return int(read(run)[0][-1]) if (run / "progress.csv").exists() else 0
+
+
 def main() -> int:
     """Train what is asked for, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,10 +87,16 @@ def main() -> int:
     if not options.page_only:
         with ThreadPoolExecutor(options.jobs) as pool:
             for (name, task, seed, precision), out in runs.items():
+                if steps_of(options.out / out.name) == 25_000 + options.steps:
+                    continue
                 settings = {"env": task, "seed": seed, **METHODS[name][1], **common}
                 settings |= {"precision": precision, **(fast if name == "pt-lif" else {})}
                 pool.submit(train, out, settings)
-    there = {key: run for key, run in runs.items() if (run / "progress.csv").exists()}
+    there = {}
+    for key, run in runs.items():
+        furthest = max(options.out / run.name, run, key=steps_of)
+        if steps_of(furthest) > 0:
+            there[key] = furthest
     write_page(there, options.out)
     return 0
 
@@ -96,7 +108,7 @@ def write_page(runs: dict[tuple[str, str, int, str], Path], out: Path) -> None:
     for (name, task, seed, precision), run in runs.items():
         kept = out / run.name
         kept.mkdir(exist_ok=True)
-        for file in ("config.yaml", "progress.csv"):
+        for file in ("config.yaml", "progress.csv") if kept != run else ():
             shutil.copy(run / file, kept / file)
         steps, returns = read(run)
         learnt = max(0, int(steps[-1]) - 25_000)
@@ -158,7 +170,8 @@ def draw(runs: dict[tuple[str, str, int, str], Path], path: Path) -> None:
                 panel.plot(curves[0][0][:shortest], mean, color=f"C{i}", label=label)
         panel.set_title(task)
         panel.set_xlabel("environment steps")
-        panel.legend(loc="upper left", fontsize="small")
+        if panel.lines:
+            panel.legend(loc="upper left", fontsize="small")
     panels[0].set_ylabel("evaluation return")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
