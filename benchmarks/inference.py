@@ -160,7 +160,7 @@ def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
     """The ReLU actor of the same width: by ONNX Runtime, by torch, and as an ONNX model."""
     torch.manual_seed(0)
     actor = ReLUActor(spec.observation_size, spec.action_low, spec.action_high, hidden=spec.hidden)
-    tensors = {name: tensor.numpy() for name, tensor in actor.state_dict().items()}
+    tensors = {name: tensor.numpy() for name, tensor in actor.tensors().items()}
     fields = {
         **vars(spec),
         "neuron": "relu",

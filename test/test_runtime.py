@@ -248,8 +248,8 @@ def test_relu_policy_equals_the_torch_actor() -> None:
 
     spec, tensors = random_policy(neuron="relu", actions=2, action_high=(2.0, 0.5))
     actor = ReLUActor(9, spec.action_low, spec.action_high, hidden=spec.hidden)
-    state = {k: torch.from_numpy(v) for k, v in tensors.items() if k.startswith("layers")}
-    actor.load_state_dict(state)
+    for name, weights in actor.tensors().items():
+        weights.copy_(torch.from_numpy(tensors[name]))
     runtime = Policy(spec, tensors)
     many = np.random.default_rng(0).normal(0, 3, (200, 9)).astype(np.float32)
     with torch.no_grad():

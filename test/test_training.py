@@ -270,7 +270,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         metadata = file.metadata()
     for change in (
         lambda t: t.pop("actor.layers.0.bias"),
-        lambda t: t.update({"target.network.0.bias": torch.zeros(3, 1)}),
+        lambda t: t.update({"target.network.flat": torch.zeros(3, 1)}),
         lambda t: [t.pop(name) for name in list(t) if name.startswith("actor_optimiser.")],
         lambda t: t.update({"critic_optimiser.0.exp_avg": torch.zeros(1)}),
         lambda t: t.update(surprise=torch.zeros(1)),
@@ -395,8 +395,8 @@ def test_no_checkpoint_of_weights_that_are_no_numbers(tmp_path: Path) -> None:
     run = TrainingRun(quick(), tmp_path / "run")
     run.run(StopAt(70))
     with torch.no_grad():
-        run.td3.critic.biases[0][0, 0, 0] = torch.nan
-    with pytest.raises(UserError, match=r"at step 70 critic.biases.0 is NaN or infinite"):
+        run.td3.critic.networks.flat[0] = torch.nan
+    with pytest.raises(UserError, match=r"at step 70 critic.networks.flat is NaN or infinite"):
         run.checkpoint()
     assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 70
 

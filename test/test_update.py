@@ -19,7 +19,7 @@ from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.replay import Replay  # noqa: E402
 from proxy_snn_control.learning.td3 import TD3  # noqa: E402
 from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
-from proxy_snn_control.spiking.dense import relu_layers  # noqa: E402
+from proxy_snn_control.spiking.dense import ReLUNetwork  # noqa: E402
 
 OBSERVATIONS, ACTIONS = 7, 3
 CPU = torch.device("cpu")
@@ -60,11 +60,24 @@ def copy_weights(idiom: Idiom, ours: TD3) -> None:
     """From the idiom to ours; both keep what they keep in shapes of their own."""
     ours.actor.load_state_dict(actor_weights(idiom.actor))
     if ours.config.target == "proxy":
-        ours.target.load_state_dict(proxy_weights(idiom.proxy))
+        fill(ours.target.network, proxy_weights(idiom.proxy))
     else:
         ours.target.network.load_state_dict(ours.actor.state_dict())
-    ours.critic.load_state_dict(critic_weights(idiom.q1, idiom.q2))
+    fill(ours.critic.networks, critic_weights(idiom.q1, idiom.q2))
     ours.target_critic.load_state_dict(ours.critic.state_dict())
+
+
+def fill(network: ReLUNetwork, weights: dict) -> None:
+    with torch.no_grad():
+        for part, value in zip(network.parts(), weights.values(), strict=True):
+            part.copy_(value)
+
+
+def named(module, names) -> dict:
+    """A module's weights by name; ordinary networks keep theirs in one tensor."""
+    networks = [each for each in module.modules() if isinstance(each, ReLUNetwork)]
+    parts = [part.detach() for network in networks for part in network.parts()]
+    return dict(zip(names, parts, strict=True)) if parts else module.state_dict()
 
 
 def actor_weights(actor) -> dict:
@@ -78,15 +91,16 @@ def actor_weights(actor) -> dict:
 
 
 def proxy_weights(proxy) -> dict:
-    """The idiom has an activation between any two layers."""
-    return {f"layers.{int(k[0]) // 2}.{k[2:]}": v for k, v in proxy.state_dict().items()}
+    return {
+        name: p[None] if p.dim() == 2 else p[None, None] for name, p in proxy.named_parameters()
+    }
 
 
 def critic_weights(q1, q2) -> dict:
     found = {}
     for i, (a, b) in enumerate(zip(q1[::2], q2[::2], strict=True)):
-        found[f"weights.{i}"] = torch.stack((a.weight, b.weight))
-        found[f"biases.{i}"] = torch.stack((a.bias, b.bias)).unsqueeze(1)
+        found[f"weight {i}"] = torch.stack((a.weight, b.weight))
+        found[f"bias {i}"] = torch.stack((a.bias, b.bias)).unsqueeze(1)
     return found
 
 
@@ -123,8 +137,8 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
         "soft target": getattr(fresh.target, "network", None),
     }
     for name, (module, weights) in expected.items():
-        before = untouched[name].state_dict()
-        for key, value in module.state_dict().items():
+        before = named(untouched[name], weights)
+        for key, value in named(module, weights).items():
             moved = float((value - before[key]).abs().max())
             assert moved > 1e-7, f"{name} {key} has not moved: the test shows nothing"
             # Adam's first steps have the size of the learning rate, whatever the gradient's: where
@@ -139,29 +153,31 @@ def test_dense_layers_equal_autograd(networks: int) -> None:
     """Forward and backward of the layers by hand against torch's own, in float64."""
     torch.manual_seed(0)
     x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
-    parameters = []
-    for fan_in, fan_out in ((5, 8), (8, 7), (7, 3)):
-        shapes = (fan_out, fan_in), (fan_out,)
-        if networks == 2:
-            shapes = (2, fan_out, fan_in), (2, 1, fan_out)
-        parameters += [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    network = ReLUNetwork(5, 8, 7, 3, networks=networks).double()
+    parameters = [part if networks == 2 else part[0] for part in network.parts()]
     h = x
     for i in range(0, len(parameters), 2):
         h = (torch.relu(h) if i else h) @ parameters[i].mT + parameters[i + 1]
-    ours = relu_layers(x, parameters, None)
+    ours = network(x)
     torch.testing.assert_close(ours, h)
     weighted = torch.randn_like(h)
-    theirs = torch.autograd.grad((h * weighted).sum(), [x, *parameters])
-    for mine, other in zip(
-        torch.autograd.grad((ours * weighted).sum(), [x, *parameters]), theirs, strict=True
-    ):
-        torch.testing.assert_close(mine, other)
+    theirs = torch.autograd.grad((h * weighted).sum(), [x, network.flat])
+    mine = torch.autograd.grad((ours * weighted).sum(), [x, network.flat])
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+    first = network.first(x)
+    torch.testing.assert_close(first, h[0] if networks == 2 else h)
+    (to_x,) = torch.autograd.grad(first.sum(), [x])
+    (expected,) = torch.autograd.grad((network(x)[0] if networks == 2 else network(x)).sum(), [x])
+    torch.testing.assert_close(to_x, expected)
 
 
 def test_bfloat16_rounds_factors_and_results() -> None:
     torch.manual_seed(0)
-    x, w, b = torch.randn(40, 30), torch.randn(20, 30), torch.randn(20)
-    ours = relu_layers(x, [w, b], torch.bfloat16)
+    network = ReLUNetwork(30, 20, products=torch.bfloat16)
+    w, b = (part.detach()[0] for part in network.parts())
+    x = torch.randn(40, 30)
+    ours = network(x)
     exact = torch.addmm(b.bfloat16().float(), x.bfloat16().float(), w.bfloat16().float().T)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, exact, atol=0.01, rtol=2**-7)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor, scaled
-from proxy_snn_control.spiking.dense import relu_layers
+from proxy_snn_control.spiking.dense import ReLUNetwork
 
 Actor = SpikingActor | ReLUActor
 
@@ -68,8 +68,7 @@ class ProxyTarget(Target):
         assert config.proxy_hidden is not None
         assert config.proxy_learning_rate is not None
         sizes = (actor.observations, *config.proxy_hidden, len(actor.low))
-        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
-        self.products = actor.products
+        self.network = ReLUNetwork(*sizes, products=actor.products)
         self.register_buffer("low", actor.low.clone(), persistent=False)
         self.register_buffer("high", actor.high.clone(), persistent=False)
         self.to(actor.low.device)
@@ -78,9 +77,7 @@ class ProxyTarget(Target):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
-        signal = relu_layers(observation, parameters, self.products)
-        return scaled(torch.tanh(signal), self.low, self.high)
+        return scaled(torch.tanh(self.network(observation)), self.low, self.high)
 
     def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
         """One Adam step towards the actor's `action` [batch, actions]; returns the loss (Eq. 9)."""

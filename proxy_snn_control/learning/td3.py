@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 
 import numpy as np
 import torch
@@ -21,14 +20,11 @@ from proxy_snn_control.learning.precision import resolve
 from proxy_snn_control.learning.replay import Batch, Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, adam, average
 from proxy_snn_control.spiking.actor import SpikingActor
-from proxy_snn_control.spiking.dense import relu_layers
+from proxy_snn_control.spiking.dense import ReLUNetwork
 
 
 class TwinCritic(nn.Module):
-    """Two Q functions of raw observation and action, each a ReLU network of its own.
-
-    The two lie side by side in every tensor, so that a layer of both is one batched product.
-    """
+    """Two Q functions of raw observation and action, each a ReLU network of its own."""
 
     def __init__(
         self,
@@ -38,25 +34,17 @@ class TwinCritic(nn.Module):
         products: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.products = products
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in itertools.pairwise((observations + actions, *hidden, 1)):
-            bound = fan_in**-0.5  # as PyTorch's Linear starts
-            self.weights.append(torch.empty(2, fan_out, fan_in).uniform_(-bound, bound))
-            self.biases.append(torch.empty(2, 1, fan_out).uniform_(-bound, bound))
+        sizes = (observations + actions, *hidden, 1)
+        self.networks = ReLUNetwork(*sizes, networks=2, products=products)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Compute both Q values, [2, batch, 1]."""
-        both = torch.cat((observation, action), dim=1)
-        pairs = zip(self.weights, self.biases, strict=True)
-        return relu_layers(both, [p for pair in pairs for p in pair], self.products)
+        both: Tensor = self.networks(torch.cat((observation, action), dim=1))
+        return both
 
     def q1(self, observation: Tensor, action: Tensor) -> Tensor:
         """Compute the first Q value alone, [batch, 1], for an actor to climb: no weight learns."""
-        both = torch.cat((observation, action), dim=1)
-        pairs = zip(self.weights, self.biases, strict=True)
-        first = [p.detach() for weight, bias in pairs for p in (weight[0], bias[0, 0])]
-        return relu_layers(both, first, self.products)
+        return self.networks.first(torch.cat((observation, action), dim=1))
 
 
 class TD3:

@@ -134,7 +134,7 @@ class TrainingRun:
 
         # The runtime that will be deployed collects the experience too.
         self._weights = {
-            name: tensor.numpy(force=True) for name, tensor in self.actor.state_dict().items()
+            name: tensor.numpy(force=True) for name, tensor in self.actor.tensors().items()
         }
         quantiles = np.zeros((len(QUANTILE_LEVELS), self.task.observation_size), np.float32)
         self.policy = Policy(self._spec({}), {**self._weights, "observation.quantiles": quantiles})
@@ -349,7 +349,7 @@ class TrainingRun:
     def _refresh(self) -> None:
         """Bring the acting policy up to date; on a CPU `_weights` are the actor's own memory."""
         if self.td3.device.type != "cpu":
-            for name, tensor in self.actor.state_dict().items():
+            for name, tensor in self.actor.tensors().items():
                 self._weights[name][...] = tensor.numpy(force=True)
         self.policy.refresh()
 

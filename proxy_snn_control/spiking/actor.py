@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking import fused
-from proxy_snn_control.spiking.dense import linear, relu_layers
+from proxy_snn_control.spiking.dense import ReLUNetwork, linear
 from proxy_snn_control.spiking.neurons import run
 
 
@@ -168,6 +168,10 @@ class SpikingActor(nn.Module):
         )
         return scaled(self.decoder(rate), self.low, self.high)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The policy's weights by their names in a policy file; the same memory."""
+        return dict(self.state_dict())
+
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Compute the action step by step in plain torch, and show how.
 
@@ -195,7 +199,7 @@ class SpikingActor(nn.Module):
 class ReLUActor(nn.Module):
     """The ordinary network to compare with: raw observation, ReLU layers, tanh.
 
-    Same call, same parameter names and same `products` as the spiking actor's.
+    Same call as the spiking actor's.
     """
 
     low: Tensor
@@ -211,17 +215,30 @@ class ReLUActor(nn.Module):
     ) -> None:
         super().__init__()
         self.observations = observations
-        self.products: torch.dtype | None = None
-        sizes = (observations, *hidden, len(action_low))
-        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.network = ReLUNetwork(observations, *hidden, len(action_low))
         self.register_buffer("low", torch.tensor(action_low), persistent=False)
         self.register_buffer("high", torch.tensor(action_high), persistent=False)
 
+    @property
+    def products(self) -> torch.dtype | None:
+        """What dense products are computed in; None for the weights' own type."""
+        return self.network.products
+
+    @products.setter
+    def products(self, kind: torch.dtype | None) -> None:
+        self.network.products = kind
+
     def forward(self, observation: Tensor) -> Tensor:
         """Compute actions [batch, actions] for observations [batch, observations]."""
-        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
-        signal = relu_layers(observation, parameters, self.products)
-        return scaled(torch.tanh(signal), self.low, self.high)
+        return scaled(torch.tanh(self.network(observation)), self.low, self.high)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The policy's weights by their names in a policy file; the same memory."""
+        parts = [part.detach()[0] for part in self.network.parts()]
+        found: dict[str, Tensor] = {}
+        for i, (weight, bias) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
+            found |= {f"layers.{i}.weight": weight, f"layers.{i}.bias": bias[0]}
+        return found
 
 
 def scaled(squashed: Tensor, low: Tensor, high: Tensor) -> Tensor:
