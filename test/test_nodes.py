@@ -110,7 +110,8 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
     sim = stage.start("sim", env=TASK, seed=3, episodes=400)
     stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     stage.meet("sim/episode_return")
-    first = active_controller(stage, policy_file, reliable_observations="true")
+    controller = {"policy": policy_file, "autostart": "true", "reliable_observations": "true"}
+    first = stage.start("controller", **controller)
     assert stage.until(lambda: len(returns) >= 3)
     first.process.kill()
     first.wait(5)
@@ -118,9 +119,7 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
         stray.publish(number_array(np.array([0.9]), label))
     stage.spin(0.3)
     assert sim.process.poll() is None, "there is something left to do for the second one"
-    second = stage.start(
-        "controller", policy=policy_file, autostart="true", reliable_observations="true"
-    )
+    second = stage.start("controller", **controller)
     assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
     assert stage.until(lambda: len(returns) == 400)
     command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
