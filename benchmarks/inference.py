@@ -22,6 +22,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import argparse
 import functools
 import gc
+import itertools
 import json
 import math
 import platform
@@ -50,7 +51,7 @@ from proxy_snn_control.policy.energy import (
     possible_synaptic_operations,
 )
 from proxy_snn_control.policy.exchange import onnx_model
-from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
+from proxy_snn_control.spiking.actor import SpikingActor
 
 Act = Callable[[np.ndarray], object]
 OBSERVATIONS = 2000
@@ -159,8 +160,16 @@ def in_torch(network: nn.Module) -> Act:
 def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
     """The ReLU actor of the same width: by ONNX Runtime, by torch, and as an ONNX model."""
     torch.manual_seed(0)
-    actor = ReLUActor(spec.observation_size, spec.action_low, spec.action_high, hidden=spec.hidden)
-    tensors = {name: tensor.numpy() for name, tensor in actor.tensors().items()}
+    sizes = (spec.observation_size, *spec.hidden, spec.action_size)
+    linear = [nn.Linear(*each) for each in itertools.pairwise(sizes)]
+    tensors = {
+        f"layers.{i}.{name}": p.detach().numpy()
+        for i, layer in enumerate(linear)
+        for name, p in layer.named_parameters()
+    }
+    activations = [*(nn.ReLU() for _ in spec.hidden), nn.Tanh()]
+    pairs = zip(linear, activations, strict=True)
+    actor = nn.Sequential(*(module for pair in pairs for module in pair))
     fields = {
         **vars(spec),
         "neuron": "relu",
