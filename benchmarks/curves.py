@@ -97,11 +97,11 @@ def main() -> int:
         furthest = max(options.out / run.name, run, key=steps_of)
         if steps_of(furthest) > 0:
             there[key] = furthest
-    write_page(there, options.out)
+    write_page(there, [run.name for key, run in runs.items() if key not in there], options.out)
     return 0
 
 
-def write_page(runs: dict[tuple[str, str, int, str], Path], out: Path) -> None:
+def write_page(runs: dict[tuple[str, str, int, str], Path], missing: list[str], out: Path) -> None:
     """Copy the runs' figures, draw them, and put the numbers beside the paper's."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -143,6 +143,8 @@ def write_page(runs: dict[tuple[str, str, int, str], Path], out: Path) -> None:
         "gradient norm, and per layer the firing rate and the fraction of membrane potentials",
         "inside the surrogate window.",
     ]
+    if missing:
+        lines += ["", "Not run yet: " + ", ".join(missing) + "."]
     (out / "README.md").write_text("\n".join(lines) + "\n")
 
 
