@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from page import heading, write
 
 TASKS = ("HalfCheetah-v4", "InvertedDoublePendulum-v4", "Hopper-v4")
 METHODS = {
@@ -37,6 +38,7 @@ PAPER = {
     "ann": ("10857 ± 475", "7503 ± 3713", "3410 ± 164"),
 }
 LAST = 10
+RANDOM_STEPS = 25_000
 
 
 def train(out: Path, settings: dict[str, object]) -> None:
@@ -87,7 +89,7 @@ def main() -> int:
     if not options.page_only:
         with ThreadPoolExecutor(options.jobs) as pool:
             for (name, task, seed, precision), out in runs.items():
-                if steps_of(options.out / out.name) == 25_000 + options.steps:
+                if steps_of(options.out / out.name) == RANDOM_STEPS + options.steps:
                     continue
                 settings = {"env": task, "seed": seed, **METHODS[name][1], **common}
                 settings |= {"precision": precision, **(fast if name == "pt-lif" else {})}
@@ -111,10 +113,10 @@ def write_page(runs: dict[tuple[str, str, int, str], Path], missing: list[str], 
         for file in ("config.yaml", "progress.csv") if kept != run else ():
             shutil.copy(run / file, kept / file)
         steps, returns = read(run)
-        learnt = max(0, int(steps[-1]) - 25_000)
+        learnt = max(0, int(steps[-1]) - RANDOM_STEPS)
         paper = PAPER[name][TASKS.index(task)]
         settings = yaml.safe_load((run / "config.yaml").read_text())
-        assert settings["random_steps"] == 25_000
+        assert settings["random_steps"] == RANDOM_STEPS
         assert settings["precision"] == precision
         method = METHODS[name][0]
         if settings["target"] == "proxy":
@@ -125,10 +127,7 @@ def write_page(runs: dict[tuple[str, str, int, str], Path], missing: list[str], 
         )
     draw(runs, out / "curves.png")
     lines = [
-        "# Learning curves",
-        "",
-        "`" + " ".join(["python benchmarks/curves.py", *sys.argv[1:]]) + "`",
-        "",
+        *heading("Learning curves"),
         "![learning curves](curves.png)",
         "",
         "Evaluated every 5,000 steps over 10 episodes without noise. The maximum picks the best",
@@ -145,7 +144,7 @@ def write_page(runs: dict[tuple[str, str, int, str], Path], missing: list[str], 
     ]
     if missing:
         lines += ["", "Not run yet: " + ", ".join(missing) + "."]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+    write(out / "README.md", lines)
 
 
 def draw(runs: dict[tuple[str, str, int, str], Path], path: Path) -> None:

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from page import heading, processor, write
+
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.policy import load_policy
@@ -63,11 +65,8 @@ def main() -> int:
         row["stands from other starts"] = f"{standing} of {OTHER_STARTS}"
         rows.append(row)
     lines = [
-        "# What `make demo` gave",
-        "",
-        "`" + " ".join(["python benchmarks/demo_seeds.py", *sys.argv[1:]]) + "`",
-        "",
-        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+        *heading("What `make demo` gave"),
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
         "",
         "| " + " | ".join(rows[0]) + " |",
         "|" + "---|" * len(rows[0]),
@@ -78,16 +77,8 @@ def main() -> int:
         "Training stops at the first evaluation with a mean of 9,000, so a policy may still fall",
         "from a start that it has not seen.",
     ]
-    options.table.parent.mkdir(parents=True, exist_ok=True)
-    options.table.write_text("\n".join(lines) + "\n")
+    write(options.table, lines)
     return 0
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Half of the observations come from real rollouts of the policy on its task, with the exploration
 noise of training and, every fourth episode, random actions; half are noise, some of it far outside
-of what training saw. Both sides round the same sums in another order, so a potential within
-rounding of the threshold may fire on one side only. Such a spike then reaches others: told apart
+of what training saw. Where the two do not add in the same order, a potential within rounding of
+the threshold may fire on one side only. Such a spike then reaches others: told apart
 here are a disagreement that begins (all spikes before it, in its layer and those before, are the
 same) and those that may follow from it. test/test_runtime.py does this in short.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from page import heading, write
 
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
@@ -156,10 +157,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        "# Runtime and torch actor, spike for spike",
-        "",
-        "`" + " ".join(["python benchmarks/exactness.py", *sys.argv[1:]]) + "`",
-        "",
+        *heading("Runtime and torch actor, spike for spike"),
         f"Compiled runtime and float32 torch actor ({torch.__version__}). Half of the observations",
         "are from rollouts, half noise. Begun: the causes agree. All: those that follow, too.",
         "",
@@ -198,8 +196,7 @@ def main() -> int:
         )
         print(lines[-1], file=sys.stderr, flush=True)
         if options.table:  # after each policy: this takes minutes
-            options.table.parent.mkdir(parents=True, exist_ok=True)
-            options.table.write_text("\n".join(lines) + "\n")
+            write(options.table, lines)
     print("\n".join(lines))
     return 0 if kept else 1
 

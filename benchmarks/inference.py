@@ -39,9 +39,9 @@ import onnxruntime
 import snntorch
 import torch
 from exactness import rollouts, torch_actor
+from page import heading, processor, write
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
-from training import processor
 
 from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
 from proxy_snn_control.policy.energy import (
@@ -364,14 +364,15 @@ def late(times: np.ndarray) -> float:
     return float((times > np.median(times) + LATE).mean())
 
 
-STARTS = {
-    "nothing": "",
-    "this runtime": """
+ACT = """
 from proxy_snn_control.policy import load_policy
 policy = load_policy(FILE)
 assert policy.compiled
 policy.act(OBSERVATION)
-""",
+"""
+STARTS = {
+    "nothing": "",
+    "this runtime": ACT,
     "this runtime with NumPy alone": """
 sys.modules.update(llvmlite=None, numba=None)
 from proxy_snn_control.policy import load_policy
@@ -379,12 +380,7 @@ policy = load_policy(FILE)
 assert not policy.compiled
 policy.act(OBSERVATION)
 """,
-    "this runtime, compiling": """
-from proxy_snn_control.policy import load_policy
-policy = load_policy(FILE)
-assert policy.compiled
-policy.act(OBSERVATION)
-""",
+    "this runtime, compiling": ACT,
     "ONNX Runtime, ReLU": """
 import onnxruntime
 session = onnxruntime.InferenceSession(ONNX, providers=["CPUExecutionProvider"])
@@ -458,10 +454,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        "# One action",
-        "",
-        "`" + " ".join(["python benchmarks/inference.py", *sys.argv[1:]]) + "`",
-        "",
+        *heading("One action"),
         (
             f"{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, "
             f"NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, "
@@ -478,8 +471,7 @@ def main() -> int:
     lines += time_starts(options.policies[0], models[0], options.starts)
     print("\n".join(lines))
     if options.table:
-        options.table.parent.mkdir(parents=True, exist_ok=True)
-        options.table.write_text("\n".join(lines) + "\n")
+        write(options.table, lines)
     return 0
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from idiom import Idiom
+from page import heading, processor, write
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.precision import has_bfloat16_units
@@ -237,10 +238,7 @@ def main() -> int:
     if has_bfloat16_units():
         floor += f" In bfloat16 it multiplies at {multiplication_rate(torch.bfloat16):.0f} GFLOP/s."
     lines = [
-        "# Training speed",
-        "",
-        "`" + " ".join(["python benchmarks/training.py", *sys.argv[1:]]) + "`",
-        "",
+        *heading("Training speed"),
         machine,
         "",
         "| learner | steps a second, median | least to most |",
@@ -264,17 +262,8 @@ def main() -> int:
     ]
     print("\n".join(lines))
     if options.table:
-        options.table.parent.mkdir(parents=True, exist_ok=True)
-        options.table.write_text("\n".join(lines) + "\n")
+        write(options.table, lines)
     return 0
-
-
-def processor() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
 
 
 if __name__ == "__main__":

@@ -78,12 +78,8 @@ class _Layers(torch.autograd.Function):
         if several:
             h = h.expand(len(parts[0]), *h.shape)
         add_product = torch.baddbmm if several else torch.addmm
-        ctx.inputs, ctx.weights, ctx.shapes, ctx.types = (
-            [],
-            parts[::2],
-            shapes,
-            (x.dtype, flat.dtype),
-        )
+        ctx.inputs, ctx.weights = [], parts[::2]
+        ctx.shapes, ctx.types = shapes, (x.dtype, flat.dtype)
         for weight, bias in zip(parts[::2], parts[1::2], strict=True):
             if ctx.inputs:
                 h.relu_()
