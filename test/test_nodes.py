@@ -303,6 +303,8 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(stage: Stage, policy_fi
     command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
     command += ["-p", "safe_command:=[0.25]", "-p", "autostart:=true"]
     controller = stage.launch([*command, "-p", "observation_timeout:=60.0"])
+    expect(controller, "trained on", stage)
+    assert stage.state() == "active"
     robot.meet()
     assert robot.ask(np.full(9, 0.3)) != [0.25]
     robot.send(np.full(9, 2.0))
