@@ -26,11 +26,14 @@ ROS = (
     else [
         "ros-kilted-rclpy[fastrtps]",
         "ros-kilted-diagnostic-msgs",
+        "ros-kilted-geometry-msgs",
         "ros-kilted-lifecycle-msgs",
+        "ros-kilted-nav-msgs",
         "ros-kilted-rosgraph-msgs",
         "ros-kilted-sensor-msgs",
         "ros-kilted-std-msgs",
         "ros-kilted-std-srvs",
+        "ros-kilted-trajectory-msgs",
     ]
 )
 
