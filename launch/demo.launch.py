@@ -59,7 +59,7 @@ def generate_launch_description() -> LaunchDescription:
                     {
                         "policy": ParameterValue(LaunchConfiguration("policy"), value_type=str),
                         "autostart": True,
-                        "reliable_observations": ParameterValue(lockstep, value_type=bool),
+                        "lockstep": ParameterValue(lockstep, value_type=bool),
                         "use_sim_time": ParameterValue(
                             LaunchConfiguration("use_sim_time"), value_type=bool
                         ),

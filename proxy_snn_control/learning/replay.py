@@ -67,6 +67,10 @@ class Replay:
         """Every observation held, float32 [n, obs]; a view."""
         return self.arrays["observation"][: len(self)]
 
+    def read_every(self, stride: int) -> dict[str, np.ndarray]:
+        """Every so many-th of the transitions held; views."""
+        return {name: array[: len(self) : stride] for name, array in self.arrays.items()}
+
     def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The transitions added as number `start` to `stop` - 1; they must still be held."""
         rows = np.arange(start, stop) % self.capacity

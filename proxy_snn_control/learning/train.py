@@ -29,6 +29,7 @@ from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
 from proxy_snn_control.learning.td3 import TD3
+from proxy_snn_control.learning.transitions import whitening
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.errors import WriteError
 from proxy_snn_control.policy.file import check_size
@@ -37,7 +38,7 @@ from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
 
 QUANTILE_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
-QUANTILE_SAMPLES = 25_000
+SAMPLES = 25_000
 # Options of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
@@ -304,10 +305,16 @@ class TrainingRun:
 
     def _write_policy(self, names: list[str], evaluation: dict[str, float]) -> None:
         seen = self.replay.observations()
-        sample = seen[:: -(-len(seen) // QUANTILE_SAMPLES)]
-        quantiles = np.quantile(sample, QUANTILE_LEVELS, axis=0)
+        sample = self.replay.read_every(-(-len(seen) // SAMPLES))
+        quantiles = np.quantile(sample["observation"], QUANTILE_LEVELS, axis=0)
         quantiles[0], quantiles[-1] = seen.min(axis=0), seen.max(axis=0)
-        tensors = {**self._weights, "observation.quantiles": quantiles.astype(np.float32)}
+        tensors = {
+            **self._weights,
+            "observation.quantiles": quantiles.astype(np.float32),
+            "transition.whitening": whitening(
+                sample["observation"], sample["action"], sample["next_observation"]
+            ),
+        }
         for name in names:
             write_policy(self.out / name, self._spec(evaluation), tensors)
 

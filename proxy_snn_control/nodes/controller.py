@@ -5,20 +5,26 @@ Imports neither torch nor gymnasium nor mujoco: it runs on the robot.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
-from std_msgs.msg import Float64MultiArray
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool, Float64MultiArray, UInt8MultiArray
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.nodes.command import CommandMap
 from proxy_snn_control.nodes.messages import (
     RELIABLE,
     SENSOR_DATA,
@@ -26,14 +32,17 @@ from proxy_snn_control.nodes.messages import (
     Latencies,
     diagnostics,
     label_of,
-    number_array,
-    values_of,
+    raster,
 )
+from proxy_snn_control.nodes.observation import Inputs, message_class
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.nodes.safety import SafetyGate
+from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
+from proxy_snn_control.nodes.safety import SafetyGate, SafetySettings, StopLatch
+from proxy_snn_control.nodes.wiring import ENOUGH, Wiring
 from proxy_snn_control.policy import ObservationError, Policy, UserError, load_policy
 from proxy_snn_control.policy.energy import inference_energy
 
+# Unless said otherwise a change counts from the next configure.
 PARAMETERS = (
     Parameter(
         "policy",
@@ -42,14 +51,48 @@ PARAMETERS = (
         read_only=False,
     ),
     Parameter(
+        "robot",
+        "",
+        "The robot file (YAML): topics of the observation and of the command. Empty: "
+        "Float64MultiArray on the topics observation and command.",
+        read_only=False,
+    ),
+    Parameter(
         "safe_command",
         [],
-        "The command sent on any fault and last of all, one value per action; zeros if empty.",
+        "The command sent on any fault and last of all, one value per number of the command and "
+        "in its units; zeros if empty. A change counts at once.",
+        read_only=False,
+    ),
+    Parameter(
+        "safe_hold",
+        False,
+        "As the safe command, repeat the last one that was in order, once there is one. A change "
+        "counts at once.",
+        read_only=False,
+    ),
+    Parameter(
+        "slew_rate",
+        [],
+        "How far each number of the command may change in a second; no limit if empty. The safe "
+        "command goes out without it. A change counts at once.",
+        read_only=False,
+    ),
+    Parameter(
+        "ramp_in",
+        0.0,
+        "Seconds after activation, and after a stop, over which commands grow from the safe "
+        "command to the policy's. A change counts at once.",
+        read_only=False,
+        low=0.0,
+        high=3600.0,
     ),
     Parameter(
         "observation_timeout",
         0.5,
-        "Seconds without an observation after which the safe command is sent.",
+        "Seconds without a message of a source after which the safe command is sent; a source in "
+        "the robot file may have its own.",
+        read_only=False,
         low=0.001,
         high=3600.0,
     ),
@@ -57,26 +100,85 @@ PARAMETERS = (
         "rate",
         0.0,
         "Commands a second, each from the freshest observation; 0 answers every observation.",
+        read_only=False,
         low=0.0,
         high=10_000.0,
     ),
     Parameter(
-        "reliable_observations",
+        "lockstep",
         False,
-        "Ask for reliable delivery of observations; needed for a sim in lockstep.",
+        "A sim waits for every command: ask for reliable delivery of observations, and do not "
+        "compare their period with the policy's.",
+        read_only=False,
+    ),
+    Parameter(
+        "shadow",
+        False,
+        "Publish to ~/shadow_command instead of the command topic.",
+        read_only=False,
+    ),
+    Parameter(
+        "wiring",
+        "warn",
+        "Compare what arrives with what the policy was trained on. warn: tell of differences; "
+        "require: also do not activate before all is well; off: do not look.",
+        read_only=False,
+        choices=("warn", "require", "off"),
+    ),
+    Parameter(
+        "command_deadline",
+        0.0,
+        "The deadline in seconds that the command topic offers (QoS); 0 offers none.",
+        read_only=False,
+        low=0.0,
+        high=3600.0,
+    ),
+    Parameter(
+        "command_lease",
+        0.0,
+        "The liveliness lease in seconds that the command topic offers (QoS); 0 offers none.",
+        read_only=False,
+        low=0.0,
+        high=3600.0,
     ),
     Parameter("autostart", False, "Configure and activate at start; end if that fails."),
 )
-# While observations are stale: how often the safe command is repeated if the policy does not know
-# its own control period.
+# How often commands go out if neither the rate nor the policy tells.
 DEFAULT_PERIOD = 0.02
 GOODBYE_SECONDS = 0.5
+# A command this many control periods after the last one has missed its deadline.
+LATE = 1.5
+TRANSIENT = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass
+class Loop:
+    """What is at work between configure and cleanup.
+
+    Attributes:
+        period: the control period in seconds.
+        action: float32 [actions], where the policy puts its action.
+        sent: [actions], what was sent last, in the policy's units.
+        label: of the observation that was received last.
+    """
+
+    policy: Policy
+    checksum: str
+    robot: Robot
+    inputs: Inputs
+    commands: CommandMap
+    gate: SafetyGate
+    wiring: Wiring
+    period: float
+    action: np.ndarray
+    sent: np.ndarray
+    label: str = ""
 
 
 class Controller(LifecycleNode):
     """Loads a policy, and while active turns observations into commands.
 
-    Whatever goes wrong with an observation, the safe command is sent instead and the fault is
+    Whatever goes wrong on the way, the safety gate sends the safe command instead, and the fault is
     logged and shown in the diagnostics. Leaving the active state, for any reason, ends with the
     safe command.
     """
@@ -85,27 +187,39 @@ class Controller(LifecycleNode):
         super().__init__("controller")
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        self._policy: Policy | None = None
-        self._gate: SafetyGate | None = None
-        self._commands: Any = None
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._loop: Loop | None = None
+        self._publisher: Any = None
         self._entities: list[Callable[[], Any]] = []
-        self._is_active = False
+        self._is_active = self._starting = self._spikes_wanted = self._check_wiring = False
+        self._sent_at = 0.0
+        self._forget_statistics()
+        # Time on this node stands still for nobody: a simulation that does is a stale source too.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self._spike_topic = self.create_publisher(UInt8MultiArray, "~/spikes", SENSOR_DATA)
+        self.create_timer(1.0, self._on_second, clock=self._steady)
         self.create_service(Trigger, "~/reload", self._on_reload)
-        self._forget_statistics()
-        self._latest: tuple[Float64MultiArray, float] | None = None
-        self._received = 0.0
+        self.create_service(Trigger, "~/arm", self._on_arm)
+        self._stop = StopLatch()
+        # A stop that was published before we came is heard by the second one, if its publisher kept
+        # it; the first hears every publisher. To hear one twice does no harm.
+        self.create_subscription(Bool, "stop", self._on_stop, RELIABLE)
+        self.create_subscription(Bool, "stop", self._on_stop, TRANSIENT)
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart says so; end if that fails."""
-        if self._parameter("autostart"):
-            succeeded = TransitionCallbackReturn.SUCCESS
-            if self.trigger_configure() != succeeded or self.trigger_activate() != succeeded:
-                self.exit_status = 1
+        if not self._parameter("autostart"):
+            return
+        succeeded = TransitionCallbackReturn.SUCCESS
+        if self.trigger_configure() != succeeded:
+            self.exit_status = 1
+        elif self._parameter("wiring") == "require":
+            self._starting = True  # once enough was seen: _on_second
+        elif self.trigger_activate() != succeeded:
+            self.exit_status = 1
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and check everything; a bad policy file or parameter leaves the node as it was."""
@@ -122,10 +236,21 @@ class Controller(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to command."""
+        """Start to command, if the wiring is as it is required to be."""
+        assert self._loop is not None
+        loop = self._loop
+        if self._parameter("wiring") == "require":
+            waiting = f"{loop.wiring.count} observations were seen, expected {ENOUGH} first"
+            wrong = [waiting] if loop.wiring.count < ENOUGH else self._findings()
+            if wrong:
+                self.get_logger().error(f"wiring: {'; '.join(wrong)}; not activated")
+                return TransitionCallbackReturn.FAILURE
         self._forget_statistics()
-        self._latest = None  # what came while nobody commanded is no longer fresh
-        self._received = time.monotonic()
+        now = time.monotonic()
+        loop.inputs.forget(now)  # what came while nobody commanded is no longer fresh
+        loop.wiring.forget()
+        loop.gate.start(now)
+        loop.sent = np.zeros(loop.policy.spec.action_size)
         result = super().on_activate(state)
         self._is_active = result == TransitionCallbackReturn.SUCCESS
         return result
@@ -133,6 +258,8 @@ class Controller(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop commanding; the last command is the safe one."""
         self._send_last_command()
+        if self._loop is not None:
+            self._loop.wiring.forget()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -158,152 +285,296 @@ class Controller(LifecycleNode):
         self._publish_diagnostics()
         self._diagnostics.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
 
+    # ---- configure and reload
+
     def _configure(self) -> None:
-        policy, checksum = self._load()
-        gate = SafetyGate(
-            policy.spec.action_low, policy.spec.action_high, self._parameter("safe_command")
-        )
-        self._policy, self._checksum, self._gate = policy, checksum, gate
-        self._commands = self.create_lifecycle_publisher(Float64MultiArray, "command", RELIABLE)
-        self._entities = [lambda: self.destroy_lifecycle_publisher(self._commands)]
-        observations = self.create_subscription(
-            Float64MultiArray,
-            "observation",
-            self._on_observation,
-            RELIABLE if self._parameter("reliable_observations") else SENSOR_DATA,
-        )
-        self._entities.append(lambda: self.destroy_subscription(observations))
-        rate = self._parameter("rate")
-        self._fixed_rate = rate > 0
-        # On the steady clock: a simulation that stands still is a stale source too.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timeout = self._parameter("observation_timeout")
-        period = min(policy.spec.control_period or DEFAULT_PERIOD, self._timeout / 4)
-        watch = self.create_timer(period, self._on_watch, clock=steady)
-        self._entities.append(lambda: self.destroy_timer(watch))
+        loop = self._load()
+        spec, parameter = loop.policy.spec, self._parameter
+        qos = QoSProfile(depth=1)
+        if parameter("command_deadline") > 0:
+            qos.deadline = Duration(seconds=parameter("command_deadline"))
+        if parameter("command_lease") > 0:
+            qos.liveliness_lease_duration = Duration(seconds=parameter("command_lease"))
+        topic = "~/shadow_command" if parameter("shadow") else loop.robot.command.topic
+        self._publisher = self.create_lifecycle_publisher(loop.commands.message_type, topic, qos)
+        self._entities = [lambda: self.destroy_lifecycle_publisher(self._publisher)]
+        for index, source in enumerate(loop.robot.sources):
+            subscription = self.create_subscription(
+                message_class(source.type),
+                source.topic,
+                functools.partial(self._on_message, index),
+                RELIABLE if source.reliable else SENSOR_DATA,
+            )
+            self._entities.append(functools.partial(self.destroy_subscription, subscription))
+        shortest = min(source.timeout for source in loop.robot.sources)
+        self._repeat_period = min(loop.period, shortest / 4)
+        self._every(self._repeat_period, self._on_watch)
+        self._fixed_rate = parameter("rate") > 0
         if self._fixed_rate:
-            timer = self.create_timer(1 / rate, self._on_timer, clock=steady)
-            self._entities.append(lambda: self.destroy_timer(timer))
+            self._every(loop.period, self._on_timer)
+        self._shadow = parameter("shadow")
+        self._check_wiring = parameter("wiring") != "off"
+        self._check_period = not parameter("lockstep")
+        self._told = ""
+        self._loop = loop
         self.get_logger().info(
-            f"policy {self._parameter('policy')} ({checksum[:12]}): {policy.spec.observation_size} "
-            f"observations, {policy.spec.action_size} actions, trained on "
-            f"{policy.spec.provenance.get('env', 'an unnamed task')}"
+            f"policy {parameter('policy')} ({loop.checksum[:12]}): {spec.observation_size} "
+            f"observations, {spec.action_size} actions, trained on "
+            f"{spec.provenance.get('env', 'an unnamed task')}"
         )
 
-    def _load(self) -> tuple[Policy, str]:
-        path = self._parameter("policy")
+    def _load(self) -> Loop:
+        """Read and check the files and parameters; nothing of the node is changed."""
+        parameter = self._parameter
+        path = parameter("policy")
         if not path:
             raise UserError("parameter policy is empty, expected the path of a policy file")
+        _check_choices({each.name: parameter(each.name) for each in PARAMETERS})
         policy = load_policy(path)
-        return policy, hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        spec = policy.spec
+        timeout, lockstep = parameter("observation_timeout"), parameter("lockstep")
+        if parameter("robot"):
+            robot = load_robot(parameter("robot"), spec, timeout, lockstep)
+        else:
+            robot = plain_robot(spec, timeout, lockstep)
+        commands = CommandMap(robot.command)
+        rate = parameter("rate")
+        period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
+        return Loop(
+            policy=policy,
+            checksum=checksum,
+            robot=robot,
+            inputs=Inputs(robot),
+            commands=commands,
+            gate=SafetyGate(commands.low, commands.high, period, self._stop, self._settings({})),
+            wiring=Wiring(policy),
+            period=period,
+            action=np.zeros(spec.action_size, np.float32),
+            sent=np.zeros(spec.action_size),
+        )
+
+    def _settings(self, changed: dict[str, Any]) -> SafetySettings:
+        """The safety settings of the parameters, with some of them changed."""
+        names = ("safe_command", "safe_hold", "slew_rate", "ramp_in")
+        return SafetySettings(*(changed.get(name, self._parameter(name)) for name in names))
+
+    def _every(self, seconds: float, callback: Callable[[], None]) -> None:
+        timer = self.create_timer(seconds, callback, clock=self._steady)
+        self._entities.append(functools.partial(self.destroy_timer, timer))
 
     def _release(self) -> None:
         for destroy in reversed(self._entities):
             destroy()
         self._entities = []
-        self._policy = self._gate = self._commands = None
+        self._loop = self._publisher = None
+
+    def _on_set_parameters(self, parameters: list[rclpy.Parameter]) -> SetParametersResult:
+        changed = {each.name: each.value for each in parameters}
+        try:
+            _check_choices(changed)
+            if self._loop is not None:
+                self._loop.gate.change(self._settings(changed))
+        except UserError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
 
     def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Swap the policy between two commands; a bad file leaves the old one at work."""
         try:
-            if self._policy is None or self._gate is None:
+            if self._loop is None:
                 raise UserError("there is no policy to replace: the controller is not configured")
-            policy, checksum = self._load()
-            old, new = self._policy.spec, policy.spec
-            if (old.observation_size, old.action_size) != (new.observation_size, new.action_size):
+            new, old = self._load(), self._loop
+            specs = new.policy.spec, old.policy.spec
+            sizes = [(spec.observation_size, spec.action_size) for spec in specs]
+            if sizes[0] != sizes[1]:
                 raise UserError(
-                    f"policy file {self._parameter('policy')}: has {new.observation_size} "
-                    f"observations and {new.action_size} actions, expected {old.observation_size} "
-                    f"and {old.action_size}"
+                    f"policy file {self._parameter('policy')}: has {sizes[0][0]} observations and "
+                    f"{sizes[0][1]} actions, expected {sizes[1][0]} and {sizes[1][1]}"
                 )
-            gate = SafetyGate(new.action_low, new.action_high, self._parameter("safe_command"))
-            self._policy, self._checksum, self._gate = policy, checksum, gate
-            response.success, response.message = True, f"policy {checksum[:12]} loaded"
+            if (new.robot, new.period) != (old.robot, old.period):
+                raise UserError(
+                    f"policy file {self._parameter('policy')}: its names, limits or control period "
+                    "are not those of the policy at work (or other parameters were changed), "
+                    "expected the same; cleanup and configure take them"
+                )
+            old.policy, old.checksum, old.wiring = new.policy, new.checksum, new.wiring
+            response.success, response.message = True, f"policy {new.checksum[:12]} loaded"
         except UserError as error:
             self.get_logger().error(f"reload: {error}")
             response.success, response.message = False, str(error)
         return response
 
-    def _on_observation(self, message: Float64MultiArray) -> None:
-        received = time.monotonic()
-        self._received = received
-        self._latest = message, received
-        if self._is_active and not self._fixed_rate:
-            self._answer(message, received)
+    # ---- the loop
 
-    def _on_watch(self) -> None:
-        """While observations stay away, send the safe command again and again."""
-        silent = time.monotonic() - self._received
-        if self._is_active and silent > self._timeout:
-            self._fault = f"no observation for {silent:.2f} s on topic observation"
-            self._send_safe(UNASKED)
+    def _on_message(self, index: int, message: Any) -> None:
+        now = time.monotonic()
+        loop = self._loop
+        if loop is None:
+            return
+        if isinstance(message, Float64MultiArray):
+            loop.label = label_of(message)
+        if loop.inputs.take(index, message, now) and not self._fixed_rate:
+            self._step(loop, now)
 
     def _on_timer(self) -> None:
-        """At a fixed rate, answer the freshest observation while it is fresh."""
-        fresh = time.monotonic() - self._received <= self._timeout
-        if self._is_active and fresh and self._latest is not None:
-            self._answer(*self._latest)
+        """At a fixed rate, answer the freshest observation."""
+        if self._loop is not None:
+            self._step(self._loop, time.monotonic())
 
-    def _answer(self, message: Float64MultiArray, received: float) -> None:
-        """Answer one observation: with the policy's command if all is well, else the safe one."""
-        assert self._policy is not None and self._gate is not None
-        label = label_of(message)
-        try:
-            action = self._policy.act(values_of(message))
-        except ObservationError as error:
-            self._fault = f"topic observation: {error}"
-            self._send_safe(label)
+    def _on_watch(self) -> None:
+        """While a fault lasts and nothing else makes us, send the safe command again and again."""
+        now, loop = time.monotonic(), self._loop
+        if not self._is_active or loop is None or now - self._sent_at < 0.9 * self._repeat_period:
             return
-        command, self._fault = self._gate.check(action)
-        if self._fault:
-            self._send_safe(label)
-            return
-        self._commands.publish(number_array(command, label))
-        self._latencies.add(time.monotonic() - received)
-        self._spikes += self._policy.spike_count
-        self._operations += self._policy.synaptic_operations
+        fault = self._stop.fault or loop.inputs.fault(now)
+        if fault:
+            self._send(loop, None, fault, UNASKED, now)
 
-    def _send_safe(self, label: str) -> None:
-        assert self._gate is not None
-        self._commands.publish(number_array(self._gate.safe, label))
-        self._safe_commands += 1
-        self.get_logger().error(f"{self._fault}; sent the safe command", throttle_duration_sec=1.0)
+    def _step(self, loop: Loop, now: float) -> None:
+        """Command, or if inactive only look."""
+        fault = loop.inputs.fault(now)
+        if not (fault or loop.inputs.ready):
+            return
+        if not self._is_active:
+            if self._check_wiring and not fault:
+                loop.wiring.add(loop.inputs.observation(loop.sent), None, now)
+            return
+        numbers = observation = None
+        if not fault:
+            observation = loop.inputs.observation(loop.sent)
+            try:
+                numbers = loop.commands.numbers(loop.policy.act(observation, loop.action))
+            except ObservationError as error:
+                fault = f"topic {', '.join(s.topic for s in loop.robot.sources)}: {error}"
+        sent, fault = self._send(loop, numbers, fault, loop.label, now)
+        done = time.monotonic()
+        loop.sent = loop.commands.action(sent)
+        if fault or observation is None:
+            loop.wiring.forget()
+            return
+        self._latencies.add(done - loop.inputs.newest)
+        if self._check_wiring:
+            loop.wiring.add(observation, None if self._shadow else loop.sent, now)
+        counts = loop.policy.spike_counts
+        self._spikes += sum(counts)
+        self._operations += loop.policy.synaptic_operations
+        if self._spikes_wanted:
+            self._spike_topic.publish(raster(loop.policy.spikes, loop.label))
+
+    def _send(
+        self, loop: Loop, numbers: np.ndarray | None, fault: str, label: str, now: float
+    ) -> tuple[np.ndarray, str]:
+        """Send what the gate lets through; everything that leaves this node leaves here."""
+        sent, fault = loop.gate.check(numbers, fault, now)
+        self._publisher.publish(loop.commands.message(sent, label, self.get_clock().now().to_msg()))
+        if self._sent_at and now - self._sent_at > LATE * loop.period:
+            self._missed += 1
+        self._sent_at, self._fault = now, fault
+        if fault:
+            self._last_fault = fault
+            self._safe_commands += 1
+            self.get_logger().error(f"{fault}; sent the safe command", throttle_duration_sec=1.0)
+        return sent, fault
 
     def _send_last_command(self) -> None:
-        if not self._is_active:
+        if not self._is_active or self._loop is None:
             return
-        assert self._gate is not None
         self._is_active = False
+        self._send(self._loop, None, "no longer active", UNASKED, time.monotonic())
         self._fault = ""
-        self._commands.publish(number_array(self._gate.safe, UNASKED))
-        self._commands.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+        self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+
+    def _on_stop(self, message: Bool) -> None:
+        fault = self._stop.fault
+        self._stop.press(message.data)
+        if self._stop.fault != fault:
+            self.get_logger().warning(self._stop.fault)
+            if self._is_active and self._loop is not None:
+                self._send(self._loop, None, self._stop.fault, UNASKED, time.monotonic())
+
+    def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Let commands go out again after a stop."""
+        try:
+            was_stopped = bool(self._stop.fault)
+            self._stop.arm()
+            if was_stopped and self._loop is not None:
+                self._loop.gate.start(time.monotonic())
+            response.success, response.message = True, "armed"
+        except UserError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    # ---- what others see of it
 
     def _forget_statistics(self) -> None:
         self._latencies = Latencies()
-        self._spikes = self._operations = self._safe_commands = 0
-        self._fault = ""
+        self._spikes = self._operations = self._safe_commands = self._missed = 0
+        self._fault = self._last_fault = ""
+        self._sent_at = 0.0
+        self._counted, self._counted_at = 0, time.monotonic()
+
+    def _on_second(self) -> None:
+        self._spikes_wanted = self._spike_topic.get_subscription_count() > 0
+        if self._starting and self._loop is not None and not self._is_active:
+            self._starting = self.trigger_activate() != TransitionCallbackReturn.SUCCESS
+        self._publish_diagnostics()
+
+    def _findings(self) -> list[str]:
+        if self._loop is None or not self._check_wiring:
+            return []
+        return self._loop.wiring.findings(self._check_period)
 
     def _publish_diagnostics(self) -> None:
         values: dict[str, object] = {
             "state": self._state_machine.current_state[1],
             "policy": self._parameter("policy"),
+            "robot": self._parameter("robot"),
         }
-        if self._policy is not None:
-            values["policy_sha256"] = self._checksum
+        loop, now = self._loop, time.monotonic()
         count = self._latencies.count
-        values |= {"commands": count, "safe_commands": self._safe_commands}
+        rate = (count - self._counted) / max(now - self._counted_at, 1e-3)
+        self._counted, self._counted_at = count, now
+        values |= {
+            "commands": count,
+            "commands_per_second": f"{rate:.1f}",
+            "safe_commands": self._safe_commands,
+            "last_fault": self._last_fault,
+            "missed_deadlines": self._missed,
+        }
         values |= self._latencies.milliseconds()
-        if count and self._policy is not None:
-            joules = inference_energy(self._policy.spec, self._operations / count)
+        warning = ""
+        if loop is not None:
+            warning = "; ".join(self._findings())
+            if warning and warning != self._told:
+                self.get_logger().warning(f"wiring: {warning}")
+            self._told = warning
             values |= {
-                "spikes_per_command": f"{self._spikes / count:.1f}",
-                "synaptic_operations_per_command": f"{self._operations / count:.0f}",
-                "nanojoules_per_command": f"{joules * 1e9:.3f}",
+                "policy_sha256": loop.checksum,
+                "stale_sources": "; ".join(loop.inputs.stale(now)),
+                "ignored_messages": loop.inputs.ignored,
+                "wiring": warning,
             }
-        self._diagnostics.publish(diagnostics(self, self._fault, values))
+            if count:
+                joules = inference_energy(loop.policy.spec, self._operations / count)
+                values |= {
+                    "spikes_per_command": f"{self._spikes / count:.1f}",
+                    "synaptic_operations_per_command": f"{self._operations / count:.0f}",
+                    "nanojoules_per_command": f"{joules * 1e9:.3f}",
+                }
+        warning = f"wiring: {warning}" if warning else ""
+        self._diagnostics.publish(diagnostics(self, self._fault, values, warning))
 
     def _parameter(self, name: str) -> Any:
         return value_of(self, name)
+
+
+def _check_choices(values: dict[str, Any]) -> None:
+    for parameter in PARAMETERS:
+        value = values.get(parameter.name)
+        if parameter.choices and value is not None and value not in parameter.choices:
+            expected = ", ".join(parameter.choices)
+            raise UserError(f"parameter {parameter.name} is {value!r}, expected one of {expected}")
 
 
 def main(arguments: Sequence[str]) -> int:

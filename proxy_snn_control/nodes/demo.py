@@ -135,7 +135,7 @@ def closed_loop(
         controller_parameters = {
             "policy": policy_file.absolute(),
             "autostart": "true",
-            "reliable_observations": "true",
+            "lockstep": "true",
             "observation_timeout": 10.0,  # the sim may take a while to start
         }
         deadline = time.monotonic() + CLOSED_LOOP_SECONDS

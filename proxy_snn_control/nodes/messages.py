@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,7 +14,7 @@ from rclpy.qos import (
     QoSProfile,
     QoSReliabilityPolicy,
 )
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, UInt8MultiArray
 
 RELIABLE = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST, depth=1, reliability=QoSReliabilityPolicy.RELIABLE
@@ -54,6 +54,28 @@ def values_of(message: Float64MultiArray) -> np.ndarray:
     return np.asarray(message.data, dtype=np.float64)
 
 
+def raster(spikes: Sequence[np.ndarray], label: str) -> UInt8MultiArray:
+    """Make a message of the spikes of an action.
+
+    Args:
+        spikes: per layer from the encoder on, [T, neurons].
+        label: which observation they answer.
+
+    Returns:
+        The layers one after the other, each time step by time step, 1 where a neuron fired. One
+        dimension a layer: its size is the neurons, its stride T times that, and its label the
+        layer's number; the first one's label has the observation's behind it.
+    """
+    message = UInt8MultiArray()
+    message.layout.dim = [
+        MultiArrayDimension(label=f"{i} {label}".strip(), size=layer.shape[1], stride=layer.size)
+        for i, layer in enumerate(spikes)
+    ]
+    flat = [np.asarray(layer).astype(np.uint8).ravel() for layer in spikes]
+    message.data = array("B", np.concatenate(flat).tobytes())
+    return message
+
+
 class Latencies:
     """Durations in seconds, of which the last ones are kept for the percentiles."""
 
@@ -75,15 +97,18 @@ class Latencies:
         return {"latency_median_ms": f"{median:.3f}", "latency_99_ms": f"{high:.3f}"}
 
 
-def diagnostics(node: Node, fault: str, values: Mapping[str, object]) -> DiagnosticArray:
-    """Make a node's diagnostics: OK, or ERROR with the fault as its message."""
+def diagnostics(
+    node: Node, fault: str, values: Mapping[str, object], warning: str = ""
+) -> DiagnosticArray:
+    """Make a node's diagnostics: OK, or ERROR or WARN with the fault or warning as its message."""
+    level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
     message = DiagnosticArray()
     message.header.stamp = node.get_clock().now().to_msg()
     message.status = [
         DiagnosticStatus(
-            level=DiagnosticStatus.ERROR if fault else DiagnosticStatus.OK,
+            level=DiagnosticStatus.ERROR if fault else level,
             name=node.get_fully_qualified_name(),
-            message=fault or "running",
+            message=fault or warning or "running",
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
     ]

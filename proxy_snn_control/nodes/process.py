@@ -39,6 +39,7 @@ class Parameter:
     read_only: bool = True
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
@@ -49,7 +50,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     """
     for parameter in parameters:
         descriptor = ParameterDescriptor(
-            description=parameter.description, read_only=parameter.read_only
+            description=parameter.description,
+            read_only=parameter.read_only,
+            additional_constraints=", ".join(parameter.choices),
         )
         default = parameter.default
         if default == []:  # an empty list does not say of what, so rclpy gets the type instead

@@ -46,6 +46,9 @@ PERIOD = (1e-4, 3600.0)
 CHECKSUM_KEY = b'"sha256":"'
 ZEROS = b"0" * 64
 
+# Tensors that tell of the training and that no action depends on.
+OBSERVED = ("observation.quantiles", "transition.whitening")
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -86,7 +89,7 @@ class PolicySpec:
 
     @property
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor in the file; all of them are float32."""
+        """Name and shape of every tensor that must be in the file; all are float32."""
         sizes = self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {
             "observation.quantiles": (
@@ -105,6 +108,12 @@ class PolicySpec:
             shapes[f"layers.{i}.weight"] = (fan_out, fan_in)
             shapes[f"layers.{i}.bias"] = (fan_out,)
         return shapes
+
+    @property
+    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the tensors that a file may lack."""
+        transition = 2 * self.observation_size + self.action_size + 1
+        return {"transition.whitening": (transition, transition)}
 
 
 def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
@@ -129,7 +138,8 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
     Args:
         path: where to write.
         spec: what the policy is.
-        tensors: float32 arrays with the names and shapes of `spec.tensor_shapes`.
+        tensors: float32 arrays with the names and shapes of `spec.tensor_shapes`, and any of
+            `spec.optional_shapes`.
 
     Raises:
         PolicyFileError: spec and tensors do not make a valid policy (what could not be read back
@@ -162,7 +172,8 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[PolicySpec, Tensors]:
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Returns:
-        The specification, and the float32 arrays named in `spec.tensor_shapes`.
+        The specification, and the float32 arrays named in `spec.tensor_shapes`, and those of
+        `spec.optional_shapes` that the file has.
 
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; says which and why.
@@ -305,7 +316,8 @@ def _tensors(
     path: str | os.PathLike[str], spec: PolicySpec, entries: dict[str, Any], data: bytearray
 ) -> Tensors:
     """The arrays, views of `data`; together they must cover it exactly."""
-    expected = spec.tensor_shapes
+    optional = {name: shape for name, shape in spec.optional_shapes.items() if name in entries}
+    expected = {**spec.tensor_shapes, **optional}
     if missing := sorted(expected.keys() - entries.keys()):
         raise _error(path, f"lacks the tensor {missing[0]}")
     if extra := sorted(entries.keys() - expected.keys()):
@@ -352,8 +364,8 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             low, high = array.min(), array.max()
         if not np.isfinite(low) or not np.isfinite(high):
             raise _error(path, f"tensor {name} holds a NaN or an infinity, expected finite numbers")
-        # What was observed may be as large as it was; what is computed with may not.
-        if name != "observation.quantiles" and max(-low, high) > LARGEST:
+        # What was observed may be as large as it was; what actions are computed with may not.
+        if name not in OBSERVED and max(-low, high) > LARGEST:
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
     if spec.spiking:
         widths = tensors["encoder.sigma"].ravel()

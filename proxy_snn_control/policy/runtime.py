@@ -24,6 +24,8 @@ class Policy:
         spec: sizes, neuron, time steps, limits, names, provenance.
         quantiles: float32 [levels, observations], what each observation dimension was in
             training, at `spec.observation_quantile_levels` (0 and 1 are its range).
+        whitening: float32 [z, z], how observations followed each other in training
+            (docs/policy_file.md), or None where the file does not tell.
         compiled: whether compiled code acts (event.py), or NumPy.
     """
 
@@ -37,6 +39,7 @@ class Policy:
         """
         self.spec = spec
         self.quantiles = tensors["observation.quantiles"]
+        self.whitening = tensors.get("transition.whitening")
         limits = limits_of(spec)
         quick = spec.spiking and compiled and fits(spec)
         function = compiled_pass(spec.neuron) if quick else None

@@ -1,0 +1,34 @@
+"""How an observation follows from the one before: what a controller tells wiring mistakes by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Numbers that hang together without any play get as much as float32 can tell.
+PLAY = 1e-6
+SMALLEST_SCALE = 1e-3
+
+
+def whitening(observations: np.ndarray, actions: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """The matrix W for which the mean of |W z|^2 is the length of z.
+
+    z = (observation, action, next observation, 1) of a transition. W is triangular, from the
+    Cholesky factor L of the second moments M = L L^T of z: W = L^-1, so that W^T W = M^-1, the
+    precision matrix of z (Golub and Van Loan, Matrix Computations, 4.2). The last number, 1, brings
+    the means into the moments.
+
+    Args:
+        observations: [n, observations].
+        actions: [n, actions], what was done then.
+        following: [n, observations], what was observed next.
+
+    Returns:
+        float32 [z, z].
+    """
+    ones = np.ones((len(observations), 1))
+    z = np.hstack([observations, actions, following, ones]).astype(np.float64)
+    scale = np.maximum(np.sqrt(np.mean(z * z, axis=0)), SMALLEST_SCALE)
+    z /= scale
+    moments = z.T @ z / len(z) + PLAY * np.eye(z.shape[1])
+    lower = np.linalg.cholesky(moments)
+    return np.linalg.solve(lower, np.diag(1 / scale)).astype(np.float32)

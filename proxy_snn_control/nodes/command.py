@@ -1,0 +1,96 @@
+"""From the policy's action to the robot's command message."""
+
+from __future__ import annotations
+
+from array import array
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from proxy_snn_control.nodes.messages import number_array
+from proxy_snn_control.nodes.observation import message_class
+from proxy_snn_control.nodes.robot import TRAJECTORY, VECTOR, CommandTopic
+from proxy_snn_control.policy import UserError
+
+
+class CommandMap:
+    """Turns actions into the numbers of a command, and those into messages.
+
+    Attributes:
+        low, high: the limits of the numbers, float64 [outputs].
+        message_type: the class of the messages.
+    """
+
+    def __init__(self, topic: CommandTopic) -> None:
+        """Prepare the message.
+
+        Raises:
+            UserError: the message's package is missing, or a field is none of the message's.
+        """
+        outputs = topic.outputs
+        self._actions = np.array([output.action for output in outputs])
+        self._scale = np.array([output.scale for output in outputs])
+        self._offset = np.array([output.offset for output in outputs])
+        self.low = np.array([output.low for output in outputs])
+        self.high = np.array([output.high for output in outputs])
+        self._topic = topic
+        self.message_type = message_class(topic.type)
+        self._twist = "" if hasattr(self.message_type(), "linear") else "twist."
+        if topic.type not in (VECTOR, TRAJECTORY):
+            for output in outputs:
+                self._check_field(output.place)
+
+    def numbers(self, action: np.ndarray) -> np.ndarray:
+        """The command's numbers for an action [actions], float64 [outputs], within the limits.
+
+        NaN stays NaN.
+        """
+        numbers = action[self._actions] * self._scale + self._offset
+        return np.minimum(np.maximum(numbers, self.low), self.high)
+
+    def action(self, numbers: np.ndarray) -> np.ndarray:
+        """The action [actions] that numbers [outputs] amount to, in the policy's units."""
+        action = np.empty(len(numbers))
+        action[self._actions] = (numbers - self._offset) / self._scale
+        return action
+
+    def message(self, numbers: np.ndarray, label: str, stamp: Any) -> Any:
+        """Make the message.
+
+        Args:
+            numbers: [outputs].
+            label: which observation is answered; a Float64MultiArray carries it.
+            stamp: the time, for messages with a header.
+        """
+        topic = self._topic
+        if topic.type == VECTOR:
+            return number_array(numbers, label)
+        message = self.message_type()
+        if topic.type == TRAJECTORY:
+            return self._trajectory(message, numbers)
+        if self._twist:
+            message.header.stamp = stamp
+            message.header.frame_id = topic.frame_id
+        for output, value in zip(topic.outputs, numbers.tolist(), strict=True):
+            parent, _, last = output.place.rpartition(".")
+            setattr(attrgetter(self._twist + parent)(message), last, value)
+        return message
+
+    def _trajectory(self, message: Any, numbers: np.ndarray) -> Any:
+        """One point, from now on: a stamp of zero says so, whatever the clocks say."""
+        topic = self._topic
+        point = message_class("trajectory_msgs/JointTrajectoryPoint")()
+        setattr(point, topic.field, array("d", numbers.tolist()))
+        seconds, nanoseconds = divmod(round(topic.time_from_start * 1e9), 10**9)
+        point.time_from_start.sec, point.time_from_start.nanosec = seconds, nanoseconds
+        message.header.frame_id = topic.frame_id
+        message.joint_names = [output.place for output in topic.outputs]
+        message.points = [point]
+        return message
+
+    def _check_field(self, path: str) -> None:
+        if path not in [f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz"]:
+            raise UserError(
+                f"command: field is {path!r}, expected linear or angular with .x, .y or .z"
+            )

@@ -1,0 +1,105 @@
+"""The safety gate: what may go out, whatever came in."""
+
+import numpy as np
+import pytest
+
+from proxy_snn_control.nodes.safety import SafetyGate, SafetySettings, StopLatch
+from proxy_snn_control.policy import UserError
+
+LOW, HIGH = np.array([-1.0, 0.5]), np.array([1.0, 2.0])
+PERIOD = 0.1
+
+
+def make(stop: StopLatch | None = None, **settings: object) -> SafetyGate:
+    return SafetyGate(LOW, HIGH, PERIOD, stop or StopLatch(), SafetySettings(**settings))
+
+
+def sent(gate: SafetyGate, command: list[float] | None, now: float, fault: str = "") -> list[float]:
+    given = None if command is None else np.array(command)
+    return gate.check(given, fault, now)[0].tolist()
+
+
+def test_the_gate_is_the_last_word() -> None:
+    gate = make()
+    assert gate.safe.tolist() == [0.0, 0.5], "zeros, moved into the limits"
+    command, fault = gate.check(np.array([0.5, 1.0], dtype=np.float32), "", 0.0)
+    assert (command.tolist(), command.dtype, fault) == ([0.5, 1.0], np.float64, "")
+    for bad in ([np.nan, 1.0], [0.5, np.inf], [1.1, 1.0], [0.0, 0.4], [0.5], [[0.5, 1.0]], []):
+        command, fault = gate.check(np.array(bad), "", 0.0)
+        assert command is gate.safe
+        assert fault
+    assert sent(gate, None, 0.0) == gate.safe.tolist()
+    command, fault = gate.check(np.array([0.5, 1.0]), "stale", 0.0)
+    assert (command is gate.safe, fault) == (True, "stale")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"safe_command": [0.0]}, "parameter safe_command has 1 values, expected 2"),
+        ({"safe_command": [0.0, 0.0]}, r"expected values within \[-1.0, 0.5\] and \[1.0, 2.0\]"),
+        ({"safe_command": [np.nan, 1.0]}, "parameter safe_command is"),
+        ({"slew_rate": [1.0]}, "parameter slew_rate has 1 values, expected 2"),
+        ({"slew_rate": [1.0, 0.0]}, "expected numbers above 0"),
+        ({"slew_rate": [1.0, np.inf]}, "parameter slew_rate is"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make(**settings)
+    gate = make(safe_command=[0.25, 1.0])
+    with pytest.raises(UserError, match=says):
+        gate.change(SafetySettings(**settings))
+    assert gate.safe.tolist() == [0.25, 1.0], "the old settings stay"
+
+
+def test_hold_repeats_the_last_command_in_order() -> None:
+    gate = make(hold=True, safe_command=[0.25, 1.0])
+    assert sent(gate, [9.0, 9.0], 0.0) == [0.25, 1.0], "nothing to hold yet"
+    assert sent(gate, [0.5, 1.5], 0.1) == [0.5, 1.5]
+    assert sent(gate, [np.nan, 1.5], 0.2) == [0.5, 1.5]
+    assert sent(gate, None, 0.3, "stale") == [0.5, 1.5]
+    gate.start(1.0)
+    assert sent(gate, None, 1.0, "stale") == [0.25, 1.0], "what was before activation is forgotten"
+
+
+def test_slew_rate() -> None:
+    gate = make(slew_rate=[1.0, 2.0])
+    assert sent(gate, [1.0, 0.5], 0.1) == pytest.approx([0.1, 0.5])
+    assert sent(gate, [1.0, 2.0], 0.2) == pytest.approx([0.2, 0.7])
+    assert sent(gate, [1.0, 2.0], 9.0) == pytest.approx([0.3, 0.9]), "one period's worth, no more"
+    assert sent(gate, [1.0, 2.0], 9.05) == pytest.approx([0.35, 1.0])
+    assert sent(gate, None, 9.1, "stale") == [0.0, 0.5], "the safe command goes out at once"
+    assert sent(gate, [1.0, 2.0], 9.2) == pytest.approx([0.1, 0.7]), "and slewing goes on from it"
+
+
+def test_ramp_in() -> None:
+    gate = make(ramp_in=2.0, safe_command=[-1.0, 1.0])
+    gate.start(10.0)
+    assert sent(gate, [1.0, 2.0], 10.0) == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 11.0) == pytest.approx([0.0, 1.5])
+    assert sent(gate, [1.0, 2.0], 12.0) == [1.0, 2.0]
+    rng = np.random.default_rng(0)
+    for now in np.linspace(10.0, 13.0, 500):
+        command = np.array(sent(gate, rng.uniform(LOW, HIGH).tolist(), now))
+        assert ((command >= LOW) & (command <= HIGH)).all()
+
+
+def test_stop_holds_until_released_and_armed() -> None:
+    stop = StopLatch()
+    gate = make(stop)
+    good = [0.5, 1.0]
+    assert sent(gate, good, 0.0) == good
+    stop.press(True)
+    command, fault = gate.check(np.array(good), "", 0.1)
+    assert (command is gate.safe, fault) == (True, "topic stop is true")
+    with pytest.raises(UserError, match="expected it to be released first"):
+        stop.arm()
+    stop.press(False)
+    command, fault = gate.check(np.array(good), "", 0.2)
+    assert command is gate.safe
+    assert "~/arm" in fault
+    stop.arm()
+    assert sent(gate, good, 0.3) == good
+    stop.press(False)
+    assert sent(gate, good, 0.4) == good, "a release without a stop is none"
