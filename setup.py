@@ -71,6 +71,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", glob("config/*.yaml")),
+        (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.
         (f"lib/{PACKAGE}", ["resource/bin/controller", "resource/bin/sim", "resource/bin/train"]),

@@ -1,0 +1,373 @@
+"""Robot files: from messages to the observation, from the action to the command."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import random_policy
+
+pytest.importorskip("rclpy")
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, PoseStamped, Quaternion, Twist, TwistStamped, Vector3
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray, Header
+
+from proxy_snn_control.nodes.command import CommandMap
+from proxy_snn_control.nodes.observation import Inputs
+from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
+from proxy_snn_control.policy import PolicySpec, UserError
+
+EXAMPLES = Path(__file__).parents[1] / "config" / "robots"
+NO_ACTION = np.zeros(2)
+
+
+def spec_of(observations: list[str], actions: list[str], **changes: Any) -> PolicySpec:
+    given = {
+        "observation_names": tuple(observations),
+        "action_names": tuple(actions),
+        **changes,
+    }
+    return random_policy(len(observations), len(actions), **given)[0]
+
+
+SPEC = spec_of(["a", "b", "c"], ["left", "right"])
+GOOD: dict[str, Any] = {
+    "sources": {"joints": {"type": "sensor_msgs/JointState", "topic": "joint_states"}},
+    "observation": {
+        name: {"source": "joints", "joint": name, "field": "position"} for name in "abc"
+    },
+    "command": {
+        "type": "std_msgs/Float64MultiArray",
+        "topic": "command",
+        "outputs": [{"action": "right"}, {"action": "left", "scale": -2.0, "offset": 1.0}],
+    },
+}
+
+
+def read(tmp_path: Path, content: Any, spec: PolicySpec = SPEC) -> Robot:
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    )
+    return load_robot(str(path), spec, 0.5, False)
+
+
+def changed(*path: Any, to: Any = None) -> dict[str, Any]:
+    """GOOD with one place changed, or taken away."""
+    content = yaml.safe_load(yaml.safe_dump(GOOD))
+    inner = content
+    for key in path[:-1]:
+        inner = inner[key]
+    if to is None:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = to
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("- 1", "is [1], expected lines of 'name: value'"),
+        ("a: [", "is no YAML"),
+        ("a: 1\na: 2", "'a' stands twice"),
+        (changed("command"), "command is missing"),
+        (changed("more", to=1), "'more' does not exist, expected any of sources"),
+        (changed("sources", "joints", "topic"), "sources: joints: topic is missing"),
+        (changed("sources", "joints", "timeout", to=0), "timeout is 0.0, expected a number above"),
+        (changed("sources", "joints", "timeout", to="no"), "timeout is 'no', expected a finite"),
+        (changed("sources", "joints", "type", to="sensor_msgs/Jointstate"), "did you mean sensor"),
+        (changed("sources", "x", to=GOOD["sources"]["joints"]), "no entry uses the source x"),
+        (changed("observation", "b"), "observation: lacks the policy's observation b"),
+        (
+            changed("observation", "d", to=GOOD["observation"]["a"]),
+            "d is no observation of the policy, whose are a, b, c",
+        ),
+        (changed("observation", "b", "joint"), "observation: b: joint is missing"),
+        (changed("observation", "b", "field", to="positions"), "expected one of position, vel"),
+        (changed("observation", "b", "source", to="imu"), "source is 'imu', expected one of joi"),
+        (changed("observation", "b", "index", to=1), "'index' does not exist"),
+        (changed("observation", "b", "scale", to=float("nan")), "scale is nan, expected a finite"),
+        (changed("observation", "b", "wrap", to="yes please"), "wrap is 'yes please', expected tr"),
+        (changed("observation", "b", "function", to="tan"), "function is 'tan', expected one of"),
+        (changed("observation", "b", to={"previous_action": "up"}), "previous_action is 'up'"),
+        (changed("command", "type", to="std_msgs/String"), "type is 'std_msgs/String', expected"),
+        (changed("command", "outputs", to=[]), "outputs is [], expected a list"),
+        (changed("command", "outputs", 1), "outputs: lacks the policy's action left"),
+        (changed("command", "outputs", 1, "action", to="right"), "lacks the policy's action left"),
+        (changed("command", "outputs", 1, "action", to="up"), "action is 'up', expected one of"),
+        (changed("command", "outputs", 1, "scale", to=0), "scale is 0, expected another number"),
+        (changed("command", "outputs", 1, "limits", to=[1]), "limits is [1], expected 2 numbers"),
+        (changed("command", "outputs", 1, "limits", to=[1, 0]), "expected the lower limit first"),
+        (changed("command", "outputs", 1, "joint", to="x"), "'joint' does not exist"),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, content)
+    assert str(caught.value).startswith(f"robot file {tmp_path}/robot.yaml: ")
+    assert says in str(caught.value)
+
+
+def test_no_file() -> None:
+    with pytest.raises(UserError, match=r"robot file /none.yaml: No such file"):
+        load_robot("/none.yaml", SPEC, 0.5, False)
+
+
+def test_policies_without_names_go_by_order(tmp_path: Path) -> None:
+    spec = random_policy(3, 2)[0]
+    content = changed("command", "outputs", to=[{"action": "action[1]"}, {"action": "action[0]"}])
+    robot = read(tmp_path, content, spec)
+    assert [term.number for term in robot.terms] == [(name, "position") for name in "abc"]
+    assert [output.action for output in robot.command.outputs] == [1, 0]
+    del content["observation"]["b"]
+    with pytest.raises(UserError, match=r"has 2 entries, but the policy has 3 observations"):
+        read(tmp_path, content, spec)
+
+
+# ---- observations
+
+
+def joint_state(names: str, *values: float, stamp: float = 0.0, **more: Any) -> JointState:
+    nanoseconds = round(stamp * 1e9)
+    header = Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9))
+    return JointState(header=header, name=list(names), position=list(values), **more)
+
+
+def test_joints_by_name_whatever_their_order(tmp_path: Path) -> None:
+    inputs = Inputs(read(tmp_path, GOOD))
+    for names, values in (("abc", (1, 2, 3)), ("xcab", (9, 3, 1, 2)), ("cba", (3, 2, 1))):
+        assert inputs.take(0, joint_state(names, *map(float, values)), 0.0)
+        assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
+
+
+def test_joints_spread_over_messages(tmp_path: Path) -> None:
+    inputs = Inputs(read(tmp_path, GOOD))
+    assert not inputs.take(0, joint_state("ab", 1.0, 2.0), 0.0)
+    assert not inputs.ready
+    assert inputs.take(0, joint_state("c", 3.0), 0.1)
+    assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
+    assert not inputs.take(0, joint_state("ab", 1.0, 2.0), 0.2), "c is not new"
+    assert inputs.stale(0.7) == [
+        "no observation for 0.60 s on topic joint_states (joint c not in it)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (joint_state("abc", 1.0, 2.0), "topic joint_states: has 2 values of position for 3 joints"),
+        (joint_state("abc"), "has 0 values of position"),
+        (joint_state("abca", 1.0, 2.0, 3.0, 4.0), "has a joint twice"),
+    ],
+)
+def test_a_message_that_cannot_be_read(tmp_path: Path, message: Any, says: str) -> None:
+    inputs = Inputs(read(tmp_path, GOOD))
+    assert inputs.take(0, message, 0.0), "there is something to answer: with the safe command"
+    assert says in inputs.fault(0.0)
+    assert inputs.take(0, joint_state("abc", 1.0, 2.0, 3.0), 0.1)
+    assert inputs.fault(0.1) == "", "a fault passes with its cause"
+
+
+def test_duplicates_and_late_messages_are_left_out(tmp_path: Path) -> None:
+    inputs = Inputs(read(tmp_path, GOOD))
+    assert inputs.take(0, joint_state("abc", 1.0, 1.0, 1.0, stamp=10.0), 0.0)
+    assert not inputs.take(0, joint_state("abc", 2.0, 2.0, 2.0, stamp=10.0), 0.1), "the same again"
+    assert not inputs.take(0, joint_state("abc", 3.0, 3.0, 3.0, stamp=9.8), 0.2), "overtaken"
+    assert inputs.observation(NO_ACTION).tolist() == [1, 1, 1]
+    assert inputs.ignored == 2
+    assert inputs.stale(0.6), "what is left out is not fresh"
+    assert inputs.take(0, joint_state("abc", 4.0, 4.0, 4.0, stamp=2.0), 0.7), "the clock was set"
+    assert inputs.take(0, joint_state("abc", 5.0, 5.0, 5.0, stamp=2.05), 0.8)
+    for _ in range(2):
+        assert inputs.take(0, joint_state("abc", 6.0, 6.0, 6.0), 0.9), "without a stamp, all count"
+
+
+def test_every_source_must_be_fresh_and_new(tmp_path: Path) -> None:
+    content = changed("sources", "v", to={
+        "type": "std_msgs/msg/Float64MultiArray", "topic": "extra", "timeout": 0.2,
+    })  # fmt: skip
+    content["observation"]["b"] = {"source": "v", "index": 1, "scale": "1e-1", "offset": 3}
+    inputs = Inputs(read(tmp_path, content))
+    assert not inputs.take(0, joint_state("abc", 1.0, 2.0, 3.0), 0.0)
+    assert not inputs.take(0, joint_state("abc", 4.0, 5.0, 6.0), 0.05)
+    assert not inputs.ready
+    assert inputs.take(1, Float64MultiArray(data=[7.0, 8.0]), 0.1)
+    assert inputs.observation(NO_ACTION).tolist() == [4, 3.8, 6]
+    assert inputs.newest == 0.1
+    assert not inputs.take(1, Float64MultiArray(data=[7.0, 9.0]), 0.15), "joints are not new"
+    assert inputs.stale(0.36) == ["no observation for 0.21 s on topic extra"]
+    assert len(inputs.stale(0.6)) == 2
+    inputs.take(1, Float64MultiArray(data=[7.0]), 0.6)
+    assert inputs.fault(0.6) == "topic extra: has 1 values, expected at least 2"
+    inputs.forget(1.0)
+    assert (inputs.ready, inputs.fault(1.0)) == (False, "")
+
+
+def test_fields_angles_and_functions(tmp_path: Path) -> None:
+    fields = {
+        "imu": ("sensor_msgs/Imu", ["orientation.roll", "orientation.pitch", "orientation.yaw",
+                "angular_velocity.x", "linear_acceleration.z", "orientation.w"]),
+        "odometry": ("nav_msgs/Odometry", ["pose.pose.position.z", "twist.twist.linear.x"]),
+        "twist": ("geometry_msgs/Twist", ["angular.z"]),
+        "stamped": ("geometry_msgs/TwistStamped", ["twist.linear.y"]),
+        "pose": ("geometry_msgs/Pose", ["position.y", "orientation.yaw"]),
+        "place": ("geometry_msgs/PoseStamped", ["pose.position.x"]),
+    }  # fmt: skip
+    names = [f"{source}.{field}" for source, (_, all_) in fields.items() for field in all_]
+    extra = {
+        "wrapped": {"source": "pose", "field": "position.x", "wrap": True},
+        "degrees": {"source": "pose", "field": "position.z", "scale": math.pi / 180,
+                    "function": "sin"},
+        "before": {"previous_action": "right", "scale": 10, "offset": 1},
+        "cos": {"source": "pose", "field": "position.z", "scale": math.pi / 180, "function": "cos"},
+    }  # fmt: skip
+    spec = spec_of([*names, *extra], ["left", "right"])
+    content = {**GOOD, "sources": {n: {"type": t, "topic": n} for n, (t, _) in fields.items()}}
+    content["observation"] = {
+        **{name: dict(zip(("source", "field"), name.split(".", 1), strict=True)) for name in names},
+        **extra,
+    }
+    inputs = Inputs(read(tmp_path, content, spec))
+    angles = np.array([0.3, -0.4, 2.5])
+    q = quaternion(*angles)
+    messages = [
+        Imu(orientation=q, angular_velocity=Vector3(x=1.0), linear_acceleration=Vector3(z=9.8)),
+        Odometry(),
+        Twist(angular=Vector3(z=2.0)),
+        TwistStamped(twist=Twist(linear=Vector3(y=3.0))),
+        Pose(orientation=q),
+        PoseStamped(),
+    ]
+    messages[1].pose.pose.position.z, messages[1].twist.twist.linear.x = 4.0, 5.0
+    messages[4].position.x, messages[4].position.y, messages[4].position.z = 4.0, 6.0, 30.0
+    messages[5].pose.position.x = 7.0
+    for i, message in enumerate(messages):
+        assert inputs.take(i, message, 0.0) == (i == 5)
+    np.testing.assert_allclose(
+        inputs.observation(np.array([0.0, 0.5])),
+        [*angles, 1, 9.8, q.w, 4, 5, 2, 3, 6, 2.5, 7,
+         4 - 2 * math.pi, 0.5, 6, math.sqrt(3) / 2],
+    )  # fmt: skip
+    inputs.take(0, Imu(orientation=Quaternion(w=0.0)), 0.1)
+    assert "quaternion 0.0, 0.0, 0.0, 0.0, expected one of length 1" in inputs.fault(0.1)
+
+
+def quaternion(roll: float, pitch: float, yaw: float) -> Quaternion:
+    """Turns about the fixed axes x, y, z in this order, as a product of quaternions."""
+    product = np.array([1.0, 0.0, 0.0, 0.0])
+    for axis, angle in enumerate((roll, pitch, yaw)):
+        turn = np.zeros(4)
+        turn[0], turn[1 + axis] = math.cos(angle / 2), math.sin(angle / 2)
+        w, v, w2, v2 = turn[0], turn[1:], product[0], product[1:]
+        product = np.array([w * w2 - v @ v2, *(w * v2 + w2 * v + np.cross(v, v2))])
+    w, x, y, z = product.tolist()
+    return Quaternion(w=w, x=x, y=y, z=z)
+
+
+@pytest.mark.parametrize("field", ["orientation", "orientation.v", "header.frame_id", "", "a..b"])
+def test_a_field_that_is_no_number(tmp_path: Path, field: str) -> None:
+    content = changed("sources", "imu", to={"type": "sensor_msgs/Imu", "topic": "imu"})
+    content["observation"]["b"] = {"source": "imu", "field": field or "."}
+    with pytest.raises(UserError, match=r"source imu: .* is no number in sensor_msgs/Imu"):
+        Inputs(read(tmp_path, content))
+
+
+def test_without_a_file_the_vector_is_the_observation() -> None:
+    robot = plain_robot(SPEC, 0.5, True)
+    inputs = Inputs(robot)
+    assert inputs.take(0, Float64MultiArray(data=[1.0, 2.0, 3.0]), 0.0)
+    assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
+    inputs.take(0, Float64MultiArray(data=[1.0, 2.0, 3.0, 4.0]), 0.0)
+    assert inputs.fault(0.0) == "topic observation: has 4 values, expected 3"
+
+
+# ---- commands
+
+
+def test_numbers_and_back(tmp_path: Path) -> None:
+    commands = CommandMap(read(tmp_path, GOOD).command)
+    assert commands.low.tolist() == [-1, -1]
+    assert commands.high.tolist() == [1, 3]
+    numbers = commands.numbers(np.array([0.5, -0.25], dtype=np.float32))
+    assert numbers.tolist() == [-0.25, 0.0]
+    assert commands.action(numbers).tolist() == [0.5, -0.25]
+    assert np.isnan(commands.numbers(np.array([np.nan, 0.0]))[1]), "for the gate to see"
+    content = changed("command", "outputs", 1, "limits", to=[-0.5, 0.5])
+    commands = CommandMap(read(tmp_path, content).command)
+    numbers = commands.numbers(np.array([-1.0, 1.0]))
+    assert numbers.tolist() == [1.0, 0.5], "clipped to the robot's limits"
+    assert commands.action(numbers).tolist() == [0.25, 1.0], "what it amounts to"
+
+
+def test_every_kind_of_command(tmp_path: Path) -> None:
+    stamp, numbers = Time(sec=5), np.array([0.5, 0.75])
+    message = CommandMap(read(tmp_path, GOOD).command).message(numbers, "which", stamp)
+    assert isinstance(message, Float64MultiArray)
+    assert (message.data.tolist(), message.layout.dim[0].label) == ([0.5, 0.75], "which")
+
+    outputs = [{"action": "right", "joint": "r"}, {"action": "left", "joint": "l"}]
+    trajectory = {"type": "trajectory_msgs/JointTrajectory", "topic": "t", "outputs": outputs}
+    content = {**GOOD, "command": {**trajectory, "time_from_start": 0.25, "frame_id": "base"}}
+    message = CommandMap(read(tmp_path, content).command).message(numbers, "", stamp)
+    assert message.joint_names == ["r", "l"]
+    assert message.header.stamp == Time(), "to start at once"
+    assert message.points[0].positions.tolist() == [0.5, 0.75]
+    assert message.points[0].time_from_start.nanosec == 250_000_000
+    content["command"]["field"] = "velocities"
+    message = CommandMap(read(tmp_path, content).command).message(numbers, "", stamp)
+    assert message.points[0].velocities.tolist() == [0.5, 0.75]
+    del content["command"]["time_from_start"]
+    with pytest.raises(UserError, match="time_from_start is missing"):
+        read(tmp_path, content)
+
+    outputs = [{"action": "right", "field": "linear.x"}, {"action": "left", "field": "angular.z"}]
+    content = {**GOOD, "command": {"type": "geometry_msgs/Twist", "topic": "t", "outputs": outputs}}
+    message = CommandMap(read(tmp_path, content).command).message(numbers, "", stamp)
+    assert (message.linear.x, message.angular.z, message.linear.y) == (0.5, 0.75, 0.0)
+    content["command"] |= {"type": "geometry_msgs/TwistStamped", "frame_id": "base"}
+    message = CommandMap(read(tmp_path, content).command).message(numbers, "", stamp)
+    assert (message.twist.linear.x, message.twist.angular.z) == (0.5, 0.75)
+    assert (message.header.stamp, message.header.frame_id) == (stamp, "base")
+    outputs[1]["field"] = "angular"
+    with pytest.raises(UserError, match=r"field is 'angular', expected linear or angular with"):
+        CommandMap(read(tmp_path, content).command)
+    outputs[1]["field"] = "linear.x"
+    with pytest.raises(UserError, match=r"outputs has linear.x twice"):
+        read(tmp_path, content)
+
+
+# ---- the examples
+
+POLICIES = {
+    "half_cheetah": ("HalfCheetah-v5", None, None),
+    "ros2_control": ("Hopper-v5", None, None),
+    "diff_drive": (
+        "",
+        ["goal.x", "goal.y", "heading.sin", "heading.cos", "speed", "yaw_rate", "previous.forward", "previous.turn"],
+        ["forward", "turn"],
+    ),
+}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_fit_their_policies(path: Path) -> None:
+    task, observations, actions = POLICIES[path.stem]
+    if task:
+        pytest.importorskip("mujoco")
+        from proxy_snn_control.learning.tasks import describe, make_environment
+
+        described = describe(make_environment(task))
+        observations, actions = described.observation_names, described.action_names
+    spec = spec_of(list(observations or ()), list(actions or ()))
+    robot = load_robot(str(path), spec, 0.5, False)
+    Inputs(robot)
+    commands = CommandMap(robot.command)
+    action = np.linspace(-0.2, 0.2, spec.action_size)
+    np.testing.assert_allclose(commands.action(commands.numbers(action)), action)
+    commands.message(commands.numbers(action), "", Time())
