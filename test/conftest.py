@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from proxy_snn_control.nodes.demo import node_command, stay_on_loopback
-from proxy_snn_control.policy import Policy, PolicySpec, write_policy
+from proxy_snn_control.policy import Policy, PolicySpec, read_policy, write_policy
 from proxy_snn_control.policy.native import compiled_pass
 from proxy_snn_control.policy.neurons import NEURONS
 
@@ -83,6 +83,68 @@ def policy() -> Policy:
 def policy_file(tmp_path: Path) -> Path:
     path = tmp_path / "policy.safetensors"
     write_policy(path, *random_policy())
+    return path
+
+
+CHEETAH = Path(__file__).parents[1] / "benchmarks" / "policies"
+
+
+def rollout(
+    policy: Policy,
+    steps: int,
+    seed: int,
+    noise: float = 0.0,
+    seen: Callable[[np.ndarray], np.ndarray] = np.array,
+    done: Callable[[np.ndarray], np.ndarray] = np.array,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Let a policy act on HalfCheetah.
+
+    Args:
+        policy: the policy.
+        steps: how many, without an end of the episode between them.
+        seed: of the episode and of the noise.
+        noise: standard deviation of what is added to actions; infinite for random ones.
+        seen: what the policy gets to see of an observation.
+        done: what the task gets to do of an action.
+
+    Returns:
+        Observations as seen, actions as the policy's, observations that followed, as seen.
+    """
+    from proxy_snn_control.learning.tasks import make_environment
+
+    environment = make_environment("HalfCheetah-v4")
+    rng = np.random.default_rng(seed)
+    observation, _ = environment.reset(seed=seed)
+    rows = []
+    for _ in range(steps):
+        before = seen(observation)
+        if np.isinf(noise):
+            action = rng.uniform(-1, 1, 6)
+        else:
+            action = np.clip(policy.act(before) + noise * rng.normal(size=6), -1, 1)
+        observation = environment.step(done(action).astype(np.float32))[0]
+        rows.append((before, action, seen(observation)))
+    first, second, third = (np.array(column) for column in zip(*rows, strict=True))
+    return first, second, third
+
+
+@pytest.fixture(scope="session")
+def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained HalfCheetah policy that knows how observations follow each other.
+
+    It was trained before policy files told so; random, exploring and wild steps stand for those of
+    its training.
+    """
+    pytest.importorskip("mujoco")
+    from proxy_snn_control.learning.transitions import whitening
+
+    spec, tensors = read_policy(CHEETAH / "lif-HalfCheetah-v4.safetensors")
+    policy = Policy(spec, tensors)
+    noises = [np.inf, 0.1, 0.6] * 3
+    parts = [rollout(policy, 900, 100 + i, noise) for i, noise in enumerate(noises)]
+    steps = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    path = tmp_path_factory.mktemp("cheetah") / "policy.safetensors"
+    write_policy(path, spec, {**tensors, "transition.whitening": whitening(*steps)})
     return path
 
 

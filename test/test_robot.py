@@ -349,7 +349,10 @@ POLICIES = {
     "ros2_control": ("Hopper-v5", None, None),
     "diff_drive": (
         "",
-        ["goal.x", "goal.y", "heading.sin", "heading.cos", "speed", "yaw_rate", "previous.forward", "previous.turn"],
+        [
+            *("goal.x", "goal.y", "heading.sin", "heading.cos", "speed", "yaw_rate"),
+            *("previous.forward", "previous.turn"),
+        ],
         ["forward", "turn"],
     ),
 }

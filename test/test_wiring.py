@@ -1,0 +1,145 @@
+"""Wiring mistakes on HalfCheetah: real MuJoCo, a trained policy, and one thing wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_policy, rollout
+
+pytest.importorskip("mujoco")
+
+from proxy_snn_control.learning.transitions import whitening
+from proxy_snn_control.nodes.wiring import ENOUGH, WINDOW, Wiring
+from proxy_snn_control.policy import Policy, load_policy
+
+PERIOD = 0.05
+JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
+TWO_SECONDS = round(2 / PERIOD)
+SEEDS = (1000, 1001, 1002)
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def exchange(*pairs: tuple[int, int]) -> Change:
+    order = np.arange(17)
+    for one, other in pairs:
+        order[[one, other]] = order[[other, one]]
+    return lambda values: values[order[: len(values)]]
+
+
+def times(factor: float, *dimensions: int) -> Change:
+    def change(values: np.ndarray) -> np.ndarray:
+        values = values.copy()
+        values[list(dimensions)] *= factor
+        return values
+
+    return change
+
+
+def findings(
+    policy: Policy,
+    seed: int = SEEDS[0],
+    steps: int = TWO_SECONDS,
+    seen: Change = np.array,
+    done: Change = np.array,
+    period: float = PERIOD,
+    noise: float = 0.0,
+    known: bool = True,
+) -> list[str]:
+    """What is found after so many steps; `known`: whether the actions are the policy's."""
+    wiring = Wiring(policy)
+    observations, actions, _ = rollout(policy, steps, seed, noise, seen, done)
+    for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):
+        wiring.add(observation, action if known else None, 100 + i * period)
+    return wiring.findings(check_period=True)
+
+
+@pytest.fixture(scope="module")
+def cheetah(cheetah_file: Path) -> Policy:
+    return load_policy(cheetah_file)
+
+
+@pytest.mark.parametrize("steps", [TWO_SECONDS, 400])
+@pytest.mark.parametrize("noise", [0.0, np.inf])
+def test_nothing_is_wrong_with_what_is_right(cheetah: Policy, steps: int, noise: float) -> None:
+    for seed in SEEDS:
+        assert findings(cheetah, seed, steps, noise=noise) == []
+        assert findings(cheetah, seed, steps, noise=noise, known=False) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(i, j) for j in range(6) for i in range(j)], ids=lambda i: JOINTS[i]
+)
+def test_exchanged_joints(cheetah: Policy, one: int, other: int) -> None:
+    change = exchange((2 + one, 2 + other), (11 + one, 11 + other))
+    says = f"joint {JOINTS[one]} and joint {JOINTS[other]} look exchanged"
+    for seed in SEEDS:
+        (found,) = findings(cheetah, seed, seen=change)
+        assert found.startswith(says), "the likeliest comes first"
+
+
+@pytest.mark.parametrize("joint", range(6), ids=JOINTS)
+def test_one_sign(cheetah: Policy, joint: int) -> None:
+    name = JOINTS[joint]
+    for change, what in (
+        (times(-1, 2 + joint, 11 + joint), f"joint {name}"),
+        (times(-1, 2 + joint), f"{name}.position"),
+        (times(-1, 11 + joint), f"{name}.velocity"),
+    ):
+        for seed in SEEDS:
+            assert findings(cheetah, seed, seen=change) == [f"{what} has the wrong sign"]
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+@pytest.mark.parametrize("dimension", [*range(2, 8), *range(9, 17)])
+def test_one_scale(cheetah: Policy, factor: float, dimension: int) -> None:
+    assert cheetah.spec.observation_names
+    name = cheetah.spec.observation_names[dimension]
+    for seed in SEEDS:
+        (found,) = findings(cheetah, seed, seen=times(factor, dimension))
+        assert found.startswith(f"{name} is ")
+        said = float(found.removeprefix(f"{name} is ").split()[0])
+        assert said == pytest.approx(factor, rel=0.3)
+
+
+@pytest.mark.parametrize("joint", range(2), ids=JOINTS[:2])
+def test_one_commands_sign(cheetah: Policy, joint: int) -> None:
+    """Of the thighs and shins; a foot's sign could as well be that of its joint (see the docs)."""
+    found = findings(cheetah, done=times(-1, joint))
+    assert found == [f"command {JOINTS[joint]} has the wrong sign"]
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_another_rate(cheetah: Policy, factor: float) -> None:
+    assert findings(cheetah, period=PERIOD * factor) == [
+        f"a step every {50 * factor:.1f} ms, but the policy was trained with one every 50.0 ms"
+    ]
+
+
+def test_without_transitions_what_is_far_outside_is_still_named() -> None:
+    policy = Policy(*random_policy(3, 1, control_period=None, observation_names=("a", "b", "c")))
+    policy.quantiles[:] = [[-1, -1, -1], [0, 0, 0], [1, 1, 1]]
+    wiring = Wiring(policy)
+    for i in range(ENOUGH - 1):
+        wiring.add(np.array([0.5, 1.5, 2.5]), None, float(i))
+    assert wiring.findings(True) == [], "too little to tell by"
+    wiring.add(np.array([0.5, 1.5, 2.5]), None, 100.0)
+    assert wiring.findings(True) == ["c is 2.5, training saw -1 to 1"]
+    wiring.forget()
+    assert wiring.findings(True) == []
+    for i in range(3 * WINDOW):
+        wiring.add(np.array([0.5, 1.5, 2.5 if i < 2 * WINDOW else 0.5]), None, float(i))
+    assert wiring.findings(True) == [], "what was long ago no longer counts"
+
+
+def test_whitening_makes_the_mean_square_the_length() -> None:
+    rng = np.random.default_rng(0)
+    x, a = rng.normal(3, 0.01, (5000, 4)), rng.uniform(-1, 1, (5000, 2))
+    x[:, 3] = 7.0  # what never changes must not be divided by
+    following = x + 0.1 * a @ rng.normal(size=(2, 4))
+    w = whitening(x, a, following).astype(float)
+    z = np.hstack([x, a, following, np.ones((5000, 1))])
+    worth = np.sum((z @ w.T) ** 2, axis=1)
+    assert np.isfinite(w).all()
+    assert 0.5 * z.shape[1] < worth.mean() <= 1.01 * z.shape[1]
