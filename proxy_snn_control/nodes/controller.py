@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, Float64MultiArray, UInt8MultiArray
@@ -205,9 +206,11 @@ class Controller(LifecycleNode):
         self.create_service(Trigger, "~/arm", self._on_arm)
         self._stop = StopLatch()
         # A stop that was published before we came is heard by the second one, if its publisher kept
-        # it; the first hears every publisher. To hear one twice does no harm.
+        # it; the first hears every publisher. To hear one twice does no harm, and that the second
+        # one does not fit every publisher is nothing to warn of.
         self.create_subscription(Bool, "stop", self._on_stop, RELIABLE)
-        self.create_subscription(Bool, "stop", self._on_stop, TRANSIENT)
+        ignore = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
+        self.create_subscription(Bool, "stop", self._on_stop, TRANSIENT, event_callbacks=ignore)
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart says so; end if that fails."""

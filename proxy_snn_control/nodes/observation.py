@@ -236,7 +236,8 @@ class _JointState(_Reader):
         return True
 
     def missing(self) -> str:
-        return f" (joint {', '.join(sorted(self._unsaid))} not in it)" if self._names else ""
+        lacking = self._unsaid.difference(self._names or self._unsaid)
+        return f" (joint {', '.join(sorted(lacking))} not in it)" if lacking else ""
 
     def _find(self, names: Sequence[str]) -> None:
         """Look up the joints; drivers keep to one order, so this is done once."""

@@ -1,0 +1,601 @@
+"""Faults, each tried on real processes; a recorder of the command topic is the judge."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TASK, NodeProcess, Stage, random_policy
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool, Float64, Float64MultiArray, Header, UInt8MultiArray
+from std_srvs.srv import Trigger
+
+from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA, number_array
+from proxy_snn_control.policy import Policy, load_policy, write_policy
+
+SAFE = [0.25]
+GOOD = np.full(9, 0.3)
+
+
+class Judge:
+    """Feeds a controller at 50 Hz and holds every command against what may go out.
+
+    A command is either the safe one or the policy's answer to an observation that was sent.
+    """
+
+    def __init__(self, stage: Stage, policy: Policy, safe: list[float] = SAFE) -> None:
+        self.stage, self.policies, self.safe = stage, [policy], safe
+        self.commands: list[list[float]] = []
+        stage.node.create_subscription(
+            Float64MultiArray, "command", lambda m: self.commands.append(m.data.tolist()), RELIABLE
+        )
+        self.publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+        self.sent: list[np.ndarray] = []
+        self.feeding = True
+        self._rng = np.random.default_rng(0)
+        stage.node.create_timer(0.02, self._feed)
+
+    def _feed(self) -> None:
+        if self.feeding:
+            self.send(self._rng.normal(0, 1, 9))
+
+    def send(self, values: Any) -> None:
+        self.sent.append(np.asarray(values, dtype=float))
+        self.publisher.publish(number_array(self.sent[-1], ""))
+
+    def moving(self) -> None:
+        """Wait until the policy's commands go out, and then some."""
+        begin = len(self.commands)
+        assert self.stage.until(lambda: self._moves(begin) >= 5), self.stage.outputs()
+
+    def safe_only(self, since: int, commands: int = 5) -> None:
+        """Wait for some commands after `since`; all of them must be safe."""
+        assert self.stage.until(lambda: len(self.commands) >= since + commands)
+        assert all(command == self.safe for command in self.commands[since:])
+
+    def _moves(self, since: int) -> int:
+        return sum(command != self.safe for command in self.commands[since:])
+
+    def verdict(self) -> None:
+        """Not one bad command."""
+        allowed = {tuple(self.safe)}
+        for policy in self.policies:
+            for observation in self.sent:
+                if (
+                    len(observation) == policy.spec.observation_size
+                    and np.isfinite(np.float32(observation)).all()
+                ):
+                    allowed.add(tuple(policy.act(observation).astype(float).tolist()))
+        assert self.commands
+        bad = [command for command in self.commands if tuple(command) not in allowed]
+        assert bad == []
+
+
+@pytest.fixture
+def judge(stage: Stage, policy_file: Path) -> Iterator[Judge]:
+    judge = Judge(stage, load_policy(policy_file))
+    yield judge
+    judge.verdict()
+
+
+def start(stage: Stage, policy_file: Path, **parameters: Any) -> NodeProcess:
+    given = {"policy": policy_file, "autostart": "true", "safe_command": str(SAFE), **parameters}
+    controller = stage.start("controller", **given)
+    assert stage.until(lambda: "trained on" in controller.output), controller.output
+    return controller
+
+
+def set_parameters(stage: Stage, **values: Any) -> list[Any]:
+    request = SetParameters.Request()
+    for name, value in values.items():
+        message: ParameterMessage = rclpy.Parameter(name, value=value).to_parameter_msg()
+        request.parameters.append(message)
+    return list(stage.call(SetParameters, "controller/set_parameters", request).results)
+
+
+# ---- observations that are not as they should be
+
+
+def test_bad_observations_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    start(stage, policy_file)
+    judge.moving()
+    for bad in ([np.nan] * 9, [np.inf] * 9, [1e300] * 9, [0.0] * 8, [0.0] * 10, []):
+        judge.feeding = False
+        stage.spin(0.1)
+        judge.send(bad)
+        stage.spin(0.2)
+        judge.safe_only(len(judge.commands))  # as long as nothing good comes
+        judge.feeding = True
+        judge.moving()
+
+
+def test_a_flood_of_observations(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    """As fast as this process can, which is several times what one controller can answer."""
+    controller = start(stage, policy_file)
+    judge.moving()
+    before = memory(controller)
+    deadline = time.monotonic() + 3
+    message = number_array(GOOD, "")
+    judge.sent.append(GOOD)
+    while time.monotonic() < deadline:
+        for _ in range(200):
+            judge.publisher.publish(message)
+        stage.spin(0.0)
+    stop = stage.node.create_publisher(Bool, "stop", RELIABLE)
+    assert stage.until(lambda: stop.get_subscription_count() > 0)
+    deadline = time.monotonic() + 1
+    stop.publish(Bool(data=True))
+    while time.monotonic() < deadline:  # services and topics are heard in the middle of it
+        for _ in range(200):
+            judge.publisher.publish(message)
+        stage.spin(0.0)
+    assert stage.until(lambda: judge.commands[-1] == SAFE), "the stop was heard"
+    stage.spin(0.3)
+    judge.safe_only(len(judge.commands))
+    assert memory(controller) < before + 20e6
+
+
+def memory(process: NodeProcess) -> float:
+    status = Path(f"/proc/{process.process.pid}/status").read_text()
+    return 1e3 * int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None:
+    """Joint states and an IMU in, a stamped twist out: another robot than Gymnasium's."""
+    policy_file, robot = tmp_path / "p.safetensors", tmp_path / "robot.yaml"
+    names = {"observation_names": ("angle", "rate", "tilt"), "action_names": ("forward", "turn")}
+    write_policy(policy_file, *random_policy(3, 2, **names))
+    robot.write_text(
+        "sources:\n"
+        "  joints: {type: sensor_msgs/JointState, topic: joint_states, timeout: 0.4}\n"
+        "  imu: {type: sensor_msgs/Imu, topic: imu, timeout: 0.2}\n"
+        "observation:\n"
+        "  angle: {source: joints, joint: arm, field: position}\n"
+        "  tilt: {source: imu, field: orientation.pitch}\n"
+        "  rate: {source: joints, joint: arm, field: velocity}\n"
+        "command:\n"
+        "  type: geometry_msgs/TwistStamped\n"
+        "  topic: cmd_vel\n"
+        "  outputs:\n"
+        "    - {action: forward, field: linear.x, scale: 2.0}\n"
+        "    - {action: turn, field: angular.z, limits: [-0.1, 0.1]}\n"
+    )
+    heard: list[tuple[float, float]] = []
+    stage.node.create_subscription(
+        TwistStamped,
+        "cmd_vel",
+        lambda m: heard.append((m.twist.linear.x, m.twist.angular.z)),
+        RELIABLE,
+    )
+    joints = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
+    imu = stage.node.create_publisher(Imu, "imu", SENSOR_DATA)
+    silent: set[str] = set()
+    upright = Imu()
+    upright.orientation.w = 1.0
+    state = JointState(name=["other", "arm"], position=[9.0, 0.5], velocity=[9.0, -0.5])
+
+    def feed() -> None:
+        if "joint_states" not in silent:
+            joints.publish(state)
+        if "imu" not in silent:
+            imu.publish(upright)
+
+    stage.node.create_timer(0.02, feed)
+    safe = [0.5, 0.05]
+    controller = start(stage, policy_file, robot=robot, safe_command=str(safe))
+    action = load_policy(policy_file).act([0.5, -0.5, 0.0])
+    expected = (2 * float(action[0]), float(np.clip(action[1], -0.1, 0.1)))
+    for topic in ("joint_states", "imu", "joint_states"):
+        assert stage.until(lambda: heard[-3:] == [pytest.approx(expected)] * 3), controller.output
+        silent.add(topic)
+        assert stage.until(lambda: heard[-3:] == [tuple(safe)] * 3)
+        assert stage.until(lambda t=topic: f"on topic {t}; sent the safe" in controller.output)
+        silent.clear()
+    # A clock that was set back is a new start; a message that was overtaken is none.
+    assert stage.until(lambda: heard[-3:] == [pytest.approx(expected)] * 3)
+    for seconds in (1000, 5, 2000):
+        state.header = Header(stamp=Time(sec=seconds))
+        silent.add("joint_states")
+        assert stage.until(lambda: heard[-1] == tuple(safe))
+        silent.clear()
+        count = len(heard)
+        stage.spin(1.0)  # always the same stamp: the first one counts, the others are duplicates
+        assert heard[-1] == tuple(safe)
+        assert any(command != tuple(safe) for command in heard[count:])
+    assert {*heard} <= {tuple(safe), *[c for c in heard if c == pytest.approx(expected)]}
+
+
+# ---- others that die, clocks that jump
+
+
+def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> None:
+    pytest.importorskip("mujoco")
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    start(stage, policy_file, observation_timeout=0.3)
+
+    def moves(since: int) -> bool:
+        return sum(c.data.tolist() != SAFE for c in commands[since:]) > 10
+
+    for _ in range(2):
+        begin = len(commands)
+        sim = stage.start("sim", env=TASK, mode="realtime")
+        assert stage.until(lambda since=begin: moves(since)), stage.outputs()
+        assert stage.until(lambda: len(returns) > 0)
+        sim.process.kill()
+        sim.wait(5)
+        stage.spin(0.5)
+        begin = len(commands)
+        assert stage.until(lambda since=begin: len(commands) > since + 5)
+        assert all(c.data.tolist() == SAFE for c in commands[begin:])
+    assert all(np.isfinite(c.data).all() and abs(c.data[0]) <= 1 for c in commands)
+
+
+def test_the_clock_jumps(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    clock = stage.node.create_publisher(Clock, "/clock", 10)
+    controller = start(stage, policy_file, use_sim_time="true")
+    for seconds in (0, 100, 5, 10**6, 0, 3):
+        clock.publish(Clock(clock=Time(sec=seconds)))
+        judge.moving()
+        since = len(judge.commands)
+        stage.spin(0.3)
+        assert all(command != SAFE for command in judge.commands[since:])
+    judge.feeding = False
+    stage.spin(0.7)
+    judge.safe_only(len(judge.commands))  # it stands still, and stale is stale
+    assert controller.end(signal.SIGTERM)[0] == 0
+
+
+def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    """Deadline and liveliness of the command topic, as docs/robots.md tells the robot's side."""
+    events: list[str] = []
+    qos = QoSProfile(depth=1, deadline=Duration(seconds=0.5))
+    qos.liveliness_lease_duration = Duration(seconds=1.0)
+    stage.node.create_subscription(
+        Float64MultiArray,
+        "command",
+        lambda message: events.append("command"),
+        qos,
+        event_callbacks=SubscriptionEventCallbacks(
+            deadline=lambda event: events.append("deadline"),
+            liveliness=lambda event: events.append(f"alive {event.alive_count}"),
+        ),
+    )
+    controller = start(stage, policy_file, command_deadline=0.5, command_lease=1.0)
+    judge.moving()
+    assert stage.until(lambda: events[-5:] == ["command"] * 5)
+    assert "alive 1" in events
+    controller.process.kill()
+    assert stage.until(lambda: "deadline" in events)
+    assert stage.until(lambda: "alive 0" in events)
+    assert start(stage, policy_file, command_deadline=0.5, command_lease=1.0)
+    judge.moving()
+
+
+# ---- reload, stop, signals
+
+
+def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    controller = start(stage, policy_file)
+    judge.moving()
+    good = policy_file.read_bytes()
+    for bad in (b"", good[:-7], good[:100] + b"x" + good[101:], b"\0" * 100_000):
+        policy_file.write_bytes(bad)
+        refused = stage.call(Trigger, "controller/reload")
+        assert not refused.success
+        assert str(policy_file) in refused.message
+        judge.moving()
+    write_policy(policy_file, *random_policy(seed=1))
+    judge.policies.append(load_policy(policy_file))
+    assert stage.call(Trigger, "controller/reload").success
+    judge.moving()
+    write_policy(policy_file, *random_policy(seed=1, action_high=(0.5,)))
+    refused = stage.call(Trigger, "controller/reload")
+    assert "limits or control period are not those of the policy at work" in refused.message
+    judge.moving()
+    assert SAFE not in judge.commands, "not one command was lost to a fault"
+    assert "Traceback" not in controller.output
+
+
+def test_stop_during_a_reload(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    start(stage, policy_file, ramp_in=0.0)
+    stop = stage.node.create_publisher(Bool, "stop", RELIABLE)
+    reload, arm = (
+        stage.node.create_client(Trigger, f"controller/{name}") for name in ("reload", "arm")
+    )
+    assert stage.until(lambda: reload.service_is_ready() and arm.service_is_ready())
+    assert stage.until(lambda: stop.get_subscription_count() > 1)
+    judge.moving()
+    futures = [reload.call_async(Trigger.Request())]
+    stop.publish(Bool(data=True))
+    futures += [reload.call_async(Trigger.Request()) for _ in range(3)]
+    assert stage.until(lambda: all(future.done() for future in futures))
+    assert all(future.result().success for future in futures)
+    stage.spin(0.3)
+    judge.safe_only(len(judge.commands), 20)
+    refused = stage.call(Trigger, "controller/arm")
+    assert (refused.success, "released first" in refused.message) == (False, True)
+    stop.publish(Bool(data=False))
+    stage.spin(0.5)
+    judge.safe_only(len(judge.commands), 20)
+    # Nor does a round through the lifecycle let it go.
+    for label in ("deactivate", "cleanup", "configure", "activate"):
+        assert stage.transition(label)
+    judge.safe_only(len(judge.commands), 20)
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+
+
+def test_a_stop_that_was_there_before(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    from proxy_snn_control.nodes.controller import TRANSIENT
+
+    stop = stage.node.create_publisher(Bool, "stop", TRANSIENT)
+    stop.publish(Bool(data=True))
+    start(stage, policy_file)
+    judge.safe_only(0, 20)
+    stop.publish(Bool(data=False))
+    stage.spin(0.5)
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active", "finalized"])
+def test_sigterm_in_each_state(stage: Stage, judge: Judge, policy_file: Path, state: str) -> None:
+    given = {"policy": policy_file, "safe_command": str(SAFE)}
+    controller = stage.start("controller", **given)
+    labels = {
+        "unconfigured": [],
+        "inactive": ["configure"],
+        "active": ["configure", "activate"],
+        "finalized": ["configure", "activate", "deactivate", "shutdown"],
+    }[state]
+    for label in labels:
+        assert stage.transition(label)
+        if label == "activate":
+            judge.moving()
+    assert stage.state() == state
+    stage.spin(0.3)
+    before = len(judge.commands)
+    assert controller.end(signal.SIGTERM)[0] == 0
+    stage.spin(0.5)
+    if state == "active":
+        assert judge.commands[-1] == SAFE
+    else:
+        assert len(judge.commands) == before, "whoever does not command says nothing in the end"
+    assert controller.survivors() == []
+    assert "Traceback" not in controller.output
+    judge.commands.append(SAFE)  # for the verdict, where nothing was to be said
+
+
+def test_a_hundred_rounds_through_the_lifecycle(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    controller = start(stage, policy_file)
+    judge.moving()
+    change = lifecycle(stage)
+
+    def use() -> tuple[float, int]:
+        return memory(controller), len(os.listdir(f"/proc/{controller.process.pid}/fd"))
+
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            for label in ("deactivate", "cleanup", "configure", "activate"):
+                assert change(label), controller.output
+
+    rounds(20)
+    bytes_before, files_before = use()
+    rounds(80)
+    bytes_after, files_after = use()
+    assert files_after <= files_before
+    assert bytes_after < bytes_before + 3e6
+    assert stage.node.count_publishers("command") == 1
+    judge.moving()
+
+
+def lifecycle(stage: Stage) -> Callable[[str], bool]:
+    """A way to trigger transitions that does not look for the service every time."""
+    from lifecycle_msgs.srv import ChangeState
+
+    client = stage.node.create_client(ChangeState, "controller/change_state")
+    assert stage.until(client.service_is_ready)
+    stage.spin(0.5)
+
+    def change(label: str) -> bool:
+        request = ChangeState.Request()
+        request.transition.label = label
+        future = client.call_async(request)
+        assert stage.until(future.done), label
+        return bool(future.result().success)
+
+    return change
+
+
+# ---- parameters and what is seen of it
+
+
+def test_parameters_that_change_while_it_runs(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    start(stage, policy_file)
+    judge.moving()
+    for name, value, says in (
+        ("safe_command", [0.0, 0.0], "parameter safe_command has 2 values, expected 1"),
+        ("safe_command", [7.0], "parameter safe_command is [7.0], expected values within"),
+        ("slew_rate", [-1.0], "expected numbers above 0"),
+        ("wiring", "maybe", "parameter wiring is 'maybe', expected one of warn, require, off"),
+        ("autostart", False, "read-only"),
+        ("ramp_in", -1.0, "ramp_in"),
+    ):
+        (result,) = set_parameters(stage, **{name: value})
+        assert not result.successful
+        assert says in result.reason
+    judge.feeding = False
+    stage.spin(0.7)
+    judge.safe_only(len(judge.commands))
+    judge.feeding = True
+    judge.moving()
+    (result,) = set_parameters(stage, slew_rate=[0.5])
+    assert result.successful
+    stage.spin(0.5)
+    since = len(judge.commands)
+    stage.spin(1.0)
+    steps = np.diff([command[0] for command in judge.commands[since:]])
+    assert len(steps) > 10
+    assert np.abs(steps).max() <= 0.5 * 0.05 + 1e-9, "the policy's control period is 0.05 s"
+    judge.commands = [SAFE]  # slewed commands are no answers of the policy
+
+
+def test_shadow(stage: Stage, policy_file: Path) -> None:
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    shadow = stage.hear(Float64MultiArray, "controller/shadow_command", RELIABLE)
+    observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+    stage.node.create_timer(0.02, lambda: observations.publish(number_array(GOOD, "")))
+    controller = start(stage, policy_file, shadow="true")
+    expected = load_policy(policy_file).act(GOOD).astype(float).tolist()
+    assert stage.until(lambda: len(shadow) > 10)
+    assert {tuple(c.data) for c in shadow} <= {tuple(expected), tuple(SAFE)}
+    assert controller.end(signal.SIGINT)[0] == 0
+    stage.spin(0.5)
+    assert shadow[-1].data.tolist() == SAFE
+    assert commands == []
+    assert stage.node.count_publishers("command") == 0
+
+
+def test_spikes(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    judge.feeding = False
+    rasters = stage.hear(UInt8MultiArray, "controller/spikes", SENSOR_DATA)
+    start(stage, policy_file)
+    policy = load_policy(policy_file)
+
+    def shown() -> bool:
+        judge.send(GOOD)
+        stage.spin(0.05)
+        return bool(rasters)
+
+    assert stage.until(shown)
+    policy.act(GOOD)
+    sizes = [dim.size for dim in rasters[0].layout.dim]
+    assert sizes == list(policy.spec.layer_sizes)
+    begin = 0
+    for dim, layer in zip(rasters[0].layout.dim, policy.spikes, strict=True):
+        data = np.array(rasters[0].data[begin : begin + dim.stride]).reshape(-1, dim.size)
+        assert (data == layer).all()
+        begin += dim.stride
+    assert begin == len(rasters[0].data)
+
+
+# ---- wiring
+
+SWAPPED = {"bthigh": "bshin", "bshin": "bthigh"}
+CASES = {
+    "right": (lambda joint, what: {}, {}, ""),
+    "two joints swapped": (
+        lambda joint, what: {"joint": SWAPPED.get(joint, joint)},
+        {},
+        "joint bthigh and joint bshin look exchanged",
+    ),
+    "one sign flipped": (
+        lambda joint, what: {"scale": -1} if joint == "fshin" else {},
+        {},
+        "joint fshin has the wrong sign",
+    ),
+    "one scale off": (
+        lambda joint, what: {"scale": 10} if (joint, what) == ("bfoot", "velocity") else {},
+        {},
+        "bfoot.velocity is ",
+    ),
+    "half the rate": (
+        lambda joint, what: {},
+        {"rate": 10.0},
+        "ms, but the policy was trained with one every 50.0 ms",
+    ),
+}
+
+
+def cheetah_robot(path: Path, change: Callable[[str, str], dict[str, Any]]) -> Path:
+    """A robot file for HalfCheetah in the sim, with something wrong."""
+    import yaml
+
+    example = Path(__file__).parents[1] / "config" / "robots" / "half_cheetah.yaml"
+    content = yaml.safe_load(example.read_text())
+    for name, entry in content["observation"].items():
+        joint, _, what = name.partition(".")
+        entry |= change(joint, what)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wiring_mistakes_are_named(
+    stage: Stage, tmp_path: Path, cheetah_file: Path, case: str
+) -> None:
+    change, parameters, says = CASES[case]
+    robot = cheetah_robot(tmp_path / "robot.yaml", change)
+    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+
+    def told() -> list[str]:
+        all_ = [status for array in diagnostics for status in array.status]
+        values = [
+            {pair.key: pair.value for pair in status.values}
+            for status in all_
+            if status.name == "/controller"
+        ]
+        return [value["wiring"] for value in values if value.get("commands", "0") != "0"]
+
+    stage.start("sim", env="HalfCheetah-v4", mode="realtime")
+    start(stage, cheetah_file, robot=robot, safe_command=str([0.0] * 6), **parameters)
+    # Diagnostics come once a second: after the third at the latest, two seconds are over.
+    assert stage.until(lambda: len(told()) >= 4, 40), stage.outputs()
+    if says:
+        assert any(says in sentence for sentence in told()[:4]), told()
+    else:
+        assert all("wrong sign" not in s and "exchanged" not in s for s in told()), told()
+
+
+def test_wiring_keeps_it_from_going_active(
+    stage: Stage, tmp_path: Path, cheetah_file: Path
+) -> None:
+    """Started before the sim, with joints exchanged: it looks, says which, and does not move."""
+    wrong = cheetah_robot(tmp_path / "wrong.yaml", CASES["two joints swapped"][0])
+    right = cheetah_robot(tmp_path / "right.yaml", CASES["right"][0])
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    given = {"robot": wrong, "wiring": "require", "safe_command": str([0.0] * 6)}
+    controller = start(stage, cheetah_file, **given)
+    assert stage.state() == "inactive"
+    assert stage.until(lambda: "0 observations were seen, expected" in controller.output)
+    stage.start("sim", env="HalfCheetah-v4", mode="realtime")
+    # The sim stands nearly still, so the sentence is about where joints are, not how they move.
+    drive = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    rng = np.random.default_rng(0)
+    timer = stage.node.create_timer(
+        0.05, lambda: drive.publish(Float64MultiArray(data=rng.uniform(-1, 1, 6).tolist()))
+    )
+    assert stage.until(lambda: "exchanged; not activated" in controller.output, 30), (
+        controller.output
+    )
+    assert stage.state() == "inactive"
+    stage.node.destroy_timer(timer)
+    stage.node.destroy_publisher(drive)
+    assert stage.transition("cleanup")
+    assert set_parameters(stage, robot=str(right))[0].successful
+    commands.clear()
+    assert stage.transition("configure")
+    assert stage.until(lambda: stage.state() == "active", 30), controller.output
+    assert stage.until(lambda: len(commands) > 5)
