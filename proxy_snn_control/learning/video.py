@@ -1,13 +1,17 @@
-"""A film of one episode, drawn without a screen."""
+"""Drawing a task without a screen, and a film of one episode."""
 
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
@@ -22,6 +26,44 @@ def check_name(path: Path) -> None:
     """Raise a UserError unless the name says what kind of film it is to be."""
     if path.suffix.lower() not in KINDS:
         raise UserError(f"video file {path}: ends in {path.suffix!r}, expected .mp4 or .gif")
+
+
+def make_drawable(task: str, **options: Any) -> gymnasium.Env:
+    """Make a task whose render() gives an image, uint8 [height, width, 3], without a screen.
+
+    Where the environment variable MUJOCO_GL does not say through what to draw and there is no
+    screen, it is EGL, or OSMesa on a machine that has only that.
+
+    Args:
+        task: the Gymnasium id.
+        options: what the task is made with, such as width, height and camera_name.
+
+    Raises:
+        UserError: there is no such task, or this machine cannot draw it.
+    """
+    if not os.environ.get("DISPLAY"):
+        only_osmesa = find_library("OSMesa") and not find_library("EGL")
+        os.environ.setdefault("MUJOCO_GL", "osmesa" if only_osmesa else "egl")
+    environment = make_environment(task, render_mode="rgb_array", **options)
+    environment.reset(seed=0)
+    try:
+        environment.render()
+    except Exception as error:  # whatever the graphics libraries raise where there are none
+        _drop_quietly(error)
+        tried = os.environ.get("MUJOCO_GL", "the screen")
+        raise UserError(
+            f"task {task!r} cannot be drawn on this machine through {tried} "
+            f"({' '.join(str(error).split())}); set the environment variable MUJOCO_GL to egl, "
+            "osmesa or glfw"
+        ) from None
+    return environment
+
+
+def _drop_quietly(error: Exception) -> None:
+    """Collect Gymnasium's half-made viewer, which would print a traceback at its own end."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    traceback.clear_frames(error.__traceback__)
+    sys.unraisablehook = hook
 
 
 @contextmanager
@@ -58,19 +100,10 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
             the file cannot be written.
     """
     check_name(path)
-    if not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
-    environment = make_environment(task, render_mode="rgb_array")
+    environment = make_drawable(task)
     rate = float(environment.metadata.get("render_fps", 30))
     observation, _ = environment.reset(seed=episode_seed(seed, 0))
-    try:
-        first: Any = environment.render()
-    except Exception as error:  # whatever the graphics libraries raise where there are none
-        tried = os.environ.get("MUJOCO_GL", "the screen")
-        raise UserError(
-            f"task {task!r} cannot be drawn on this machine through {tried} ({error}); set the "
-            "environment variable MUJOCO_GL to egl, osmesa or glfw"
-        ) from None
+    first: Any = environment.render()
     total, ended = 0.0, False
     with (
         replacing(path) as temporary,

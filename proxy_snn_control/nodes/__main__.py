@@ -20,6 +20,8 @@ def main() -> int:
     stopping.install()
     name = sys.argv[1]
     try:
+        from proxy_snn_control.policy.errors import UserError
+
         module = importlib.import_module(f"proxy_snn_control.nodes.{name}")
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("proxy_snn_control"):
@@ -30,6 +32,9 @@ def main() -> int:
             f"installation or pip install 'proxy_snn_control[{needs}]'",
             file=sys.stderr,
         )
+        return 1
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     status: int = module.main(sys.argv[2:])
     stopping.finish()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import mujoco
+import gymnasium
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
@@ -26,6 +28,8 @@ from proxy_snn_control.learning.tasks import (
     episode_seed,
     make_environment,
 )
+from proxy_snn_control.learning.video import make_drawable
+from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import (
     EPISODE_RETURNS,
     RELIABLE,
@@ -36,8 +40,21 @@ from proxy_snn_control.nodes.messages import (
     number_array,
     values_of,
 )
-from proxy_snn_control.nodes.process import Parameter, declare, run
+from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
 from proxy_snn_control.policy import UserError
+
+try:
+    import mujoco
+
+    from proxy_snn_control.nodes.base import Base, find_base
+except ModuleNotFoundError:
+    raise
+except Exception as error:  # MuJoCo loads its graphics with itself, whether we draw or not
+    raise UserError(
+        f"MuJoCo cannot be loaded ({error}); the environment variable MUJOCO_GL is "
+        f"{os.environ.get('MUJOCO_GL', '')!r}, expected egl, osmesa or glfw, or none where nothing "
+        "is to be drawn"
+    ) from None
 
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
@@ -55,15 +72,35 @@ PARAMETERS = (
         high=SEED_LIMIT,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
+    Parameter(
+        "publish_clock",
+        True,
+        "Publish /clock; of the sims that share one /clock at most one may.",
+    ),
+    Parameter("odom_frame", "odom", "The frame of the world, in which odometry tells the pose."),
+    Parameter("base_frame", "base_link", "The frame of the base: odometry's twist and the IMU."),
+    Parameter(
+        "image_rate", 0.0, "Images per second of simulated time; 0 draws none.", low=0.0, high=1e3
+    ),
+    Parameter("image_width", 320, "Pixels.", low=1, high=4096),
+    Parameter("image_height", 240, "Pixels.", low=1, high=4096),
+    Parameter("camera", "", "The model's camera to look through; the task's own view if empty."),
 )
 # In lockstep an observation is repeated this often until it is answered: the controller may not
 # have been there, or not active, when it first went out.
 REPEAT_SECONDS = 0.2
+# A realtime sim that is late by less takes its steps sooner; what is more than this is lost. Busy
+# computers make everybody that late, and a robot would not survive many steps without a command.
+CATCH_UP_SECONDS = 0.1
+COMPLAINT_SECONDS = 1.0
 GOODBYE_SECONDS = 0.5
 
 
 class Sim(Node):
     """Steps the task and publishes what it observes.
+
+    One step, one stamp: all that is said of a step carries the same simulated time, which only
+    ever goes forward, and by one control period a step.
 
     In lockstep an answer counts if it carries the label of the present observation, or none: a
     second answer to a repeated observation cannot be taken for the answer to the next one.
@@ -79,19 +116,31 @@ class Sim(Node):
         self._lockstep = mode == "lockstep"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
-        self._environment = make_environment(self.get_parameter("env").value)
+        self._image_rate = self.get_parameter("image_rate").value
+        self._environment = self._make_environment()
         self._task = describe(self._environment)
-        base: Any = self._environment.unwrapped
-        if not hasattr(base, "data") or self._task.control_period is None:
+        mujoco_task: Any = self._environment.unwrapped
+        if not hasattr(mujoco_task, "data") or self._task.control_period is None:
             raise UserError(f"task {self._task.id!r} is no MuJoCo task, expected one")
-        self._data, self._model = base.data, base.model
+        self._period = self._task.control_period
+        self._data, self._model = mujoco_task.data, mujoco_task.model
         self._find_joints()
+        body = find_base(self._model)
+        self._base = None if body is None else Base(self._model, body)
 
         self._observations = self.create_publisher(
             Float64MultiArray, "observation", RELIABLE if self._lockstep else SENSOR_DATA
         )
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
-        self._clock_topic = self.create_publisher(ClockMessage, "/clock", QoSProfile(depth=1))
+        self._clock_topic: Any = None
+        if self.get_parameter("publish_clock").value:
+            self._clock_topic = self.create_publisher(ClockMessage, "/clock", QoSProfile(depth=1))
+        if self._base:
+            self._odometry = self.create_publisher(Odometry, "odometry", QoSProfile(depth=10))
+            self._imu = self.create_publisher(Imu, "imu", QoSProfile(depth=10))
+        if self._image_rate:
+            self._check_camera()
+            self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
@@ -100,21 +149,40 @@ class Sim(Node):
         self.create_subscription(Float64MultiArray, "command", self._on_command, RELIABLE)
 
         self._sequence = self._steps = self._episode = self._refused = 0
-        self._sim_time = 0.0
+        self._ticks = self._images_due = 0
+        self._lost_seconds = self._complained = 0.0
+        self._was_reset = False
         self._fault = ""
         self._round_trips = Latencies()
         self._first_command = self._last_command = 0.0
         neutral = np.zeros(len(self._task.action_low))
         self._held = clip_action(self._environment, neutral)
         self._begin_episode()
+        self._publish_state()
 
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         if self._lockstep:
             self.create_timer(REPEAT_SECONDS / 2, self._repeat, clock=steady)
-        else:
-            self.create_timer(self._task.control_period, self._on_tick, clock=steady)
         self.get_logger().info(f"{self._task.id} in {mode}, seed {self._seed}")
+
+    def work(self, spin: Callable[[float], None]) -> None:
+        """Let ROS work until the end; in realtime, step whenever a control period has passed.
+
+        A timer would wait its turn behind a flood of commands; this waits for one of them at most.
+        """
+        due = time.monotonic() + self._period
+        while not stopping.requested() and self.exit_status is None:
+            if self._lockstep:
+                spin(SPIN_SECONDS)
+                continue
+            spin(min(max(due - time.monotonic(), 0.0), SPIN_SECONDS))
+            late = time.monotonic() - due
+            if late >= 0:
+                lost = late if late > CATCH_UP_SECONDS else 0.0
+                self._lost_seconds += lost
+                due += self._period + lost
+                self._step()
 
     def close(self) -> None:
         """End in order: the last diagnostics, the environment closed."""
@@ -122,6 +190,29 @@ class Sim(Node):
         for publisher in (self._diagnostics, self._episode_returns):
             publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
         self._environment.close()
+
+    def _make_environment(self) -> gymnasium.Env:
+        name = self.get_parameter("env").value
+        if not self._image_rate:
+            return make_environment(name)
+        return make_drawable(
+            name,
+            width=self.get_parameter("image_width").value,
+            height=self.get_parameter("image_height").value,
+            camera_name=self.get_parameter("camera").value or None,
+        )
+
+    def _check_camera(self) -> None:
+        """Gymnasium takes the task's own view for a camera that is not there."""
+        camera = self.get_parameter("camera").value
+        names = [self._model.camera(i).name for i in range(self._model.ncam)]
+        if camera and camera not in names:
+            known = ", ".join(filter(None, names)) or "none"
+            raise UserError(
+                f"parameter camera is {camera!r}, expected a camera of task {self._task.id!r} "
+                f"({known}) or nothing for the task's own view"
+            )
+        self._camera_frame = camera or "camera"
 
     def _find_joints(self) -> None:
         """Look up the hinge and slide joints: those that JointState can speak of."""
@@ -135,33 +226,74 @@ class Sim(Node):
         seed = episode_seed(self._seed, self._episode)
         self._observation, _ = self._environment.reset(seed=seed)
         self._return = 0.0
-        self._publish_state()
 
     def _publish_state(self) -> None:
-        """Publish the present observation, and joint states and clock to those who listen."""
+        """Publish a new observation, and what else there is to tell of it."""
         self._sequence += 1
         self._label = f"observation {self._sequence}"
+        self._publish()
+
+    def _publish(self) -> None:
+        """Publish the present state: the clock first, so that no stamp is from the future.
+
+        The observation comes last: who has it has missed nothing of its step that came in time.
+        """
+        stamp = _time(self._ticks * self._period)
+        if self._clock_topic and self._clock_topic.get_subscription_count():
+            self._clock_topic.publish(ClockMessage(clock=stamp))
         if self._joint_states.get_subscription_count():
             self._joint_states.publish(
                 JointState(
-                    header=_header(self._sim_time),
+                    header=Header(stamp=stamp),
                     name=self._joint_names,
                     position=array("d", self._data.qpos[self._qpos]),
                     velocity=array("d", self._data.qvel[self._qvel]),
                     effort=array("d", self._data.qfrc_actuator[self._qvel]),
                 )
             )
-        if self._clock_topic.get_subscription_count():
-            self._clock_topic.publish(ClockMessage(clock=_time(self._sim_time)))
-        self._publish_observation()
-
-    def _publish_observation(self) -> None:
+        if self._base:
+            self._publish_base(self._base, stamp)
+        if self._image_rate:
+            self._publish_image(stamp)
         self._sent = time.monotonic()
         self._observations.publish(number_array(self._observation, self._label))
 
+    def _publish_base(self, base: Base, stamp: Time) -> None:
+        odometry_wanted = self._odometry.get_subscription_count()
+        imu_wanted = self._imu.get_subscription_count()
+        if not odometry_wanted and not imu_wanted:
+            return
+        base.follow(self._data)
+        frame = self.get_parameter("base_frame").value
+        if odometry_wanted:
+            world = self.get_parameter("odom_frame").value
+            self._odometry.publish(base.odometry(Header(stamp=stamp, frame_id=world), frame))
+        if imu_wanted:
+            self._imu.publish(base.imu(Header(stamp=stamp, frame_id=frame)))
+
+    def _publish_image(self, stamp: Time) -> None:
+        """Draw the present state if the next image is due and somebody is there to see it."""
+        due = int(self._ticks * self._period * self._image_rate + 1e-9) + 1
+        if due == self._images_due or not self._images.get_subscription_count():
+            return
+        self._images_due = due
+        pixels: Any = self._environment.render()
+        height, width, _ = pixels.shape
+        self._images.publish(
+            Image(
+                header=Header(stamp=stamp, frame_id=self._camera_frame),
+                height=height,
+                width=width,
+                encoding="rgb8",
+                step=3 * width,
+                data=array("B", pixels.tobytes()),
+            )
+        )
+
     def _repeat(self) -> None:
+        """In lockstep, say everything again: whoever is to answer may not have been there."""
         if time.monotonic() - self._sent > REPEAT_SECONDS and self.exit_status is None:
-            self._publish_observation()
+            self._publish()
 
     def _on_command(self, message: Float64MultiArray) -> None:
         received = time.monotonic()
@@ -188,19 +320,26 @@ class Sim(Node):
     def _refuse(self, reason: str) -> None:
         self._refused += 1
         self._fault = f"topic command: {reason}"
-        self.get_logger().error(self._fault, throttle_duration_sec=1.0)
-
-    def _on_tick(self) -> None:
-        if self.exit_status is None:
-            self._step()
+        now = time.monotonic()  # rclpy's own throttle takes longer than all the rest of a command
+        if now - self._complained >= COMPLAINT_SECONDS:
+            self._complained = now
+            self.get_logger().error(self._fault)
 
     def _step(self) -> None:
+        """Let one control period pass; a reset that was asked for takes up the whole of it."""
+        self._ticks += 1
+        if self._was_reset:
+            self._was_reset = False
+        else:
+            self._step_task()
+        if self.exit_status is None:
+            self._publish_state()
+
+    def _step_task(self) -> None:
         self._observation, reward, terminated, truncated, _ = self._environment.step(self._held)
         self._return += float(reward)
         self._steps += 1
-        self._sim_time += self._task.control_period or 0.0
         if not (terminated or truncated):
-            self._publish_state()
             return
         self._episode_returns.publish(Float64(data=self._return))
         self._episode += 1
@@ -211,9 +350,12 @@ class Sim(Node):
             self._begin_episode()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Start the present episode over."""
+        """Start the present episode over; in realtime it is told of at the next tick."""
         self._held = clip_action(self._environment, np.zeros_like(self._held))
         self._begin_episode()
+        self._was_reset = True
+        if self._lockstep:
+            self._step()
         response.success, response.message = True, f"episode {self._episode} starts over"
         return response
 
@@ -227,6 +369,8 @@ class Sim(Node):
             "commands": self._round_trips.count,
             "commands_refused": self._refused,
         }
+        if not self._lockstep:
+            values["lost_seconds"] = f"{self._lost_seconds:.3f}"
         if elapsed > 0:
             values["commands_per_second"] = f"{(self._round_trips.count - 1) / elapsed:.1f}"
         values |= self._round_trips.milliseconds()
@@ -238,10 +382,6 @@ def _time(seconds: float) -> Time:
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
-def _header(seconds: float) -> Header:
-    return Header(stamp=_time(seconds))
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the sim node."""
-    return run(Sim, arguments)
+    return run(Sim, arguments, work=Sim.work)

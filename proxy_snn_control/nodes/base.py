@@ -1,0 +1,95 @@
+"""The base of a simulated robot, told as a robot tells it: by odometry and by an IMU."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from geometry_msgs.msg import Point, Quaternion, Vector3
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Imu
+from std_msgs.msg import Header
+
+# The body's own frame, not the one along its axes of inertia; and vectors told in that frame.
+BODY_FRAME, LOCAL = mujoco.mjtObj.mjOBJ_XBODY, 1
+ALL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+def find_base(model: mujoco.MjModel) -> int | None:
+    """The body that carries a robot through the world; None if it is fixed to its place.
+
+    That is the first body with joints, if it has a free joint or slides in two directions or more
+    (a planar robot such as HalfCheetah). A cart on a rail and an arm on a table have no base.
+    """
+    body = next((i for i in range(model.nbody) if model.body_jntnum[i]), None)
+    if body is None:
+        return None
+    first = int(model.body_jntadr[body])
+    kinds = model.jnt_type[first : first + int(model.body_jntnum[body])].tolist()
+    free, slide = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_SLIDE)
+    return body if free in kinds or kinds.count(slide) >= 2 else None
+
+
+class Base:
+    """What a robot's base would measure of itself, noiseless.
+
+    All covariances are zero, which both messages define as "unknown".
+    """
+
+    def __init__(self, model: mujoco.MjModel, body: int) -> None:
+        self._model, self._body = model, body
+        self._data = mujoco.MjData(model)
+        self._state = np.zeros(mujoco.mj_stateSize(model, ALL_STATE))
+
+    def follow(self, data: mujoco.MjData) -> None:
+        """Take over the state of `data`, and work out positions and accelerations from it.
+
+        In `data` itself they are one physics step older than the joints, and to renew them there
+        would change what the task does next.
+        """
+        mujoco.mj_getState(self._model, data, self._state, ALL_STATE)
+        mujoco.mj_setState(self._model, self._data, self._state, ALL_STATE)
+        mujoco.mj_forward(self._model, self._data)
+        mujoco.mj_rnePostConstraint(self._model, self._data)
+
+    def odometry(self, header: Header, child_frame: str) -> Odometry:
+        """The pose in the world [m], the twist in the base's own frame [m/s, rad/s]."""
+        message = Odometry(header=header, child_frame_id=child_frame)
+        x, y, z = self._data.xpos[self._body].tolist()
+        message.pose.pose.position = Point(x=x, y=y, z=z)
+        message.pose.pose.orientation = self._orientation()
+        angular, linear = self._velocity()
+        message.twist.twist.linear, message.twist.twist.angular = linear, angular
+        return message
+
+    def imu(self, header: Header) -> Imu:
+        """The orientation in the world; turning rates [rad/s] and acceleration [m/s^2] in the base.
+
+        The acceleration is what an accelerometer feels: at rest, gravity's 9.81 upwards.
+        """
+        rotation_and_translation = np.zeros(6)
+        mujoco.mj_objectAcceleration(
+            self._model, self._data, BODY_FRAME, self._body, rotation_and_translation, LOCAL
+        )
+        return Imu(
+            header=header,
+            orientation=self._orientation(),
+            angular_velocity=self._velocity()[0],
+            linear_acceleration=_vector(rotation_and_translation[3:]),
+        )
+
+    def _orientation(self) -> Quaternion:
+        w, x, y, z = self._data.xquat[self._body].tolist()
+        return Quaternion(x=x, y=y, z=z, w=w)
+
+    def _velocity(self) -> tuple[Vector3, Vector3]:
+        """Angular and linear velocity in the base's frame."""
+        rotation_and_translation = np.zeros(6)
+        mujoco.mj_objectVelocity(
+            self._model, self._data, BODY_FRAME, self._body, rotation_and_translation, LOCAL
+        )
+        return _vector(rotation_and_translation[:3]), _vector(rotation_and_translation[3:])
+
+
+def _vector(values: np.ndarray) -> Vector3:
+    x, y, z = values.tolist()
+    return Vector3(x=x, y=y, z=z)
