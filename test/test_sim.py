@@ -2,20 +2,78 @@
 
 import signal
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TASK, Stage
+from conftest import TASK, NodeProcess, Stage
 
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
 
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.nodes.base import find_base
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA, label_of, number_array
+
+
+class Player:
+    """Commands a sim in lockstep, one answered observation after the other."""
+
+    def __init__(self, stage: Stage, namespace: str = "") -> None:
+        self.stage = stage
+        self.observations = stage.hear(Float64MultiArray, f"{namespace}observation", RELIABLE)
+        self.commands = stage.node.create_publisher(
+            Float64MultiArray, f"{namespace}command", RELIABLE
+        )
+
+    def meet(self) -> None:
+        ready = self.commands.get_subscription_count
+        assert self.stage.until(lambda: bool(self.observations) and ready() > 0)
+
+    @property
+    def label(self) -> str:
+        return label_of(self.observations[-1])
+
+    def answer(self, command: Sequence[float]) -> np.ndarray:
+        """Take one step; the observation after it."""
+        label = self.label
+        self.commands.publish(number_array(np.array(command, dtype=float), label))
+        assert self.stage.until(lambda: self.label != label), self.stage.outputs()
+        return np.array(self.observations[-1].data)
+
+
+def seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def stamps(messages: list[Any]) -> list[float]:
+    return [seconds(m.clock if isinstance(m, Clock) else m.header.stamp) for m in messages]
+
+
+def numbers(vector: Any) -> np.ndarray:
+    return np.array([vector.x, vector.y, vector.z])
+
+
+def rotation(q: Any) -> np.ndarray:
+    """The matrix that turns a vector of the base into one of the world."""
+    w, (x, y, z) = q.w, numbers(q)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def draws(stage: Stage, sim: NodeProcess) -> None:
+    """Wait until a sim runs; skip the test if this machine cannot draw."""
+    assert stage.until(lambda: "seed" in sim.output or sim.process.poll() is not None)
+    if "cannot be drawn" in sim.output:
+        pytest.skip(sim.output)
 
 
 def test_sim_in_real_time(stage: Stage) -> None:
@@ -88,3 +146,232 @@ def test_sim_says_what_is_wrong(stage: Stage, parameters: dict, says: str) -> No
     assert sim.wait(20) == 1
     assert says in sim.output
     assert "Traceback" not in sim.output
+
+
+@pytest.mark.parametrize(
+    ("task", "base"),
+    [
+        ("Ant-v5", "torso"),
+        ("Humanoid-v5", "torso"),
+        ("HalfCheetah-v5", "torso"),
+        ("Hopper-v5", "torso"),
+        ("Walker2d-v5", "torso"),
+        ("Swimmer-v5", "torso"),
+        ("InvertedPendulum-v5", None),
+        (TASK, None),
+        ("Reacher-v5", None),
+        ("Pusher-v5", None),
+    ],
+)
+def test_what_a_base_is(task: str, base: str | None) -> None:
+    model: Any = make_environment(task).unwrapped.model  # type: ignore[attr-defined]
+    body = find_base(model)
+    assert (None if body is None else model.body(body).name) == base
+
+
+@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
+def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> None:
+    player = Player(stage)
+    joints = stage.hear(JointState, "joint_states", 1000)
+    odometry, imus = stage.hear(Odometry, "odometry", 1000), stage.hear(Imu, "imu", 1000)
+    stage.start("sim", env=task, seed=1, base_frame="trunk")
+    player.meet()
+    # What is repeated until the first answer tells that all four topics have found us.
+    assert stage.until(lambda: bool(joints and odometry and imus))
+    actions = {"Ant-v5": 8, "HalfCheetah-v5": 6}[task]
+    rng = np.random.default_rng(0)
+    for step in range(1, 21):
+        seen = player.answer(rng.uniform(-1, 1, actions))
+        expected_stamp = pytest.approx(step * 0.05)
+        for heard in (joints, odometry, imus):
+            assert stage.until(lambda h=heard, e=expected_stamp: stamps(h)[-1] == e)
+        pose, twist, imu = odometry[-1].pose.pose, odometry[-1].twist.twist, imus[-1]
+        to_world = rotation(pose.orientation)
+        velocity = to_world @ numbers(twist.linear)
+        if task == "Ant-v5":
+            assert pose.position.z == pytest.approx(seen[0], abs=1e-12)
+            q = pose.orientation
+            np.testing.assert_allclose([q.w, q.x, q.y, q.z], seen[1:5], atol=1e-9)
+            np.testing.assert_allclose(joints[-1].position, seen[5:13], atol=1e-12)
+            np.testing.assert_allclose(velocity, seen[13:16], atol=1e-9)
+            np.testing.assert_allclose(numbers(twist.angular), seen[16:19], atol=1e-9)
+        else:
+            pitch = seen[1]
+            expected = [[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0]]
+            np.testing.assert_allclose(to_world[:2], expected, atol=1e-9)
+            np.testing.assert_allclose(velocity, [seen[8], 0, seen[9]], atol=1e-9)
+            np.testing.assert_allclose(numbers(twist.angular), [0, seen[10], 0], atol=1e-9)
+        assert imu.angular_velocity == twist.angular
+        assert imu.orientation == pose.orientation
+    frames = odometry[-1].header.frame_id, odometry[-1].child_frame_id, imus[-1].header.frame_id
+    assert frames == ("odom", "trunk", "trunk")
+    for unknown in (odometry[-1].pose.covariance, imus[-1].linear_acceleration_covariance):
+        assert not np.any(unknown)
+
+
+@pytest.mark.parametrize(("task", "actions"), [("Ant-v5", 8), ("HalfCheetah-v5", 6)])
+def test_an_imu_at_rest_feels_gravity_upwards(stage: Stage, task: str, actions: int) -> None:
+    player = Player(stage)
+    imus = stage.hear(Imu, "imu", 1000)
+    stage.start("sim", env=task, seed=1)
+    player.meet()
+    for _ in range(120):
+        player.answer([0.0] * actions)
+    before = len(imus)
+    assert stage.until(lambda: len(imus) > before), "a repeated one at least"
+    up = rotation(imus[-1].orientation) @ numbers(imus[-1].linear_acceleration)
+    np.testing.assert_allclose(up, [0, 0, 9.81], atol=0.02)
+    np.testing.assert_allclose(numbers(imus[-1].angular_velocity), 0, atol=0.02)
+
+
+def test_no_base_no_odometry_and_no_images_unasked(stage: Stage) -> None:
+    stage.start("sim", env=TASK)
+    stage.meet("joint_states")
+    for topic in ("odometry", "imu", "image"):
+        assert stage.node.count_publishers(topic) == 0
+
+
+def test_images(stage: Stage) -> None:
+    player = Player(stage)
+    images = stage.hear(Image, "image", 100)
+    parameters = {"image_width": 48, "image_height": 32, "camera": "track"}
+    sim = stage.start("sim", env="HalfCheetah-v5", image_rate=10.0, **parameters)
+    draws(stage, sim)
+    player.meet()
+    assert stage.until(lambda: bool(images))
+    for _ in range(10):
+        player.answer([0.0] * 6)
+    assert stage.until(lambda: stamps(images)[-1] >= 0.5)
+    np.testing.assert_allclose(np.array(stamps(images)) * 10 % 1, 0, atol=1e-6)
+    image = images[-1]
+    assert (image.width, image.height, image.step, image.encoding) == (48, 32, 3 * 48, "rgb8")
+    pixels = np.array(image.data, dtype=np.uint8).reshape(32, 48, 3)
+    assert pixels.std() > 5, "something is to be seen"
+    assert image.header.frame_id == "track"
+
+
+def test_an_unknown_camera(stage: Stage) -> None:
+    sim = stage.start("sim", env="Hopper-v5", image_rate=1.0, camera="front")
+    draws(stage, sim)
+    assert sim.wait(20) == 1
+    assert (
+        "parameter camera is 'front', expected a camera of task 'Hopper-v5' (track)" in sim.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"MUJOCO_EGL_DEVICE_ID": "99"}, "cannot be drawn on this machine through"),
+        ({"MUJOCO_GL": "nonsense"}, "the environment variable MUJOCO_GL is 'nonsense'"),
+    ],
+)
+def test_a_machine_that_cannot_draw(stage: Stage, environment: dict[str, str], says: str) -> None:
+    for name in ("DISPLAY", "MUJOCO_GL"):
+        stage.environment.pop(name, None)
+    stage.environment |= environment
+    sim = stage.start("sim", env="Hopper-v5", image_rate=1.0)
+    assert sim.wait(30) == 1
+    assert says in sim.output
+    assert "Traceback" not in sim.output
+
+
+def test_realtime_under_a_flood(stage: Stage) -> None:
+    clock = stage.hear(Clock, "/clock", 1000)
+    heard = stage.hear(DiagnosticArray, "/diagnostics", 100)
+    sim = stage.start("sim", env="Hopper-v5", mode="realtime")
+    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    assert stage.until(lambda: len(clock) > 5 and commands.get_subscription_count() > 0)
+    flood = [
+        number_array(np.array(values, dtype=float), "")
+        for values in ([0.1, 0.2, 0.3], [np.nan] * 3, [1e300] * 3, [], [0.0] * 1000)
+    ]
+    began, sent = time.monotonic(), 0
+    clock.clear()
+
+    def pour() -> bool:
+        nonlocal sent
+        elapsed = time.monotonic() - began
+        while sent < 10_000 * elapsed:
+            commands.publish(flood[sent % len(flood)])
+            sent += 1
+        return elapsed > 4
+
+    assert stage.until(pour)
+    elapsed = time.monotonic() - began
+    told = stamps(clock)
+    assert (np.diff(told) > 0).all()
+    # The task's rate is held to the promille where nothing else runs; here all else may run.
+    assert told[-1] - told[0] > 0.5 * elapsed
+    assert sim.process.poll() is None
+    counted = {pair.key: pair.value for pair in heard[-1].status[0].values}
+    assert int(counted["commands"]) > 0
+    assert int(counted["commands_refused"]) > 0
+    assert sim.end(signal.SIGINT)[0] == 0
+    assert sim.output.count("topic command") < 10, "one complaint a second"
+
+
+def test_lockstep_under_a_flood(stage: Stage) -> None:
+    """However often it is answered: one observation, one step."""
+    player = Player(stage)
+    sim = stage.start("sim", env=TASK)
+    player.meet()
+    for step in range(2, 6):
+        present = player.label
+        for _ in range(2000):
+            player.commands.publish(number_array(np.array([0.1]), present))
+        assert stage.until(lambda p=present: player.label != p), sim.output
+        stage.spin(0.5)
+        assert player.label == f"observation {step}"
+
+
+def test_the_clock_goes_forward_through_resets(stage: Stage) -> None:
+    clock = stage.hear(Clock, "/clock", 1000)
+    joints = stage.hear(JointState, "joint_states", 1000)
+    stage.start("sim", env="Hopper-v5", mode="realtime")
+    assert stage.until(lambda: len(clock) > 5 and len(joints) > 5)
+    for _ in range(3):
+        before = stamps(joints)[-1]
+        assert stage.call(Trigger, "sim/reset").success
+        assert stage.until(lambda b=before: stamps(joints)[-1] > b)
+    for told in (np.diff(stamps(clock)), np.diff(stamps(joints))):
+        periods = told / 0.008
+        assert (periods > 0.5).all(), "nothing is told twice, nothing of the past"
+        np.testing.assert_allclose(periods, np.round(periods), atol=1e-4)
+
+
+def test_in_lockstep_a_reset_takes_one_period(stage: Stage) -> None:
+    player = Player(stage)
+    clock = stage.hear(Clock, "/clock", 1000)
+    joints = stage.hear(JointState, "joint_states", 1000)
+    stage.start("sim", env=TASK)
+    player.meet()
+    assert stage.until(lambda: bool(clock and joints))
+    player.answer([0.5])
+    present = player.label
+    assert stage.call(Trigger, "sim/reset").success
+    assert stage.until(lambda: player.label != present)
+    for heard in (clock, joints):
+        assert stage.until(lambda h=heard: stamps(h)[-1] == pytest.approx(0.1))
+        assert set(np.round(stamps(heard), 6)) <= {0.0, 0.05, 0.1}
+        assert (np.diff(stamps(heard)) >= 0).all()
+
+
+def test_many_sims_side_by_side(stage: Stage) -> None:
+    left, right, third = (Player(stage, f"/{name}/") for name in ("left", "right", "third"))
+    stage.start("sim", "-r", "__ns:=/left", env=TASK, seed=1)
+    stage.start("sim", "-r", "__ns:=/right", env="Reacher-v5", seed=2, publish_clock="false")
+    stage.start("sim", "-r", "__ns:=/third", "-r", "/clock:=clock", env=TASK)
+    for player in (left, right, third):
+        player.meet()
+    still = right.label
+    for _ in range(5):
+        left.answer([0.1])
+    assert left.label == "observation 6"
+    assert right.label == still
+    assert len(right.observations[-1].data) == 10
+    for topic in ("/clock", "/third/clock", "/left/joint_states", "/right/joint_states"):
+        assert stage.until(lambda t=topic: stage.node.count_publishers(t) == 1), topic
+    assert stage.call(Trigger, "/right/sim/reset").success
+    assert stage.until(lambda: right.label != still)
+    assert left.label == "observation 6"
