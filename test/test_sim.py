@@ -20,8 +20,8 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.nodes.base import find_base
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA, label_of, number_array
+from proxy_snn_control.nodes.sensors import find_base
 
 
 class Player:
@@ -180,8 +180,12 @@ def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> No
     assert stage.until(lambda: bool(joints and odometry and imus))
     actions = {"Ant-v5": 8, "HalfCheetah-v5": 6}[task]
     rng = np.random.default_rng(0)
+    alone = make_environment(task)
+    alone.reset(seed=1)
     for step in range(1, 21):
-        seen = player.answer(rng.uniform(-1, 1, actions))
+        action = rng.uniform(-1, 1, actions).astype(np.float32)
+        seen = player.answer(action)
+        assert seen.tolist() == alone.step(action)[0].tolist(), "to be watched changes nothing"
         expected_stamp = pytest.approx(step * 0.05)
         for heard in (joints, odometry, imus):
             assert stage.until(lambda h=heard, e=expected_stamp: stamps(h)[-1] == e)

@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -28,7 +27,6 @@ from proxy_snn_control.learning.tasks import (
     episode_seed,
     make_environment,
 )
-from proxy_snn_control.learning.video import make_drawable
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import (
     EPISODE_RETURNS,
@@ -46,7 +44,7 @@ from proxy_snn_control.policy import UserError
 try:
     import mujoco
 
-    from proxy_snn_control.nodes.base import Base, find_base
+    from proxy_snn_control.nodes.sensors import Base, Camera, find_base
 except ModuleNotFoundError:
     raise
 except Exception as error:  # MuJoCo loads its graphics with itself, whether we draw or not
@@ -116,8 +114,7 @@ class Sim(Node):
         self._lockstep = mode == "lockstep"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
-        self._image_rate = self.get_parameter("image_rate").value
-        self._environment = self._make_environment()
+        self._environment = make_environment(self.get_parameter("env").value)
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
         if not hasattr(mujoco_task, "data") or self._task.control_period is None:
@@ -138,8 +135,11 @@ class Sim(Node):
         if self._base:
             self._odometry = self.create_publisher(Odometry, "odometry", QoSProfile(depth=10))
             self._imu = self.create_publisher(Imu, "imu", QoSProfile(depth=10))
+        self._camera: Camera | None = None
+        self._image_rate = self.get_parameter("image_rate").value
         if self._image_rate:
-            self._check_camera()
+            looks = [self.get_parameter(p).value for p in ("camera", "image_width", "image_height")]
+            self._camera = Camera(self._task.id, *looks)
             self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(
@@ -189,30 +189,9 @@ class Sim(Node):
         self._publish_diagnostics()
         for publisher in (self._diagnostics, self._episode_returns):
             publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+        if self._camera:
+            self._camera.close()
         self._environment.close()
-
-    def _make_environment(self) -> gymnasium.Env:
-        name = self.get_parameter("env").value
-        if not self._image_rate:
-            return make_environment(name)
-        return make_drawable(
-            name,
-            width=self.get_parameter("image_width").value,
-            height=self.get_parameter("image_height").value,
-            camera_name=self.get_parameter("camera").value or None,
-        )
-
-    def _check_camera(self) -> None:
-        """Gymnasium takes the task's own view for a camera that is not there."""
-        camera = self.get_parameter("camera").value
-        names = [self._model.camera(i).name for i in range(self._model.ncam)]
-        if camera and camera not in names:
-            known = ", ".join(filter(None, names)) or "none"
-            raise UserError(
-                f"parameter camera is {camera!r}, expected a camera of task {self._task.id!r} "
-                f"({known}) or nothing for the task's own view"
-            )
-        self._camera_frame = camera or "camera"
 
     def _find_joints(self) -> None:
         """Look up the hinge and slide joints: those that JointState can speak of."""
@@ -253,8 +232,8 @@ class Sim(Node):
             )
         if self._base:
             self._publish_base(self._base, stamp)
-        if self._image_rate:
-            self._publish_image(stamp)
+        if self._camera:
+            self._publish_image(self._camera, stamp)
         self._sent = time.monotonic()
         self._observations.publish(number_array(self._observation, self._label))
 
@@ -271,24 +250,18 @@ class Sim(Node):
         if imu_wanted:
             self._imu.publish(base.imu(Header(stamp=stamp, frame_id=frame)))
 
-    def _publish_image(self, stamp: Time) -> None:
-        """Draw the present state if the next image is due and somebody is there to see it."""
+    def _publish_image(self, camera: Camera, stamp: Time) -> None:
+        """Have the present state drawn if an image is due and somebody is there to see it."""
         due = int(self._ticks * self._period * self._image_rate + 1e-9) + 1
         if due == self._images_due or not self._images.get_subscription_count():
             return
+        if camera.busy:
+            return  # in realtime, which waits for no image
         self._images_due = due
-        pixels: Any = self._environment.render()
-        height, width, _ = pixels.shape
-        self._images.publish(
-            Image(
-                header=Header(stamp=stamp, frame_id=self._camera_frame),
-                height=height,
-                width=width,
-                encoding="rgb8",
-                step=3 * width,
-                data=array("B", pixels.tobytes()),
-            )
-        )
+        frame = self.get_parameter("camera").value or "camera"
+        drawn = camera.draw(self._data, Header(stamp=stamp, frame_id=frame), self._images.publish)
+        if self._lockstep:
+            drawn.result()
 
     def _repeat(self) -> None:
         """In lockstep, say everything again: whoever is to answer may not have been there."""

@@ -1,13 +1,21 @@
-"""The base of a simulated robot, told as a robot tells it: by odometry and by an IMU."""
+"""What a simulated robot measures besides its joints: odometry, IMU, camera."""
 
 from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import mujoco
 import numpy as np
 from geometry_msgs.msg import Point, Quaternion, Vector3
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Imu
+from sensor_msgs.msg import Image, Imu
 from std_msgs.msg import Header
+
+from proxy_snn_control.learning.video import make_drawable
+from proxy_snn_control.policy import UserError
 
 # The body's own frame, not the one along its axes of inertia; and vectors told in that frame.
 BODY_FRAME, LOCAL = mujoco.mjtObj.mjOBJ_XBODY, 1
@@ -88,6 +96,66 @@ class Base:
             self._model, self._data, BODY_FRAME, self._body, rotation_and_translation, LOCAL
         )
         return _vector(rotation_and_translation[:3]), _vector(rotation_and_translation[3:])
+
+
+class Camera:
+    """Draws states of a task in a thread of its own: without a graphics card that takes long.
+
+    It has an environment of its own, too: the graphics belong to the thread that made them, and
+    the state that is being drawn must not move.
+    """
+
+    def __init__(self, task: str, name: str, width: int, height: int) -> None:
+        """Make the camera of that name, or for "" one with the task's own view.
+
+        Raises:
+            UserError: this machine cannot draw the task, or the task has no such camera.
+        """
+        self._thread = ThreadPoolExecutor(1)
+        options = {"width": width, "height": height, "camera_name": name or None}
+        made = self._thread.submit(make_drawable, task, **options)
+        environment: Any = made.result().unwrapped
+        self._environment, model = environment, environment.model
+        names = [model.camera(i).name for i in range(model.ncam)]
+        if name and name not in names:  # Gymnasium would take the task's own view
+            known = ", ".join(filter(None, names)) or "none"
+            raise UserError(
+                f"parameter camera is {name!r}, expected a camera of task {task!r} ({known}) or "
+                "nothing for the task's own view"
+            )
+        self._last: Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last image is still being drawn."""
+        return self._last is not None and not self._last.done()
+
+    def draw(
+        self, data: mujoco.MjData, header: Header, publish: Callable[[Image], None]
+    ) -> Future[None]:
+        """Draw the present state of `data`, and publish the image from the camera's thread."""
+        if self._last is not None:
+            self._last.result()  # raises what went wrong there
+        model = self._environment.model
+        state = np.zeros(mujoco.mj_stateSize(model, ALL_STATE))
+        mujoco.mj_getState(model, data, state, ALL_STATE)
+        self._last = self._thread.submit(self._draw, state, header, publish)
+        return self._last
+
+    def close(self) -> None:
+        """Wait for the last image and give the graphics back."""
+        self._thread.submit(self._environment.close).result()
+        self._thread.shutdown()
+
+    def _draw(self, state: np.ndarray, header: Header, publish: Callable[[Image], None]) -> None:
+        task = self._environment
+        mujoco.mj_setState(task.model, task.data, state, ALL_STATE)
+        mujoco.mj_forward(task.model, task.data)
+        pixels = task.render()
+        height, width, _ = pixels.shape
+        image = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
+        image.data = array("B", pixels.tobytes())
+        publish(image)
 
 
 def _vector(values: np.ndarray) -> Vector3:
