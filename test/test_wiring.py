@@ -110,6 +110,10 @@ def test_one_commands_sign(cheetah: Policy, joint: int) -> None:
     assert found == [f"command {JOINTS[joint]} has the wrong sign"]
 
 
+def test_nothing_can_be_told_of_a_robot_at_rest(cheetah: Policy) -> None:
+    assert findings(cheetah, done=times(0, *range(6)), steps=200, known=False) == []
+
+
 @pytest.mark.parametrize("factor", [2.0, 0.5])
 def test_another_rate(cheetah: Policy, factor: float) -> None:
     assert findings(cheetah, period=PERIOD * factor) == [

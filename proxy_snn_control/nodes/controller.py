@@ -193,7 +193,7 @@ class Controller(LifecycleNode):
         self._publisher: Any = None
         self._entities: list[Callable[[], Any]] = []
         self._is_active = self._starting = self._spikes_wanted = self._check_wiring = False
-        self._sent_at = 0.0
+        self._sent_at = self._logged_at = 0.0
         self._forget_statistics()
         # Time on this node stands still for nobody: a simulation that does is a stale source too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -477,7 +477,10 @@ class Controller(LifecycleNode):
         if fault:
             self._last_fault = fault
             self._safe_commands += 1
-            self.get_logger().error(f"{fault}; sent the safe command", throttle_duration_sec=1.0)
+            # Not rclpy's own throttle: it takes longer than all the rest of a command.
+            if now - self._logged_at > 1.0:
+                self._logged_at = now
+                self.get_logger().error(f"{fault}; sent the safe command")
         return sent, fault
 
     def _send_last_command(self) -> None:
@@ -514,7 +517,7 @@ class Controller(LifecycleNode):
         self._latencies = Latencies()
         self._spikes = self._operations = self._safe_commands = self._missed = 0
         self._fault = self._last_fault = ""
-        self._sent_at = 0.0
+        self._sent_at = self._logged_at = 0.0
         self._counted, self._counted_at = 0, time.monotonic()
 
     def _on_second(self) -> None:

@@ -33,6 +33,10 @@ SHARE = 0.75
 # In nats per step. By this much a mistake must explain better what is seen: with correct wiring on
 # HalfCheetah none does by more than 1.2; a wrong sign does by 25, a scale of 0.1 by 7.5 and more.
 MISTAKE = 5.0
+# Of a robot at rest everything looks small, and nothing can be told: it is this much likelier than
+# training, in nats per number of z. Nor is a number thousands of times too large by mistake.
+AT_REST = 0.2
+SCALES = (1e-3, 1.1e3)
 # What is seen so much worse than training is odd, and a mistake must explain so much of that.
 ODD = 12.0
 EXPLAINS = 0.6
@@ -148,6 +152,8 @@ class Wiring:
         moments = z[best].T @ z[best] / len(best)
         as_wired = -0.5 * float(np.sum(precision * moments))
         excess = -0.5 * len(precision) - as_wired
+        if excess < -AT_REST * len(precision):
+            return []
         explained = sorted(
             _explanations(parts, precision, moments, excess > EXCHANGED),
             key=lambda pair: pair[0],
@@ -241,6 +247,8 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
             continue
         gain = k * math.log(abs(u)) - 0.5 * (own * u * u + 2 * cross * u) - before
         size = abs(1 / u)
+        if not SCALES[0] < size < SCALES[1]:
+            continue
         said = []
         if u < 0:
             said.append("has the wrong sign")
