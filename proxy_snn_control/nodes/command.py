@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ class CommandMap:
     Attributes:
         low, high: the limits of the numbers, float64 [outputs].
         message_type: the class of the messages.
+        stamped: whether they carry the time.
     """
 
     def __init__(self, topic: CommandTopic) -> None:
@@ -36,7 +36,7 @@ class CommandMap:
         self.high = np.array([output.high for output in outputs])
         self._topic = topic
         self.message_type = message_class(topic.type)
-        self._twist = "" if hasattr(self.message_type(), "linear") else "twist."
+        self.stamped = topic.type == "geometry_msgs/TwistStamped"
         if topic.type not in (VECTOR, TRAJECTORY):
             for output in outputs:
                 self._check_field(output.place)
@@ -61,7 +61,7 @@ class CommandMap:
         Args:
             numbers: [outputs].
             label: which observation is answered; a Float64MultiArray carries it.
-            stamp: the time, for messages with a header.
+            stamp: the time, for messages that are stamped.
         """
         topic = self._topic
         if topic.type == VECTOR:
@@ -69,12 +69,13 @@ class CommandMap:
         message = self.message_type()
         if topic.type == TRAJECTORY:
             return self._trajectory(message, numbers)
-        if self._twist:
+        if self.stamped:
             message.header.stamp = stamp
             message.header.frame_id = topic.frame_id
+        twist = message.twist if self.stamped else message
         for output, value in zip(topic.outputs, numbers.tolist(), strict=True):
             parent, _, last = output.place.rpartition(".")
-            setattr(attrgetter(self._twist + parent)(message), last, value)
+            setattr(getattr(twist, parent), last, value)
         return message
 
     def _trajectory(self, message: Any, numbers: np.ndarray) -> Any:

@@ -470,7 +470,8 @@ class Controller(LifecycleNode):
     ) -> tuple[np.ndarray, str]:
         """Send what the gate lets through; everything that leaves this node leaves here."""
         sent, fault = loop.gate.check(numbers, fault, now)
-        self._publisher.publish(loop.commands.message(sent, label, self.get_clock().now().to_msg()))
+        stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None
+        self._publisher.publish(loop.commands.message(sent, label, stamp))
         if self._sent_at and now - self._sent_at > LATE * loop.period:
             self._missed += 1
         self._sent_at, self._fault = now, fault
