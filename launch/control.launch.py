@@ -1,25 +1,70 @@
 """Run a policy on a robot: the controller node."""
 
-from launch.actions import DeclareLaunchArgument
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
 DEFAULT_CONFIG = PathJoinSubstitution(
     [FindPackageShare("proxy_snn_control"), "config", "controller.yaml"]
 )
+# Arguments that are parameters of the controller: default, type, description. An empty one is not
+# passed on: what nobody asked for must not go over the parameter file.
+CONTROLLER = {
+    "policy": ("", str, "the policy file (*.safetensors)"),
+    "robot": ("", str, "YAML file that says how topics map to observations and commands"),
+    "rate": ("", float, "commands a second; 0 answers every observation"),
+    "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),
+    "autostart": ("true", bool, "configure and activate at start"),
+    "use_sim_time": ("", bool, "take the time from /clock"),
+}
+# Long enough for a controller that fails at once not to keep the machine busy.
+RESPAWN_SECONDS = 1.0
+
+
+def start_controller(context: LaunchContext) -> list[LifecycleNode]:
+    """The controller node, with the arguments that were given."""
+    config = context.launch_configurations["config"]
+    if not Path(config).is_file():
+        # launch would only warn, and the controller start without its safe command.
+        raise RuntimeError(f"parameter file {config}: no such file")
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (_, kind, _) in CONTROLLER.items()
+        if context.launch_configurations[name]
+    }
+    return [
+        LifecycleNode(
+            package="proxy_snn_control",
+            executable="controller",
+            name="controller",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[config, given],
+            ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=RESPAWN_SECONDS,
+            output="screen",
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the controller node."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument("policy", description="the policy file (*.safetensors)"),
             DeclareLaunchArgument(
-                "config", default_value=DEFAULT_CONFIG, description="parameter file"
+                "config",
+                default_value=DEFAULT_CONFIG,
+                description="parameter file; the arguments below that are given go over it",
+            ),
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, (default, _, description) in CONTROLLER.items()
             ),
             DeclareLaunchArgument(
                 "backend",
@@ -27,37 +72,18 @@ def generate_launch_description() -> LaunchDescription:
                 choices=["native"],
                 description="what runs the spiking network",
             ),
-            DeclareLaunchArgument(
-                "rate",
-                default_value="0.0",
-                description="commands a second; 0 answers every observation",
-            ),
-            DeclareLaunchArgument(
-                "autostart", default_value="true", description="configure and activate at start"
-            ),
             DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
             DeclareLaunchArgument(
-                "use_sim_time", default_value="false", description="take the time from /clock"
+                "respawn",
+                default_value="false",
+                description="start the controller again a second after it died",
             ),
-            LifecycleNode(
-                package="proxy_snn_control",
-                executable="controller",
-                name="controller",
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[
-                    LaunchConfiguration("config"),
-                    {
-                        "policy": ParameterValue(LaunchConfiguration("policy"), value_type=str),
-                        "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                        "autostart": ParameterValue(
-                            LaunchConfiguration("autostart"), value_type=bool
-                        ),
-                        "use_sim_time": ParameterValue(
-                            LaunchConfiguration("use_sim_time"), value_type=bool
-                        ),
-                    },
-                ],
-                output="screen",
+            DeclareLaunchArgument(
+                "log_level",
+                default_value="info",
+                choices=["debug", "info", "warn", "error", "fatal"],
+                description="the least severe messages to log",
             ),
+            OpaqueFunction(function=start_controller),
         ]
     )

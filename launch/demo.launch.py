@@ -1,17 +1,23 @@
 """Run sim and controller against each other: a closed loop on one machine."""
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 
-ARGUMENTS = {
-    "env": ("InvertedDoublePendulum-v5", str, "Gymnasium task, a MuJoCo one"),
+# Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
+# and what has None for its default must be given.
+SIM = {
+    "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
-    "seed": ("0", int, "episode i starts from seed + i"),
+    "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
+}
+CONTROLLER = {
+    "policy": (None, str, "the policy file (*.safetensors)"),
+    "use_sim_time": ("", bool, "let the controller take the time from the sim's /clock"),
 }
 
 
@@ -20,53 +26,49 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
-def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and start both nodes; the end of either ends the launch."""
-    sim_parameters = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (_, kind, _) in ARGUMENTS.items()
-    }
-    lockstep = PythonExpression(["'", LaunchConfiguration("mode"), "' == 'lockstep'"])
+def start_both(context: LaunchContext) -> list[Node]:
+    """Sim and controller, with the arguments that were given; the end of either ends the launch."""
+
+    def given(parameters: dict[str, tuple[str | None, type, str]]) -> dict[str, ParameterValue]:
+        return {
+            name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+            for name, (_, kind, _) in parameters.items()
+            if context.launch_configurations[name]
+        }
+
+    lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")
+    return [
+        Node(
+            package="proxy_snn_control",
+            executable="sim",
+            name="sim",
+            namespace=namespace,
+            parameters=[given(SIM)],
+            output="screen",
+            on_exit=OpaqueFunction(function=end_all),
+        ),
+        LifecycleNode(
+            package="proxy_snn_control",
+            executable="controller",
+            name="controller",
+            namespace=namespace,
+            parameters=[given(CONTROLLER) | {"autostart": True, "lockstep": lockstep}],
+            output="screen",
+            on_exit=OpaqueFunction(function=end_all),
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start both nodes."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument("policy", description="the policy file (*.safetensors)"),
-            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
-            DeclareLaunchArgument(
-                "use_sim_time",
-                default_value="false",
-                description="let the controller take the time from the sim's /clock",
-            ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, (default, _, description) in ARGUMENTS.items()
+                for name, (default, _, description) in (CONTROLLER | SIM).items()
             ),
-            Node(
-                package="proxy_snn_control",
-                executable="sim",
-                name="sim",
-                namespace=namespace,
-                parameters=[sim_parameters],
-                output="screen",
-                on_exit=OpaqueFunction(function=end_all),
-            ),
-            LifecycleNode(
-                package="proxy_snn_control",
-                executable="controller",
-                name="controller",
-                namespace=namespace,
-                parameters=[
-                    {
-                        "policy": ParameterValue(LaunchConfiguration("policy"), value_type=str),
-                        "autostart": True,
-                        "lockstep": ParameterValue(lockstep, value_type=bool),
-                        "use_sim_time": ParameterValue(
-                            LaunchConfiguration("use_sim_time"), value_type=bool
-                        ),
-                    }
-                ],
-                output="screen",
-                on_exit=OpaqueFunction(function=end_all),
-            ),
+            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            OpaqueFunction(function=start_both),
         ]
     )

@@ -1,45 +1,62 @@
 """Run a Gymnasium MuJoCo task behind ROS topics."""
 
-from launch.actions import DeclareLaunchArgument
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
-ARGUMENTS = {
-    "env": ("InvertedDoublePendulum-v5", str, "Gymnasium task, a MuJoCo one"),
+# Arguments that are parameters of the sim: default, type, description. An empty one is not passed
+# on: what nobody asked for must not go over the parameter file. Only mode always does, so that a
+# sim that is launched alone keeps time like a robot.
+SIM = {
+    "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
-    "seed": ("0", int, "episode i starts from seed + i"),
-    "episodes": ("0", int, "end after so many episodes; 0 never ends"),
+    "seed": ("", int, "episode i starts from seed + i"),
+    "episodes": ("", int, "end after so many episodes; 0 never ends"),
+    "use_sim_time": ("", bool, "accepted for uniformity; the sim is what publishes /clock"),
 }
+
+
+def start_sim(context: LaunchContext) -> list[Node]:
+    """The sim node, with the arguments that were given."""
+    config = context.launch_configurations["config"]
+    if config and not Path(config).is_file():
+        raise RuntimeError(f"parameter file {config}: no such file")  # launch would only warn
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (_, kind, _) in SIM.items()
+        if context.launch_configurations[name]
+    }
+    return [
+        Node(
+            package="proxy_snn_control",
+            executable="sim",
+            name="sim",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[*filter(None, [config]), given],
+            output="screen",
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the sim node."""
-    parameters = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (_, kind, _) in ARGUMENTS.items()
-    }
     return LaunchDescription(
         [
-            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
             DeclareLaunchArgument(
-                "use_sim_time",
-                default_value="false",
-                description="accepted for uniformity; the sim is what publishes /clock",
+                "config",
+                default_value="",
+                description="parameter file; the arguments below that are given go over it",
             ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, (default, _, description) in ARGUMENTS.items()
+                for name, (default, _, description) in SIM.items()
             ),
-            Node(
-                package="proxy_snn_control",
-                executable="sim",
-                name="sim",
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[parameters],
-                output="screen",
-            ),
+            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            OpaqueFunction(function=start_sim),
         ]
     )

@@ -1,13 +1,14 @@
 """Train a policy, with its progress on topics."""
 
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
-ARGUMENTS = {
+# Arguments that are parameters of the node: default, type, description. Empty ones are not passed.
+TRAIN = {
     "config": ("", str, "YAML file of settings; the paper's (config/train.yaml) if empty"),
     "env": ("", str, "Gymnasium task; from the config if empty"),
     "neuron": ("", str, "spiking neuron; from the config if empty"),
@@ -16,34 +17,42 @@ ARGUMENTS = {
     "steps": ("-1", int, "training steps after the random ones; from the config if -1"),
     "seed": ("-1", int, "seed; from the config if -1"),
     "out": ("runs/train", str, "the run's folder, new or empty unless resume"),
-    "resume": ("false", bool, "go on from the checkpoint in the run's folder"),
-    "use_sim_time": ("false", bool, "take the time from /clock"),
+    "resume": ("", bool, "go on from the checkpoint in the run's folder"),
+    "use_sim_time": ("", bool, "take the time from /clock"),
 }
+
+
+def start_train(context: LaunchContext) -> list[Node]:
+    """The train node, with the arguments that were given."""
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (_, kind, _) in TRAIN.items()
+        if context.launch_configurations[name]
+    }
+    return [
+        Node(
+            package="proxy_snn_control",
+            executable="train",
+            name="train",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[given],
+            output="screen",
+            # A checkpoint may take a moment before the process ends.
+            sigterm_timeout="30",
+            sigkill_timeout="30",
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the train node."""
-    parameters = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (_, kind, _) in ARGUMENTS.items()
-    }
     return LaunchDescription(
         [
             DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, (default, _, description) in ARGUMENTS.items()
+                for name, (default, _, description) in TRAIN.items()
             ),
-            Node(
-                package="proxy_snn_control",
-                executable="train",
-                name="train",
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[parameters],
-                output="screen",
-                # A checkpoint may take a moment before the process ends.
-                sigterm_timeout="30",
-                sigkill_timeout="30",
-            ),
+            OpaqueFunction(function=start_train),
         ]
     )
