@@ -5,7 +5,7 @@ from pathlib import Path
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
-from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.parameter_descriptions import Parameter, ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
@@ -33,18 +33,23 @@ def start_controller(context: LaunchContext) -> list[LifecycleNode]:
     if not Path(config).is_file():
         # launch would only warn, and the controller start without its safe command.
         raise RuntimeError(f"parameter file {config}: no such file")
-    given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+    given = [
+        (name, LaunchConfiguration(name), kind)
         for name, (_, kind, _) in CONTROLLER.items()
         if context.launch_configurations[name]
-    }
+    ]
+    # Once for this node, once for /**: where the file has both, its order says which of them wins.
+    twice = [
+        {name: ParameterValue(value, value_type=kind) for name, value, kind in given},
+        *(Parameter(name, value, value_type=kind) for name, value, kind in given),
+    ]
     return [
         LifecycleNode(
             package="proxy_snn_control",
             executable="controller",
             name="controller",
             namespace=LaunchConfiguration("namespace"),
-            parameters=[config, given],
+            parameters=[config, *twice],
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
             respawn=LaunchConfiguration("respawn"),
             respawn_delay=RESPAWN_SECONDS,

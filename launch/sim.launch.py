@@ -5,7 +5,7 @@ from pathlib import Path
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.parameter_descriptions import Parameter, ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 
@@ -26,18 +26,23 @@ def start_sim(context: LaunchContext) -> list[Node]:
     config = context.launch_configurations["config"]
     if config and not Path(config).is_file():
         raise RuntimeError(f"parameter file {config}: no such file")  # launch would only warn
-    given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+    given = [
+        (name, LaunchConfiguration(name), kind)
         for name, (_, kind, _) in SIM.items()
         if context.launch_configurations[name]
-    }
+    ]
+    # Once for this node, once for /**: where the file has both, its order says which of them wins.
+    twice = [
+        {name: ParameterValue(value, value_type=kind) for name, value, kind in given},
+        *(Parameter(name, value, value_type=kind) for name, value, kind in given),
+    ]
     return [
         Node(
             package="proxy_snn_control",
             executable="sim",
             name="sim",
             namespace=LaunchConfiguration("namespace"),
-            parameters=[*filter(None, [config]), given],
+            parameters=[*filter(None, [config]), *twice],
             output="screen",
         )
     ]

@@ -1,23 +1,73 @@
-"""The launch files with a real `ros2 launch`; runs where a ROS 2 installation is sourced."""
+"""The launch files: with a real `ros2 launch` where there is one, and what can be read off them."""
 
+import ast
 import os
 import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TASK, NodeProcess, Stage
 
-if shutil.which("ros2") is None:
-    pytest.skip("no ros2 command: launch is not part of the wheels", allow_module_level=True)
-pytest.importorskip("launch_ros")
+pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
+from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Float64, Float64MultiArray
 
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
+from proxy_snn_control.policy import load_policy
 
 FILES = ("train", "control", "sim", "demo")
+FOLDER = Path(__file__).parents[1] / "launch"
+
+
+def passed_parameters(name: str) -> Iterator[tuple[str, str, str | None]]:
+    """Node, parameter and, where the file says it, type of what a launch file passes on."""
+    tree = ast.parse((FOLDER / f"{name}.launch.py").read_text())
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
+            node = ast.unparse(statement.targets[0]).lower()
+            for parameter, (_, kind, _) in ast_items(statement.value):
+                yield node, parameter, ast.unparse(kind)
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        keywords = {each.arg: each.value for each in call.keywords}
+        if "executable" in keywords:
+            for each in ast.walk(keywords["parameters"]):
+                for key in each.keys if isinstance(each, ast.Dict) else ():
+                    yield ast.literal_eval(keywords["executable"]), ast.literal_eval(key), None
+
+
+def ast_items(table: ast.Dict) -> Iterator[tuple[str, list[ast.expr]]]:
+    for key, value in zip(table.keys, table.values, strict=True):
+        yield ast.literal_eval(key), value.elts
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_parameters_are_those_of_the_node(name: str) -> None:
+    """ROS takes no notice of a parameter that a node does not declare, so nobody else would."""
+    passed = set(passed_parameters(name))
+    assert len(passed) > 3
+    for node, parameter, kind in passed:
+        module = pytest.importorskip(f"proxy_snn_control.nodes.{node}", exc_type=ImportError)
+        declared = {each.name: type(each.default).__name__ for each in module.PARAMETERS}
+        declared["use_sim_time"] = "bool"
+        assert parameter in declared
+        assert kind in (None, declared[parameter]), parameter
+
+
+@pytest.fixture
+def stage(stage: Stage) -> Stage:
+    """As in conftest, where a ROS 2 installation is sourced: launch is not among the wheels."""
+    if shutil.which("ros2") is None:
+        pytest.skip("no ros2 command")
+    return stage
 
 
 def launch(stage: Stage, name: str, *arguments: str) -> NodeProcess:
@@ -33,6 +83,32 @@ def ends_cleanly(process: NodeProcess) -> None:
     assert process.survivors() == []
 
 
+def parameters(stage: Stage, node: str, *names: str) -> list[Any]:
+    request = GetParameters.Request(names=names)
+    values = stage.call(GetParameters, f"{node}/get_parameters", request).values
+    return [parameter_value_to_python(value) for value in values]
+
+
+def process_of(launched: NodeProcess, node: str) -> int:
+    """The process of a node that was launched."""
+    command = ["ps", "-ww", "-o", "pid=,args=", "--sid", str(launched.process.pid)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    (found,) = [line for line in lines if f"proxy_snn_control.nodes {node} --ros-args" in line]
+    return int(found.split()[0])
+
+
+def commands_of(messages: list[Any]) -> list[float]:
+    return [number for message in messages for number in message.data]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A parameter file with a safe command that the policy does not give by itself."""
+    path = tmp_path / "controller.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    safe_command: [0.5]\n")
+    return path
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_arguments_are_described(stage: Stage, name: str) -> None:
     process = launch(stage, name, "--show-args")
@@ -42,16 +118,25 @@ def test_arguments_are_described(stage: Stage, name: str) -> None:
         assert f"'{argument}'" in process.output
 
 
-def test_sim_in_a_namespace(stage: Stage) -> None:
+def test_sim_in_a_namespace_with_a_parameter_file(stage: Stage, tmp_path: Path) -> None:
+    config = tmp_path / "sim.yaml"
+    config.write_text(
+        f"/**:\n  ros__parameters: {{env: {TASK}, seed: 1}}\n"
+        "/left/sim:\n  ros__parameters: {seed: 7, episodes: 1000}\n"
+    )
     heard = stage.hear(Float64MultiArray, "/left/observation", SENSOR_DATA)
-    process = launch(stage, "sim", f"env:={TASK}", "namespace:=left")
+    process = launch(
+        stage, "sim", f"config:={config}", "namespace:=left", "episodes:=2000", "use_sim_time:=true"
+    )
     assert stage.until(lambda: len(heard) > 5), process.output
+    names = ("env", "mode", "seed", "episodes", "use_sim_time")
+    assert parameters(stage, "/left/sim", *names) == [TASK, "realtime", 7, 2000, True]
     ends_cleanly(process)
 
 
-def test_control_autostarts_and_reads_its_config(stage: Stage, policy_file: Path) -> None:
-    config = policy_file.with_name("c.yaml")
-    config.write_text("/**:\n  ros__parameters:\n    safe_command: [0.5]\n")
+def test_control_autostarts_and_reads_its_config(
+    stage: Stage, policy_file: Path, config: Path
+) -> None:
     commands = stage.hear(Float64MultiArray, "/right/command", RELIABLE)
     process = launch(
         stage, "control", f"policy:={policy_file}", f"config:={config}", "namespace:=right"
@@ -62,6 +147,49 @@ def test_control_autostarts_and_reads_its_config(stage: Stage, policy_file: Path
     ends_cleanly(process)
 
 
+NAMES = ("policy", "rate", "shadow", "observation_timeout", "use_sim_time")
+
+
+def sections(policy_file: Path, first: str = "every") -> Path:
+    """A parameter file that says something for every node, and other things for one."""
+    every = (
+        f"/**:\n  ros__parameters:\n    policy: {policy_file}\n    rate: 10.0\n"
+        "    observation_timeout: 0.25\n    use_sim_time: true\n"
+    )
+    one = "/arm/controller:\n  ros__parameters: {rate: 20.0, shadow: true}\n"
+    path = policy_file.with_name("sections.yaml")
+    path.write_text(every + one if first == "every" else one + every)
+    return path
+
+
+def test_arguments_left_out_come_from_the_parameter_file(stage: Stage, policy_file: Path) -> None:
+    config = sections(policy_file)
+    process = launch(stage, "control", f"config:={config}", "namespace:=arm")
+    values = parameters(stage, "/arm/controller", *NAMES)
+    assert values == [str(policy_file), 20.0, True, 0.25, True], process.output
+    ends_cleanly(process)
+
+
+@pytest.mark.parametrize("first", ["every", "one"])
+def test_arguments_go_over_the_parameter_file(stage: Stage, policy_file: Path, first: str) -> None:
+    config = sections(policy_file, first)
+    given = ("rate:=50", "shadow:=False", "use_sim_time:=false", "log_level:=error")
+    process = launch(stage, "control", f"config:={config}", "namespace:=arm", *given)
+    values = parameters(stage, "/arm/controller", *NAMES)
+    assert values == [str(policy_file), 50.0, False, 0.25, False], process.output
+    assert "trained on" not in process.output  # what the controller says of a policy, an INFO
+    ends_cleanly(process)
+
+
+@pytest.mark.parametrize("name", ["control", "sim"])
+def test_a_missing_parameter_file_is_named(stage: Stage, name: str) -> None:
+    """Launch itself would only warn, and the node start without what the file says."""
+    process = launch(stage, name, "config:=/nowhere/c.yaml")
+    assert process.wait(20) == 1
+    assert "parameter file /nowhere/c.yaml: no such file" in process.output
+    assert "process started" not in process.output
+
+
 def test_control_says_why_it_cannot_start(stage: Stage) -> None:
     process = launch(stage, "control", "policy:=/nowhere/p.safetensors")
     assert stage.until(lambda: "policy file /nowhere/p.safetensors: no such file" in process.output)
@@ -69,14 +197,141 @@ def test_control_says_why_it_cannot_start(stage: Stage) -> None:
     assert "Traceback" not in process.output
 
 
+def test_control_without_autostart_waits_for_its_transitions(
+    stage: Stage, policy_file: Path, config: Path
+) -> None:
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    process = launch(
+        stage, "control", f"policy:={policy_file}", f"config:={config}", "autostart:=false"
+    )
+    assert stage.state() == "unconfigured"
+    assert stage.transition("configure")
+    assert stage.state() == "inactive"
+    stage.spin(1)  # twice the time after which a silent source is stale
+    assert commands == []
+    assert stage.transition("activate")
+    assert stage.until(lambda: bool(commands)), process.output
+    assert stage.transition("deactivate")
+    assert stage.transition("cleanup")
+    assert stage.state() == "unconfigured"
+    ends_cleanly(process)
+
+
+def test_in_a_launch_file_of_the_users(stage: Stage, policy_file: Path) -> None:
+    """What an including file sets with the usual actions holds for the nodes: see README.md."""
+    bringup = policy_file.with_name("bringup.launch.py")
+    bringup.write_text(
+        f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import PushRosNamespace, SetParameter, SetRemap
+from launch_ros.substitutions import FindPackageShare
+
+
+def ours(name, **arguments):
+    path = PathJoinSubstitution([FindPackageShare("proxy_snn_control"), "launch", name])
+    return IncludeLaunchDescription(path, launch_arguments=arguments.items())
+
+
+def generate_launch_description():
+    return LaunchDescription([
+        GroupAction([
+            PushRosNamespace("robot"),
+            SetRemap("command", "effort_controller/commands"),
+            SetRemap("observation", "/sensors/observation"),
+            SetParameter("use_sim_time", True),
+            ours("control.launch.py", policy={str(policy_file)!r}, namespace="arm"),
+        ]),
+        GroupAction([
+            PushRosNamespace("world"),
+            SetRemap("command", "/robot/arm/effort_controller/commands"),
+            SetRemap("observation", "/sensors/observation"),
+            ours("sim.launch.py", env="{TASK}"),
+        ]),
+    ])
+"""
+    )
+    commands = stage.hear(Float64MultiArray, "/robot/arm/effort_controller/commands", RELIABLE)
+    returns = stage.hear(Float64, "/world/sim/episode_return", EPISODE_RETURNS)
+    process = stage.launch(["ros2", "launch", str(bringup)])
+    assert stage.until(lambda: len(commands) > 20 and len(returns) > 1), process.output
+    assert any(commands_of(commands)), "no command but the safe one"
+    assert parameters(stage, "/robot/arm/controller", "use_sim_time") == [True]
+    assert parameters(stage, "/world/sim", "use_sim_time") == [False]
+    ends_cleanly(process)
+
+
+def control_and_sim(
+    stage: Stage, policy_file: Path, config: Path, *arguments: str
+) -> tuple[NodeProcess, list[Any]]:
+    """The controller is launched and commands a sim of its own; what the recorder hears."""
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    stage.start("sim", env=TASK, mode="realtime")
+    process = launch(stage, "control", f"policy:={policy_file}", f"config:={config}", *arguments)
+    assert stage.until(lambda: len(set(commands_of(commands))) > 10), stage.outputs()
+    return process, commands
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whom", ["group", "launch"])
+def test_the_last_command_is_the_safe_one(
+    stage: Stage, policy_file: Path, config: Path, number: signal.Signals, whom: str
+) -> None:
+    process, commands = control_and_sim(stage, policy_file, config)
+    if whom == "group":
+        os.killpg(process.process.pid, number)
+    else:
+        process.process.send_signal(number)
+    assert stage.until(lambda: process.process.poll() is not None), process.output
+    assert stage.until(lambda: process.survivors() == []), process.output
+    stage.spin(0.5)
+    assert commands_of(commands)[-1] == 0.5
+    assert "Traceback" not in process.output, process.output
+
+
+def test_nothing_commands_after_launch_was_killed(
+    stage: Stage, policy_file: Path, config: Path
+) -> None:
+    process, commands = control_and_sim(stage, policy_file, config)
+    process.process.kill()
+    assert stage.until(lambda: process.survivors() == []), process.output
+    stage.spin(0.5)
+    assert commands_of(commands)[-1] == 0.5
+
+
+def test_respawn(stage: Stage, policy_file: Path, config: Path) -> None:
+    process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
+    for times in (1, 2):
+        killed = process_of(process, "controller")
+        os.kill(killed, signal.SIGKILL)
+        assert stage.until(lambda n=times: process.output.count("process has died") == n)
+        stage.spin(0.3)  # what it said before has arrived
+        heard = len(commands)
+        assert stage.until(lambda n=heard: len(set(commands_of(commands[n:]))) > 10), process.output
+        assert process_of(process, "controller") != killed
+        assert stage.state() == "active"
+    spec = load_policy(policy_file).spec
+    low, high = float(spec.action_low[0]), float(spec.action_high[0])
+    assert all(low <= command <= high for command in commands_of(commands))
+
+    os.kill(process_of(process, "controller"), signal.SIGKILL)
+    stage.spin(0.3)
+    os.killpg(process.process.pid, signal.SIGINT)  # while launch waits before it respawns
+    process.wait(20)
+    assert process.survivors() == []
+
+
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_demo(stage: Stage, policy_file: Path, mode: str) -> None:
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
-    arguments = ["use_sim_time:=true"] if mode == "realtime" else []
+    returns = stage.hear(Float64, "/pair/sim/episode_return", EPISODE_RETURNS)
+    arguments = [f"use_sim_time:={str(mode == 'realtime').lower()}", "namespace:=pair"]
     process = launch(
         stage, "demo", f"policy:={policy_file}", "episodes:=0", f"mode:={mode}", *arguments
     )
     assert stage.until(lambda: len(returns) > 2, 40), process.output
+    values = parameters(stage, "/pair/controller", "lockstep", "use_sim_time")
+    assert values == [mode == "lockstep", mode == "realtime"]
     ends_cleanly(process)
 
 
@@ -93,7 +348,10 @@ def test_train(stage: Stage, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     heard = stage.hear(DiagnosticArray, "/diagnostics")
     out = tmp_path / "run"
-    process = launch(stage, "train", f"env:={TASK}", "steps:=1000", f"out:={out}")
+    arguments = ("namespace:=lab", "use_sim_time:=true")
+    process = launch(stage, "train", f"env:={TASK}", "steps:=1000", f"out:={out}", *arguments)
     assert stage.until(lambda: bool(heard), 60), process.output
+    values = parameters(stage, "/lab/train", "steps", "resume", "use_sim_time")
+    assert values == [1000, False, True]
     ends_cleanly(process)
     assert (out / "checkpoint" / "checkpoint.safetensors").is_file()
