@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,35 @@ def test_parameters_are_those_of_the_node(name: str) -> None:
         declared["use_sim_time"] = "bool"
         assert parameter in declared
         assert kind in (None, declared[parameter]), parameter
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv command")
+@pytest.mark.parametrize("node", ["controller", "sim", "train"])
+def test_a_node_stops_when_what_started_it_is_gone(tmp_path: Path, node: str) -> None:
+    stand_in = tmp_path / "python3"
+    stand_in.write_text("#!/bin/sh\nexec sleep 60\n")
+    stand_in.chmod(0o755)
+    wrapper = FOLDER.parent / "resource" / "bin" / node
+    parent = subprocess.Popen(
+        ["sh", "-c", f"'{wrapper}' & wait"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        start_new_session=True,
+    )
+    command = ["ps", "-o", "args=", "--sid", str(parent.pid)]
+
+    def is_seen(expected: bool) -> bool:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if ("sleep 60" in output) == expected:
+                return True
+            time.sleep(0.02)
+        return False
+
+    assert is_seen(True)
+    parent.kill()
+    parent.wait()
+    assert is_seen(False)
 
 
 @pytest.fixture
