@@ -17,6 +17,13 @@ SIM = {
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("", int, "end after so many episodes; 0 never ends"),
+    "publish_clock": ("", bool, "whether this sim is the one that publishes /clock"),
+    "odom_frame": ("", str, "frame of the odometry's pose"),
+    "base_frame": ("", str, "frame of the base, of its twist and of the IMU"),
+    "image_rate": ("", float, "camera images a simulated second; 0: none"),
+    "image_width": ("", int, "in pixels"),
+    "image_height": ("", int, "in pixels"),
+    "camera": ("", str, "the model's camera; empty: the task's own view"),
     "use_sim_time": ("", bool, "accepted for uniformity; the sim is what publishes /clock"),
 }
 
