@@ -9,7 +9,8 @@ command comes back. The echo has the controller's executor, topics, message and 
 the first numbers of the observation back and does nothing else. Both run all the time and take
 turns at being driven, so what the machine does besides hits both. Every command is told by its
 numbers, which are known beforehand: one that answers nothing shows. The driver sends and takes
-messages as bytes, so little of what is measured is its own. Run nothing else meanwhile.
+messages as bytes, so little of what is measured is its own; where it may it runs with real-time
+priority, as what drives a robot does. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,28 @@ def drive(stage: Stage, peers: Sequence[Peer], rate: float, seconds: float) -> f
 
 
 @contextmanager
+def at_the_plants_rate() -> Iterator[None]:
+    """Run this thread before others, as what drives a robot does, and without its collector.
+
+    Its threads that already run, and all processes it starts, stay as they are. Without the right
+    to it everything stays as it is, and "driver late" grows.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # its pauses would be taken for the contenders'
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    with suppress(OSError):
+        os.sched_setscheduler(0, policy, os.sched_param(1))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        gc.enable()
+        gc.unfreeze()
+
+
+@contextmanager
 def staged(policy: Path) -> Iterator[Stage]:
     """Set a stage."""
     with ExitStack() as stack:
@@ -331,16 +354,11 @@ def take_turns(
     """
     late: dict[str, list[float]] = {name: [] for name in contenders}
     rounds = max(1, round(seconds / block))
-    # The collector's pauses would be taken for the contenders'.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    for i in range(rounds):
-        order = list(contenders)
-        for name in order if i % 2 else order[::-1]:
-            late[name].append(drive(stage, contenders[name], rate, seconds / rounds))
-    gc.enable()
-    gc.unfreeze()
+    with at_the_plants_rate():
+        for i in range(rounds):
+            order = list(contenders)
+            for name in order if i % 2 else order[::-1]:
+                late[name].append(drive(stage, contenders[name], rate, seconds / rounds))
     return {name: float(np.mean(each)) for name, each in late.items()}
 
 
