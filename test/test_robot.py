@@ -23,7 +23,7 @@ from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
 from proxy_snn_control.policy import PolicySpec, UserError
 
 EXAMPLES = Path(__file__).parents[1] / "config" / "robots"
-NO_ACTION = np.zeros(2)
+NO_ACTION = [0.0, 0.0]
 
 
 def spec_of(observations: list[str], actions: list[str], **changes: Any) -> PolicySpec:
@@ -250,7 +250,7 @@ def test_fields_angles_and_functions(tmp_path: Path) -> None:
     for i, message in enumerate(messages):
         assert inputs.take(i, message, 0.0) == (i == 5)
     np.testing.assert_allclose(
-        inputs.observation(np.array([0.0, 0.5])),
+        inputs.observation([0.0, 0.5]),
         [*angles, 1, 9.8, q.w, 4, 5, 2, 3, 6, 2.5, 7,
          4 - 2 * math.pi, 0.5, 6, math.sqrt(3) / 2],
     )  # fmt: skip
@@ -292,21 +292,21 @@ def test_without_a_file_the_vector_is_the_observation() -> None:
 
 def test_numbers_and_back(tmp_path: Path) -> None:
     commands = CommandMap(read(tmp_path, GOOD).command)
-    assert commands.low.tolist() == [-1, -1]
-    assert commands.high.tolist() == [1, 3]
+    assert commands.low == [-1, -1]
+    assert commands.high == [1, 3]
     numbers = commands.numbers(np.array([0.5, -0.25], dtype=np.float32))
-    assert numbers.tolist() == [-0.25, 0.0]
-    assert commands.action(numbers).tolist() == [0.5, -0.25]
+    assert numbers == [-0.25, 0.0]
+    assert commands.action(numbers) == [0.5, -0.25]
     assert np.isnan(commands.numbers(np.array([np.nan, 0.0]))[1]), "for the gate to see"
     content = changed("command", "outputs", 1, "limits", to=[-0.5, 0.5])
     commands = CommandMap(read(tmp_path, content).command)
     numbers = commands.numbers(np.array([-1.0, 1.0]))
-    assert numbers.tolist() == [1.0, 0.5], "clipped to the robot's limits"
-    assert commands.action(numbers).tolist() == [0.25, 1.0], "what it amounts to"
+    assert numbers == [1.0, 0.5], "clipped to the robot's limits"
+    assert commands.action(numbers) == [0.25, 1.0], "what it amounts to"
 
 
 def test_every_kind_of_command(tmp_path: Path) -> None:
-    stamp, numbers = Time(sec=5), np.array([0.5, 0.75])
+    stamp, numbers = Time(sec=5), [0.5, 0.75]
     message = CommandMap(read(tmp_path, GOOD).command).message(numbers, "which", stamp)
     assert isinstance(message, Float64MultiArray)
     assert (message.data.tolist(), message.layout.dim[0].label) == ([0.5, 0.75], "which")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ class CommandMap:
     """Turns actions into the numbers of a command, and those into messages.
 
     Attributes:
-        low, high: the limits of the numbers, float64 [outputs].
+        low, high: the limits of the numbers, [outputs].
         message_type: the class of the messages.
         stamped: whether they carry the time.
     """
@@ -29,11 +30,9 @@ class CommandMap:
             UserError: the message's package is missing, or a field is none of the message's.
         """
         outputs = topic.outputs
-        self._actions = np.array([output.action for output in outputs])
-        self._scale = np.array([output.scale for output in outputs])
-        self._offset = np.array([output.offset for output in outputs])
-        self.low = np.array([output.low for output in outputs])
-        self.high = np.array([output.high for output in outputs])
+        self._outputs = [(o.action, o.scale, o.offset, o.low, o.high) for o in outputs]
+        self.low = [output.low for output in outputs]
+        self.high = [output.high for output in outputs]
         self._topic = topic
         self.message_type = message_class(topic.type)
         self.stamped = topic.type == "geometry_msgs/TwistStamped"
@@ -41,21 +40,25 @@ class CommandMap:
             for output in outputs:
                 self._check_field(output.place)
 
-    def numbers(self, action: np.ndarray) -> np.ndarray:
-        """The command's numbers for an action [actions], float64 [outputs], within the limits.
+    def numbers(self, action: np.ndarray) -> list[float]:
+        """The command's numbers [outputs] for an action [actions], within the limits.
 
-        NaN stays NaN.
+        NaN stays NaN. Plain Python: of a handful of numbers it makes shorter work than NumPy.
         """
-        numbers = action[self._actions] * self._scale + self._offset
-        return np.minimum(np.maximum(numbers, self.low), self.high)
+        values = action.tolist()
+        return [
+            min(max(scale * values[i] + offset, low), high)
+            for i, scale, offset, low, high in self._outputs
+        ]
 
-    def action(self, numbers: np.ndarray) -> np.ndarray:
+    def action(self, numbers: Sequence[float]) -> list[float]:
         """The action [actions] that numbers [outputs] amount to, in the policy's units."""
-        action = np.empty(len(numbers))
-        action[self._actions] = (numbers - self._offset) / self._scale
+        action = [0.0] * len(numbers)
+        for number, (i, scale, offset, _, _) in zip(numbers, self._outputs, strict=True):
+            action[i] = (number - offset) / scale
         return action
 
-    def message(self, numbers: np.ndarray, label: str, stamp: Any) -> Any:
+    def message(self, numbers: Sequence[float], label: str, stamp: Any) -> Any:
         """Make the message.
 
         Args:
@@ -73,16 +76,16 @@ class CommandMap:
             message.header.stamp = stamp
             message.header.frame_id = topic.frame_id
         twist = message.twist if self.stamped else message
-        for output, value in zip(topic.outputs, numbers.tolist(), strict=True):
+        for output, value in zip(topic.outputs, numbers, strict=True):
             parent, _, last = output.place.rpartition(".")
             setattr(getattr(twist, parent), last, value)
         return message
 
-    def _trajectory(self, message: Any, numbers: np.ndarray) -> Any:
+    def _trajectory(self, message: Any, numbers: Sequence[float]) -> Any:
         """One point, from now on: a stamp of zero says so, whatever the clocks say."""
         topic = self._topic
         point = message_class("trajectory_msgs/JointTrajectoryPoint")()
-        setattr(point, topic.field, array("d", numbers.tolist()))
+        setattr(point, topic.field, array("d", numbers))
         seconds, nanoseconds = divmod(round(topic.time_from_start * 1e9), 10**9)
         point.time_from_start.sec, point.time_from_start.nanosec = seconds, nanoseconds
         message.header.frame_id = topic.frame_id

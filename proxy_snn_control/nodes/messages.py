@@ -29,17 +29,17 @@ UNASKED = "unasked"
 LATENCY_SAMPLES = 20_000
 
 
-def number_array(values: np.ndarray, label: str) -> Float64MultiArray:
+def number_array(values: Sequence[float] | np.ndarray, label: str) -> Float64MultiArray:
     """Make a Float64MultiArray of values [n].
 
     The label of its one dimension says which observation this is, or which one it answers: a sim
-    in lockstep tells a late or repeated answer by it. Other readers may ignore it.
+    in lockstep tells a late or repeated answer by it. Other readers may ignore it; without a label
+    there is no dimension, as most publishers have it.
     """
-    message = Float64MultiArray()
-    message.layout.dim = [
-        MultiArrayDimension(label=label, size=values.size, stride=values.size),
-    ]
-    message.data = array("d", np.asarray(values, dtype=np.float64).tobytes())
+    message = Float64MultiArray(data=array("d", values))
+    if label:
+        size = len(values)
+        message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
     return message
 
 

@@ -134,7 +134,7 @@ class Inputs:
         """When the newest part of the observation was received, in seconds."""
         return max(self._received)
 
-    def observation(self, previous_action: np.ndarray) -> np.ndarray:
+    def observation(self, previous_action: Sequence[float]) -> np.ndarray:
         """The observation as it is now, float64 [observations].
 
         Args:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from proxy_snn_control.policy import UserError
 
 STOP_PRESSED = "topic stop is true"
@@ -72,8 +70,8 @@ class SafetyGate:
 
     def __init__(
         self,
-        low: np.ndarray,
-        high: np.ndarray,
+        low: Sequence[float],
+        high: Sequence[float],
         period: float,
         stop: StopLatch,
         settings: SafetySettings,
@@ -83,8 +81,8 @@ class SafetyGate:
         Raises:
             UserError: a setting has the wrong length or a value that cannot be.
         """
-        self._low, self._high = np.array(low, dtype=float), np.array(high, dtype=float)
-        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
+        # Plain lists: of a handful of numbers Python makes shorter work than NumPy.
+        self._limits = list(zip(map(float, low), map(float, high), strict=True))
         self._period = period
         self._stop = stop
         self.change(settings)
@@ -92,27 +90,28 @@ class SafetyGate:
 
     def change(self, settings: SafetySettings) -> None:
         """Take other settings; those that are wrong leave the present ones."""
-        given = np.array(settings.safe_command, dtype=float)
-        safe = given if given.size else np.clip(np.zeros_like(self._low), self._low, self._high)
-        self._expect("safe_command", safe, self._low, self._high)
-        slew = np.array(settings.slew_rate, dtype=float)
-        if slew.size:
-            self._expect("slew_rate", slew, np.full_like(slew, 1e-9), np.full_like(slew, np.inf))
+        safe = [float(value) for value in settings.safe_command] or self._within([0.0])
+        self._expect("safe_command", safe, self._limits)
+        slew = [float(value) for value in settings.slew_rate]
+        if slew:
+            self._expect("slew_rate", slew, [(1e-9, 1e300)] * len(self._limits))
         self._safe, self._hold, self._ramp = safe, settings.hold, settings.ramp_in
-        self._slew = slew if slew.size else None
+        self._slew = slew
 
     def start(self, now: float) -> None:
         """Begin to command, now (seconds): the ramp starts, and from the safe command."""
-        self._good: np.ndarray | None = None
+        self._good: list[float] | None = None
         self._last, self._last_time = self._safe, now
         self._ramp_start = now
 
     @property
-    def safe(self) -> np.ndarray:
-        """The command for a fault now, float64 [outputs]."""
+    def safe(self) -> list[float]:
+        """The command for a fault now, [outputs]."""
         return self._good if self._hold and self._good is not None else self._safe
 
-    def check(self, command: np.ndarray | None, fault: str, now: float) -> tuple[np.ndarray, str]:
+    def check(
+        self, command: Sequence[float] | None, fault: str, now: float
+    ) -> tuple[Sequence[float], str]:
         """Decide what to send.
 
         Args:
@@ -121,51 +120,62 @@ class SafetyGate:
             now: the time in seconds, on a clock that only goes forward.
 
         Returns:
-            The command float64 [outputs], and what was wrong ("" if nothing). If anything was, the
-            command is the safe one.
+            The command [outputs], and what was wrong ("" if nothing). If anything was, the command
+            is the safe one.
         """
-        fault = self._fault(command, fault)
-        if fault:
+        fault = self._stop.fault or fault or self._fault(command)
+        if fault or command is None:
             sent = self.safe
         else:
-            assert command is not None
-            sent = self._good = self._gently(np.asarray(command, dtype=np.float64), now)
+            sent = self._good = self._gently(command, now)
         self._last, self._last_time = sent, now
         return sent, fault
 
-    def _fault(self, command: np.ndarray | None, fault: str) -> str:
-        fault = self._stop.fault or fault
-        if fault:
-            return fault
-        if command is None or command.shape != self._low.shape:
-            found = None if command is None else command.shape
-            return f"command has shape {found}, expected {self._low.shape}"
-        # Of a handful of numbers plain Python makes shorter work than NumPy; NaN is within nothing.
-        for number, (low, high) in zip(command.tolist(), self._limits, strict=True):
-            if not low <= number <= high:
-                what = "outside the limits" if math.isfinite(number) else "not finite"
-                return f"command {command.tolist()} is {what}"
+    def _fault(self, command: Sequence[float] | None) -> str:
+        if command is None or len(command) != len(self._limits):
+            found = "no" if command is None else len(command)
+            return f"command has {found} values, expected {len(self._limits)}"
+        for value, (low, high) in zip(command, self._limits, strict=True):
+            if not low <= value <= high:  # NaN is within nothing
+                what = "outside the limits" if math.isfinite(value) else "not finite"
+                return f"command {list(command)} is {what}"
         return ""
 
-    def _gently(self, command: np.ndarray, now: float) -> np.ndarray:
+    def _gently(self, command: Sequence[float], now: float) -> list[float]:
+        gentle = list(command)
         elapsed = now - self._ramp_start
         if elapsed < self._ramp:
-            command = self._safe + elapsed / self._ramp * (command - self._safe)
-        if self._slew is not None:
+            share = elapsed / self._ramp
+            pairs = zip(gentle, self._safe, strict=True)
+            gentle = self._within([safe + share * (value - safe) for value, safe in pairs])
+        if self._slew:
             # A long silence is no licence for a leap.
-            step = self._slew * min(now - self._last_time, self._period)
-            command = np.clip(command, self._last - step, self._last + step)
-        if elapsed < self._ramp or self._slew is not None:
-            command = np.clip(command, self._low, self._high)
-        return command
-
-    def _expect(self, name: str, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        if values.shape != self._low.shape:
-            raise UserError(f"parameter {name} has {values.size} values, expected {self._low.size}")
-        if not (np.isfinite(values) & (values >= low) & (values <= high)).all():
-            expected = (
-                "numbers above 0"
-                if np.isinf(high).all()
-                else f"values within {low.tolist()} and {high.tolist()}"
+            seconds = min(now - self._last_time, self._period)
+            gentle = self._within(
+                [
+                    min(max(value, last - rate * seconds), last + rate * seconds)
+                    for value, last, rate in zip(gentle, self._last, self._slew, strict=True)
+                ]
             )
-            raise UserError(f"parameter {name} is {values.tolist()}, expected {expected}")
+        return gentle
+
+    def _within(self, values: Sequence[float]) -> list[float]:
+        """Values moved into the limits; a single one stands for all."""
+        all_ = values if len(values) == len(self._limits) else [values[0]] * len(self._limits)
+        return [
+            min(max(value, low), high)
+            for value, (low, high) in zip(all_, self._limits, strict=True)
+        ]
+
+    def _expect(
+        self, name: str, values: Sequence[float], limits: Sequence[tuple[float, float]]
+    ) -> None:
+        if len(values) != len(limits):
+            raise UserError(f"parameter {name} has {len(values)} values, expected {len(limits)}")
+        for value, (low, high) in zip(values, limits, strict=True):
+            if not low <= value <= high:
+                expected = "numbers above 0"
+                if limits is self._limits:
+                    lows, highs = zip(*limits, strict=True)
+                    expected = f"values within {list(lows)} and {list(highs)}"
+                raise UserError(f"parameter {name} is {list(values)}, expected {expected}")

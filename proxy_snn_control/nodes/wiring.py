@@ -92,7 +92,7 @@ class Wiring:
         """How many observations were seen since `forget`."""
         return self._count
 
-    def add(self, observation: np.ndarray, action: np.ndarray | None, now: float) -> None:
+    def add(self, observation: np.ndarray, action: Sequence[float] | None, now: float) -> None:
         """Note a step.
 
         Args:
