@@ -49,6 +49,7 @@ class Inputs:
         """
         self.ignored = 0
         self._sources = robot.sources
+        self._shortest = min(source.timeout for source in robot.sources)
         self._numbers = np.zeros(len(robot.terms))
         self._readers = [_reader(source, robot.terms, self._numbers) for source in robot.sources]
         self._stamped = [
@@ -109,6 +110,8 @@ class Inputs:
 
     def fault(self, now: float) -> str:
         """Why the sources cannot be used, or "" if they can: one is unreadable or stale."""
+        if now - min(self._received) <= self._shortest and not any(self._faults):
+            return ""  # nearly always
         for fault in self._faults:
             if fault:
                 return fault

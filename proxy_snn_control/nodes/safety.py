@@ -100,12 +100,12 @@ class SafetyGate:
 
     def start(self, now: float) -> None:
         """Begin to command, now (seconds): the ramp starts, and from the safe command."""
-        self._good: list[float] | None = None
-        self._last, self._last_time = self._safe, now
-        self._ramp_start = now
+        self._good: Sequence[float] | None = None
+        self._last: Sequence[float] = self._safe
+        self._last_time = self._ramp_start = now
 
     @property
-    def safe(self) -> list[float]:
+    def safe(self) -> Sequence[float]:
         """The command for a fault now, [outputs]."""
         return self._good if self._hold and self._good is not None else self._safe
 
@@ -141,9 +141,11 @@ class SafetyGate:
                 return f"command {list(command)} is {what}"
         return ""
 
-    def _gently(self, command: Sequence[float], now: float) -> list[float]:
-        gentle = list(command)
+    def _gently(self, command: Sequence[float], now: float) -> Sequence[float]:
         elapsed = now - self._ramp_start
+        if elapsed >= self._ramp and not self._slew:
+            return command
+        gentle = list(command)
         if elapsed < self._ramp:
             share = elapsed / self._ramp
             pairs = zip(gentle, self._safe, strict=True)
