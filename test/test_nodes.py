@@ -81,6 +81,14 @@ class Robot:
         return answers[0]
 
 
+def evaluated(policy_file: Path, seed: int, episodes: int) -> list[float]:
+    """The returns of `proxy-snn evaluate`."""
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
+    command += ["--seed", str(seed), "--episodes", str(episodes), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return list(json.loads(done.stdout)["returns"])
+
+
 # ---- sim and controller together
 
 
@@ -99,10 +107,25 @@ def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, ta
     assert stage.until(lambda: sim.process.poll() is not None, 60), sim.output
     assert sim.process.returncode == 0, sim.output
     assert stage.until(lambda: len(returns) == episodes)
-    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(path)]
-    command += ["--seed", "11", "--episodes", str(episodes), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert [message.data for message in returns] == json.loads(done.stdout)["returns"]
+    assert [message.data for message in returns] == evaluated(path, 11, episodes)
+
+
+def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
+    """Joint states by name instead of one vector: the same numbers, so the same return."""
+    from proxy_snn_control.learning.tasks import describe, make_environment
+
+    task = describe(make_environment("HalfCheetah-v5"))
+    names = {"observation_names": task.observation_names, "action_names": task.action_names}
+    path = tmp_path / "p.safetensors"
+    write_policy(path, *random_policy(17, 6, provenance={"env": task.id}, **names))
+    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    sim = stage.start("sim", env=task.id, seed=11, episodes=1)
+    stage.meet("sim/episode_return")
+    robot = Path(__file__).parents[1] / "config" / "robots" / "half_cheetah.yaml"
+    active_controller(stage, path, lockstep="true", robot=robot)
+    assert stage.until(lambda: sim.process.poll() is not None, 60), stage.outputs()
+    assert stage.until(lambda: len(returns) == 1)
+    assert [message.data for message in returns] == evaluated(path, 11, 1)
 
 
 def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_file: Path) -> None:
@@ -123,10 +146,7 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
     second = stage.start("controller", **controller)
     assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
     assert stage.until(lambda: len(returns) == 400)
-    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
-    command += ["--seed", "3", "--episodes", "400", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert [message.data for message in returns] == json.loads(done.stdout)["returns"]
+    assert [message.data for message in returns] == evaluated(policy_file, 3, 400)
 
 
 # ---- the controller
