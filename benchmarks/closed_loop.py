@@ -592,7 +592,7 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
                 lost[name] += int(np.isinf(peer.milliseconds()).sum())
                 asked[name] += len(peer.sent)
                 strange[name] += peer.strange
-                peer.sent, peer.received, peer.strange = [], [], 0
+                peer.forget()
             at.append(elapsed)
             for name, process in processes.items():
                 if process.popen.poll() is not None:
