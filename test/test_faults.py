@@ -21,7 +21,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Float64, Float64MultiArray, Header, UInt8MultiArray
@@ -344,9 +344,8 @@ def test_stop_during_a_reload(stage: Stage, judge: Judge, policy_file: Path) -> 
 
 
 def test_a_stop_that_was_there_before(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    from proxy_snn_control.nodes.controller import TRANSIENT
-
-    stop = stage.node.create_publisher(Bool, "stop", TRANSIENT)
+    kept = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    stop = stage.node.create_publisher(Bool, "stop", kept)
     stop.publish(Bool(data=True))
     start(stage, policy_file)
     # Until DDS has made them known to each other, nobody can know of it.
@@ -355,6 +354,41 @@ def test_a_stop_that_was_there_before(stage: Stage, judge: Judge, policy_file: P
     stop.publish(Bool(data=False))
     stage.spin(0.5)
     assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_a_short_press_of_the_stop(
+    stage: Stage, judge: Judge, policy_file: Path, reliable: bool
+) -> None:
+    qos = QoSProfile(depth=10)
+    if not reliable:
+        qos.reliability = QoSReliabilityPolicy.BEST_EFFORT
+    stop = stage.node.create_publisher(Bool, "stop", qos)
+    start(stage, policy_file)
+    judge.moving()
+    assert stage.until(lambda: stop.get_subscription_count() > 0)
+    stage.spin(0.3)
+    for _ in range(5):
+        stop.publish(Bool(data=True))
+        stop.publish(Bool(data=False))
+        stage.spin(0.3)
+        judge.safe_only(len(judge.commands), 10)
+        assert stage.call(Trigger, "controller/arm").success
+        judge.moving()
+
+
+def test_nan_lasts_until_something_better_comes(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    start(stage, policy_file, observation_timeout=60.0)
+    judge.moving()
+    judge.feeding = False
+    stage.spin(0.2)
+    judge.send([np.nan] * 9)
+    stage.spin(0.2)
+    judge.safe_only(len(judge.commands), 20)
+    judge.feeding = True
     judge.moving()
 
 
@@ -441,7 +475,7 @@ def test_parameters_that_change_while_it_runs(
         ("safe_command", [0.0, 0.0], "parameter safe_command has 2 values, expected 1"),
         ("safe_command", [7.0], "parameter safe_command is [7.0], expected values within"),
         ("slew_rate", [-1.0], "expected numbers above 0"),
-        ("wiring", "maybe", "parameter wiring is 'maybe', expected one of warn, require, off"),
+        ("wiring", "maybe", "parameter wiring is 'maybe', expected one of warn, require, none"),
         ("autostart", False, "read-only"),
         ("ramp_in", -1.0, "ramp_in"),
     ):
@@ -453,6 +487,7 @@ def test_parameters_that_change_while_it_runs(
     judge.safe_only(len(judge.commands))
     judge.feeding = True
     judge.moving()
+    judge.verdict()
     (result,) = set_parameters(stage, slew_rate=[0.5])
     assert result.successful
     stage.spin(0.5)
@@ -568,7 +603,8 @@ def test_wiring_mistakes_are_named(
     if says:
         assert any(says in sentence for sentence in told()[:4]), told()
     else:
-        assert all("wrong sign" not in s and "exchanged" not in s for s in told()), told()
+        # A busy machine's sim may really be late.
+        assert all(not s or s.startswith("a step every") for s in told()), told()
 
 
 def test_wiring_keeps_it_from_going_active(
@@ -597,5 +633,7 @@ def test_wiring_keeps_it_from_going_active(
     assert set_parameters(stage, robot=str(right))[0].successful
     commands.clear()
     assert stage.transition("configure")
-    assert stage.until(lambda: stage.state() == "active", 30), controller.output
+    stage.spin(1.5)
+    assert stage.state() == "inactive", "whoever took over from autostart decides"
+    assert stage.until(lambda: stage.transition("activate"), 30), controller.output
     assert stage.until(lambda: len(commands) > 5)

@@ -281,8 +281,16 @@ def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
     assert len(robot.commands) == before, "what came while inactive is not acted on later"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("safe", [[], [0.75]])
+@pytest.mark.parametrize(
+    ("number", "safe"),
+    [
+        (signal.SIGINT, []),
+        (signal.SIGINT, [0.75]),
+        (signal.SIGTERM, [0.75]),
+        (signal.SIGHUP, [0.75]),
+        (signal.SIGQUIT, [0.75]),
+    ],
+)
 def test_the_last_command_before_the_end_is_safe(
     stage: Stage, policy_file: Path, number: signal.Signals, safe: list[float]
 ) -> None:
@@ -304,7 +312,7 @@ def test_the_last_command_before_the_end_is_safe(
 
 BROKEN = """
 import sys
-from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes import controller, stopping
 from proxy_snn_control.nodes.controller import Controller
 from proxy_snn_control.nodes.process import run
 
@@ -319,9 +327,14 @@ sys.exit(run(Broken, sys.argv[1:], Broken.start))
 """
 
 
-def test_a_defect_in_the_loop_ends_with_the_safe_command(stage: Stage, policy_file: Path) -> None:
+@pytest.mark.parametrize("crowded", ["", "controller.CROWDED = 60"])
+def test_a_defect_in_the_loop_ends_with_the_safe_command(
+    stage: Stage, policy_file: Path, crowded: str
+) -> None:
+    """Also where observations come so fast that a task answers them."""
     robot = Robot(stage)
-    command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
+    code = BROKEN.replace("stopping.install()", f"{crowded}\nstopping.install()")
+    command = [sys.executable, "-c", code, "--ros-args", "-p", f"policy:={policy_file}"]
     command += ["-p", "safe_command:=[0.25]", "-p", "autostart:=true"]
     controller = stage.launch([*command, "-p", "observation_timeout:=60.0"])
     expect(controller, "trained on", stage)

@@ -1,6 +1,7 @@
 """Robot files: from messages to the observation, from the action to the command."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
         (changed("command"), "command is missing"),
         (changed("more", to=1), "'more' does not exist, expected any of sources"),
         (changed("sources", "joints", "topic"), "sources: joints: topic is missing"),
-        (changed("sources", "joints", "timeout", to=0), "timeout is 0.0, expected a number above"),
+        (changed("sources", "joints", "timeout", to=0), "timeout is 0.0, expected seconds from"),
         (changed("sources", "joints", "timeout", to="no"), "timeout is 'no', expected a finite"),
         (changed("sources", "joints", "type", to="sensor_msgs/Jointstate"), "did you mean sensor"),
         (changed("sources", "x", to=GOOD["sources"]["joints"]), "no entry uses the source x"),
@@ -105,6 +106,23 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
         (changed("command", "outputs", 1, "limits", to=[1]), "limits is [1], expected 2 numbers"),
         (changed("command", "outputs", 1, "limits", to=[1, 0]), "expected the lower limit first"),
         (changed("command", "outputs", 1, "joint", to="x"), "'joint' does not exist"),
+        (
+            changed("command", "outputs", 1, "limits", to=[50, 60]),
+            "give -1.0 to 3.0",
+        ),
+        (
+            changed("command", "topic", to="joint_states"),
+            "is source and command, too",
+        ),
+        (changed("command", "topic", to="joint states"), "topic is 'joint states', which is none"),
+        (
+            changed("observation", "b", "scale", to=1e300),
+            "scale is 1e+300, expected a fin",
+        ),
+        (changed(1, to=2), "has the name 1, expected text; quote it"),
+        ("", "is empty, expected lines of"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nsources: [*b, *b, *b]", "'a' does not exist"),
+        ("#" * 2**21, "is no file of at most 1048576 bytes"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str) -> None:
@@ -114,7 +132,11 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str
     assert says in str(caught.value)
 
 
-def test_no_file() -> None:
+def test_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match=r"is no file of at most"):
+            load_robot(str(path), SPEC, 0.5, False)
     with pytest.raises(UserError, match=r"robot file /none.yaml: No such file"):
         load_robot("/none.yaml", SPEC, 0.5, False)
 
@@ -154,8 +176,30 @@ def test_joints_spread_over_messages(tmp_path: Path) -> None:
     assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
     assert not inputs.take(0, joint_state("ab", 1.0, 2.0), 0.2), "c is not new"
     assert inputs.stale(0.7) == [
-        "no observation for 0.60 s on topic joint_states (joint c not in it)"
+        "no observation for 0.70 s on topic joint_states (joint c not in it)"
     ]
+
+
+def test_joints_of_two_drivers_on_one_topic(tmp_path: Path) -> None:
+    """Each joint has a stamp of its own: the other driver's may be a little behind, or the same."""
+    inputs = Inputs(read(tmp_path, GOOD))
+    for i in range(5):
+        now = 10 + 0.02 * i
+        assert not inputs.take(0, joint_state("ab", 1.0, 2.0, stamp=now), now)
+        assert inputs.take(0, joint_state("c", 3.0, stamp=now - 0.001 * (i % 2)), now)
+        assert not inputs.take(0, joint_state("c", 4.0, stamp=now - 0.002), now), "late"
+    assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
+    # What a driver said long ago is no part of an observation.
+    assert not inputs.take(0, joint_state("ab", 1.0, 2.0, stamp=11.0), 11.0)
+    assert not inputs.take(0, joint_state("c", 3.0, stamp=20.0), 20.0)
+    assert inputs.take(0, joint_state("ab", 1.0, 2.0, stamp=20.1), 20.1)
+
+
+def test_in_lockstep_what_is_said_again_counts(tmp_path: Path) -> None:
+    inputs = Inputs(read(tmp_path, GOOD), repeats=True)
+    for _ in range(2):
+        assert inputs.take(0, joint_state("abc", 1.0, 1.0, 1.0, stamp=10.0), 0.0)
+    assert not inputs.take(0, joint_state("abc", 1.0, 1.0, 1.0, stamp=9.9), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -335,8 +379,8 @@ def test_every_kind_of_command(tmp_path: Path) -> None:
     assert (message.twist.linear.x, message.twist.angular.z) == (0.5, 0.75)
     assert (message.header.stamp, message.header.frame_id) == (stamp, "base")
     outputs[1]["field"] = "angular"
-    with pytest.raises(UserError, match=r"field is 'angular', expected linear or angular with"):
-        CommandMap(read(tmp_path, content).command)
+    with pytest.raises(UserError, match=r"field is 'angular', expected one of linear.x, "):
+        read(tmp_path, content)
     outputs[1]["field"] = "linear.x"
     with pytest.raises(UserError, match=r"outputs has linear.x twice"):
         read(tmp_path, content)

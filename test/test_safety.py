@@ -78,9 +78,37 @@ def test_ramp_in() -> None:
     assert sent(gate, [1.0, 2.0], 11.0) == pytest.approx([0.0, 1.5])
     assert sent(gate, [1.0, 2.0], 12.0) == [1.0, 2.0]
     rng = np.random.default_rng(0)
+    gate.start(10.0)
     for now in np.linspace(10.0, 13.0, 500):
         command = np.array(sent(gate, rng.uniform(LOW, HIGH).tolist(), now))
         assert ((command >= LOW) & (command <= HIGH)).all()
+
+
+def test_a_ramp_at_work_keeps_its_length() -> None:
+    gate = make(ramp_in=2.0)
+    gate.start(10.0)
+    gate.change(SafetySettings(ramp_in=100.0))
+    assert sent(gate, [1.0, 2.0], 11.0) == pytest.approx([0.5, 1.25])
+    gate.change(SafetySettings(ramp_in=0.0))
+    assert sent(gate, [1.0, 2.0], 11.5) == pytest.approx([0.75, 1.625])
+    gate.start(20.0)
+    assert sent(gate, [1.0, 2.0], 20.0) == [1.0, 2.0]
+
+
+def test_after_a_stop_it_goes_on_from_what_is_held() -> None:
+    stop = StopLatch()
+    gate = make(stop, hold=True, ramp_in=1.0, slew_rate=[0.5, 0.5])
+    gate.start(-10.0)
+    for i in range(100):
+        held = sent(gate, [0.8, 1.0], 0.1 * i)
+    assert held == pytest.approx([0.8, 1.0])
+    stop.press(True)
+    assert sent(gate, [-1.0, 1.0], 10.0) == held
+    stop.press(False)
+    stop.arm()
+    gate.ramp(10.0)
+    assert sent(gate, [-1.0, 1.0], 10.1) == pytest.approx([0.75, 1.0]), "no leap"
+    assert sent(gate, None, 10.2, "stale") == pytest.approx([0.75, 1.0])
 
 
 def test_stop_holds_until_released_and_armed() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from proxy_snn_control.nodes.messages import number_array
 from proxy_snn_control.nodes.observation import message_class
 from proxy_snn_control.nodes.robot import TRAJECTORY, VECTOR, CommandTopic
-from proxy_snn_control.policy import UserError
 
 
 class CommandMap:
@@ -27,7 +26,7 @@ class CommandMap:
         """Prepare the message.
 
         Raises:
-            UserError: the message's package is missing, or a field is none of the message's.
+            UserError: the message's package is missing.
         """
         outputs = topic.outputs
         self._outputs = [(o.action, o.scale, o.offset, o.low, o.high) for o in outputs]
@@ -36,9 +35,6 @@ class CommandMap:
         self._topic = topic
         self.message_type = message_class(topic.type)
         self.stamped = topic.type == "geometry_msgs/TwistStamped"
-        if topic.type not in (VECTOR, TRAJECTORY):
-            for output in outputs:
-                self._check_field(output.place)
 
     def numbers(self, action: np.ndarray) -> list[float]:
         """The command's numbers [outputs] for an action [actions], within the limits.
@@ -92,9 +88,3 @@ class CommandMap:
         message.joint_names = [output.place for output in topic.outputs]
         message.points = [point]
         return message
-
-    def _check_field(self, path: str) -> None:
-        if path not in [f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz"]:
-            raise UserError(
-                f"command: field is {path!r}, expected linear or angular with .x, .y or .z"
-            )

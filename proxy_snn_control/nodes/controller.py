@@ -9,7 +9,7 @@ import functools
 import gc
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from std_msgs.msg import Bool, Float64MultiArray, UInt8MultiArray
 from std_srvs.srv import Trigger
 
@@ -41,7 +41,7 @@ from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
 from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
 from proxy_snn_control.nodes.safety import SafetyGate, SafetySettings, StopLatch
 from proxy_snn_control.nodes.wiring import ENOUGH, Wiring
-from proxy_snn_control.policy import ObservationError, Policy, UserError, load_policy
+from proxy_snn_control.policy import ObservationError, Policy, UserError, read_policy
 from proxy_snn_control.policy.energy import inference_energy
 
 # Unless said otherwise a change counts from the next configure.
@@ -123,9 +123,9 @@ PARAMETERS = (
         "wiring",
         "warn",
         "Compare what arrives with what the policy was trained on. warn: tell of differences; "
-        "require: also do not activate before all is well; off: do not look.",
+        "require: also do not activate before all is well; none: do not look.",
         read_only=False,
-        choices=("warn", "require", "off"),
+        choices=("warn", "require", "none"),
     ),
     Parameter(
         "command_deadline",
@@ -154,7 +154,14 @@ WATCH = 0.1
 CROWDED = 30e-6
 # A command this many control periods after the last one has missed its deadline.
 LATE = 1.5
-TRANSIENT = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+# Deep, so that a short press is not lost between two looks.
+STOP = (
+    QoSProfile(depth=100),
+    QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL),
+    QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT),
+)
+# Of a control period: what may be spent on looking for wiring mistakes after a command.
+LOOKING = 0.05
 
 
 @dataclass
@@ -192,12 +199,16 @@ class Controller(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("controller")
         self.exit_status: int | None = None
+        self.failure: Exception | None = None
         declare(self, PARAMETERS)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._loop: Loop | None = None
         self._publisher: Any = None
         self._entities: list[Callable[[], Any]] = []
-        self._is_active = self._starting = self._spikes_wanted = self._check_wiring = False
+        self._is_active = self._starting = self._spikes_wanted = False
+        self._check_wiring = self._require_wiring = False
+        self._search: Generator[None, None, list[str]] | None = None
+        self._told = ""
         self._task: Any = None
         self._answered_at = 0.0
         self._sent_at = self._logged_at = 0.0
@@ -212,12 +223,12 @@ class Controller(LifecycleNode):
         self.create_service(Trigger, "~/reload", self._on_reload)
         self.create_service(Trigger, "~/arm", self._on_arm)
         self._stop = StopLatch()
-        # A stop that was published before we came is heard by the second one, if its publisher kept
-        # it; the first hears every publisher. To hear one twice does no harm, and that the second
-        # one does not fit every publisher is nothing to warn of.
-        self.create_subscription(Bool, "stop", self._on_stop, RELIABLE)
+        # A stop must be heard whatever its publisher's QoS, and one that was published before we
+        # came too, if it was kept: no one subscription does all that. To hear one thrice does no
+        # harm, and that not every subscription fits every publisher is nothing to warn of.
         ignore = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
-        self.create_subscription(Bool, "stop", self._on_stop, TRANSIENT, event_callbacks=ignore)
+        for qos in STOP:
+            self.create_subscription(Bool, "stop", self._on_stop, qos, event_callbacks=ignore)
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart says so; end if that fails."""
@@ -226,7 +237,7 @@ class Controller(LifecycleNode):
         succeeded = TransitionCallbackReturn.SUCCESS
         if self.trigger_configure() != succeeded:
             self.exit_status = 1
-        elif self._parameter("wiring") == "require":
+        elif self._require_wiring:
             self._starting = True  # once enough was seen: _on_second
         elif self.trigger_activate() != succeeded:
             self.exit_status = 1
@@ -249,9 +260,11 @@ class Controller(LifecycleNode):
         """Start to command, if the wiring is as it is required to be."""
         assert self._loop is not None
         loop = self._loop
-        if self._parameter("wiring") == "require":
+        if self._require_wiring:
             waiting = f"{loop.wiring.count} observations were seen, expected {ENOUGH} first"
-            wrong = [waiting] if loop.wiring.count < ENOUGH else self._findings()
+            wrong = [waiting]
+            if loop.wiring.count >= ENOUGH:
+                wrong = loop.wiring.findings(self._check_period)
             if wrong:
                 self.get_logger().error(f"wiring: {'; '.join(wrong)}; not activated")
                 return TransitionCallbackReturn.FAILURE
@@ -261,9 +274,11 @@ class Controller(LifecycleNode):
         self._forget_statistics()
         now = time.monotonic()
         loop.inputs.forget(now)  # what came while nobody commanded is no longer fresh
-        loop.wiring.forget()
         loop.gate.start(now)
-        loop.sent = [0.0] * loop.policy.spec.action_size
+        self._note_sent(loop, loop.gate.safe, "")
+        loop.wiring.forget()
+        self._search, self._told = None, ""
+        self._starting = False
         result = super().on_activate(state)
         self._is_active = result == TransitionCallbackReturn.SUCCESS
         return result
@@ -271,12 +286,12 @@ class Controller(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop commanding; the last command is the safe one."""
         self._send_last_command()
-        if self._loop is not None:
-            self._loop.wiring.forget()
+        self._starting = False
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the policy and the topics."""
+        self._starting = False
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -328,9 +343,10 @@ class Controller(LifecycleNode):
         if self._fixed_rate:
             self._every(loop.period, self._on_timer)
         self._shadow = parameter("shadow")
-        self._check_wiring = parameter("wiring") != "off"
+        self._check_wiring = parameter("wiring") != "none"
+        self._require_wiring = parameter("wiring") == "require"
         self._check_period = not parameter("lockstep")
-        self._told = ""
+        self._search, self._told = None, ""
         self._loop = loop
         self.get_logger().info(
             f"policy {parameter('policy')} ({loop.checksum[:12]}): {spec.observation_size} "
@@ -338,16 +354,28 @@ class Controller(LifecycleNode):
             f"{spec.provenance.get('env', 'an unnamed task')}"
         )
 
-    def _load(self) -> Loop:
-        """Read and check the files and parameters; nothing of the node is changed."""
+    def _load(self, neuron: str | None = None) -> Loop:
+        """Read and check the files and parameters; nothing of the node is changed.
+
+        Args:
+            neuron: what the policy's must be, if that matters.
+        """
         parameter = self._parameter
         path = parameter("policy")
         if not path:
             raise UserError("parameter policy is empty, expected the path of a policy file")
         _check_choices({each.name: parameter(each.name) for each in PARAMETERS})
-        policy = load_policy(path)
+        if 0 < parameter("rate") < 1e-3:
+            raise UserError(f"parameter rate is {parameter('rate')}, expected 0 or 0.001 and more")
+        spec, tensors = read_policy(path)
+        if neuron not in (None, spec.neuron):
+            # Its code would have to be compiled, which can take seconds.
+            raise UserError(
+                f"policy file {path}: its neuron is {spec.neuron}, expected {neuron} as at work; "
+                "cleanup and configure take another"
+            )
+        policy = Policy(spec, tensors)
         checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        spec = policy.spec
         timeout, lockstep = parameter("observation_timeout"), parameter("lockstep")
         if parameter("robot"):
             robot = load_robot(parameter("robot"), spec, timeout, lockstep)
@@ -360,7 +388,7 @@ class Controller(LifecycleNode):
             policy=policy,
             checksum=checksum,
             robot=robot,
-            inputs=Inputs(robot),
+            inputs=Inputs(robot, repeats=lockstep),
             commands=commands,
             gate=SafetyGate(commands.low, commands.high, period, self._stop, self._settings({})),
             wiring=Wiring(policy),
@@ -401,7 +429,8 @@ class Controller(LifecycleNode):
         try:
             if self._loop is None:
                 raise UserError("there is no policy to replace: the controller is not configured")
-            new, old = self._load(), self._loop
+            old = self._loop
+            new = self._load(old.policy.spec.neuron)
             specs = new.policy.spec, old.policy.spec
             sizes = [(spec.observation_size, spec.action_size) for spec in specs]
             if sizes[0] != sizes[1]:
@@ -416,6 +445,7 @@ class Controller(LifecycleNode):
                     "expected the same; cleanup and configure take them"
                 )
             old.policy, old.checksum, old.wiring = new.policy, new.checksum, new.wiring
+            self._search = None
             response.success, response.message = True, f"policy {new.checksum[:12]} loaded"
         except UserError as error:
             self.get_logger().error(f"reload: {error}")
@@ -443,9 +473,13 @@ class Controller(LifecycleNode):
 
     def _on_task(self) -> None:
         self._task = None
-        if self._loop is not None:
-            self._step(self._loop, time.monotonic())
-            self._answered_at = time.monotonic()
+        try:
+            if self._loop is not None:
+                self._step(self._loop, time.monotonic())
+                self._answered_at = time.monotonic()
+        except Exception as error:
+            # rclpy's executor does not survive an exception in a task: `run` raises it for us.
+            self.failure = error
 
     def _on_timer(self) -> None:
         """At a fixed rate, answer the freshest observation."""
@@ -458,17 +492,17 @@ class Controller(LifecycleNode):
         if self._is_active and loop is not None and self._repeating.is_canceled():
             fault = loop.inputs.fault(now)
             if fault:
-                self._send(loop, None, fault, UNASKED, now)
+                self._send_safe(loop, fault, now)
 
     def _on_repeat(self) -> None:
         """While a fault lasts and nothing else makes us, send the safe command again and again."""
         now, loop = time.monotonic(), self._loop
         fault = loop.inputs.fault(now) if loop is not None else ""
-        fault = self._stop.fault or fault
+        fault = self._stop.fault or fault or self._lasting
         if not self._is_active or loop is None or not fault:
             self._repeating.cancel()
         elif now - self._sent_at > 0.9 * self._repeat_period:
-            self._send(loop, None, fault, UNASKED, now)
+            self._send_safe(loop, fault, now)
 
     def _step(self, loop: Loop, now: float) -> None:
         """Command, or if inactive only look."""
@@ -478,6 +512,7 @@ class Controller(LifecycleNode):
         if not self._is_active:
             if self._check_wiring and not fault:
                 loop.wiring.add(loop.inputs.observation(loop.sent), None, now)
+                self._look(loop)
             return
         numbers = observation = None
         if not fault:
@@ -488,13 +523,15 @@ class Controller(LifecycleNode):
                 fault = f"topic {', '.join(s.topic for s in loop.robot.sources)}: {error}"
         sent, fault = self._send(loop, numbers, fault, loop.label, now)
         done = time.monotonic()
-        loop.sent = loop.commands.action(sent)
+        self._note_sent(loop, sent, fault)
+        # Of an observation or a command that was no good nobody is reminded but by the next one.
+        self._lasting = "" if self._stop.fault or loop.inputs.fault(now) else fault
         if fault or observation is None:
-            loop.wiring.forget()
             return
         self._latencies.add(done - loop.inputs.newest)
         if self._check_wiring:
             loop.wiring.add(observation, None if self._shadow else loop.sent, now)
+            self._look(loop)
         counts = loop.policy.spike_counts
         self._spikes += sum(counts)
         self._operations += loop.policy.synaptic_operations
@@ -504,10 +541,9 @@ class Controller(LifecycleNode):
     def _send(
         self, loop: Loop, numbers: list[float] | None, fault: str, label: str, now: float
     ) -> tuple[Sequence[float], str]:
-        """Send what the gate lets through; everything that leaves this node leaves here."""
+        """Send what the gate lets through."""
         sent, fault = loop.gate.check(numbers, fault, now)
-        stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None
-        self._publisher.publish(loop.commands.message(sent, label, stamp))
+        self._publish(loop, sent, label)
         if self._sent_at and now - self._sent_at > LATE * loop.period:
             self._missed += 1
         self._sent_at, self._fault = now, fault
@@ -522,12 +558,46 @@ class Controller(LifecycleNode):
                 self.get_logger().error(f"{fault}; sent the safe command")
         return sent, fault
 
+    def _send_safe(self, loop: Loop, fault: str, now: float) -> None:
+        """Send the safe command without having been asked."""
+        self._note_sent(loop, self._send(loop, None, fault, UNASKED, now)[0], fault)
+
+    def _publish(self, loop: Loop, numbers: Sequence[float], label: str) -> None:
+        """The one place where commands leave this node; what leaves comes from the gate."""
+        stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None
+        self._publisher.publish(loop.commands.message(numbers, label, stamp))
+
+    def _note_sent(self, loop: Loop, sent: Sequence[float], fault: str) -> None:
+        """Remember what the robot got; after a fault the next step is not one of the policy's."""
+        loop.sent = loop.commands.action(sent)
+        if fault:
+            loop.wiring.forget()
+            self._search = None
+
+    def _look(self, loop: Loop) -> None:
+        """Go on looking for wiring mistakes, for as long as the next command can wait."""
+        if self._search is None:
+            if not loop.wiring.due():
+                return
+            self._search = loop.wiring.search(self._check_period)
+        until = time.monotonic() + LOOKING * loop.period
+        try:
+            while time.monotonic() < until:
+                next(self._search)
+        except StopIteration as end:
+            self._search = None
+            told, self._told = self._told, "; ".join(end.value)
+            if self._told and self._told != told:
+                self.get_logger().warning(f"wiring: {self._told}")
+
     def _send_last_command(self) -> None:
         if not self._is_active or self._loop is None:
             return
         self._is_active = False
-        self._send(self._loop, None, "no longer active", UNASKED, time.monotonic())
-        self._fault = ""
+        self._repeating.cancel()
+        sent, _ = self._loop.gate.check(None, "no longer active", time.monotonic())
+        self._publish(self._loop, sent, UNASKED)
+        self._fault = self._lasting = ""
         self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
 
     def _on_stop(self, message: Bool) -> None:
@@ -536,7 +606,7 @@ class Controller(LifecycleNode):
         if self._stop.fault != fault:
             self.get_logger().warning(self._stop.fault)
             if self._is_active and self._loop is not None:
-                self._send(self._loop, None, self._stop.fault, UNASKED, time.monotonic())
+                self._send_safe(self._loop, self._stop.fault, time.monotonic())
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Let commands go out again after a stop."""
@@ -544,7 +614,7 @@ class Controller(LifecycleNode):
             was_stopped = bool(self._stop.fault)
             self._stop.arm()
             if was_stopped and self._loop is not None:
-                self._loop.gate.start(time.monotonic())
+                self._loop.gate.ramp(time.monotonic())
             response.success, response.message = True, "armed"
         except UserError as error:
             response.success, response.message = False, str(error)
@@ -555,7 +625,7 @@ class Controller(LifecycleNode):
     def _forget_statistics(self) -> None:
         self._latencies = Latencies()
         self._spikes = self._operations = self._safe_commands = self._missed = 0
-        self._fault = self._last_fault = ""
+        self._fault = self._last_fault = self._lasting = ""
         self._sent_at = self._logged_at = 0.0
         self._counted, self._counted_at = 0, time.monotonic()
 
@@ -564,11 +634,6 @@ class Controller(LifecycleNode):
         if self._starting and self._loop is not None and not self._is_active:
             self._starting = self.trigger_activate() != TransitionCallbackReturn.SUCCESS
         self._publish_diagnostics()
-
-    def _findings(self) -> list[str]:
-        if self._loop is None or not self._check_wiring:
-            return []
-        return self._loop.wiring.findings(self._check_period)
 
     def _publish_diagnostics(self) -> None:
         values: dict[str, object] = {
@@ -588,17 +653,12 @@ class Controller(LifecycleNode):
             "missed_deadlines": self._missed,
         }
         values |= self._latencies.milliseconds()
-        warning = ""
         if loop is not None:
-            warning = "; ".join(self._findings())
-            if warning and warning != self._told:
-                self.get_logger().warning(f"wiring: {warning}")
-            self._told = warning
             values |= {
                 "policy_sha256": loop.checksum,
                 "stale_sources": "; ".join(loop.inputs.stale(now)),
                 "ignored_messages": loop.inputs.ignored,
-                "wiring": warning,
+                "wiring": self._told,
             }
             if count:
                 joules = inference_energy(loop.policy.spec, self._operations / count)
@@ -607,8 +667,9 @@ class Controller(LifecycleNode):
                     "synaptic_operations_per_command": f"{self._operations / count:.0f}",
                     "nanojoules_per_command": f"{joules * 1e9:.3f}",
                 }
-        warning = f"wiring: {warning}" if warning else ""
-        self._diagnostics.publish(diagnostics(self, self._fault, values, warning))
+        warning = self._stop.fault or (f"wiring: {self._told}" if self._told else "")
+        state = str(values["state"])
+        self._diagnostics.publish(diagnostics(self, self._fault, values, warning, state))
 
     def _parameter(self, name: str) -> Any:
         return value_of(self, name)

@@ -98,9 +98,13 @@ class Latencies:
 
 
 def diagnostics(
-    node: Node, fault: str, values: Mapping[str, object], warning: str = ""
+    node: Node,
+    fault: str,
+    values: Mapping[str, object],
+    warning: str = "",
+    otherwise: str = "running",
 ) -> DiagnosticArray:
-    """Make a node's diagnostics: OK, or ERROR or WARN with the fault or warning as its message."""
+    """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise."""
     level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
     message = DiagnosticArray()
     message.header.stamp = node.get_clock().now().to_msg()
@@ -108,7 +112,7 @@ def diagnostics(
         DiagnosticStatus(
             level=DiagnosticStatus.ERROR if fault else level,
             name=node.get_fully_qualified_name(),
-            message=fault or warning or "running",
+            message=fault or warning or otherwise,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
     ]

@@ -41,20 +41,23 @@ class Inputs:
     simulation restarted) and they count again.
     """
 
-    def __init__(self, robot: Robot) -> None:
+    def __init__(self, robot: Robot, repeats: bool = False) -> None:
         """Build the readers.
+
+        Args:
+            robot: whose sources and terms.
+            repeats: whether a message with the stamp of the last one counts: a sim in lockstep says
+                again what nobody answered.
 
         Raises:
             UserError: a message package is missing, or a field is none of its message's.
         """
         self.ignored = 0
+        self._repeats = repeats
         self._sources = robot.sources
         self._shortest = min(source.timeout for source in robot.sources)
         self._numbers = np.zeros(len(robot.terms))
         self._readers = [_reader(source, robot.terms, self._numbers) for source in robot.sources]
-        self._stamped = [
-            hasattr(message_class(source.type)(), "header") for source in robot.sources
-        ]
         self._previous: list[tuple[int, Any]] = [
             (i, term.number) for i, term in enumerate(robot.terms) if term.source is None
         ]
@@ -75,7 +78,6 @@ class Inputs:
         self._heard = [False] * len(self._sources)
         self._new = [False] * len(self._sources)
         self._faults = [""] * len(self._sources)
-        self._stamps = [0] * len(self._sources)
         for reader in self._readers:
             reader.forget()
 
@@ -91,17 +93,18 @@ class Inputs:
             Whether there is something to answer: news from every source since this was so last,
             or a message that cannot be read.
         """
-        if self._stamped[index] and not self._is_newer(index, message.header.stamp):
+        reader = self._readers[index]
+        if reader.stamped and not reader.is_new(message, self._repeats):
             self.ignored += 1
             return False
         try:
-            whole = self._readers[index].read(message)
+            since = reader.read(message, now)
         except ObservationError as error:
             self._faults[index] = f"topic {self._sources[index].topic}: {error}"
             return True
-        if whole:
+        if since is not None:
             self._faults[index] = ""
-            self._received[index] = now
+            self._received[index] = since
             self._heard[index] = self._new[index] = True
         if not all(self._new):
             return False
@@ -156,19 +159,29 @@ class Inputs:
             values[where] = function(values[where])
         return values
 
-    def _is_newer(self, index: int, stamp: Any) -> bool:
-        now, last = stamp.sec * 1_000_000_000 + stamp.nanosec, self._stamps[index]
-        if now and 0 <= last - now <= self._sources[index].timeout * 1e9:
-            return False
-        self._stamps[index] = now
-        return True
-
 
 class _Reader:
-    """Reads what one source says into the observation's numbers."""
+    """Reads what one source says into the observation's numbers.
 
-    def read(self, message: Any) -> bool:
-        """Read a message; whether all that is wanted of the source has now been said anew.
+    Attributes:
+        stamped: whether its messages have a header.
+    """
+
+    def __init__(self, source: Source, numbers: np.ndarray) -> None:
+        self.stamped = hasattr(message_class(source.type)(), "header")
+        self._timeout, self._numbers = source.timeout, numbers
+        self._stamps: dict[str, int] = {}
+
+    def is_new(self, message: Any, repeats: bool) -> bool:
+        """Whether a message is newer than what was read, by its stamp; one without always is."""
+        return self._is_new_for("", _nanoseconds(message), repeats)
+
+    def read(self, message: Any, now: float) -> float | None:
+        """Read a message that was received now, in seconds.
+
+        Returns:
+            When the oldest part of what the source has now said anew was received; None if
+            something is still to come.
 
         Raises:
             ObservationError: the message has not what it should have.
@@ -181,19 +194,33 @@ class _Reader:
 
     def forget(self) -> None:
         """Start over."""
+        self._stamps.clear()
+
+    def _is_new_for(self, part: str, stamp: int, repeats: bool) -> bool:
+        """Compare with the last stamp of a part of the source, and keep this one if it is newer."""
+        behind = self._stamps.get(part, 0) - stamp
+        if stamp and (1 if repeats else 0) <= behind <= self._timeout * 1e9:
+            return False
+        self._stamps[part] = stamp
+        return True
+
+
+def _nanoseconds(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
 
 
 class _Vector(_Reader):
     """Numbers of a Float64MultiArray, by index."""
 
-    def __init__(self, size: int | None, wanted: dict[int, int], numbers: np.ndarray) -> None:
-        self._size = size
+    def __init__(self, source: Source, wanted: dict[int, int], numbers: np.ndarray) -> None:
+        super().__init__(source, numbers)
+        self._size = source.size
         self._least = max(wanted.values()) + 1
         self._places, self._indices = list(wanted), list(wanted.values())
         self._whole = self._places == self._indices == list(range(len(numbers)))
-        self._numbers = numbers
 
-    def read(self, message: Any) -> bool:
+    def read(self, message: Any, now: float) -> float | None:
         data = message.data
         if len(data) != (self._size or len(data)) or len(data) < self._least:
             expected = self._size or f"at least {self._least}"
@@ -203,28 +230,42 @@ class _Vector(_Reader):
             self._numbers[:] = values[: self._least]
         else:
             self._numbers[self._places] = values[self._indices]
-        return True
+        return now
 
 
 class _JointState(_Reader):
     """Positions, velocities and efforts by joint, in whatever order a message has them.
 
     Some drivers say something of some joints only in each message; all is said once every joint
-    was in one.
+    was in one, the oldest within the timeout.
     """
 
-    def __init__(self, wanted: dict[int, tuple[str, str]], numbers: np.ndarray) -> None:
-        self._wanted, self._numbers = wanted, numbers
+    def __init__(
+        self, source: Source, wanted: dict[int, tuple[str, str]], numbers: np.ndarray
+    ) -> None:
+        super().__init__(source, numbers)
+        self._wanted = wanted
+        self._joints = {joint for joint, _ in wanted.values()}
         self._names: list[str] | None = None
+        self._here: list[str] = []
         self._parts: list[tuple[str, list[int], list[int]]] = []
-        self.forget()
+        self._said: dict[str, float] = {}
 
     def forget(self) -> None:
-        self._unsaid = {joint for joint, _ in self._wanted.values()}
+        super().forget()
+        self._said.clear()
 
-    def read(self, message: Any) -> bool:
+    def is_new(self, message: Any, repeats: bool) -> bool:
+        """A message counts if any of its joints is newer: several drivers may share a topic."""
         if message.name != self._names:
             self._find(message.name)
+        stamp = _nanoseconds(message)
+        newer = [self._is_new_for(joint, stamp, repeats) for joint in self._here]
+        return any(newer) or not newer
+
+    def read(self, message: Any, now: float) -> float | None:
+        if len(set(message.name)) != len(message.name):
+            raise ObservationError(f"has a joint twice in {', '.join(message.name)}")
         for field, places, indices in self._parts:
             data = getattr(message, field)
             if len(data) != len(message.name):
@@ -232,22 +273,23 @@ class _JointState(_Reader):
                     f"has {len(data)} values of {field} for {len(message.name)} joints"
                 )
             self._numbers[places] = np.frombuffer(data)[indices]
-        self._unsaid.difference_update(message.name)
-        if self._unsaid:
-            return False
-        self.forget()
-        return True
+        said = {j: t for j, t in self._said.items() if now - t <= self._timeout}
+        said.update(dict.fromkeys(self._here, now))
+        self._said = said
+        if len(said) < len(self._joints):
+            return None
+        self._said = {}
+        return min(said.values())
 
     def missing(self) -> str:
-        lacking = self._unsaid.difference(self._names or self._unsaid)
+        lacking = self._joints.difference(self._said, self._names or self._joints)
         return f" (joint {', '.join(sorted(lacking))} not in it)" if lacking else ""
 
     def _find(self, names: Sequence[str]) -> None:
         """Look up the joints; drivers keep to one order, so this is done once."""
-        if len(set(names)) != len(names):
-            raise ObservationError(f"has a joint twice in {', '.join(names)}")
         self._names = list(names)
         here = {name: i for i, name in enumerate(names)}
+        self._here = [joint for joint in here if joint in self._joints]
         self._parts = []
         for field in sorted({field for _, field in self._wanted.values()}):
             found = [
@@ -263,14 +305,14 @@ class _Fields(_Reader):
     """Numbers of a message by the paths of its fields."""
 
     def __init__(self, source: Source, wanted: dict[int, str], numbers: np.ndarray) -> None:
+        super().__init__(source, numbers)
         kind = message_class(source.type)
         self._parts = [(place, _field(kind, path, source.name)) for place, path in wanted.items()]
-        self._numbers = numbers
 
-    def read(self, message: Any) -> bool:
+    def read(self, message: Any, now: float) -> float | None:
         for place, get in self._parts:
             self._numbers[place] = get(message)
-        return True
+        return now
 
 
 def _reader(source: Source, terms: Sequence[Term], numbers: np.ndarray) -> _Reader:
@@ -278,9 +320,9 @@ def _reader(source: Source, terms: Sequence[Term], numbers: np.ndarray) -> _Read
         i: term.number for i, term in enumerate(terms) if term.source == source.name
     }
     if source.type == VECTOR:
-        return _Vector(source.size, wanted, numbers)
+        return _Vector(source, wanted, numbers)
     if source.type == JOINT_STATE:
-        return _JointState(wanted, numbers)
+        return _JointState(source, wanted, numbers)
     return _Fields(source, wanted, numbers)
 
 

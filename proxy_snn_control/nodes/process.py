@@ -138,6 +138,9 @@ def run(
 def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
     while not stopping.requested() and node.exit_status is None:
         spin(SPIN_SECONDS)
+        failure: Exception | None = getattr(node, "failure", None)
+        if failure is not None:  # in a task, which an executor does not survive raising it
+            raise failure
 
 
 def _report(node: Node | None, sentence: str) -> None:

@@ -7,14 +7,17 @@ the policy; what only the messages themselves can tell is checked by observation
 from __future__ import annotations
 
 import difflib
-import math
 import re
+import reprlib
+import stat
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
 
 from proxy_snn_control.policy import PolicySpec, UserError
 
@@ -36,6 +39,10 @@ COMMANDS = (VECTOR, TRAJECTORY, *FIELD_COMMANDS)
 JOINT_FIELDS = ("position", "velocity", "effort")
 TRAJECTORY_FIELDS = ("positions", "velocities", "effort")
 FUNCTIONS = ("sin", "cos")
+TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
+TIMES = (0.001, 3600.0)
+LARGEST = 1e9
+MAX_BYTES = 2**20
 # What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
@@ -163,15 +170,18 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
             the policy that the file does not speak of.
     """
     content = _Section(f"robot file {path}", _read(path), ("sources", "observation", "command"))
-    described = content.mapping("sources")
+    described = content.section("sources")
     sources = tuple(
         _source(name, described.section(name), timeout, reliable) for name in described.names
     )
-    return Robot(
-        sources,
-        _terms(content.mapping("observation"), spec, {source.name: source for source in sources}),
-        _command(content.section("command"), spec),
+    terms = _terms(
+        content.section("observation"), spec, {source.name: source for source in sources}
     )
+    command = _command(content.section("command"), spec)
+    for source in sources:
+        if source.topic == command.topic:
+            raise UserError(f"robot file {path}: topic {source.topic} is source and command, too")
+    return Robot(sources, terms, command)
 
 
 class _Section:
@@ -179,8 +189,12 @@ class _Section:
 
     def __init__(self, where: str, content: Any, known: Collection[str] | None = None) -> None:
         self.where = where
-        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-            raise UserError(f"{where}: is {content!r}, expected lines of 'name: value'")
+        if not isinstance(content, dict) or not content:
+            found = reprlib.repr(content) if content else "empty"
+            raise UserError(f"{where}: is {found}, expected lines of 'name: value'")
+        for name in content:
+            if not isinstance(name, str):
+                raise UserError(f"{where}: has the name {name!r}, expected text; quote it")
         self._content = content
         for name in content if known is not None else ():
             if known is not None and name not in known:
@@ -203,19 +217,13 @@ class _Section:
     def section(self, name: str, known: Collection[str] | None = None) -> _Section:
         return _Section(f"{self.where}: {name}", self.get(name), known)
 
-    def mapping(self, name: str) -> _Section:
-        section = self.section(name)
-        if not section.names:
-            raise UserError(f"{section.where}: is empty")
-        return section
-
     def only(self, *known: str) -> None:
         _Section(self.where, self._content, known)
 
     def text(self, name: str, allowed: Collection[str] = (), default: str | None = None) -> str:
         value = self._content.get(name, default) if default is not None else self.get(name)
         if not isinstance(value, str) or (value == "" and default is None):
-            raise UserError(f"{self.where}: {name} is {value!r}, expected text")
+            raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
         if allowed and value not in allowed:
             near = difflib.get_close_matches(value, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -227,31 +235,47 @@ class _Section:
     def flag(self, name: str) -> bool:
         value = self._content.get(name, False)
         if not isinstance(value, bool):
-            raise UserError(f"{self.where}: {name} is {value!r}, expected true or false")
+            found = reprlib.repr(value)
+            raise UserError(f"{self.where}: {name} is {found}, expected true or false")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._content.get(name, default) if default is not None else self.get(name)
         return self._number(name, value)
 
-    def positive(self, name: str, default: float | None = None) -> float:
+    def seconds(self, name: str, default: float | None = None) -> float:
         value = self.number(name, default)
-        if value <= 0:
-            raise UserError(f"{self.where}: {name} is {value}, expected a number above 0")
+        if not TIMES[0] <= value <= TIMES[1]:
+            raise UserError(
+                f"{self.where}: {name} is {value}, expected seconds from {TIMES[0]} to {TIMES[1]}"
+            )
+        return value
+
+    def topic(self) -> str:
+        value = self.text("topic")
+        try:
+            validate_topic_name(value)
+        except InvalidTopicNameException as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{self.where}: topic is {value!r}, which is none: {reason}") from None
         return value
 
     def numbers(self, name: str, length: int) -> list[float]:
         value = self.get(name)
         if not isinstance(value, list) or len(value) != length:
-            raise UserError(f"{self.where}: {name} is {value!r}, expected {length} numbers")
+            found = reprlib.repr(value)
+            raise UserError(f"{self.where}: {name} is {found}, expected {length} numbers")
         return [self._number(name, item) for item in value]
 
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             value = float(value)
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not fits or abs(value) > 1e300 or math.isnan(value):
-            raise UserError(f"{self.where}: {name} is {value!r}, expected a finite number")
+        if not fits or not abs(value) <= LARGEST:
+            raise UserError(
+                f"{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at most "
+                f"{LARGEST:g}"
+            )
         return float(value)
 
 
@@ -269,6 +293,9 @@ class _Loader(yaml.SafeLoader):
 
 def _read(path: str) -> Any:
     try:
+        status = Path(path).stat()  # before it is opened: a pipe would be waited for
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise UserError(f"robot file {path}: is no file of at most {MAX_BYTES} bytes")
         # A subclass of the safe loader: it makes nothing but plain data.
         return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -283,8 +310,8 @@ def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Sou
     return Source(
         name=name,
         type=_type(section, SOURCES),
-        topic=section.text("topic"),
-        timeout=section.positive("timeout", timeout),
+        topic=section.topic(),
+        timeout=section.seconds("timeout", timeout),
         reliable=reliable or section.flag("reliable"),
     )
 
@@ -345,7 +372,8 @@ def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Sou
         section.only("index", *common)
         index = section.get("index")
         if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-            raise UserError(f"{section.where}: index is {index!r}, expected a whole number from 0")
+            found = reprlib.repr(index)
+            raise UserError(f"{section.where}: index is {found}, expected a whole number from 0")
         number = index
     elif source.type == JOINT_STATE:
         section.only("joint", "field", *common)
@@ -374,7 +402,7 @@ def _command(section: _Section, spec: PolicySpec) -> CommandTopic:
     section.only("type", "topic", "outputs", *extra)
     described = section.get("outputs")
     if not isinstance(described, list) or not described:
-        raise UserError(f"{section.where}: outputs is {described!r}, expected a list")
+        raise UserError(f"{section.where}: outputs is {reprlib.repr(described)}, expected a list")
     outputs = tuple(
         _output(_Section(f"{section.where}: outputs[{i}]", item), kind, spec)
         for i, item in enumerate(described)
@@ -388,10 +416,10 @@ def _command(section: _Section, spec: PolicySpec) -> CommandTopic:
                 raise UserError(f"{section.where}: outputs has {name} twice")
     return CommandTopic(
         kind,
-        section.text("topic"),
+        section.topic(),
         outputs,
         section.text("field", TRAJECTORY_FIELDS, "positions") if kind == TRAJECTORY else "",
-        section.positive("time_from_start") if kind == TRAJECTORY else 0.0,
+        section.seconds("time_from_start") if kind == TRAJECTORY else 0.0,
         section.text("frame_id", default=""),
     )
 
@@ -404,11 +432,17 @@ def _output(section: _Section, kind: str, spec: PolicySpec) -> Output:
     if scale == 0:
         raise UserError(f"{section.where}: scale is 0, expected another number")
     ends = (spec.action_low[action], spec.action_high[action])
-    low, high = sorted(scale * end + offset for end in ends)
+    least, most = low, high = sorted(scale * end + offset for end in ends)
     if "limits" in section:
         low, high = section.numbers("limits", 2)
         if low > high:
             raise UserError(
                 f"{section.where}: limits is [{low}, {high}], expected the lower limit first"
             )
-    return Output(action, section.text(place) if place else "", scale, offset, low, high)
+        if low > most or high < least:
+            raise UserError(
+                f"{section.where}: limits is [{low}, {high}], but scale and offset give {least} to "
+                f"{most}, expected some of that within them"
+            )
+    allowed = TWIST_FIELDS if place == "field" else ()
+    return Output(action, section.text(place, allowed) if place else "", scale, offset, low, high)

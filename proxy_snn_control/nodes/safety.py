@@ -20,7 +20,8 @@ class SafetySettings:
         safe_command: the command sent on any fault, [outputs]; zeros if empty.
         hold: send the last command that was in order instead, once there is one.
         slew_rate: how far a number may change in a second, [outputs]; no limit if empty.
-        ramp_in: seconds over which commands grow from the safe command to the policy's.
+        ramp_in: seconds over which commands grow from the safe command to the policy's; counts
+            from the next ramp on.
     """
 
     safe_command: Sequence[float] = ()
@@ -85,6 +86,7 @@ class SafetyGate:
         self._limits = list(zip(map(float, low), map(float, high), strict=True))
         self._period = period
         self._stop = stop
+        self._last: Sequence[float] = []
         self.change(settings)
         self.start(0.0)
 
@@ -95,14 +97,18 @@ class SafetyGate:
         slew = [float(value) for value in settings.slew_rate]
         if slew:
             self._expect("slew_rate", slew, [(1e-9, 1e300)] * len(self._limits))
-        self._safe, self._hold, self._ramp = safe, settings.hold, settings.ramp_in
-        self._slew = slew
+        self._safe, self._hold, self._slew = safe, settings.hold, slew
+        self._next_ramp = settings.ramp_in
 
     def start(self, now: float) -> None:
-        """Begin to command, now (seconds): the ramp starts, and from the safe command."""
+        """Begin to command, now (seconds): with a ramp from the safe command."""
         self._good: Sequence[float] | None = None
-        self._last: Sequence[float] = self._safe
-        self._last_time = self._ramp_start = now
+        self._last, self._last_time = self._safe, now
+        self.ramp(now)
+
+    def ramp(self, now: float) -> None:
+        """Begin a ramp from what was sent last."""
+        self._ramp, self._ramp_start, self._ramp_from = self._next_ramp, now, self._last
 
     @property
     def safe(self) -> Sequence[float]:
@@ -148,8 +154,8 @@ class SafetyGate:
         gentle = list(command)
         if elapsed < self._ramp:
             share = elapsed / self._ramp
-            pairs = zip(gentle, self._safe, strict=True)
-            gentle = self._within([safe + share * (value - safe) for value, safe in pairs])
+            pairs = zip(gentle, self._ramp_from, strict=True)
+            gentle = self._within([begin + share * (value - begin) for value, begin in pairs])
         if self._slew:
             # A long silence is no licence for a leap.
             seconds = min(now - self._last_time, self._period)

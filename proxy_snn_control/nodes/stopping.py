@@ -1,4 +1,4 @@
-"""Stopping on SIGINT and SIGTERM: the handler only notes it, the work stops at its next safe place.
+"""Stopping on a signal: the handler only notes it, the work stops at its next safe place.
 
 Imports nothing heavy, so that it can be in place before anything else is loaded.
 """
@@ -10,13 +10,15 @@ import signal
 from pathlib import Path
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 _ready = False
 _requested = False
 _early_status = 0
 
 
 def install(early_status: int = 0) -> None:
-    """Take SIGINT and SIGTERM.
+    """Take SIGINT and SIGTERM, and SIGHUP (a closed terminal) and SIGQUIT unless they are ignored.
 
     Until `ready()` there is nothing to put in order, and a signal ends the process on the spot with
     `early_status`: loading torch or MuJoCo takes seconds, in which an exception raised from here
@@ -24,8 +26,9 @@ def install(early_status: int = 0) -> None:
     """
     global _early_status
     _early_status = early_status
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _on_signal)
+    for number in SIGNALS:
+        if number in SIGNALS[:2] or signal.getsignal(number) != signal.SIG_IGN:  # as by nohup
+            signal.signal(number, _on_signal)
 
 
 def ready() -> None:
@@ -45,7 +48,7 @@ def finish() -> None:
     Otherwise one that comes while Python winds down ends the process with a signal's status; launch
     and a terminal's Ctrl-C often both send one.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

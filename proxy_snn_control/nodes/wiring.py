@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,8 @@ EXCHANGED = 3.0
 CLOSE = 6.0
 # A number is far outside once it is beyond training's range by half that range.
 OUTSIDE = 0.5
+# Beyond this nothing is computed with.
+LARGEST = 1e30
 # Of the control period: how far the mean period of observations or commands may be off.
 PERIOD = 0.2
 # Of more parts of a kind than this, no two are exchanged: there would be too many.
@@ -75,9 +77,9 @@ class Wiring:
         margin = OUTSIDE * np.maximum(high - low, 1e-3)
         self._range = low, high
         self._low, self._high = low - margin, high + margin
-        self._whitening = policy.whitening
         self._period = spec.control_period
-        self._parts = _parts(self._names, action_names(spec))
+        parts = _parts(self._names, action_names(spec))
+        self._models = _models(policy.whitening, parts, self._observations, self._actions)
         self.forget()
 
     def forget(self) -> None:
@@ -85,7 +87,7 @@ class Wiring:
         self._rows = np.zeros((WINDOW + 1, self._observations + self._actions))
         self._acted = np.zeros(WINDOW + 1, dtype=bool)
         self._times = np.zeros(WINDOW + 1)
-        self._count = 0
+        self._count = self._looked = 0
 
     @property
     def count(self) -> int:
@@ -100,6 +102,9 @@ class Wiring:
             action: [actions], what was sent; None if nothing was, or not by this policy.
             now: the time in seconds.
         """
+        if not np.abs(observation).max() < LARGEST:
+            self.forget()  # NaN among them; the observation is refused elsewhere
+            return
         row = self._count % (WINDOW + 1)
         self._rows[row, : self._observations] = observation
         self._acted[row] = action is not None
@@ -108,19 +113,34 @@ class Wiring:
         self._times[row] = now
         self._count += 1
 
+    def due(self) -> bool:
+        """Whether there is enough, and enough that is new, to look again."""
+        return self._count >= ENOUGH and self._count - self._looked >= ENOUGH // 2
+
     def findings(self, check_period: bool) -> list[str]:
         """What is wrong, a sentence each; nothing while there is too little to tell by.
 
         Args:
             check_period: whether the times of the steps mean anything.
         """
+        search = self.search(check_period)
+        while True:
+            try:
+                next(search)
+            except StopIteration as end:
+                found: list[str] = end.value
+                return found
+
+    def search(self, check_period: bool) -> Generator[None, None, list[str]]:
+        """Look for what `findings` tells, a little at a time, for a control loop cannot wait."""
+        self._looked = self._count
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
         period = self._period_off(self._times[order]) if check_period else ""
-        found = [period] if period else []
-        mistakes = [] if period else self._mistakes(order)
-        return found + (mistakes or self._outside(self._rows[order, : self._observations]))
+        outside = self._outside(self._rows[order, : self._observations])
+        mistakes = [period] if period else (yield from self._mistakes(order))
+        return mistakes or outside
 
     def _period_off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
@@ -143,22 +163,22 @@ class Wiring:
             for i in np.nonzero(outside.mean(axis=0) >= 0.1)[0]
         ]
 
-    def _mistakes(self, order: np.ndarray) -> list[str]:
-        if self._whitening is None:
+    def _mistakes(self, order: np.ndarray) -> Generator[None, None, list[str]]:
+        if not self._models:
             return []
         parts, precision, z = self._transitions(order)
-        worth = np.einsum("ni,ij,nj->n", z, precision, z)
+        worth = np.sum(z @ precision * z, axis=1)
         best = np.argsort(worth)[: max(1, int(SHARE * len(z)))]
         moments = z[best].T @ z[best] / len(best)
         as_wired = -0.5 * float(np.sum(precision * moments))
         excess = -0.5 * len(precision) - as_wired
         if excess < -AT_REST * len(precision):
             return []
-        explained = sorted(
-            _explanations(parts, precision, moments, excess > EXCHANGED),
-            key=lambda pair: pair[0],
-            reverse=True,
-        )
+        explained = []
+        for explanation in _explanations(parts, precision, moments, excess > EXCHANGED):
+            explained.append(explanation)
+            yield
+        explained.sort(reverse=True)
         gain, sentence = explained[0]
         if gain < max(MISTAKE, EXPLAINS * excess):
             odd = "what is observed moves otherwise than in training, by no one wiring mistake"
@@ -167,27 +187,35 @@ class Wiring:
         return [" or ".join([sentence, *others])]
 
     def _transitions(self, order: np.ndarray) -> tuple[list[Part], np.ndarray, np.ndarray]:
-        """The steps in `order` as rows z, their precision matrix, and what z is made of.
+        """The steps in `order` as rows z, with the parts of z and its precision matrix."""
+        n, known = self._observations, bool(self._acted[order[:-1]].all())
+        before, following = self._rows[order[:-1]], self._rows[order[1:], :n]
+        z = np.hstack([before if known else before[:, :n], following, np.ones((len(before), 1))])
+        return *self._models[known], z
 
-        Where the actions were not the policy's, z goes without them: a Gaussian's marginal.
-        """
-        assert self._whitening is not None
-        rows, n = self._rows[order], self._observations
-        whitening = self._whitening.astype(np.float64)
-        precision = whitening.T @ whitening
-        ones = np.ones((len(rows) - 1, 1))
-        following = rows[1:, :n]
-        if self._acted[order[:-1]].all():
-            return self._parts, precision, np.hstack([rows[:-1], following, ones])
-        kept = np.delete(np.arange(len(precision)), np.arange(n, n + self._actions))
-        precision = np.linalg.inv(np.linalg.inv(precision)[np.ix_(kept, kept)])
-        place = {old: new for new, old in enumerate(kept.tolist())}
-        parts = [
-            Part(part.name, part.kind, tuple(place[i] for i in part.places))
-            for part in self._parts
-            if set(part.places) <= set(place)
-        ]
-        return parts, precision, np.hstack([rows[:-1, :n], following, ones])
+
+def _models(
+    whitening: np.ndarray | None, parts: list[Part], n: int, m: int
+) -> dict[bool, tuple[list[Part], np.ndarray]]:
+    """Parts and precision matrix of z: with the actions, and without where they are not known.
+
+    Without, it is the Gaussian's marginal. Nothing if the policy does not tell, or nothing usable.
+    """
+    if whitening is None:
+        return {}
+    precision = whitening.astype(np.float64).T @ whitening
+    kept = np.delete(np.arange(len(precision)), np.arange(n, n + m))
+    try:
+        marginal = np.linalg.inv(np.linalg.inv(precision)[np.ix_(kept, kept)])
+    except np.linalg.LinAlgError:
+        return {}
+    place = {old: new for new, old in enumerate(kept.tolist())}
+    without = [
+        Part(part.name, part.kind, tuple(place[i] for i in part.places))
+        for part in parts
+        if set(part.places) <= set(place)
+    ]
+    return {True: (parts, precision), False: (without, marginal)}
 
 
 def _parts(observations: Sequence[str], actions: Sequence[str]) -> list[Part]:
@@ -213,7 +241,6 @@ def _explanations(
 ) -> Iterator[tuple[float, str]]:
     """Every mistake, undone: the gain in nats per step, and the sentence that tells of it."""
     weighted = precision * moments
-    total = float(weighted.sum())
     for part in parts:
         places = list(part.places)
         yield _rescaled(part, weighted, places)
@@ -227,10 +254,13 @@ def _explanations(
         if len(alike) > MOST_PAIRS:
             continue
         for one, other in itertools.combinations(alike, 2):
+            here, there = [*one.places, *other.places], [*other.places, *one.places]
             order = np.arange(len(precision))
-            order[[*one.places, *other.places]] = [*other.places, *one.places]
-            value = float(np.sum(precision * moments[np.ix_(order, order)]))
-            yield 0.5 * (total - value), f"{one.name} and {other.name} look exchanged"
+            order[here] = there
+            # Only the rows and columns of these change; what stands in both is counted once.
+            rows = precision[here] * (moments[there][:, order] - moments[here])
+            lost = 2 * float(rows.sum()) - float(rows[:, here].sum())
+            yield -0.5 * lost, f"{one.name} and {other.name} look exchanged"
 
 
 def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[float, str]:
