@@ -33,9 +33,10 @@ SHARE = 0.75
 # In nats per step. By this much a mistake must explain better what is seen: with correct wiring on
 # HalfCheetah none does by more than 1.2; a wrong sign does by 25, a scale of 0.1 by 7.5 and more.
 MISTAKE = 5.0
-# Of a robot at rest everything looks small, and nothing can be told: it is this much likelier than
-# training, in nats per number of z. Nor is a number thousands of times too large by mistake.
-AT_REST = 0.2
+# A robot at rest looks like anything, and nothing can be told of it: its observations change by
+# less than this share (of the mean square) of what they did in training. Nor is a number thousands
+# of times too large by mistake.
+AT_REST = 0.1
 SCALES = (1e-3, 1.1e3)
 # What is seen so much worse than training is odd, and a mistake must explain so much of that.
 ODD = 12.0
@@ -79,7 +80,9 @@ class Wiring:
         self._low, self._high = low - margin, high + margin
         self._period = spec.control_period
         parts = _parts(self._names, action_names(spec))
-        self._models = _models(policy.whitening, parts, self._observations, self._actions)
+        self._models, self._changes = _models(
+            policy.whitening, parts, self._observations, self._actions
+        )
         self.forget()
 
     def forget(self) -> None:
@@ -167,13 +170,14 @@ class Wiring:
         if not self._models:
             return []
         parts, precision, z = self._transitions(order)
+        change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
+        if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
+            return []
         worth = np.sum(z @ precision * z, axis=1)
         best = np.argsort(worth)[: max(1, int(SHARE * len(z)))]
         moments = z[best].T @ z[best] / len(best)
         as_wired = -0.5 * float(np.sum(precision * moments))
         excess = -0.5 * len(precision) - as_wired
-        if excess < -AT_REST * len(precision):
-            return []
         explained = []
         for explanation in _explanations(parts, precision, moments, excess > EXCHANGED):
             explained.append(explanation)
@@ -196,26 +200,30 @@ class Wiring:
 
 def _models(
     whitening: np.ndarray | None, parts: list[Part], n: int, m: int
-) -> dict[bool, tuple[list[Part], np.ndarray]]:
+) -> tuple[dict[bool, tuple[list[Part], np.ndarray]], np.ndarray]:
     """Parts and precision matrix of z: with the actions, and without where they are not known.
 
     Without, it is the Gaussian's marginal. Nothing if the policy does not tell, or nothing usable.
+    And the mean square by which each observation changed in a step of training.
     """
     if whitening is None:
-        return {}
+        return {}, np.ones(n)
     precision = whitening.astype(np.float64).T @ whitening
     kept = np.delete(np.arange(len(precision)), np.arange(n, n + m))
     try:
-        marginal = np.linalg.inv(np.linalg.inv(precision)[np.ix_(kept, kept)])
+        moments = np.linalg.inv(precision)
+        marginal = np.linalg.inv(moments[np.ix_(kept, kept)])
     except np.linalg.LinAlgError:
-        return {}
+        return {}, np.ones(n)
+    now, then = np.arange(n), np.arange(n + m, n + m + n)
+    changes = moments[now, now] + moments[then, then] - 2 * moments[now, then]
     place = {old: new for new, old in enumerate(kept.tolist())}
     without = [
         Part(part.name, part.kind, tuple(place[i] for i in part.places))
         for part in parts
         if set(part.places) <= set(place)
     ]
-    return {True: (parts, precision), False: (without, marginal)}
+    return {True: (parts, precision), False: (without, marginal)}, np.maximum(changes, 1e-12)
 
 
 def _parts(observations: Sequence[str], actions: Sequence[str]) -> list[Part]:
