@@ -1,6 +1,8 @@
 # make demo: set up, train a small policy, control a sim over ROS topics
 # make test: set up, lint, type-check and test
-# Both need Python 3.11 and make; where a ROS 2 installation is sourced its Python and rclpy serve.
+# make lava: set up the environment of the neuromorphic backend, .venv-lava
+# The first two need Python 3.11 and make; where a ROS 2 installation is sourced its Python and rclpy
+# serve. Lava needs Python 3.10; where there is none, make test goes without, and says so.
 
 ifdef ROS_DISTRO
   PYTHON ?= python3
@@ -15,13 +17,26 @@ else
 endif
 BIN = .venv/bin
 
-.PHONY: demo test lint format clean
+# On the path, or one that pyenv keeps.
+PYTHON310 ?= $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null \
+  || pyenv whence --path python3.10 2>/dev/null | tail -n 1)
+ifneq ($(PYTHON310),)
+  LAVA = .venv-lava/installed
+endif
+
+.PHONY: demo test lava lint format clean
 
 demo: .venv/installed
 	$(BIN)/proxy-snn demo --out demo
 
-test: lint
+test: lint $(LAVA)
 	$(BIN)/python -m pytest
+
+lava: $(LAVA)
+ifndef LAVA
+	@echo "make lava: there is no python3.10, which Lava needs; install Python 3.10 or say" \
+	  "make lava PYTHON310=/path/of/python3.10" >&2; exit 1
+endif
 
 lint: .venv/installed
 	$(BIN)/python -m ruff check .
@@ -41,5 +56,12 @@ endif
 	  --constraint $(CONSTRAINTS) --editable '.[ros,train,test]'
 	touch $@
 
+# Beside a sourced ROS 2 too it takes the wheels of rclpy: that one's Python is another.
+.venv-lava/installed: setup.py constraints-lava.txt Makefile
+	$(PYTHON310) -m venv .venv-lava
+	env -u ROS_DISTRO -u PYTHONPATH .venv-lava/bin/python -m pip install --quiet \
+	  --disable-pip-version-check --constraint constraints-lava.txt --editable '.[ros,lava]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-lava build dist *.egg-info

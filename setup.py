@@ -51,6 +51,8 @@ setup(
         "ros": ROS,
         "sim": ["gymnasium", "mujoco", "imageio"],
         "train": TRAIN,
+        # For Python 3.10 alone; the exact version, for network.py builds on its runtime.
+        "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
         "benchmarks": ["stable-baselines3", "onnx", "onnxruntime", "spikingjelly", "snntorch"],
         "test": [
