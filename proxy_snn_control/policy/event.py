@@ -49,10 +49,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
 
-from proxy_snn_control.policy.native import SPARE, WIDTH
+from proxy_snn_control.policy.native import SPARE, TOGETHER, WIDTH
 from proxy_snn_control.policy.neurons import NEURONS
 
-TOGETHER = 192  # terms; a longer sum is that of its first half and that of its second
 ZERO, ONE = np.float32(0), np.float32(1)
 # exp of less than this is 0 in float32.
 SMALLEST_EXPONENT = -700.0

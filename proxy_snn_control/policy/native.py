@@ -33,6 +33,8 @@ from .neurons import NEURONS
 
 WIDTH = 32  # neurons of a layer at once
 SPARE = 16  # more entries of a list of events, and more WIDTHs of scratch, than neurons need
+# Terms added together in order; a longer sum is that of its first half and that of its second.
+TOGETHER = 192
 CACHE_LINE = 64  # bytes
 COMPILE_SECONDS = 300
 SOURCES = ("event.py", "native.py", "neurons.py")

@@ -192,25 +192,33 @@ class SpikingNetwork:
             observation = self.observation.astype(np.float32)
             if (wrong := _not_finite(observation)) >= 0:
                 return wrong
-            self._encode(observation)
-            for (weight, bias), before, current, after, potentials in zip(
-                self._layers,
-                self.spikes,
-                self._currents,
-                self.spikes[1:],
-                self._potentials,
-                strict=False,
-            ):
-                np.dot(before, weight, out=current)
-                current += bias
-                run(self._neuron, self._constants, current, after, potentials)
+            self.encode(observation)
+            self.fire()
+            self.decode()
+        return -1
+
+    def fire(self) -> None:
+        """Fill in the layers' spikes from the encoder's."""
+        for (weight, bias), before, current, after, potentials in zip(
+            self._layers,
+            self.spikes,
+            self._currents,
+            self.spikes[1:],
+            self._potentials,
+            strict=False,
+        ):
+            np.dot(before, weight, out=current)
+            current += bias
+            run(self._neuron, self._constants, current, after, potentials)
+
+    def decode(self) -> None:
+        """Fill in the action from the last layer's spikes (Eq. 12)."""
         rate = np.add.reduce(self.spikes[-1], axis=0) / self._time_steps
         weight, bias = self._tensors["decoder.weight"], self._tensors["decoder.bias"]
         read_out = np.add.reduce(rate.reshape(weight.shape) * weight, axis=1) + bias
-        _scale(np.tanh(read_out), self._limits, self.action)
-        return -1
+        scale(np.tanh(read_out), self._limits, self.action)
 
-    def _encode(self, observation: np.ndarray) -> None:
+    def encode(self, observation: np.ndarray) -> None:
         """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
         distance = np.tanh(observation.astype(np.float64))[:, None] - self._mu
         distance *= distance
@@ -256,7 +264,7 @@ class OrdinaryNetwork:
         *hidden, (weight, bias) = self._layers
         for hidden_weight, hidden_bias in hidden:
             signal = np.maximum(signal @ hidden_weight + hidden_bias, 0)
-        _scale(np.tanh(signal @ weight + bias), self._limits, self.action)
+        scale(np.tanh(signal @ weight + bias), self._limits, self.action)
         return -1
 
 
@@ -265,7 +273,7 @@ def _not_finite(observation: np.ndarray) -> int:
     return -1 if finite.all() else int(np.argmin(finite))
 
 
-def _scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: np.ndarray) -> None:
+def scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: np.ndarray) -> None:
     """Scale (-1, 1) to the action limits, into `action`."""
     low, high = limits
     np.add(low, (squashed + 1) * ((high - low) / 2), out=action)
