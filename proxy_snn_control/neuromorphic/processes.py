@@ -1,0 +1,131 @@
+"""Lava's runtime with processes that end with ours and memory that has no name.
+
+Lava runs every process model as an operating system's process that it forks, and lets them
+exchange messages through shared memory. Left to itself, a `kill -9` of the process that started
+them leaves them waiting for ever, and their memory in /dev/shm. Here
+- a forked process asks the kernel to be killed when the thread that started it ends, whatever ends
+  it (prctl, PR_SET_PDEATHSIG), so a network must be started from a thread that lives as long;
+- shared memory is anonymous: it is mapped before the fork and goes with the last process that has
+  it. There is no name to be left behind, and no process of the standard library's to keep them;
+- a process that ends too early is noticed by whoever waits for its answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from queue import Empty
+from typing import Any
+
+from lava.magma.compiler.channels.pypychannel import CspRecvPort
+from lava.magma.core.process.message_interface_enum import ActorType
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
+from lava.magma.runtime.runtime import Runtime
+
+PR_SET_PDEATHSIG = 1
+LOOK_AFTER_SECONDS = 0.2
+
+
+class NetworkError(RuntimeError):
+    """A process of the network has ended before its work was done."""
+
+
+class _Memory:
+    """Anonymous shared memory, as much of the standard library's class as Lava uses."""
+
+    def __init__(self, size: int) -> None:
+        self.buf = memoryview(mmap.mmap(-1, max(size, 1)))
+
+
+class _MemoryManager:
+    def create_shared_memory(self, size: int) -> _Memory:
+        return _Memory(size)
+
+    def shutdown(self) -> None:
+        """Nothing to do: the kernel takes memory back that nobody maps."""
+
+
+class _Messages(MultiProcessing):
+    def start(self) -> None:
+        self._smm = _MemoryManager()
+
+    def build_actor(self, target_fn: Callable[..., None], builder: Any, exception_q: Any) -> Any:
+        parent = os.getpid()
+
+        def ends_with_parent(**arguments: Any) -> None:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it ended before the kernel was asked
+                os._exit(1)
+            # A Ctrl-C is for the process that started us; it will end us.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            target_fn(**arguments)
+
+        return super().build_actor(ends_with_parent, builder, exception_q)
+
+
+class _Runtime(Runtime):
+    def _build_message_infrastructure(self) -> None:
+        self._messaging_infrastructure = _Messages()
+        self._messaging_infrastructure.start()
+
+
+class RunningNetwork:
+    """A network of Lava processes that runs, some time steps at a time."""
+
+    def __init__(self, process: AbstractProcess, models: dict[type, type]) -> None:
+        """Compile all processes connected to `process`, and start them.
+
+        Args:
+            process: any process of the network.
+            models: the process model of each kind of process.
+        """
+        with warnings.catch_warnings():
+            # Lava looks for models in all modules beside a process's, as if they were in no package.
+            warnings.simplefilter("ignore")
+            executable = process.compile(Loihi2SimCfg(exception_proc_model_map=models))
+        self._runtime = _Runtime(executable, ActorType.MultiProcessing)
+        executable.assign_runtime_to_all_processes(self._runtime)
+        self._runtime.initialize()
+        self._actors = list(self._runtime._messaging_infrastructure.actors)
+        self._running = False
+
+    def run(self, steps: int) -> None:
+        """Start that many time steps, once those before are over; does not wait for them."""
+        if self._running:
+            self.wait_for(self._runtime.service_to_runtime[0])
+            self._runtime.wait()
+        self._runtime.start(RunSteps(num_steps=steps, blocking=False))
+        self._running = True
+
+    def wait_for(self, port: CspRecvPort) -> None:
+        """Wait until a port has a message.
+
+        Raises:
+            NetworkError: a process of the network ended meanwhile.
+        """
+        while True:
+            try:
+                port._queue.get(timeout=LOOK_AFTER_SECONDS, peek=True)
+                return
+            except Empty:
+                if not all(actor.is_alive() for actor in self._actors):
+                    raise NetworkError("a process of the Lava network has ended") from None
+
+    def close(self) -> None:
+        """End all processes. They have nothing to put in order, so they are killed."""
+        if not self._actors:
+            return
+        for actor in self._actors:
+            actor.kill()
+        self._actors = []
+        self._runtime._is_started = False  # or Lava would ask them to stop, and wait for an answer
+        self._runtime.join()
+        self._runtime.stop()
