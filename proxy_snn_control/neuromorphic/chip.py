@@ -136,9 +136,7 @@ class FloatNeurons:
     LIF is CLIF without memory of its current.
     """
 
-    def __init__(
-        self, drive: np.ndarray, decays: tuple[float, float], threshold: float
-    ) -> None:
+    def __init__(self, drive: np.ndarray, decays: tuple[float, float], threshold: float) -> None:
         self._drive, self._threshold = drive.astype(np.float32), np.array(threshold, np.float32)
         self._decays = tuple(np.array(decay, np.float32) for decay in decays)
         self.current, self.voltage = np.zeros_like(self._drive), np.zeros_like(self._drive)
@@ -205,7 +203,7 @@ class FixedNeurons:
 
 def _decayed(state: np.ndarray, decay: float) -> np.ndarray:
     product = state * int(decay)
-    return np.sign(product) * (abs(product) >> DECAY_BITS)
+    return np.sign(product) * np.right_shift(abs(product), DECAY_BITS)
 
 
 class Chip:

@@ -12,6 +12,7 @@ them leaves them waiting for ever, and their memory in /dev/shm. Here
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import mmap
 import os
@@ -88,14 +89,29 @@ class RunningNetwork:
             models: the process model of each kind of process.
         """
         with warnings.catch_warnings():
-            # Lava looks for models in all modules beside a process's, as if they were in no package.
+            # Lava looks for models in all modules beside a process's, as if in no package.
             warnings.simplefilter("ignore")
             executable = process.compile(Loihi2SimCfg(exception_proc_model_map=models))
         self._runtime = _Runtime(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(self._runtime)
-        self._runtime.initialize()
+        try:
+            self._runtime.initialize()
+        except BaseException:
+            for actor in self._runtime._messaging_infrastructure.actors:
+                actor.kill()
+            raise
+        # Lava forgets about the pipes to its processes' ports, each of which has a thread here.
+        ports = [
+            port for each in executable.proc_builders for port in (*each.in_ports, *each.out_ports)
+        ]
+        names = "external_pipe_csp_send_port", "external_pipe_csp_recv_port"
+        self._pipes = [
+            getattr(port, name) for port in ports for name in names if hasattr(port, name)
+        ]
         self._actors = list(self._runtime._messaging_infrastructure.actors)
         self._running = False
+        # Before the standard library waits at the end of our process for its children's.
+        atexit.register(self.close)
 
     def run(self, steps: int) -> None:
         """Start that many time steps, once those before are over; does not wait for them."""
@@ -121,11 +137,14 @@ class RunningNetwork:
 
     def close(self) -> None:
         """End all processes. They have nothing to put in order, so they are killed."""
+        atexit.unregister(self.close)
         if not self._actors:
             return
         for actor in self._actors:
             actor.kill()
         self._actors = []
+        for pipe in self._pipes:
+            pipe.join()
         self._runtime._is_started = False  # or Lava would ask them to stop, and wait for an answer
         self._runtime.join()
         self._runtime.stop()

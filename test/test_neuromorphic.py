@@ -1,0 +1,301 @@
+"""The policy on a simulated chip: in NumPy here, and as real Lava processes in Lava's environment.
+
+Lava runs on Python 3.10 alone, so its tests run lava_child.py in the environment that `make lava`
+makes. Where there is none they are skipped, and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import random_policy
+
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.neuromorphic.chip import (
+    SHIFT,
+    STATE_LIMIT,
+    Chip,
+    FixedSynapses,
+    float_layers,
+    with_axons,
+)
+from proxy_snn_control.neuromorphic.fixed import INPUT_LIMIT, fixed_layers
+from proxy_snn_control.neuromorphic.host import ChipPolicy
+from proxy_snn_control.policy import Policy, UserError, load_policy, read_policy, write_policy
+
+ROOT = Path(__file__).parents[1]
+LAVA_PYTHON = ROOT / ".venv-lava/bin/python"
+CHILD = [str(LAVA_PYTHON), str(Path(__file__).with_name("lava_child.py"))]
+TRAINED = [ROOT / f"benchmarks/policies/{name}.safetensors" for name in (
+    "lif-HalfCheetah-v4", "clif-HalfCheetah-v4", "lif-Ant-v4",
+)]  # fmt: skip
+
+needs_lava = pytest.mark.skipif(
+    not LAVA_PYTHON.exists(),
+    reason="did not run with Lava: there is no .venv-lava; `make lava` makes it with Python 3.10",
+)
+
+
+def rollout(policy: Policy, count: int) -> np.ndarray:
+    """Observations of the policy's own task, float32 [count, observations], with some noise."""
+    spec, rng = policy.spec, np.random.default_rng(0)
+    environment = make_environment(spec.provenance["env"])
+    rows: list[np.ndarray] = []
+    ended = True
+    while len(rows) < count:
+        if ended:
+            observation, _ = environment.reset(seed=len(rows))
+        rows.append(observation.astype(np.float32))
+        action = policy.act(observation) + rng.normal(0, 0.1, spec.action_size)
+        action = np.clip(action, spec.action_low, spec.action_high).astype(np.float32)
+        observation, _, terminal, truncated, _ = environment.step(action)
+        ended = terminal or truncated
+    environment.close()
+    return np.array(rows)
+
+
+def on_chip(spec: Any, tensors: Any) -> ChipPolicy:
+    return ChipPolicy(spec, tensors, Chip(float_layers(spec, tensors), spec.time_steps))
+
+
+def assert_same(ours: Policy, theirs: Policy, observations: np.ndarray) -> None:
+    for observation in observations:
+        np.testing.assert_array_equal(ours.act(observation), theirs.act(observation))
+        for one, other in zip(ours.spikes, theirs.spikes, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert ours.synaptic_operations == theirs.synaptic_operations
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_the_chip_is_the_runtime_to_the_last_bit(path: Path) -> None:
+    policy = load_policy(path)
+    assert policy.compiled
+    assert_same(on_chip(*read_policy(path)), policy, rollout(policy, 500))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"hidden": ()},
+        {"hidden": (1,)},
+        {"hidden": (1, 300, 7), "neuron": "clif"},
+        {"time_steps": 1},
+        {"time_steps": 16, "neuron": "clif"},
+        {"observations": 40, "actions": 3},
+        {"decoder_population": 1},
+        {"neuron_constants": {"voltage_decay": 0.0, "threshold": 0.3}},
+        {
+            "neuron": "clif",
+            "neuron_constants": {"current_decay": 1.0, "voltage_decay": 0.93, "threshold": 2.0},
+        },
+    ],
+    ids=str,
+)
+def test_the_chip_is_the_runtime_for_any_shape(shape: dict[str, Any]) -> None:
+    spec, tensors = random_policy(**shape)
+    observations = np.random.default_rng(1).normal(0, 2, (50, spec.observation_size))
+    assert_same(on_chip(spec, tensors), Policy(spec, tensors), observations)
+
+
+@pytest.mark.parametrize("neuron", ["dn", "relu"])
+def test_other_neurons_are_refused(neuron: str) -> None:
+    spec, tensors = random_policy(neuron=neuron)
+    for convert in (float_layers, lambda *policy: fixed_layers(*policy, [])):
+        with pytest.raises(UserError, match=f"neuron is '{neuron}', expected 'lif' or 'clif'"):
+            convert(spec, tensors)
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_fixed_point_keeps_nearly_all_spikes(path: Path) -> None:
+    policy = load_policy(path)
+    observations = rollout(policy, 900)
+    spec, tensors = read_policy(path)
+    layers = fixed_layers(spec, tensors, observations[:600])
+    fixed = ChipPolicy(spec, tensors, Chip(layers, spec.time_steps))
+    lost, actions = [], []
+    for observation in observations[600:]:
+        actions.append(fixed.act(observation) - policy.act(observation))
+        lost.append(np.mean(fixed.spikes[-1] != policy.spikes[-1]))
+    assert np.mean(lost) < 0.05
+    assert np.mean(np.abs(actions)) < 0.1
+
+
+@pytest.mark.parametrize("neuron", ["lif", "clif"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_in_fixed_point_nothing_overflows(neuron: str, scale: float) -> None:
+    spec, tensors = random_policy(neuron=neuron, hidden=(64, 64))
+    for name in tensors:
+        if name.startswith("layers"):
+            tensors[name] *= np.float32(scale)
+    layers = fixed_layers(spec, tensors, np.random.default_rng(0).normal(0, 1, (50, 9)))
+    decay = spec.neuron_constants.get("current_decay", 0.0)
+    memory = sum(decay**t for t in range(spec.time_steps))
+    for layer in layers:
+        assert layer.weights.dtype == np.int32
+        assert abs(layer.weights).max() <= 254
+        assert not (layer.weights % 2).any()
+        # Every axon whose weight is positive, and every one whose weight is negative.
+        for sign in (1, -1):
+            heaviest = (
+                np.clip(sign * layer.weights, 0, None).sum(axis=1).max() * 2.0**layer.exponent
+            )
+            assert heaviest < INPUT_LIMIT
+            assert heaviest * 2**SHIFT * memory < STATE_LIMIT
+        everything = FixedSynapses(layer.weights, layer.exponent).gather(
+            np.ones(layer.weights.shape[1], bool)
+        )
+        assert abs(everything).max() < INPUT_LIMIT
+
+
+def test_the_neurons_always_on_fire_at_every_step() -> None:
+    spec, tensors = random_policy()
+    tensors["layers.1.bias"] *= 20  # needs more than one axon
+    layers = fixed_layers(spec, tensors, np.random.default_rng(0).normal(0, 1, (50, 9)))
+    assert layers[1].always_on > 1
+    chip = Chip(layers, spec.time_steps)
+    nothing = np.zeros((spec.time_steps, spec.layer_sizes[0]), bool)
+    for _ in range(3):
+        for row in with_axons(nothing, layers):
+            for layer, fired in zip(layers, chip.step(row), strict=True):
+                assert fired[layer.neurons :].all()
+
+
+def test_a_threshold_lost_beside_its_weights_is_refused() -> None:
+    spec, tensors = random_policy(neuron_constants={"voltage_decay": 0.75, "threshold": 1e-6})
+    with pytest.raises(UserError, match="layer 0 of the policy has the threshold 1e-06"):
+        fixed_layers(spec, tensors, [np.zeros(9)])
+
+
+def lava(*arguments: object) -> dict[str, Any]:
+    """Run lava_child.py and take its answer."""
+    done = subprocess.run(
+        [*CHILD, *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def environment() -> dict[str, str]:
+    """Ours, for another Python: the ROS wheels' marks in it are for this one."""
+    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH"):
+        ours.pop(name, None)
+    return ours
+
+
+@pytest.fixture
+def segments() -> Iterator[None]:
+    """No named shared memory or semaphore of Python's is left behind."""
+    before = python_segments()
+    yield
+    assert python_segments() <= before
+
+
+def python_segments() -> set[str]:
+    names = os.listdir("/dev/shm")
+    return {name for name in names if name.startswith(("psm_", "wnsm_", "sem.mp-", "pym-"))}
+
+
+@needs_lava
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("path", TRAINED[:2], ids=lambda path: path.stem)
+def test_lava_fires_the_runtime_s_spikes(path: Path, tmp_path: Path, segments: None) -> None:
+    np.save(tmp_path / "observations.npy", rollout(load_policy(path), 10_000))
+    found = lava("compare", path, tmp_path / "observations.npy", "quick", "float")
+    assert found["inferences"] == 10_000
+    assert found["fired"] > 1_000_000
+    assert (found["spikes"], found["actions"]) == (0, 0)
+
+
+@needs_lava
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [("straightforward", "float"), ("straightforward", "fixed"), ("quick", "fixed")],
+)
+@pytest.mark.parametrize("path", TRAINED[:2], ids=lambda path: path.stem)
+def test_every_network_fires_the_same_spikes(
+    path: Path, kind: str, precision: str, tmp_path: Path
+) -> None:
+    # In fixed point the straightforward network is Lava's own bit-accurate models throughout.
+    np.save(tmp_path / "observations.npy", rollout(load_policy(path), 100))
+    found = lava("compare", path, tmp_path / "observations.npy", kind, precision)
+    assert (found["inferences"], found["spikes"], found["actions"]) == (100, 0, 0)
+
+
+@needs_lava
+def test_lava_runs_policies_of_one_step_and_without_hidden_layers(tmp_path: Path) -> None:
+    np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(0, 2, (40, 9)))
+    for shape in ({"time_steps": 1}, {"hidden": (), "neuron": "clif"}):
+        write_policy(tmp_path / "p.safetensors", *random_policy(**shape))  # type: ignore[arg-type]
+        for kind in ("quick", "straightforward"):
+            for precision in ("float", "fixed"):
+                found = lava(
+                    "compare", tmp_path / "p.safetensors", tmp_path / "o.npy", kind, precision
+                )
+                assert (found["spikes"], found["actions"]) == (0, 0), (shape, kind, precision)
+
+
+@needs_lava
+def test_starts_and_stops_leave_nothing(policy_file: Path, segments: None) -> None:
+    found = lava("cycle", policy_file, 20)
+    assert found["last"]["children"] == 0
+    assert found["last"] == found["first"]
+
+
+@needs_lava
+def test_a_lost_process_is_told_within_a_second(policy_file: Path, segments: None) -> None:
+    found = lava("lose_one", policy_file)
+    assert found["children"] == 0
+    assert len(found["seconds"]) == 2
+    assert max(found["seconds"]) < 2
+
+
+@needs_lava
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=str)
+@pytest.mark.parametrize("kind", ["quick", "straightforward"])
+def test_no_process_outlives_the_one_that_started_it(
+    policy_file: Path, kind: str, number: signal.Signals, segments: None
+) -> None:
+    with subprocess.Popen(
+        [*CHILD, "hold", str(policy_file), kind],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout
+        children = json.loads(process.stdout.readline())["children"]
+        assert len(children) >= 2
+        time.sleep(0.1)
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+        deadline = time.monotonic() + 5
+        while any(map(alive, children)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(map(alive, children))
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
