@@ -48,6 +48,11 @@ class ChipPolicy(Policy):
         super().__init__(spec, tensors, compiled=False)
         self._network = _Host(spec, tensors, layers)
         self._observation, self._action = self._network.observation, self._network.action
+        self._layers = layers
+
+    def close(self) -> None:
+        """End what runs the layers; the policy cannot act any more."""
+        self._layers.close()
 
 
 class _Host(SpikingNetwork):
