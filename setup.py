@@ -76,7 +76,7 @@ setup(
         (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.
-        (f"lib/{PACKAGE}", ["resource/bin/controller", "resource/bin/sim", "resource/bin/train"]),
+        (f"lib/{PACKAGE}", sorted(glob("resource/bin/*"))),
     ],
     entry_points={"console_scripts": [f"proxy-snn = {PACKAGE}.cli:main"]},
     zip_safe=True,

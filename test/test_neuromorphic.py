@@ -6,6 +6,7 @@ makes. Where there is none they are skipped, and say so.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import random_policy
+from conftest import NodeProcess, Stage, random_policy
 
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.neuromorphic.chip import (
@@ -30,6 +31,7 @@ from proxy_snn_control.neuromorphic.chip import (
 )
 from proxy_snn_control.neuromorphic.fixed import INPUT_LIMIT, fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
+from proxy_snn_control.nodes.demo import node_command
 from proxy_snn_control.policy import Policy, UserError, load_policy, read_policy, write_policy
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,8 @@ CHILD = [str(LAVA_PYTHON), str(Path(__file__).with_name("lava_child.py"))]
 TRAINED = [ROOT / f"benchmarks/policies/{name}.safetensors" for name in (
     "lif-HalfCheetah-v4", "clif-HalfCheetah-v4", "lif-Ant-v4",
 )]  # fmt: skip
+
+DN = ROOT / "benchmarks/policies/dn-HalfCheetah-v4.safetensors"
 
 needs_lava = pytest.mark.skipif(
     not LAVA_PYTHON.exists(),
@@ -291,6 +295,115 @@ def test_no_process_outlives_the_one_that_started_it(
         while any(map(alive, children)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not any(map(alive, children))
+
+
+@pytest.fixture
+def node(stage: Stage, policy_file: Path) -> NodeProcess:
+    """The neuromorphic node on a random policy, in Lava's environment."""
+    process = NodeProcess(
+        [str(LAVA_PYTHON), *node_command("neuromorphic", "", {"policy": str(policy_file)})[1:]],
+        {**environment(), "ROS_DOMAIN_ID": stage.environment["ROS_DOMAIN_ID"]},
+        stage.folder / "neuromorphic.log",
+    )
+    stage.processes.append(process)
+    return process
+
+
+class Asker:
+    """Asks the neuromorphic node for spikes, as a controller does."""
+
+    def __init__(self, stage: Stage, policy_file: Path) -> None:
+        from std_msgs.msg import UInt8MultiArray
+
+        from proxy_snn_control.nodes.messages import RELIABLE
+
+        self.checksum = hashlib.sha256(policy_file.read_bytes()).hexdigest()
+        self._stage, self._name = stage, "neuromorphic"
+        self._answers = stage.hear(UInt8MultiArray, "neuromorphic/answer", RELIABLE)
+        self._requests = stage.node.create_publisher(
+            UInt8MultiArray, "neuromorphic/request", RELIABLE
+        )
+        stage.meet("neuromorphic/answer")
+
+    def ask(self, message: Any, seconds: float = 5.0) -> Any:
+        """The answer to a message of spikes; None if there is none in that time."""
+        self._answers.clear()
+        self._requests.publish(message)
+        self._stage.until(lambda: bool(self._answers), seconds)
+        return self._answers[0] if self._answers else None
+
+
+@needs_lava
+def test_the_node_answers_with_the_runtime_s_spikes(
+    stage: Stage, node: NodeProcess, policy_file: Path
+) -> None:
+    from proxy_snn_control.nodes.spikes import labels_of, spikes_message, spikes_of
+
+    spec, tensors = read_policy(policy_file)
+    host, policy, asker = (
+        ChipPolicy(spec, tensors),
+        Policy(spec, tensors),
+        Asker(stage, policy_file),
+    )
+    rng = np.random.default_rng(0)
+    for i in range(50):
+        observation = rng.normal(0, 1, spec.observation_size)
+        request = spikes_message([host.ask(observation)], f"{i}", asker.checksum)
+        answer = asker.ask(request)
+        assert labels_of(answer) == (f"{i}", asker.checksum)
+        fired = spikes_of(answer, spec.time_steps, spec.layer_sizes[1:])
+        np.testing.assert_array_equal(host.answer(fired), policy.act(observation))
+        assert host.spike_counts == policy.spike_counts
+
+    others = [
+        (spikes_message([host.ask(observation)], "x", "f" * 64), "a request is for policy 'ffff"),
+        (spikes_message([np.ones((5, 4), bool)], "x", asker.checksum), "message of spikes has 3"),
+        (type(request)(), "a request is for policy ''"),
+    ]
+    for wrong, sentence in others:
+        assert asker.ask(wrong, 1.2) is None
+        assert sentence in node.output
+    assert asker.ask(request) is not None
+    assert node.end(signal.SIGINT)[0] == 0
+    assert not node.survivors()
+
+
+@needs_lava
+def test_a_killed_node_takes_lava_along(
+    stage: Stage, node: NodeProcess, policy_file: Path, segments: None
+) -> None:
+    Asker(stage, policy_file)
+    assert len(node.survivors()) >= 3  # all are there
+    node.end(signal.SIGKILL)
+    assert not node.survivors()
+
+
+@needs_lava
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({}, "parameter policy is empty"),
+        ({"policy": "nowhere"}, "nowhere: no such file"),
+        (
+            {"policy": TRAINED[0], "precision": "half"},
+            "parameter precision is 'half', expected float or fixed",
+        ),
+        ({"policy": DN}, "neuron is 'dn', expected 'lif' or 'clif'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_parameter_is_one_sentence(parameters: dict[str, Any], sentence: str) -> None:
+    done = subprocess.run(
+        [str(LAVA_PYTHON), *node_command("neuromorphic", "", parameters)[1:]],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def alive(pid: int) -> bool:

@@ -8,9 +8,11 @@ Both are the runtime's to the last bit: with the same spikes the actions are the
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from proxy_snn_control.policy import Policy, PolicySpec
 from proxy_snn_control.policy.file import Tensors
@@ -34,42 +36,72 @@ class Layers(Protocol):
 class ChipPolicy(Policy):
     """A policy whose layers run elsewhere than in this runtime; otherwise the same.
 
-    `potentials` stay on the chip and are all zeros here.
+    `act` waits for them. Who must not wait sends what `ask` gives and, when the answer has come,
+    gets the action from `answer`. `potentials` stay on the chip and are all zeros here.
     """
 
-    def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers) -> None:
+    def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers | None = None) -> None:
         """Build a policy on `layers`, which are those of `spec` and `tensors`.
 
         Args:
             spec: what the policy is.
             tensors: its weights, of which encoder and decoder are used.
-            layers: what runs the layers in between.
+            layers: what runs the layers in between; None for `ask` and `answer` alone.
         """
         super().__init__(spec, tensors, compiled=False)
-        self._network = _Host(spec, tensors, layers)
+        self._network = _Host(spec, tensors, limits_of(spec))
         self._observation, self._action = self._network.observation, self._network.action
         self._layers = layers
 
+    def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute the action for one observation, as `Policy.act`."""
+        assert self._layers, "a policy without layers can only ask and answer"
+        action = self.answer(self._layers.infer(self.ask(observation)))
+        if out is None:
+            return action
+        out[...] = action
+        return out
+
+    def ask(self, observation: ArrayLike) -> np.ndarray:
+        """Encode an observation [observation_size].
+
+        Returns:
+            The encoder's spikes, bool [T, neurons].
+
+        Raises:
+            ObservationError: as `Policy.act`.
+        """
+        super().act(observation)
+        return self._network.spikes[0].astype(bool)
+
+    def answer(self, spikes: Sequence[np.ndarray]) -> np.ndarray:
+        """Decode the layers' spikes, bool [T, neurons] each, that answer what was asked last.
+
+        Returns:
+            The action, float32 [action_size], within [action_low, action_high].
+        """
+        self._network.answer(spikes)
+        return self._action.copy()
+
     def close(self) -> None:
         """End what runs the layers; the policy cannot act any more."""
-        self._layers.close()
+        if self._layers:
+            self._layers.close()
 
 
 class _Host(SpikingNetwork):
-    """The NumPy runtime with another's layers."""
-
-    def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers) -> None:
-        super().__init__(spec, tensors, limits_of(spec))
-        self._elsewhere = layers
+    """The NumPy runtime without what is done elsewhere: its `run` ends with the encoder."""
 
     def fire(self) -> None:
-        """Have the layers answer the encoder's spikes."""
-        answers = self._elsewhere.infer(self.spikes[0].astype(bool))
-        for spikes, answer in zip(self.spikes[1:], answers, strict=True):
-            spikes[:] = answer
+        """Done elsewhere."""
 
     def decode(self) -> None:
-        """Fill in the action from the last layer's spikes, added up as the compiled pass does."""
+        """Not yet."""
+
+    def answer(self, spikes: Sequence[np.ndarray]) -> None:
+        """Take the layers' spikes and fill in the action, added up as the compiled pass does."""
+        for kept, layer in zip(self.spikes[1:], spikes, strict=True):
+            kept[:] = layer
         weight, total = self._tensors["decoder.weight"], self._tensors["decoder.bias"]
         rate = np.add.reduce(self.spikes[-1], axis=0) / self._time_steps
         for weights, rates in zip(weight.T, rate.reshape(weight.shape).T, strict=True):

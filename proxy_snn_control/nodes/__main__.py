@@ -1,4 +1,4 @@
-"""Run a node: `python -m proxy_snn_control.nodes controller|sim|train [--ros-args ...]`."""
+"""Run a node: `python -m proxy_snn_control.nodes NODE [--ros-args ...]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from proxy_snn_control.nodes import stopping
 
-NODES = ("controller", "sim", "train")
+NODES = ("controller", "sim", "train", "neuromorphic")
 
 
 def main() -> int:
@@ -26,7 +26,9 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("proxy_snn_control"):
             raise
-        needs = {"sim": "ros,sim", "train": "ros,train"}.get(name, "ros")
+        needs = {"sim": "ros,sim", "train": "ros,train", "neuromorphic": "ros,lava"}.get(
+            name, "ros"
+        )
         print(
             f"{name}: the Python module {error.name!r} is not installed; source a ROS 2 "
             f"installation or pip install 'proxy_snn_control[{needs}]'",

@@ -1,0 +1,122 @@
+"""The neuromorphic node: a policy's layers on a simulated chip, for a controller to ask.
+
+It runs in Lava's environment (`make lava`) and knows neither observations nor commands: the
+controller encodes, asks, decodes, checks and publishes, so that nothing reaches the robot past the
+controller's gate, and an answer that is late or never comes costs no command. Request and answer
+are spikes (spikes.py). What comes while an inference runs waits in a queue of one, so the freshest
+request is the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import UInt8MultiArray
+
+from proxy_snn_control.neuromorphic.chip import float_layers
+from proxy_snn_control.neuromorphic.fixed import fixed_layers
+from proxy_snn_control.neuromorphic.network import Quick
+from proxy_snn_control.neuromorphic.processes import NetworkError
+from proxy_snn_control.nodes.messages import RELIABLE, Latencies, diagnostics
+from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
+from proxy_snn_control.nodes.spikes import labels_of, spikes_message, spikes_of
+from proxy_snn_control.policy import UserError, load_policy, read_policy
+from proxy_snn_control.policy.energy import typical_observations
+
+PARAMETERS = (
+    Parameter("policy", "", "The policy file; its neurons must be LIF or CLIF."),
+    Parameter(
+        "precision",
+        "float",
+        "float for the runtime's own spikes, fixed for the arithmetic of Loihi 2.",
+    ),
+)
+PRECISIONS = ("float", "fixed")
+
+
+class Neuromorphic(Node):
+    """Answers the encoder's spikes with those of every layer after it.
+
+    A request that is for another policy, or does not fit it, is told and not answered.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("neuromorphic")
+        self.exit_status: int | None = None
+        declare(self, PARAMETERS)
+        path, precision = value_of(self, "policy"), value_of(self, "precision")
+        if not path:
+            raise UserError("parameter policy is empty, expected the path of a policy file")
+        if precision not in PRECISIONS:
+            raise UserError(
+                f"parameter precision is {precision!r}, expected {' or '.join(PRECISIONS)}"
+            )
+        spec, tensors = read_policy(path)
+        self._checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if precision == "fixed":
+            layers = fixed_layers(spec, tensors, typical_observations(load_policy(path)))
+        else:
+            layers = float_layers(spec, tensors)
+        self._spec, self._fault, self._latencies = spec, "", Latencies()
+        self._network = Quick(layers, spec.time_steps)
+        self._network.infer(np.zeros((spec.time_steps, spec.layer_sizes[0]), bool))
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+        )
+        self._answers = self.create_publisher(UInt8MultiArray, "~/answer", RELIABLE)
+        self.create_subscription(UInt8MultiArray, "~/request", self._on_request, RELIABLE)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.get_logger().info(f"policy {path} ({self._checksum[:12]}), {precision} point")
+
+    def close(self) -> None:
+        """End Lava's processes."""
+        self._network.close()
+        self._publish_diagnostics()
+
+    def _on_request(self, message: UInt8MultiArray) -> None:
+        received = time.monotonic()
+        label, checksum = labels_of(message)
+        try:
+            if checksum != self._checksum:
+                raise UserError(
+                    f"a request is for policy {checksum[:12]!r}, expected {self._checksum[:12]}"
+                )
+            sizes = self._spec.layer_sizes[:1]
+            (spikes,) = spikes_of(message, self._spec.time_steps, sizes)
+            fired = self._network.infer(spikes)
+        except UserError as error:
+            self._fault = str(error)
+            self.get_logger().error(f"{error}; not answered", throttle_duration_sec=1.0)
+            return
+        except NetworkError as error:
+            self._fault = str(error)
+            self.get_logger().fatal(str(error))
+            self.exit_status = 1
+            return
+        self._answers.publish(spikes_message(fired, label, self._checksum))
+        self._fault = ""
+        self._latencies.add(time.monotonic() - received)
+
+    def _publish_diagnostics(self) -> None:
+        values = {
+            "policy": value_of(self, "policy"),
+            "policy_sha256": self._checksum,
+            "precision": value_of(self, "precision"),
+            "answers": self._latencies.count,
+            **self._latencies.milliseconds(),
+        }
+        self._diagnostics.publish(diagnostics(self, self._fault, values))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the neuromorphic node."""
+    return run(Neuromorphic, arguments)
