@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NODES = ("controller", "sim", "train")
+NODES = ("controller", "sim", "train", "neuromorphic")
 PARTS = ("setup.py", "setup.cfg", "package.xml", "resource", "launch", "config")
 
 
