@@ -166,9 +166,10 @@ def main() -> int:
     for path in options.policies:
         more, fine = section(path, options)
         lines, kept = lines + more, kept and fine
+        load = f"Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
         if options.table:
-            write(options.table, lines[:-1])
-    print("\n".join(lines))
+            write(options.table, [*lines, load])
+    print("\n".join([*lines, load]))
     return 0 if kept else 1
 
 
