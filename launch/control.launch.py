@@ -1,8 +1,10 @@
-"""Run a policy on a robot: the controller node."""
+"""Run a policy on a robot: the controller node, and with backend:=lava the neuromorphic one."""
 
+import os
+import shutil
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import Parameter, ParameterValue
@@ -21,10 +23,43 @@ CONTROLLER = {
     "rate": ("", float, "commands a second; 0 answers every observation"),
     "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),
     "autostart": ("true", bool, "configure and activate at start"),
+    "backend": ("native", str, "what runs the spiking layers: this node (native) or lava"),
     "use_sim_time": ("", bool, "take the time from /clock"),
 }
 # Long enough for a controller that fails at once not to keep the machine busy.
 RESPAWN_SECONDS = 1.0
+
+
+# What belongs to this Python and this ROS and not to Lava's environment.
+NOT_LAVAS = ("PYTHONPATH", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+
+
+def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
+    """The neuromorphic node in Lava's environment; it is started again whenever it ends."""
+    given = context.launch_configurations
+    if given["backend"] != "lava":
+        return []
+    if not Path(given["lava_python"]).is_file():
+        raise RuntimeError(f"lava_python {given['lava_python']}: no such file; make lava makes one")
+    if not given["policy"]:
+        raise RuntimeError("policy is empty; with backend:=lava it cannot be in the parameter file")
+    command = [given["lava_python"], "-m", "proxy_snn_control.nodes", "neuromorphic", "--ros-args"]
+    command += ["-p", f"policy:={given['policy']}", "-p", f"precision:={given['precision']}"]
+    if given["namespace"]:
+        command += ["-r", f"__ns:=/{given['namespace'].strip('/')}"]
+    if shutil.which("setpriv"):  # so that it ends with the launch, whatever ends that
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_LAVAS}
+    return [
+        ExecuteProcess(
+            cmd=command,
+            name="neuromorphic",
+            env=environment,
+            respawn=True,
+            respawn_delay=RESPAWN_SECONDS,
+            output="screen",
+        )
+    ]
 
 
 def start_controller(context: LaunchContext) -> list[LifecycleNode]:
@@ -72,10 +107,15 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (default, _, description) in CONTROLLER.items()
             ),
             DeclareLaunchArgument(
-                "backend",
-                default_value="native",
-                choices=["native"],
-                description="what runs the spiking network",
+                "lava_python",
+                default_value=".venv-lava/bin/python",
+                description="the Python of Lava's environment, which make lava makes",
+            ),
+            DeclareLaunchArgument(
+                "precision",
+                default_value="float",
+                choices=["float", "fixed"],
+                description="of Lava's arithmetic",
             ),
             DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
             DeclareLaunchArgument(
@@ -89,6 +129,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=["debug", "info", "warn", "error", "fatal"],
                 description="the least severe messages to log",
             ),
+            OpaqueFunction(function=start_neuromorphic),
             OpaqueFunction(function=start_controller),
         ]
     )

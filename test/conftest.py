@@ -153,6 +153,7 @@ class NodeProcess:
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
+        self.command, self.environment = command, environment
         with open(log, "wb") as file:
             self.process = subprocess.Popen(
                 command,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import NodeProcess, Stage, random_policy
+from conftest import TASK, NodeProcess, Stage, random_policy
 
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.neuromorphic.chip import (
@@ -373,6 +373,118 @@ def test_a_killed_node_takes_lava_along(
     assert len(node.survivors()) >= 3  # all are there
     node.end(signal.SIGKILL)
     assert not node.survivors()
+
+
+def controlled(stage: Stage, policy_file: Path, **parameters: Any) -> NodeProcess:
+    """A controller whose layers the neuromorphic node runs, active."""
+    given = {"policy": policy_file, "autostart": "true", "backend": "lava", **parameters}
+    controller = stage.start("controller", **given)
+    assert stage.until(lambda: "trained on" in controller.output), controller.output
+    return controller
+
+
+class Told:
+    """What the controller's diagnostics say."""
+
+    def __init__(self, stage: Stage) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        self._heard = stage.hear(DiagnosticArray, "/diagnostics")
+
+    def __call__(self, key: str) -> str:
+        for message in reversed(self._heard):
+            for status in message.status:
+                if status.name == "/controller":
+                    return {pair.key: pair.value for pair in status.values}.get(key, "")
+        return ""
+
+
+@needs_lava
+def test_lockstep_with_lava_gives_the_returns_of_evaluate(
+    stage: Stage, node: NodeProcess, policy_file: Path
+) -> None:
+    from std_msgs.msg import Float64
+
+    from proxy_snn_control.learning.evaluate import evaluate
+    from proxy_snn_control.nodes.messages import EPISODE_RETURNS
+
+    told, episodes = Told(stage), 20
+    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    Asker(stage, policy_file)  # the node is there
+    sim = stage.start("sim", env=TASK, seed=11, episodes=episodes)
+    stage.meet("sim/episode_return")
+    controlled(stage, policy_file, lockstep="true", backend_deadline=5.0)
+    assert stage.until(lambda: sim.process.poll() is not None, 60), stage.outputs()
+    assert stage.until(lambda: len(returns) == episodes)
+    alone = evaluate(load_policy(policy_file), make_environment(TASK), episodes, 11)
+    assert alone
+    assert [message.data for message in returns] == alone.returns
+    assert stage.until(lambda: int(told("commands") or 0) > 50)
+    assert told("backend_fallbacks") == "0", "every command was Lava's"
+
+
+@needs_lava
+def test_killed_in_the_middle_of_an_episode(
+    stage: Stage, node: NodeProcess, policy_file: Path
+) -> None:
+    """At 50 Hz: every observation has one command, the policy's, whoever ran the layers."""
+    from std_msgs.msg import Float64MultiArray
+
+    from proxy_snn_control.nodes.messages import RELIABLE, label_of, number_array
+
+    told, sent = Told(stage), list[np.ndarray]()
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    observations = stage.node.create_publisher(Float64MultiArray, "observation", RELIABLE)
+    Asker(stage, policy_file)
+    controller = controlled(stage, policy_file, lockstep="true", backend_deadline=0.015)
+    stage.meet("command")
+    rng = np.random.default_rng(0)
+
+    def feed() -> None:
+        sent.append(rng.normal(0, 1, 9))
+        observations.publish(number_array(sent[-1], str(len(sent) - 1)))
+
+    def given_up() -> int:
+        return controller.output.count("did not answer in time")
+
+    assert stage.until(lambda: observations.get_subscription_count() > 0)
+    stage.spin(0.3)
+    stage.node.create_timer(0.02, feed)
+    assert stage.until(lambda: len(commands) > 50)
+    assert stage.until(lambda: told("backend") == "lava" and int(told("commands")) > 50)
+    before, begin = given_up(), len(commands)
+    node.end(signal.SIGKILL)
+    assert stage.until(lambda: len(commands) > begin + 100)
+    assert given_up() <= before + 1, "one command waited for it, no other did"
+    assert stage.until(lambda: told("backend") == "fallback")
+    again = NodeProcess(node.command, node.environment, stage.folder / "again.log")
+    stage.processes.append(again)
+    assert stage.until(lambda: told("backend") == "lava", 40), again.output
+    stage.spin(1.0)
+    policy = load_policy(policy_file)
+    answered = [int(label_of(command)) for command in commands]
+    assert answered == list(range(answered[0], answered[0] + len(answered))), "each once, in order"
+    for number, command in zip(answered, commands, strict=True):
+        assert command.data.tolist() == policy.act(sent[number]).astype(float).tolist()
+
+
+@needs_lava
+def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> None:
+    from std_msgs.msg import Float64MultiArray
+
+    from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA, number_array
+
+    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+    stage.node.create_timer(0.02, lambda: observations.publish(number_array(np.ones(9), "")))
+    controlled(stage, policy_file, backend_fallback="safe", safe_command="[0.25]")
+    assert stage.until(lambda: len(commands) > 20)
+    assert {tuple(command.data) for command in commands} == {(0.25,)}
+    dn = policy_file.with_name("dn.safetensors")
+    write_policy(dn, *random_policy(neuron="dn"))
+    alone = stage.start("controller", policy=dn, backend="lava", autostart="true")
+    assert alone.wait(20) == 1
+    assert "the policy's neuron is dn, expected lif or clif" in alone.output
 
 
 @needs_lava

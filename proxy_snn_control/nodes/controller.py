@@ -26,6 +26,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from std_msgs.msg import Bool, Float64MultiArray, UInt8MultiArray
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.nodes.backend import Backend
 from proxy_snn_control.nodes.command import CommandMap
 from proxy_snn_control.nodes.messages import (
     RELIABLE,
@@ -143,6 +144,28 @@ PARAMETERS = (
         low=0.0,
         high=3600.0,
     ),
+    Parameter(
+        "backend",
+        "native",
+        "What runs the spiking layers: this process, or the neuromorphic node (lava).",
+        read_only=False,
+        choices=("native", "lava"),
+    ),
+    Parameter(
+        "backend_deadline",
+        0.0,
+        "Seconds to wait for the neuromorphic node's answer; 0: half a control period.",
+        read_only=False,
+        low=0.0,
+        high=3600.0,
+    ),
+    Parameter(
+        "backend_fallback",
+        "native",
+        "What commands if it does not answer in time: the native runtime, or the safe command.",
+        read_only=False,
+        choices=("native", "safe"),
+    ),
     Parameter("autostart", False, "Configure and activate at start; end if that fails."),
 )
 # How often commands go out if neither the rate nor the policy tells.
@@ -173,6 +196,7 @@ class Loop:
         action: float32 [actions], where the policy puts its action.
         sent: [actions], what was sent last, in the policy's units.
         label: of the observation that was received last.
+        backend: asks the neuromorphic node, if that is to run the layers.
     """
 
     policy: Policy
@@ -185,6 +209,7 @@ class Loop:
     period: float
     action: np.ndarray
     sent: list[float]
+    backend: Backend | None
     label: str = ""
 
 
@@ -279,6 +304,8 @@ class Controller(LifecycleNode):
         loop.wiring.forget()
         self._search, self._told = None, ""
         self._starting = False
+        if loop.backend is not None:
+            loop.backend.question = None
         result = super().on_activate(state)
         self._is_active = result == TransitionCallbackReturn.SUCCESS
         return result
@@ -342,6 +369,19 @@ class Controller(LifecycleNode):
         self._fixed_rate = parameter("rate") > 0
         if self._fixed_rate:
             self._every(loop.period, self._on_timer)
+        if loop.backend is not None:
+            self._requests = self.create_publisher(
+                UInt8MultiArray, "neuromorphic/request", RELIABLE
+            )
+            self._entities.append(lambda: self.destroy_publisher(self._requests))
+            answers = self.create_subscription(
+                UInt8MultiArray, "neuromorphic/answer", self._on_answer, RELIABLE
+            )
+            self._entities.append(lambda: self.destroy_subscription(answers))
+            deadline = parameter("backend_deadline") or loop.period / 2
+            self._deadline = self._every(deadline, self._on_deadline)
+            self._deadline.cancel()  # until there is a question
+            self._fall_back = parameter("backend_fallback") == "native"
         self._shadow = parameter("shadow")
         self._check_wiring = parameter("wiring") != "none"
         self._require_wiring = parameter("wiring") == "require"
@@ -395,6 +435,7 @@ class Controller(LifecycleNode):
             period=period,
             action=np.zeros(spec.action_size, np.float32),
             sent=[0.0] * spec.action_size,
+            backend=Backend(spec, tensors, checksum) if parameter("backend") == "lava" else None,
         )
 
     def _settings(self, changed: dict[str, Any]) -> SafetySettings:
@@ -444,7 +485,9 @@ class Controller(LifecycleNode):
                     "are not those of the policy at work (or other parameters were changed), "
                     "expected the same; cleanup and configure take them"
                 )
+            self._settle(old)
             old.policy, old.checksum, old.wiring = new.policy, new.checksum, new.wiring
+            old.backend = new.backend
             self._search = None
             response.success, response.message = True, f"policy {new.checksum[:12]} loaded"
         except UserError as error:
@@ -514,14 +557,31 @@ class Controller(LifecycleNode):
                 loop.wiring.add(loop.inputs.observation(loop.sent), None, now)
                 self._look(loop)
             return
-        numbers = observation = None
+        self._settle(loop)
+        observation = None
         if not fault:
             observation = loop.inputs.observation(loop.sent)
             try:
-                numbers = loop.commands.numbers(loop.policy.act(observation, loop.action))
+                if loop.backend is None:
+                    loop.policy.act(observation, loop.action)
+                elif self._ask(loop, loop.backend, observation):
+                    return  # and go on in _on_answer or _on_deadline
             except ObservationError as error:
                 fault = f"topic {', '.join(s.topic for s in loop.robot.sources)}: {error}"
-        sent, fault = self._send(loop, numbers, fault, loop.label, now)
+        self._finish(loop, observation, loop.label, loop.policy, fault, now)
+
+    def _finish(
+        self,
+        loop: Loop,
+        observation: np.ndarray | None,
+        label: str,
+        acted: Policy,
+        fault: str,
+        now: float,
+    ) -> None:
+        """Send the action that was found, or the safe command, and take note of it."""
+        numbers = None if fault else loop.commands.numbers(loop.action)
+        sent, fault = self._send(loop, numbers, fault, label, now)
         done = time.monotonic()
         self._note_sent(loop, sent, fault)
         # Of an observation or a command that was no good nobody is reminded but by the next one.
@@ -532,11 +592,67 @@ class Controller(LifecycleNode):
         if self._check_wiring:
             loop.wiring.add(observation, None if self._shadow else loop.sent, now)
             self._look(loop)
-        counts = loop.policy.spike_counts
-        self._spikes += sum(counts)
-        self._operations += loop.policy.synaptic_operations
+        self._spikes += acted.spike_count
+        self._operations += acted.synaptic_operations
         if self._spikes_wanted:
-            self._spike_topic.publish(raster(loop.policy.spikes, loop.label))
+            self._spike_topic.publish(raster(acted.spikes, label))
+
+    # ---- the neuromorphic node
+
+    def _ask(self, loop: Loop, backend: Backend, observation: np.ndarray) -> bool:
+        """Ask the node; whether its answer is waited for. If not, the fallback has acted."""
+        self._requests.publish(backend.ask(observation, loop.label))
+        if backend.question is not None:
+            self._deadline.reset()
+            return True
+        self._fallbacks += 1
+        if not self._fall_back:
+            raise ObservationError("the neuromorphic node does not answer")
+        loop.policy.act(observation, loop.action)
+        return False
+
+    def _on_answer(self, message: UInt8MultiArray) -> None:
+        loop = self._loop
+        if loop is None or loop.backend is None:
+            return
+        question = loop.backend.question
+        try:
+            action = loop.backend.answer(message)
+        except UserError as error:
+            self.get_logger().error(f"topic neuromorphic/answer: {error}")
+            return
+        if action is None or question is None or not self._is_active:
+            return
+        self._deadline.cancel()
+        loop.action[:] = action
+        now = time.monotonic()
+        fault = loop.inputs.fault(now)
+        acted = loop.backend.policy
+        self._finish(loop, question.observation, question.label, acted, fault, now)
+
+    def _on_deadline(self) -> None:
+        self._deadline.cancel()
+        if self._loop is not None:
+            self._settle(self._loop)
+
+    def _settle(self, loop: Loop) -> None:
+        """If a question still waits, answer it without the node: none goes without a command."""
+        question = loop.backend.question if loop.backend is not None else None
+        if loop.backend is None or question is None:
+            return
+        self._deadline.cancel()
+        loop.backend.give_up()
+        if not self._is_active:
+            return
+        self._fallbacks += 1
+        self.get_logger().warning("the neuromorphic node did not answer in time")
+        now = time.monotonic()
+        fault = loop.inputs.fault(now)
+        if self._fall_back:
+            loop.policy.act(question.observation, loop.action)
+        else:
+            fault = fault or "the neuromorphic node did not answer in time"
+        self._finish(loop, question.observation, question.label, loop.policy, fault, now)
 
     def _send(
         self, loop: Loop, numbers: list[float] | None, fault: str, label: str, now: float
@@ -625,6 +741,7 @@ class Controller(LifecycleNode):
     def _forget_statistics(self) -> None:
         self._latencies = Latencies()
         self._spikes = self._operations = self._safe_commands = self._missed = 0
+        self._fallbacks = 0
         self._fault = self._last_fault = self._lasting = ""
         self._sent_at = self._logged_at = 0.0
         self._counted, self._counted_at = 0, time.monotonic()
@@ -660,6 +777,12 @@ class Controller(LifecycleNode):
                 "ignored_messages": loop.inputs.ignored,
                 "wiring": self._told,
             }
+            if loop.backend is not None:
+                values |= {
+                    "backend": "fallback" if loop.backend.lost else "lava",
+                    "backend_fallbacks": self._fallbacks,
+                    "backend_late_answers": loop.backend.late,
+                }
             if count:
                 joules = inference_energy(loop.policy.spec, self._operations / count)
                 values |= {
