@@ -220,6 +220,39 @@ def test_a_missing_parameter_file_is_named(stage: Stage, name: str) -> None:
     assert "process started" not in process.output
 
 
+LAVA = Path(__file__).parents[1] / ".venv-lava/bin/python"
+
+
+@pytest.mark.skipif(not LAVA.exists(), reason="there is no .venv-lava; `make lava` makes it")
+@pytest.mark.skipif(shutil.which("ros2") is None, reason="no ros2 command")
+def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
+    """Launch starts the neuromorphic node, and again when it was killed."""
+    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    observations = stage.node.create_publisher(Float64MultiArray, "/left/observation", SENSOR_DATA)
+    stage.node.create_timer(0.05, lambda: observations.publish(Float64MultiArray(data=[0.1] * 9)))
+    arguments = [f"policy:={policy_file}", "backend:=lava", f"lava_python:={LAVA}"]
+    process = launch(stage, "control", *arguments, "namespace:=left")
+
+    def backend() -> str:
+        for message in reversed(diagnostics):
+            for status in message.status:
+                if status.name == "/left/controller":
+                    return {p.key: p.value for p in status.values}.get("backend", "")
+        return ""
+
+    for _ in range(2):
+        assert stage.until(lambda: backend() == "lava", 60), process.output
+        found = subprocess.run(
+            ["pgrep", "--session", str(process.process.pid), "-f", "nodes neuromorphic"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        assert stage.until(lambda: backend() == "fallback", 20), process.output
+    ends_cleanly(process)
+
+
 def test_control_says_why_it_cannot_start(stage: Stage) -> None:
     process = launch(stage, "control", "policy:=/nowhere/p.safetensors")
     assert stage.until(lambda: "policy file /nowhere/p.safetensors: no such file" in process.output)

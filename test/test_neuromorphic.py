@@ -433,10 +433,11 @@ def test_killed_in_the_middle_of_an_episode(
     from proxy_snn_control.nodes.messages import RELIABLE, label_of, number_array
 
     told, sent = Told(stage), list[np.ndarray]()
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    commands = stage.hear(Float64MultiArray, "command")
     observations = stage.node.create_publisher(Float64MultiArray, "observation", RELIABLE)
     Asker(stage, policy_file)
-    controller = controlled(stage, policy_file, lockstep="true", backend_deadline=0.015)
+    parameters = {"lockstep": "true", "backend_deadline": 0.015, "observation_timeout": 60.0}
+    controller = controlled(stage, policy_file, **parameters)
     stage.meet("command")
     rng = np.random.default_rng(0)
 
