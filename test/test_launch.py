@@ -224,7 +224,6 @@ LAVA = Path(__file__).parents[1] / ".venv-lava/bin/python"
 
 
 @pytest.mark.skipif(not LAVA.exists(), reason="there is no .venv-lava; `make lava` makes it")
-@pytest.mark.skipif(shutil.which("ros2") is None, reason="no ros2 command")
 def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
     """Launch starts the neuromorphic node, and again when it was killed."""
     diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
@@ -250,7 +249,10 @@ def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
         )
         os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
         assert stage.until(lambda: backend() == "fallback", 20), process.output
-    ends_cleanly(process)
+    os.killpg(process.process.pid, signal.SIGINT)
+    process.wait(20)
+    assert "Traceback" not in process.output, process.output
+    assert process.survivors() == []
 
 
 def test_control_says_why_it_cannot_start(stage: Stage) -> None:
