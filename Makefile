@@ -30,7 +30,7 @@ demo: .venv/installed
 	$(BIN)/proxy-snn demo --out demo
 
 test: lint $(LAVA)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lava: $(LAVA)
 ifndef LAVA

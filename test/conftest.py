@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -279,14 +280,18 @@ class Stage:
         return str(self.call(GetState, f"{node}/get_state").current_state.label)
 
 
-_domains = iter(range(10_000))
+# Domains 1 to 100, so that neighbours do not meet: every run of the tests begins somewhere else, and
+# its workers (pytest-xdist) take turns.
+_RUN = int(os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid() * 7:x}")[:8], 16)
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_domains = itertools.count(_RUN + _WORKER, _WORKERS)
 
 
 @contextmanager
 def new_stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        # Domains 1 to 100: by process, then one after the other, so that neighbours do not meet.
-        stage = Stage(1 + (os.getpid() * 7 + next(_domains)) % 100, folder)
+        stage = Stage(1 + next(_domains) % 100, folder)
         stack.callback(stage.close)
         yield stage
 
