@@ -33,6 +33,7 @@ class CommandMap:
         self.low = [output.low for output in outputs]
         self.high = [output.high for output in outputs]
         self._topic = topic
+        self._vector = number_array([], "")
         self.message_type = message_class(topic.type)
         self.stamped = topic.type == "geometry_msgs/TwistStamped"
 
@@ -63,8 +64,12 @@ class CommandMap:
             stamp: the time, for messages that are stamped.
         """
         topic = self._topic
-        if topic.type == VECTOR:
+        if topic.type == VECTOR and label:
             return number_array(numbers, label)
+        if topic.type == VECTOR:
+            # The one that was sent last: to make a message takes longer than to fill it.
+            self._vector.data = array("d", numbers)
+            return self._vector
         message = self.message_type()
         if topic.type == TRAJECTORY:
             return self._trajectory(message, numbers)

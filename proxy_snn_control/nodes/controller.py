@@ -557,7 +557,8 @@ class Controller(LifecycleNode):
                 loop.wiring.add(loop.inputs.observation(loop.sent), None, now)
                 self._look(loop)
             return
-        self._settle(loop)
+        if loop.backend is not None:
+            self._settle(loop)
         observation = None
         if not fault:
             observation = loop.inputs.observation(loop.sent)
