@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from std_msgs.msg import UInt8MultiArray
 
+from proxy_snn_control.neuromorphic.chip import NEURONS
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.nodes.spikes import labels_of, spikes_message, spikes_of
 from proxy_snn_control.policy import PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
-
-NEURONS = ("lif", "clif")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ PARAMETERS = (
         "ramp_in",
         0.0,
         "Seconds after activation, and after a stop, over which commands grow from the safe "
-        "command to the policy's. A change counts at once.",
+        "command to the policy's. A change counts from the next of these on.",
         read_only=False,
         low=0.0,
         high=3600.0,

@@ -196,11 +196,10 @@ class _Section:
             if not isinstance(name, str):
                 raise UserError(f"{where}: has the name {name!r}, expected text; quote it")
         self._content = content
-        for name in content if known is not None else ():
-            if known is not None and name not in known:
-                raise UserError(
-                    f"{where}: {name!r} does not exist, expected any of {', '.join(known)}"
-                )
+        if known is not None and (unknown := [name for name in content if name not in known]):
+            raise UserError(
+                f"{where}: {unknown[0]!r} does not exist, expected any of {', '.join(known)}"
+            )
 
     @property
     def names(self) -> list[str]:

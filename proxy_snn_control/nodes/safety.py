@@ -92,7 +92,9 @@ class SafetyGate:
 
     def change(self, settings: SafetySettings) -> None:
         """Take other settings; those that are wrong leave the present ones."""
-        safe = [float(value) for value in settings.safe_command] or self._within([0.0])
+        safe = [float(value) for value in settings.safe_command] or self._within(
+            [0.0] * len(self._limits)
+        )
         self._expect("safe_command", safe, self._limits)
         slew = [float(value) for value in settings.slew_rate]
         if slew:
@@ -168,11 +170,10 @@ class SafetyGate:
         return gentle
 
     def _within(self, values: Sequence[float]) -> list[float]:
-        """Values moved into the limits; a single one stands for all."""
-        all_ = values if len(values) == len(self._limits) else [values[0]] * len(self._limits)
+        """Values moved into the limits."""
         return [
             min(max(value, low), high)
-            for value, (low, high) in zip(all_, self._limits, strict=True)
+            for value, (low, high) in zip(values, self._limits, strict=True)
         ]
 
     def _expect(
