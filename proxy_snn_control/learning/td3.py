@@ -11,7 +11,6 @@ import functools
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxy_snn_control.learning.config import TrainConfig, one_of
@@ -142,12 +141,11 @@ class TD3:
             next_a = torch.clamp(self.target(next_s) + noise, low, high)
             next_q = self.target_critic(next_s, next_a).amin(dim=0)
             goal = reward + c.discount * (1 - terminal) * next_q
-        q = self.critic(s, a)
-        critic_loss = 2 * F.mse_loss(q, goal.expand_as(q))  # the sum of both critics' means
-        self.critic_optimiser.zero_grad()
-        critic_loss.backward()
+            q, passed = self.critic.networks.run(torch.cat((s, a), dim=1))
+            error = q - goal
+            measured["critic_loss"] = (error * error).sum() / n  # the sum of both critics' means
+            self.critic.networks.pull(passed, error * (2 / n))
         self.critic_optimiser.step()
-        measured["critic_loss"] = critic_loss.detach()
 
         # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.

@@ -150,6 +150,7 @@ class SpikingActor(nn.Module):
             len(action_low) * decoder_population,
         )
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self._tables = fused.Tables()
         self.decoder = PopulationDecoder(len(action_low), decoder_population)
         self.register_buffer("low", torch.tensor(action_low), persistent=False)
         self.register_buffer("high", torch.tensor(action_high), persistent=False)
@@ -162,6 +163,7 @@ class SpikingActor(nn.Module):
         rate = fused.SpikingLayers.apply(
             self.encoder.stimulation(observation),
             self.about,
+            self._tables.of(parameters[::2]),
             torch.is_grad_enabled(),
             self.products,
             *parameters,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ class ReLUNetwork(nn.Module):
     def __init__(self, *sizes: int, networks: int = 1, products: torch.dtype | None = None) -> None:
         super().__init__()
         self.products = products
+        self.several = networks > 1
         self.shapes: Shapes = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             self.shapes += [(networks, fan_out, fan_in), (networks, 1, fan_out)]
@@ -41,18 +42,37 @@ class ReLUNetwork(nn.Module):
 
     def parts(self) -> list[Tensor]:
         """Weight [networks, outputs, inputs] and bias [networks, 1, outputs] of each layer."""
-        return _parts(self.flat, self.shapes)
+        return _split(self.flat, self.shapes, several=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run x [batch, inputs] to [batch, outputs], or to [networks, batch, outputs]."""
-        several = self.shapes[0][0] > 1
-        result: Tensor = _Layers.apply(x, self.flat, self.shapes, several, self.products)
+        result: Tensor = _Layers.apply(x, self.flat, self.shapes, self.several, self.products)
         return result
 
     def first(self, x: Tensor) -> Tensor:
         """Run the first network alone; its weights get no gradient, x does."""
         result: Tensor = _Layers.apply(x, self.flat.detach(), self.shapes, False, self.products)
         return result
+
+    @torch.no_grad()
+    def run(self, x: Tensor) -> tuple[Tensor, Passed]:
+        """Run x as `forward` does, aside from autograd; returns also what `pull` will ask for."""
+        passed = Passed([], _weights(self.flat, self.shapes, self.several, self.products))
+        return _run(x, passed), passed
+
+    @torch.no_grad()
+    def pull(self, passed: Passed, gradient: Tensor) -> None:
+        """Set the weights' gradient from the `gradient` of what `run` returned."""
+        found = gradient.new_empty(self.flat.shape, dtype=self.products or self.flat.dtype)
+        _pull(gradient, passed, _split(found, self.shapes, self.several), to_x=False)
+        self.flat.grad = found.to(self.flat.dtype)
+
+
+class Passed(NamedTuple):
+    """A pass: the input of each layer, and weight and bias of each in turn."""
+
+    inputs: list[Tensor]
+    weights: list[Tensor]
 
 
 def linear(x: Tensor, layer: Any, kind: torch.dtype | None) -> Tensor:
@@ -61,9 +81,44 @@ def linear(x: Tensor, layer: Any, kind: torch.dtype | None) -> Tensor:
     return F.linear(x.to(kind), layer.weight.to(kind), layer.bias.to(kind)).to(x.dtype)
 
 
-def _parts(flat: Tensor, shapes: Shapes) -> list[Tensor]:
+def _split(flat: Tensor, shapes: Shapes, several: bool) -> list[Tensor]:
     parts = flat.split([math.prod(shape) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    parts = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return parts if several else [part[0] for part in parts]
+
+
+def _weights(flat: Tensor, shapes: Shapes, several: bool, kind: torch.dtype | None) -> list[Tensor]:
+    return _split(flat.to(kind or flat.dtype), shapes, several)
+
+
+def _run(x: Tensor, passed: Passed) -> Tensor:
+    weights = passed.weights
+    several = weights[0].dim() == 3
+    add_product = torch.baddbmm if several else torch.addmm
+    h = x.to(weights[0].dtype)
+    if several:
+        h = h.expand(len(weights[0]), *h.shape)
+    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+        if passed.inputs:
+            h.relu_()
+        passed.inputs.append(h)
+        h = add_product(bias, h, weight.mT)
+    return h.to(x.dtype)
+
+
+def _pull(gradient: Tensor, passed: Passed, to: list[Tensor], to_x: bool) -> Tensor | None:
+    """Fill in `to`, unless it is empty, like `passed.weights`; returns the gradient of x if asked."""
+    g = gradient.to(passed.weights[0].dtype)
+    for i in range(len(passed.inputs) - 1, -1, -1):
+        h = passed.inputs[i]
+        if to:
+            torch.matmul(g.mT, h, out=to[2 * i])
+            torch.sum(g, -2, keepdim=True, out=to[2 * i + 1])
+        if i or to_x:
+            g = g @ passed.weights[2 * i]
+        if i:  # the units that were silent pass nothing
+            g = torch.ops.aten.threshold_backward(g, h, 0)
+    return g if to_x else None
 
 
 class _Layers(torch.autograd.Function):
@@ -71,40 +126,20 @@ class _Layers(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, flat: Tensor, shapes: Shapes, several: bool, kind: torch.dtype | None
     ) -> Tensor:
-        parts = _parts(flat.to(kind or flat.dtype), shapes)
-        if not several:
-            parts = [part[0] for part in parts]
-        h = x.to(parts[0].dtype)
-        if several:
-            h = h.expand(len(parts[0]), *h.shape)
-        add_product = torch.baddbmm if several else torch.addmm
-        ctx.inputs, ctx.weights = [], parts[::2]
-        ctx.shapes, ctx.types = shapes, (x.dtype, flat.dtype)
-        for weight, bias in zip(parts[::2], parts[1::2], strict=True):
-            if ctx.inputs:
-                h.relu_()
-            ctx.inputs.append(h)
-            h = add_product(bias, h, weight.mT)
-        return h.to(x.dtype)
+        ctx.passed = Passed([], _weights(flat, shapes, several, kind))
+        ctx.shapes, ctx.several, ctx.types = shapes, several, (x.dtype, flat.dtype)
+        return _run(x, ctx.passed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         to_x, to_flat, *_ = ctx.needs_input_grad
         of_x, of_flat = ctx.types
-        g = gradients[0].to(ctx.weights[0].dtype)
-        several = g.dim() == 3
-        found, parts = None, []
+        found, to = None, []
         if to_flat:
-            found = g.new_empty(sum(map(math.prod, ctx.shapes)))
-            parts = [part if several else part[0] for part in _parts(found, ctx.shapes)]
-        for i in range(len(ctx.weights) - 1, -1, -1):
-            h, weight = ctx.inputs[i], ctx.weights[i]
-            if to_flat:
-                torch.matmul(g.mT, h, out=parts[2 * i])
-                torch.sum(g, -2, keepdim=True, out=parts[2 * i + 1])
-            if i or to_x:
-                g = g @ weight
-            if i:  # the units that were silent pass nothing
-                g = torch.ops.aten.threshold_backward(g, h, 0)
-        to_inputs = (g.sum(0) if several else g).to(of_x) if to_x else None
-        return to_inputs, None if found is None else found.to(of_flat), None, None, None
+            kind = ctx.passed.weights[0].dtype
+            found = gradients[0].new_empty(sum(map(math.prod, ctx.shapes)), dtype=kind)
+            to = _split(found, ctx.shapes, ctx.several)
+        g = _pull(gradients[0], ctx.passed, to, to_x)
+        if g is not None:
+            g = (g.sum(0) if ctx.several else g).to(of_x)
+        return g, None if found is None else found.to(of_flat), None, None, None

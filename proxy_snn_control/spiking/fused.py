@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -306,11 +306,35 @@ def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
                         sums[value, j] = sums[value - lowest, j] + sums[lowest, j]
 
 
-def _table(weight: np.ndarray) -> np.ndarray:
-    fan_out, fan_in = weight.shape
-    table = np.empty((_words(fan_out), _words(fan_in), GROUPS, 16, WIDTH), np.float32)
-    tabulate(weight, table)
-    return table.reshape(-1)
+class Tables:
+    """The layers' tables, made anew when a weight has changed.
+
+    The weights are compared with a copy, a tenth of the work: torch's own count of a tensor's
+    versions misses what a fused optimiser does.
+    """
+
+    def __init__(self) -> None:
+        self._made_of: list[Tensor] = []
+        self._tables: list[np.ndarray] = []
+
+    def of(self, weights: Sequence[Tensor]) -> list[np.ndarray]:
+        """Give each layer's table, flat."""
+        if not self._made_of or not all(map(torch.equal, self._made_of, weights)):
+            self._made_of = [weight.detach().clone() for weight in weights]
+            self._tables = []
+            for weight in self._made_of:
+                fan_out, fan_in = weight.shape
+                table = _empty(_words(fan_out), _words(fan_in), GROUPS, 16, WIDTH)
+                tabulate(weight.numpy(), table)
+                self._tables.append(table.reshape(-1))
+        return self._tables
+
+
+def _empty(*shape: int) -> np.ndarray:
+    # torch's memory begins at a cache line; of rows that do not, each number of a register's width
+    # is read from two.
+    array: np.ndarray = torch.empty(shape, dtype=torch.float32).numpy()
+    return array
 
 
 # A neuron's state is a tuple, whose length the compiler must know.
@@ -380,28 +404,28 @@ class SpikingLayers(torch.autograd.Function):
         ctx: Any,
         stimulation: Tensor,
         about: About,
+        tables: list[np.ndarray],
         keep: bool,
         kind: torch.dtype | None,
         *parameters: Tensor,
     ) -> Tensor:
         """Compute the firing rate [batch, neurons] under stimulation [batch, encoder neurons].
 
-        `parameters` are weight and bias of each layer; `keep` says whether a gradient will follow,
-        and `kind` what its products are computed in (as in dense.py); spikes are exact either way.
+        `parameters` are weight and bias of each layer, `tables` those of the weights; `keep` says
+        whether a gradient will follow, and `kind` what its products are computed in (as in
+        dense.py); spikes are exact either way.
         """
         steps, threshold = about.time_steps, np.float32(about.threshold)
         constants = tuple(map(np.float32, about.neuron_constants))
         rows, members = len(stimulation), len(about.neuron.state) if keep else 0
         stimulated = stimulation.numpy(force=True)
-        weights = [p.numpy(force=True) for p in parameters[::2]]
         biases = [p.numpy(force=True) for p in parameters[1::2]]
-        counts = [len(weight) for weight in weights]
-        tables = [_table(weight) for weight in weights]
+        counts = [len(bias) for bias in biases]
         bits = [
-            np.empty((rows, steps, _words(n)), np.uint32) for n in (weights[0].shape[1], *counts)
+            np.empty((rows, steps, _words(n)), np.uint32) for n in (stimulated.shape[1], *counts)
         ]
-        fired = [np.empty((rows, n), np.float32) for n in counts]
-        states = [np.empty((rows, steps, members, n), np.float32) for n in counts]
+        fired = [_empty(rows, n) for n in counts]
+        states = [_empty(rows, steps, members, n) for n in counts]
         parts = torch.get_num_threads()
         do = passes(about.neuron, parts > 1)
         do.encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
@@ -440,7 +464,7 @@ class SpikingLayers(torch.autograd.Function):
             if i:
                 gradient = (factor @ weight.to(ctx.kind)).float().unflatten(0, (-1, steps))
         to_stimulation = gradient.sum(1).to(ctx.kind) @ ctx.saved_tensors[0].to(ctx.kind)
-        return to_stimulation.float(), None, None, None, *found
+        return to_stimulation.float(), None, None, None, None, *found
 
 
 class About(NamedTuple):
