@@ -159,7 +159,7 @@ class SpikingActor(nn.Module):
         """Compute actions [batch, actions] for observations [batch, observations]."""
         if observation.device.type != "cpu" or observation.dtype != torch.float32:
             return self._steps(observation, self.products)[0]
-        parameters = [p for layer in self.layers for p in (layer.weight, layer.bias)]
+        parameters = list(self.layers.parameters())  # weight and bias of each in turn
         rate = fused.SpikingLayers.apply(
             self.encoder.stimulation(observation),
             self.about,

@@ -107,7 +107,7 @@ def _run(x: Tensor, passed: Passed) -> Tensor:
 
 
 def _pull(gradient: Tensor, passed: Passed, to: list[Tensor], to_x: bool) -> Tensor | None:
-    """Fill in `to`, unless it is empty, like `passed.weights`; returns the gradient of x if asked."""
+    """Fill in `to`, laid out like `passed.weights`, unless it is empty; returns x's if asked."""
     g = gradient.to(passed.weights[0].dtype)
     for i in range(len(passed.inputs) - 1, -1, -1):
         h = passed.inputs[i]
