@@ -236,7 +236,13 @@ def main() -> int:
         f"{(dense + spiking) / speed * 1e3:.1f} ms."
     )
     if has_bfloat16_units():
-        floor += f" In bfloat16 it multiplies at {multiplication_rate(torch.bfloat16):.0f} GFLOP/s."
+        speed = multiplication_rate(torch.bfloat16)
+        floor += (
+            f" In bfloat16, at {speed:.0f} GFLOP/s, {dense / speed * 1e3:.1f} ms and "
+            f"{(dense + spiking) / speed * 1e3:.1f} ms: {speed / (dense + spiking):.0f} steps a "
+            f"second, {speed / (dense + spiking) / median['PT-LIF, K = 3, plain idiom']:.1f} times "
+            "the plain idiom."
+        )
     lines = [
         *heading("Training speed"),
         machine,

@@ -2,7 +2,8 @@
 
 The products of a pass are nearly all of its arithmetic. Their factors and results can be bfloat16,
 which takes half the time or less where the processor or GPU has units for it; sums inside a product
-stay float32 there, and so do weights, gradients, optimisers and everything that is no product.
+stay float32 there, and so do weights, gradients, optimisers and everything that is no product. So
+does the last layer, a small one: of a Q in the hundreds bfloat16 would keep no decimal place.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class ReLUNetwork(nn.Module):
     That all weights are one tensor makes one cast, one gradient and one step of Adam of them.
 
     Attributes:
-        products: what products are computed in; None for the weights' own type.
+        products: what products but the last layer's are computed in; None for the weights' own
+            type.
     """
 
     def __init__(self, *sizes: int, networks: int = 1, products: torch.dtype | None = None) -> None:
@@ -63,9 +65,9 @@ class ReLUNetwork(nn.Module):
     @torch.no_grad()
     def pull(self, passed: Passed, gradient: Tensor) -> None:
         """Set the weights' gradient from the `gradient` of what `run` returned."""
-        found = gradient.new_empty(self.flat.shape, dtype=self.products or self.flat.dtype)
-        _pull(gradient, passed, _split(found, self.shapes, self.several), to_x=False)
-        self.flat.grad = found.to(self.flat.dtype)
+        self.flat.grad = torch.empty_like(self.flat)
+        to = _split(self.flat.grad, self.shapes, self.several)
+        _pull(gradient, passed, to, to_x=False)
 
 
 class Passed(NamedTuple):
@@ -88,34 +90,35 @@ def _split(flat: Tensor, shapes: Shapes, several: bool) -> list[Tensor]:
 
 
 def _weights(flat: Tensor, shapes: Shapes, several: bool, kind: torch.dtype | None) -> list[Tensor]:
-    return _split(flat.to(kind or flat.dtype), shapes, several)
+    exact = _split(flat, shapes, several)
+    return [*_split(flat.to(kind or flat.dtype), shapes, several)[:-2], *exact[-2:]]
 
 
 def _run(x: Tensor, passed: Passed) -> Tensor:
     weights = passed.weights
     several = weights[0].dim() == 3
     add_product = torch.baddbmm if several else torch.addmm
-    h = x.to(weights[0].dtype)
-    if several:
-        h = h.expand(len(weights[0]), *h.shape)
+    h = x.expand(len(weights[0]), *x.shape) if several else x
     for weight, bias in zip(weights[::2], weights[1::2], strict=True):
         if passed.inputs:
             h.relu_()
+        h = h.to(weight.dtype)
         passed.inputs.append(h)
         h = add_product(bias, h, weight.mT)
-    return h.to(x.dtype)
+    return h
 
 
 def _pull(gradient: Tensor, passed: Passed, to: list[Tensor], to_x: bool) -> Tensor | None:
     """Fill in `to`, laid out like `passed.weights`, unless it is empty; returns x's if asked."""
-    g = gradient.to(passed.weights[0].dtype)
+    g = gradient
     for i in range(len(passed.inputs) - 1, -1, -1):
-        h = passed.inputs[i]
+        h, weight = passed.inputs[i], passed.weights[2 * i]
+        g = g.to(weight.dtype)
         if to:
-            torch.matmul(g.mT, h, out=to[2 * i])
-            torch.sum(g, -2, keepdim=True, out=to[2 * i + 1])
+            to[2 * i].copy_(g.mT @ h)
+            torch.sum(g, -2, keepdim=True, dtype=to[0].dtype, out=to[2 * i + 1])
         if i or to_x:
-            g = g @ passed.weights[2 * i]
+            g = g @ weight
         if i:  # the units that were silent pass nothing
             g = torch.ops.aten.threshold_backward(g, h, 0)
     return g if to_x else None
@@ -136,10 +139,9 @@ class _Layers(torch.autograd.Function):
         of_x, of_flat = ctx.types
         found, to = None, []
         if to_flat:
-            kind = ctx.passed.weights[0].dtype
-            found = gradients[0].new_empty(sum(map(math.prod, ctx.shapes)), dtype=kind)
+            found = gradients[0].new_empty(sum(map(math.prod, ctx.shapes)), dtype=of_flat)
             to = _split(found, ctx.shapes, ctx.several)
         g = _pull(gradients[0], ctx.passed, to, to_x)
         if g is not None:
             g = (g.sum(0) if ctx.several else g).to(of_x)
-        return g, None if found is None else found.to(of_flat), None, None, None
+        return g, found, None, None, None
