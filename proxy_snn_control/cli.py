@@ -228,7 +228,7 @@ def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.evaluate import evaluate
-    from proxy_snn_control.learning.tasks import make_environment
+    from proxy_snn_control.learning.tasks import Checked, make_environment
     from proxy_snn_control.learning.video import check_name, film
 
     if options.episodes < 1:
@@ -242,7 +242,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     # Gymnasium imports the module of a "module:task": not at the word of a file.
     if not isinstance(task, str) or (":" in task and not options.env):
         raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
-    environment = make_environment(task)
+    environment = Checked(make_environment(task))
     _check_fit(policy, options.policy, task, environment)
     stopping.ready()
     result = evaluate(policy, environment, options.episodes, options.seed, stopping.requested)

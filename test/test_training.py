@@ -360,12 +360,12 @@ def test_many_checkpoints_leave_few_files(tmp_path: Path) -> None:
 
 def poison(run: TrainingRun, step: int, observation: float = 0.0, reward: float = 0.0) -> None:
     """Make the task add these numbers to what it says at one step."""
-    environment = run.episodes[0].environment
+    environment = run.episodes[0].environment.env
     play = environment.step
 
     def poisoned(action):
         seen, given, *rest = play(action)
-        if run.step + 1 == step:
+        if run.step == step:
             seen, given = seen + observation, given + reward
         return seen, given, *rest
 
@@ -389,6 +389,41 @@ def test_a_nan_stops_the_run_and_names_itself(tmp_path: Path, changes: dict, say
     assert "last good checkpoint is " in str(caught.value)
     assert str(tmp_path / "run" / "checkpoint" / "checkpoint.safetensors") in str(caught.value)
     assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 50
+
+
+def fail(*_):
+    raise RuntimeError("motor is off")
+
+
+@pytest.mark.parametrize(
+    ("method", "evaluating", "change", "says"),
+    [
+        ("reset", False, lambda seen, about: (seen * np.nan, about), r"observation\[0\] of task"),
+        (
+            "reset",
+            False,
+            lambda seen, about: (seen[:1], about),
+            r"has shape \(1,\), expected \(9,\)",
+        ),
+        ("reset", True, fail, r"failed in reset: RuntimeError: motor is off \(.*test_training.py:"),
+        ("step", False, fail, r"failed in step: RuntimeError: motor is off \(.*test_training.py:"),
+        ("step", False, lambda seen, given, *rest: (seen, given), "failed in step: ValueError: "),
+        ("step", False, lambda seen, given, *rest: (seen, None, *rest), "in step: TypeError: "),
+        ("step", False, lambda seen, *rest: (["x"] * 9, *rest), "is no array of numbers"),
+        ("step", False, lambda seen, *rest: (seen * 1e300, *rest), r"observation\[0\] of task"),
+        ("step", True, lambda seen, given, *rest: (seen, np.nan, *rest), "the reward of task"),
+    ],
+)
+def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, says) -> None:
+    run = TrainingRun(quick(), tmp_path / "run")
+    run.run(StopAt(50))
+    wrapped = run.evaluation_environment if evaluating else run.episodes[0].environment
+    play = getattr(wrapped.env, method)
+    setattr(wrapped.env, method, lambda *action, **options: change(*play(*action, **options)))
+    with pytest.raises(UserError, match=says) as caught:
+        run.run(Listener())
+    assert f"at step {run.step} " in str(caught.value)
+    assert "; the last good checkpoint is " in str(caught.value)
 
 
 def test_no_checkpoint_of_weights_that_are_no_numbers(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.policy.errors import TaskError
+
 
 class Episode:
     """One environment and the episode under way in it.
@@ -65,7 +67,7 @@ class Episode:
             self.begin()
             for action in arrays["actions"]:
                 self.step(action)
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError, TaskError):
             self.begin()
             return False
         if np.array_equal(self.observation, arrays["observation"]) and self.total == total:

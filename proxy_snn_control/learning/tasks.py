@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.errors import TaskError, UserError
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,64 @@ def _check_space(task_id: str, kind: str, space: gymnasium.Space) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+class Checked(gymnasium.Wrapper):
+    """A task of which every step and reset is checked, so that what is wrong names itself.
+
+    Raises:
+        TaskError: the task raised, an observation is not of the task's shape, or an observation or
+            a reward is no number or none that float32 holds.
+    """
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        try:
+            observation, about = self.env.reset(**options)
+        except Exception as error:  # a task is anybody's code
+            raise self._failure("reset", error) from error
+        self._check(observation)
+        return observation, about
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Act."""
+        try:
+            observation, given, terminal, truncated, about = self.env.step(action)
+            reward = float(given)
+        except Exception as error:
+            raise self._failure("step", error) from error
+        self._check(observation)
+        if not abs(reward) <= LARGEST:
+            raise TaskError(f"the reward of task {self._id!r} is NaN or infinite")
+        return observation, reward, terminal, truncated, about
+
+    @property
+    def _id(self) -> str:
+        return self.spec.id if self.spec else type(self.unwrapped).__name__
+
+    def _check(self, observation: Any) -> None:
+        try:
+            numbers = np.asarray(observation, np.float64)
+        except (TypeError, ValueError) as error:
+            raise TaskError(
+                f"the observation of task {self._id!r} is no array of numbers: {error}"
+            ) from None
+        if numbers.shape != self.observation_space.shape:
+            raise TaskError(
+                f"the observation of task {self._id!r} has shape {numbers.shape}, expected "
+                f"{self.observation_space.shape} as its space says"
+            )
+        wrong = ~(np.abs(numbers) <= LARGEST)
+        if wrong.any():
+            i = int(np.flatnonzero(wrong)[0])
+            raise TaskError(f"observation[{i}] of task {self._id!r} is NaN or infinite")
+
+    def _failure(self, method: str, error: Exception) -> TaskError:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        return TaskError(
+            f"task {self._id!r} failed in {method}: {reason} ({where.filename}:{where.lineno})"
+        )
 
 
 def describe(environment: gymnasium.Env) -> Task:

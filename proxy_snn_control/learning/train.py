@@ -27,11 +27,17 @@ from proxy_snn_control.learning.episode import Episode
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor
-from proxy_snn_control.learning.tasks import Task, clip_action, describe, make_environment
+from proxy_snn_control.learning.tasks import (
+    Checked,
+    Task,
+    clip_action,
+    describe,
+    make_environment,
+)
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.learning.transitions import whitening
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
-from proxy_snn_control.policy.errors import WriteError
+from proxy_snn_control.policy.errors import TaskError, WriteError
 from proxy_snn_control.policy.file import check_size
 from proxy_snn_control.policy.files import is_taken, make_folder, remove, write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
@@ -83,8 +89,8 @@ class TrainingRun:
                 holds none).
         """
         self.config, self.out = config, out
-        environments = [make_environment(config.env) for _ in range(config.num_envs)]
-        self.evaluation_environment = make_environment(config.env)
+        environments = [Checked(make_environment(config.env)) for _ in range(config.num_envs)]
+        self.evaluation_environment = Checked(make_environment(config.env))
         self.task = describe(self.evaluation_environment)
         device = _device(config.device)
         use_processor(config.threads)
@@ -147,11 +153,13 @@ class TrainingRun:
             True if all steps were taken or `stop_at_return` was reached, False if stopped before.
 
         Raises:
-            UserError: a number of the task or of the networks is no longer finite, or a file cannot
-                be written; says which, where, and which checkpoint stays.
+            UserError: the task fails, a number of it or of the networks is no longer finite, or a
+                file cannot be written; says which, where, and which checkpoint stays.
         """
         try:
             return self._train(listener)
+        except TaskError as error:
+            raise UserError(f"at step {self.step} {error}; {self._last_good()}") from error
         except (WriteError, OSError) as error:  # the latter from TensorBoard's files
             raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
 
@@ -214,13 +222,8 @@ class TrainingRun:
             action = self.policy.act(episode.observation) + noise
         action = clip_action(episode.environment, action)
         observation = episode.observation
-        following, reward, terminal, truncated = episode.step(action)
         self.step += 1
-        if not np.isfinite(following).all():
-            i = int(np.flatnonzero(~np.isfinite(following))[0])
-            raise self.not_finite(f"observation[{i}] of task {self.task.id!r}")
-        if not np.isfinite(reward):
-            raise self.not_finite(f"the reward of task {self.task.id!r}")
+        following, reward, terminal, truncated = episode.step(action)
         self.replay.add(observation, action, reward, following, terminal)
         if terminal or truncated:
             self._gather("train_return", episode.total)

@@ -9,6 +9,10 @@ class WriteError(UserError):
     """A file that cannot be written: no permission, a full disk."""
 
 
+class TaskError(UserError):
+    """A task that fails, or says what is no number or not of its own shape."""
+
+
 class PolicyFileError(UserError):
     """A policy file that is missing, damaged or not a policy file."""
 
