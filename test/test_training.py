@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -391,7 +392,7 @@ def test_a_nan_stops_the_run_and_names_itself(tmp_path: Path, changes: dict, say
     assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 50
 
 
-def fail(*_):
+def fail(*_, **__):
     raise RuntimeError("motor is off")
 
 
@@ -697,6 +698,34 @@ def test_yaml_numbers_as_people_write_them(tmp_path: Path) -> None:
 def test_tasks_that_do_not_fit(task: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         make_environment(task)
+
+
+class Small(gymnasium.Env):
+    def __init__(self, observations: int, low: list[float]) -> None:
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (observations,))
+        self.action_space = gymnasium.spaces.Box(np.float32(low), np.ones(len(low), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "says"),
+    [
+        (fail, r"cannot be made: RuntimeError: motor is off \(.*test_training.py:"),
+        (
+            lambda **_: Path("/no/such.xml").read_text(),
+            "'Small-v0' cannot be made: FileNotFoundError: ",
+        ),
+        (lambda **_: Small(0, [-1.0]), "empty observation space"),
+        (lambda **_: Small(3, []), "empty action space"),
+        (lambda **_: Small(3, [-1.0, 1.0]), r"action\[1\] from 1.0 to 1.0, expected a range"),
+    ],
+)
+def test_a_task_that_is_no_good_is_named(entry_point, says: str) -> None:
+    gymnasium.register("Small-v0", entry_point, disable_env_checker=True)
+    try:
+        with pytest.raises(UserError, match=says):
+            make_environment("Small-v0")
+    finally:
+        del gymnasium.registry["Small-v0"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
 
     Raises:
         UserError: there is no such task, or its spaces are not a flat Box of observations and a
-            flat, bounded Box of actions.
+            flat, bounded Box of actions; or it cannot be made.
     """
     try:
         with warnings.catch_warnings():
@@ -55,6 +55,8 @@ def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
     except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
+    except Exception as error:  # a task, and the module that registers it, is anybody's code
+        raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
     try:
         _check_space(task_id, "observation", environment.observation_space)
         _check_space(task_id, "action", environment.action_space)
@@ -72,12 +74,27 @@ def _check_space(task_id: str, kind: str, space: gymnasium.Space) -> None:
         raise UserError(
             f"task {task_id!r} has {kind} space of shape {space.shape}, expected a flat Box"
         )
+    if not space.shape[0]:
+        raise UserError(f"task {task_id!r} has an empty {kind} space, expected a number or more")
     if kind == "action" and not space.is_bounded("both"):
         raise UserError(f"task {task_id!r} has actions without limits, expected a bounded Box")
+    if kind == "action" and not (space.low < space.high).all():
+        i = int(np.flatnonzero(space.low >= space.high)[0])
+        raise UserError(
+            f"task {task_id!r} has action[{i}] from {space.low[i]} to {space.high[i]}, expected a "
+            "range"
+        )
 
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _reason(error: Exception) -> str:
+    """An error of somebody's code, in one line, with the place to look at."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    line = " ".join(str(error).split())
+    return f"{type(error).__name__}: {line} ({where.filename}:{where.lineno})"
 
 
 class Checked(gymnasium.Wrapper):
@@ -131,11 +148,7 @@ class Checked(gymnasium.Wrapper):
             raise TaskError(f"observation[{i}] of task {self._id!r} is NaN or infinite")
 
     def _failure(self, method: str, error: Exception) -> TaskError:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        return TaskError(
-            f"task {self._id!r} failed in {method}: {reason} ({where.filename}:{where.lineno})"
-        )
+        return TaskError(f"task {self._id!r} failed in {method}: {_reason(error)}")
 
 
 def describe(environment: gymnasium.Env) -> Task:
