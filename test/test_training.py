@@ -659,6 +659,7 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("neuron_constants: {voltage_decay: 2}", "voltage_decay is 2.0, expected 0.0 to 1.0"),
         ("precision: double", "setting precision is 'double', expected one of auto"),
         ("encoder_span: [1, -1]", "encoder_span"),
+        ("encoder_span: [-1e39, 1]", "setting encoder_span is .*, expected -1000000.0 to"),
         ("discount: .nan", "setting discount is nan"),
         ("steps: " + "9" * 400, "setting steps is 999"),
         ("steps: 2020-13-45", "is no YAML"),

@@ -148,6 +148,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "surrogate_window": (1e-6, 1e6),
     "encoder_population": (2, 1000),
     "encoder_threshold": (1e-6, 1e6),
+    "encoder_span": (-1e6, 1e6),
     "encoder_sigma": (1e-6, 1e6),
     "decoder_population": (1, 1000),
     "proxy_hidden": _SIZE,
