@@ -16,6 +16,7 @@ import yaml
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.yaml_file import read_yaml
 
 # Layers and learning rate of the proxy that the paper uses for each neuron; on
 # InvertedDoublePendulum CLIF's is as wide as LIF's. A neuron that is not here gets LIF's.
@@ -174,13 +175,7 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: no such file, no YAML, or a setting that does not exist.
     """
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"config file {path}: is no YAML ({reason})") from None
+    settings = read_yaml("config file", path)
     if settings is None:
         return {}
     if not isinstance(settings, dict):

@@ -10,16 +10,16 @@ import difflib
 import re
 import reprlib
 import stat
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 
 from proxy_snn_control.policy import PolicySpec, UserError
+from proxy_snn_control.yaml_file import read_yaml
 
 VECTOR = "std_msgs/Float64MultiArray"
 JOINT_STATE = "sensor_msgs/JointState"
@@ -278,30 +278,16 @@ class _Section:
         return float(value)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a name may not stand twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names = [key.value for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
-                line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"{name!r} stands twice in the block from line {line}")
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: str) -> Any:
     try:
         status = Path(path).stat()  # before it is opened: a pipe would be waited for
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
             raise UserError(f"robot file {path}: is no file of at most {MAX_BYTES} bytes")
-        # A subclass of the safe loader: it makes nothing but plain data.
-        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"robot file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"robot file {path}: is no YAML ({reason})") from None
+    except ValueError as error:  # a name with a zero in it
+        raise UserError(f"robot file {path}: {error}") from None
+    return read_yaml("robot file", path)
 
 
 def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Source:
