@@ -1,6 +1,7 @@
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
+import fcntl
 import json
 import os
 import signal
@@ -243,6 +244,39 @@ def test_no_run_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not an empty folder"):
         TrainingRun(quick(), tmp_path / "precious")
     assert os.listdir(tmp_path) == ["precious"]
+
+
+def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+    def claims() -> bool:
+        other = os.open(out, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with pytest.raises(UserError, match=f"{out}: another process is at work"):
+                TrainingRun(quick(), out, resume=True)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(other)
+        return True
+
+    class Looks(Listener):
+        def on_step(self, step: int) -> None:
+            assert not claims()
+
+    out = tmp_path / "run"
+    TrainingRun(quick(), out).run(Looks())
+    assert claims()
+    assert TrainingRun(quick(), out, resume=True).run(Listener()) is True
+
+
+def test_a_run_that_cannot_begin_can_begin_again(tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as context:
+        context.setattr("proxy_snn_control.learning.train.save_config", fail)
+        with pytest.raises(RuntimeError):
+            TrainingRun(quick(), out)
+    assert os.listdir(out) == []
+    assert TrainingRun(quick(), out).step == 0
 
 
 def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:

@@ -39,7 +39,14 @@ from proxy_snn_control.learning.transitions import whitening
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.errors import TaskError, WriteError
 from proxy_snn_control.policy.file import check_size
-from proxy_snn_control.policy.files import is_taken, make_folder, remove, write_bytes
+from proxy_snn_control.policy.files import (
+    claim,
+    is_taken,
+    make_folder,
+    release,
+    remove,
+    write_bytes,
+)
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor
 
@@ -86,7 +93,7 @@ class TrainingRun:
 
         Raises:
             UserError: the task or a setting is no good, `out` already holds a run (or, to resume,
-                holds none).
+                holds none), or another process is at work on it.
         """
         self.config, self.out = config, out
         environments = [Checked(make_environment(config.env)) for _ in range(config.num_envs)]
@@ -125,6 +132,8 @@ class TrainingRun:
             raise UserError(
                 f"run folder {out} is not an empty folder; resume that run or choose another"
             )
+        make_folder(out)
+        claim(out)  # two at once would remove each other's files
         # The first has the run's seed; the others' are drawn, so that runs of neighbouring seeds
         # share none.
         more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
@@ -133,9 +142,10 @@ class TrainingRun:
         # Without a checkpoint it ended before the first: start again.
         if resume and (self._checkpoint / CHECKPOINT).exists():
             load_checkpoint(self._checkpoint, self)
-        make_folder(self._checkpoint)
         remove(out.glob(".*.tmp"))  # what a kill -9 left half written
+        # First: a folder with anything else in it could be neither resumed nor begun anew.
         save_config(out / "config.yaml", config)
+        make_folder(self._checkpoint)
         if self.rows:  # what was evaluated after the checkpoint will be evaluated again
             self._write_progress()
 
@@ -156,12 +166,15 @@ class TrainingRun:
             UserError: the task fails, a number of it or of the networks is no longer finite, or a
                 file cannot be written; says which, where, and which checkpoint stays.
         """
+        claim(self.out)
         try:
             return self._train(listener)
         except TaskError as error:
             raise UserError(f"at step {self.step} {error}; {self._last_good()}") from error
         except (WriteError, OSError) as error:  # the latter from TensorBoard's files
             raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
+        finally:
+            release(self.out)
 
     def _train(self, listener: Listener) -> bool:
         from torch.utils.tensorboard import SummaryWriter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -62,6 +63,33 @@ def _flush_folder(folder: Path) -> None:
 def is_taken(path: Path) -> bool:
     """Whether something is there that a new folder must not be mixed with."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+_claimed: dict[Path, int] = {}
+
+
+def claim(folder: Path) -> None:
+    """Make a folder this process's own until `release`, or until it ends, however it ends.
+
+    Raises:
+        UserError: another process has it.
+    """
+    if folder.resolve() in _claimed:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f"{folder}: another process is at work in this folder") from None
+    except OSError:  # a file system that cannot lock folders: there it is up to the user
+        pass
+    _claimed[folder.resolve()] = descriptor
+
+
+def release(folder: Path) -> None:
+    """Give a folder free for other processes."""
+    os.close(_claimed.pop(folder.resolve()))
 
 
 def make_folder(path: Path) -> None:
