@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TASK, random_policy
 
-from proxy_snn_control.policy import load_policy, write_policy
+from proxy_snn_control.policy import UserError, load_policy, write_policy
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -222,3 +223,49 @@ def test_a_video_of_another_kind_is_refused_at_once(policy_file: Path) -> None:
     done = run("evaluate", policy_file, "--video", "film.avi")
     assert done.returncode == 1
     assert "video file film.avi: ends in '.avi', expected .mp4 or .gif" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_a_video_that_cannot_be_written_is_named(
+    policy_file: Path, tmp_path: Path, ending: str
+) -> None:
+    pytest.importorskip("imageio.v2")
+    film = tmp_path / "none" / f"film.{ending}"
+    done = run("evaluate", policy_file, "--episodes", 1, "--video", film)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "cannot be drawn" in line or f"{film}: cannot be written: No such file" in line
+
+
+@pytest.mark.parametrize(
+    ("drawing", "says"),
+    [
+        (None, "draws NoneType of shape"),
+        (np.zeros((8, 8), np.uint8), r"draws uint8 of shape \(8, 8\), expected uint8 \[height, "),
+        (np.zeros((8, 8, 3)), "draws float64 of shape"),
+        (NotImplementedError(), r"'Canvas-v0' cannot be drawn \(NotImplementedError\)"),
+    ],
+)
+def test_a_task_that_draws_no_image_is_named(drawing: object, says: str) -> None:
+    gymnasium = pytest.importorskip("gymnasium")
+    video = pytest.importorskip("proxy_snn_control.learning.video")
+
+    class Canvas(gymnasium.Env):
+        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+        observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
+        render_mode = "rgb_array"
+
+        def reset(self, **_):
+            return np.zeros(1, np.float32), {}
+
+        def render(self):
+            if isinstance(drawing, Exception):
+                raise drawing
+            return drawing
+
+    gymnasium.register("Canvas-v0", lambda **_: Canvas(), disable_env_checker=True)
+    try:
+        with pytest.raises(UserError, match=says):
+            video.make_drawable("Canvas-v0")
+    finally:
+        del gymnasium.registry["Canvas-v0"]

@@ -47,15 +47,22 @@ def make_drawable(task: str, **options: Any) -> gymnasium.Env:
     environment = make_environment(task, render_mode="rgb_array", **options)
     environment.reset(seed=0)
     try:
-        environment.render()
+        image: Any = environment.render()
     except Exception as error:  # whatever the graphics libraries raise where there are none
         _drop_quietly(error)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if not hasattr(environment.unwrapped, "model"):  # no MuJoCo in it
+            raise UserError(f"task {task!r} cannot be drawn ({reason})") from None
         tried = os.environ.get("MUJOCO_GL", "the screen")
         raise UserError(
-            f"task {task!r} cannot be drawn on this machine through {tried} "
-            f"({' '.join(str(error).split())}); set the environment variable MUJOCO_GL to egl, "
-            "osmesa or glfw"
+            f"task {task!r} cannot be drawn on this machine through {tried} ({reason}); set the "
+            "environment variable MUJOCO_GL to egl, osmesa or glfw"
         ) from None
+    shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
+    if shape[2:] != (3,) or kind != np.uint8:
+        raise UserError(
+            f"task {task!r} draws {kind} of shape {shape}, expected uint8 [height, width, 3]"
+        )
     return environment
 
 
@@ -73,6 +80,7 @@ def _writer(path: Path, kind: str, frame: np.ndarray, rate: float) -> Iterator[A
     if kind == ".mp4":
         import imageio_ffmpeg
 
+        path.touch()  # says why where it cannot be written, which FFmpeg does not
         film = imageio_ffmpeg.write_frames(
             str(path), (width, height), fps=rate, output_params=["-f", "mp4"]
         )
