@@ -541,14 +541,15 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 
 
+class Hears(Listener):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_warning(self, text: str) -> None:
+        self.heard.append(text)
+
+
 def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
-    class Hears(Listener):
-        def __init__(self) -> None:
-            self.heard: list[str] = []
-
-        def on_warning(self, text: str) -> None:
-            self.heard.append(text)
-
     run = TrainingRun(quick(), tmp_path / "run")
     with torch.no_grad():  # the output layer far above its threshold: firing, not learning
         run.actor.layers[-1].bias.fill_(50.0)
@@ -556,10 +557,23 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     run.run(listener)
     assert len(listener.heard) == 1, "told once"
     assert "step 62: the actor's gradient is exactly zero" in listener.heard[0]
+    assert "membrane potential is inside the surrogate window, or" in listener.heard[0]
     last = run.rows[-1]
     assert last["actor_gradient_norm"] == 0
     assert last["inside_window_3"] == 0
     assert last["firing_rate_3"] == 1
+
+
+@pytest.mark.parametrize("neuron", ["lif", "relu"])
+def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
+    run = TrainingRun(quick(neuron=neuron), tmp_path / "run")
+    with torch.no_grad():
+        last_bias = run.actor.decoder.bias if neuron == "lif" else run.actor.network.flat[-1:]
+        last_bias.fill_(50.0)
+    listener = Hears()
+    run.run(listener)
+    assert "or its actions are all at their limits" in listener.heard[0]
+    assert ("surrogate window" in listener.heard[0]) == (neuron == "lif")
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:

@@ -254,9 +254,12 @@ class TrainingRun:
             self._gather(name, value)
         dead = measured.get("actor_gradient_norm", not self._dead) == 0
         if dead and not self._dead:
+            why = "no output neuron's membrane potential is inside the surrogate window"
+            if not NEURONS[self.config.neuron].state:
+                why = "the units of a layer are all at zero"
             self.warnings.append(
                 f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
-                "no output neuron's membrane potential is inside the surrogate window"
+                f"{why}, or its actions are all at their limits"
             )
         self._dead = dead
 
