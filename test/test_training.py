@@ -1,6 +1,7 @@
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -502,6 +503,19 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     run = TrainingRun(quick(), out, resume=True)
     assert run.step == 50
     assert run.run(Listener()) is True
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_disk_full_of_tensorboard_is_told_once(tmp_path: Path, monkeypatch) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = TrainingRun(quick(), tmp_path / "run")
+    run.run(StopAt(70))
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    says = r"events\.out\.tfevents\.\*: cannot be written: No space left on device; the last good"
+    with pytest.raises(UserError, match=says):
+        run.run(Listener())
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:

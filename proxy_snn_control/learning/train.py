@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import ctypes
 import io
+import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -167,13 +168,25 @@ class TrainingRun:
                 file cannot be written; says which, where, and which checkpoint stays.
         """
         claim(self.out)
+        # TensorBoard's thread hands its error on to this one, but would print it first.
+        hook = threading.excepthook
+        threading.excepthook = lambda thread: (
+            None if isinstance(thread.exc_value, OSError) else hook(thread)
+        )
         try:
             return self._train(listener)
         except TaskError as error:
             raise UserError(f"at step {self.step} {error}; {self._last_good()}") from error
-        except (WriteError, OSError) as error:  # the latter from TensorBoard's files
+        except WriteError as error:
             raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
+        except OSError as error:
+            path = error.filename or self.out / "events.out.tfevents.*"
+            raise UserError(
+                f"at step {self.step}: {path}: cannot be written: {error.strerror}; "
+                f"{self._last_good()}"
+            ) from error
         finally:
+            threading.excepthook = hook
             release(self.out)
 
     def _train(self, listener: Listener) -> bool:
