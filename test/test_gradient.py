@@ -3,6 +3,11 @@
 The equations written out naively here, the step-by-step torch actor, and the compiled layers.
 """
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -136,3 +141,18 @@ def test_compiled_layers_equal_the_steps(
             a, b, atol=1e-5 * max(scale, 1e-3), rtol=0, msg=lambda m, n=name: f"{n}: {m}"
         )
     assert max(float(b.abs().max()) for b in both[1]) > 1e-3, "no gradient: the test shows nothing"
+
+
+def test_compiled_passes_are_found_again(tmp_path: Path) -> None:
+    """A second process compiles nothing: what is on the disk stays as it is."""
+    script = (
+        "import torch\nfrom proxy_snn_control.spiking.actor import SpikingActor\n"
+        "SpikingActor(2, [-1.0], [1.0], hidden=(8,))(torch.zeros(3, 2)).sum().backward()"
+    )
+    found = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+        found.append({file.name: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb*")})
+    assert found[0]
+    assert found[1] == found[0]

@@ -92,6 +92,13 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
     return types.uint32(potential, types.int64, types.float32), generate
 
 
+# Numba names an intrinsic anew in every process, and that name is part of what it looks compiled
+# passes up by on the disk: it would compile them, and keep them, at every start. The file's date is
+# part of it too, so that an edit counts.
+for _each in (_add_word, _fired):
+    _each._set_uuid(f"{__name__}.{_each._name}")
+
+
 class Passes(NamedTuple):
     """The compiled passes over a minibatch; the first argument shares the rows out to threads."""
 
