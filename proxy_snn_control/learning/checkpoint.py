@@ -11,6 +11,7 @@ before stays whole until the new one is.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from proxy_snn_control.learning.config import RESUMABLE
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import remove, replacing
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.train import TrainingRun
 
-VERSION = 3
+VERSION = 4
 NAME = "checkpoint.safetensors"
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
 # short time do not leave as many files.
@@ -61,6 +63,7 @@ def save_checkpoint(folder: Path, run: TrainingRun) -> None:
     files = _save_new_transitions(folder, run)
     state = {
         "version": VERSION,
+        "settings": _fixed_settings(run),
         "step": run.step,
         "evaluated": run.evaluated,
         "seconds": run.seconds,
@@ -136,7 +139,21 @@ def _save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) 
             raise OSError(str(error)) from None
 
 
+def _fixed_settings(run: TrainingRun) -> dict[str, Any]:
+    """All settings but those that a resumed run may change, as JSON has them."""
+    settings = dataclasses.asdict(run.config)
+    for name in RESUMABLE:
+        del settings[name]
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found
+
+
 def _restore(run: TrainingRun, state: dict[str, Any], tensors: Tensors) -> None:
+    for name, value in _fixed_settings(run).items():
+        if state["settings"][name] != value:
+            raise ValueError(
+                f"it was written with {name} {state['settings'][name]!r}, not {value!r}"
+            )
     for name in ("step", "evaluated", "updates", "replay_count"):
         if type(state[name]) is not int:
             raise ValueError(f"{name} is {state[name]!r}, expected a whole number")

@@ -133,6 +133,7 @@ class TrainConfig:
         return self.random_steps + self.steps
 
 
+RESUMABLE = ("steps", "device")  # what may be another when a run goes on
 _SIZE = (1, 2**16)
 _RATE = (1e-12, 1.0)
 _RANGES: dict[str, tuple[float, float]] = {
@@ -201,10 +202,10 @@ def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
     """
     settings = load_config(run / "config.yaml")
     for name, value in given.items():
-        if name not in ("steps", "device") and settings.get(name) != value:
+        if name not in RESUMABLE and settings.get(name) != value:
             raise UserError(
                 f"setting {name} is {value!r}, but the run in {run} has {settings.get(name)!r}; to "
-                "resume, only steps and device can be changed"
+                f"resume, only {' and '.join(RESUMABLE)} can be changed"
             )
     return TrainConfig(**{**settings, **given})
 

@@ -108,7 +108,15 @@ class TrainingRun:
         self.rng = np.random.default_rng(config.seed)
         self.actor = _make_actor(config, self.task)
         check_size(out / "policy.safetensors", self._spec({}))
-        self.td3 = TD3(self.actor, config, device)
+        try:
+            self.td3 = TD3(self.actor, config, device)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise UserError(
+                f"settings critic_hidden {config.critic_hidden} and proxy_hidden "
+                f"{config.proxy_hidden} make networks larger than the memory"
+            ) from None
         self.td3.compile()
         sizes = self.task.observation_size, len(self.task.action_low)
         try:
@@ -143,6 +151,11 @@ class TrainingRun:
         # Without a checkpoint it ended before the first: start again.
         if resume and (self._checkpoint / CHECKPOINT).exists():
             load_checkpoint(self._checkpoint, self)
+            if self.step > (total := config.random_steps + config.steps):
+                raise UserError(
+                    f"settings random_steps and steps make {total} steps, but the run in {out} has "
+                    f"taken {self.step}"
+                )
         remove(out.glob(".*.tmp"))  # what a kill -9 left half written
         # First: a folder with anything else in it could be neither resumed nor begun anew.
         save_config(out / "config.yaml", config)
