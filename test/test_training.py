@@ -292,8 +292,6 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         TrainingRun(quick(hidden=(8,)), out, resume=True)
     with pytest.raises(UserError, match="it was written with policy_delay 2, not 3"):
         TrainingRun(quick(policy_delay=3), out, resume=True)
-    with pytest.raises(UserError, match="make 65 steps, but the run"):
-        TrainingRun(quick(steps=5), out, resume=True)
     checkpoint = out / "checkpoint" / "checkpoint.safetensors"
     (transitions,) = checkpoint.parent.glob("replay-*")
     kept = transitions.read_bytes()

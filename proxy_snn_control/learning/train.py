@@ -151,11 +151,6 @@ class TrainingRun:
         # Without a checkpoint it ended before the first: start again.
         if resume and (self._checkpoint / CHECKPOINT).exists():
             load_checkpoint(self._checkpoint, self)
-            if self.step > (total := config.random_steps + config.steps):
-                raise UserError(
-                    f"settings random_steps and steps make {total} steps, but the run in {out} has "
-                    f"taken {self.step}"
-                )
         remove(out.glob(".*.tmp"))  # what a kill -9 left half written
         # First: a folder with anything else in it could be neither resumed nor begun anew.
         save_config(out / "config.yaml", config)
