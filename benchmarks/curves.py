@@ -1,6 +1,6 @@
 """Learning curves of PT-LIF, vanilla LIF and ANN TD3 on the paper's tasks.
 
-    python benchmarks/curves.py --runs runs/curves --seeds 0 --jobs 2 --out docs/results/curves
+    python benchmarks/curves.py --runs runs/curves --seeds 0 1 --jobs 2 --out docs/results/curves
 
 Trains, then makes the page. Runs that are there go on from their checkpoints, so the command may be
 stopped and given again; `--page-only` makes the page of what there is. What the page rests on is
