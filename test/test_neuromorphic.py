@@ -423,12 +423,12 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
     stage.spin(2.0)
     assert told("backend") == "lava"
     before = told("backend_fallbacks"), int(told("commands"))
-    sim = stage.start("sim", env=TASK, seed=11, episodes=episodes)
-    assert stage.until(lambda: sim.process.poll() is not None, 60), stage.outputs()
-    assert stage.until(lambda: len(returns) == episodes)
+    # It goes on until the test ends: twenty episodes are over before the two have found each other.
+    stage.start("sim", env=TASK, seed=11)
+    assert stage.until(lambda: len(returns) >= episodes, 60), stage.outputs()
     alone = evaluate(load_policy(policy_file), make_environment(TASK), episodes, 11)
     assert alone
-    assert [message.data for message in returns] == alone.returns
+    assert [message.data for message in returns[:episodes]] == alone.returns
     assert stage.until(lambda: int(told("commands")) > before[1] + 50)
     assert told("backend_fallbacks") == before[0], "every command was Lava's"
 
