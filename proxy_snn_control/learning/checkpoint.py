@@ -11,7 +11,6 @@ before stays whole until the new one is.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from proxy_snn_control.learning.config import RESUMABLE
+from proxy_snn_control.learning.config import RESUMABLE, plain
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import remove, replacing
 
@@ -140,12 +139,8 @@ def _save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) 
 
 
 def _fixed_settings(run: TrainingRun) -> dict[str, Any]:
-    """All settings but those that a resumed run may change, as JSON has them."""
-    settings = dataclasses.asdict(run.config)
-    for name in RESUMABLE:
-        del settings[name]
-    found: dict[str, Any] = json.loads(json.dumps(settings))
-    return found
+    """All settings but those that a resumed run may change."""
+    return {name: value for name, value in plain(run.config).items() if name not in RESUMABLE}
 
 
 def _restore(run: TrainingRun, state: dict[str, Any], tensors: Tensors) -> None:

@@ -212,11 +212,15 @@ def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
 
 def save_config(path: str | os.PathLike[str], config: TrainConfig) -> None:
     """Write every setting to a YAML file that `load_config` reads back."""
-    settings = {
+    write_bytes(path, yaml.safe_dump(plain(config), sort_keys=False).encode())
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """Every setting as YAML and JSON have it: lists, no tuples."""
+    return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
     }
-    write_bytes(path, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:
