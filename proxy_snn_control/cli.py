@@ -59,13 +59,14 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a policy",
+        help="train a policy, or one for each of several seeds",
         description="Train a spiking policy with TD3 and a proxy target. What is not given here "
-        "comes from --config, and what is not there either is the paper's, for the neuron chosen.",
-        epilog="config/train.yaml lists every setting that --config can change, with the paper's "
-        "value and what it does; config/fast.yaml is the authors' faster setting. SIGINT (Ctrl-C) "
-        "and SIGTERM end a run with a checkpoint; after kill -9, too, --resume goes on, from the "
-        "last one.",
+        "comes from --set and --config, and what is not there either is the paper's, for the "
+        "neuron chosen.",
+        epilog="config/train.yaml lists every setting that --config and --set can change, with the "
+        "paper's value and what it does; config/fast.yaml is the authors' faster setting. SIGINT "
+        "(Ctrl-C) and SIGTERM end a run with a checkpoint; after kill -9, too, --resume goes on, "
+        "from the last one.",
     )
     train.add_argument(
         "--env",
@@ -84,13 +85,16 @@ def _parser() -> argparse.ArgumentParser:
         "that imitates it, the default) or soft (TD3's Polyak average of it)",
     )
     train.add_argument(
-        "--steps", type=int, help="training steps, one update each, after the random ones (1000000)"
+        "--steps",
+        help="training steps, one update each, after the random ones (1000000; 1e6 will do)",
     )
     train.add_argument(
         "--seed",
         type=int,
-        help="seed of networks, noise, replay and task (0); on the same "
-        "machine and with the same versions a seed gives the same run",
+        nargs="+",
+        metavar="N",
+        help="seed of networks, noise, replay and task (0); on the same machine and with the same "
+        "versions a seed gives the same run. Several are trained at once, each into RUN/seed-N",
     )
     train.add_argument(
         "--device", help="cpu, cuda, or auto (the default): cuda where torch finds a GPU"
@@ -103,13 +107,27 @@ def _parser() -> argparse.ArgumentParser:
         help="the run's folder; must be new or empty, so that no run is overwritten by accident",
     )
     train.add_argument(
-        "--config", type=Path, metavar="F.yaml", help="a file of settings, as config/train.yaml"
+        "--config",
+        type=Path,
+        metavar="F.yaml",
+        action="append",
+        default=[],
+        nargs="+",
+        help="files of settings, as config/train.yaml; later ones go over earlier ones",
+    )
+    train.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        nargs="+",
+        help="settings, over those of the files: --set tau=0.01 neuron_constants.threshold=0.4",
     )
     train.add_argument(
         "--resume",
         action="store_true",
         help="go on from the checkpoint in the run's folder, as if it had never stopped; of the "
-        "settings only --steps and --device may be given then",
+        "settings only steps and device may be given then",
     )
     train.set_defaults(run=_train, extras="train")
 
@@ -170,60 +188,43 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.config import TrainConfig, load_config, resumed_config
+    from proxy_snn_control.learning.members import gather_settings, new_members, resumed_members
 
     names = ("env", "neuron", "target", "steps", "seed", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if len(given.get("seed", [])) == 1:
+        (given["seed"],) = given["seed"]
+    files = [file for several in options.config for file in several]
+    assignments = [text for several in options.set for text in several]
     if options.resume:
-        if options.config:
+        if files:
             raise UserError("--config does not go with --resume: the run has its own config.yaml")
-        config = resumed_config(options.out, given)
+        settings = gather_settings([], assignments, given)
+        members = resumed_members(options.out, settings)
     else:
-        settings = load_config(options.config) if options.config else {}
-        config = TrainConfig(**{**settings, **given})
-    finished = _run_training(config, options.out, options.resume)
+        members = new_members(gather_settings(files, assignments, given), options.out)
+    finished = _run_training(members, options.resume)
     if not finished:
         print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
     return 0
 
 
-def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
+def _run_training(members: Sequence[Any], resume: bool = False) -> bool:
     """Train with a progress bar and a line per evaluation; False if it was stopped."""
-    from tqdm import tqdm
+    from proxy_snn_control.learning.processes import make_training
+    from proxy_snn_control.learning.progress import Progress
 
-    from proxy_snn_control.learning.train import Listener, TrainingRun
-
-    run = TrainingRun(config, out, resume=resume)
+    training = make_training(members, resume=resume)
     stopping.ready()
-    # On a terminal the bar redraws itself; elsewhere only the evaluations' lines are printed.
-    bar = tqdm(
-        total=config.total_steps, initial=run.step, unit="step", disable=None, smoothing=0.05
-    )
-
-    class Progress(Listener):
-        def should_stop(self) -> bool:
-            return stopping.requested()
-
-        def on_step(self, step: int) -> None:
-            bar.update(step - bar.n)
-
-        def on_episode(self, step: int, episode_return: float) -> None:
-            bar.set_postfix_str(f"last return {episode_return:.0f}", refresh=False)
-
-        def on_warning(self, text: str) -> None:
-            tqdm.write(f"proxy-snn: warning: {text}", file=sys.stderr)
-
-        def on_evaluation(self, row: dict[str, float]) -> None:
-            tqdm.write(
-                f"step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
-                f"± {row['eval_return_std']:7.1f}  {row['steps_per_second']:6.0f} steps/s"
-            )
-            sys.stdout.flush()
-
+    progress = Progress(members, training.step, stopping.requested)
     try:
-        return run.run(Progress())
+        finished = training.run(progress)
     finally:
-        bar.close()
+        progress.close()
+        training.close()
+    if failures := training.failures:
+        raise UserError(f"{len(failures)} of {len(members)} runs failed: {'; '.join(failures)}")
+    return finished
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from proxy_snn_control.policy.files import write_bytes
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.yaml_file import read_yaml
 
+# Beside the settings, config.yaml holds under this name what the run ran on.
+RECORD = "recorded"
 # Layers and learning rate of the proxy that the paper uses for each neuron; on
 # InvertedDoublePendulum CLIF's is as wide as LIF's. A neuron that is not here gets LIF's.
 PROXIES: dict[str, tuple[tuple[int, ...], float]] = {
@@ -82,7 +85,8 @@ class TrainConfig:
             object.__setattr__(self, each.name, _convert(each, getattr(self, each.name)))
         one_of("neuron", self.neuron, NEURONS)
         one_of("device", self.device, ("auto", "cpu", "cuda"))
-        one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        one_of("target", self.target, ("proxy", "soft"))
+        one_of("precision", self.precision, ("auto", "float32", "tf32", "bfloat16"))
         self._fill_in()
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -134,6 +138,19 @@ class TrainConfig:
 
 
 RESUMABLE = ("steps", "device")  # what may be another when a run goes on
+# What may differ between the members of a population; the rest must be equal.
+OWN = (
+    "env",
+    "seed",
+    "proxy_learning_rate",
+    "actor_learning_rate",
+    "critic_learning_rate",
+    "discount",
+    "tau",
+    "exploration_noise",
+    "target_noise",
+    "target_noise_clip",
+)
 _SIZE = (1, 2**16)
 _RATE = (1e-12, 1.0)
 _RANGES: dict[str, tuple[float, float]] = {
@@ -173,21 +190,96 @@ _RANGES: dict[str, tuple[float, float]] = {
 def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read settings from a YAML file, checking names only; TrainConfig(**settings) checks values.
 
+    What a run recorded beside its settings is left out: see `load_record`.
+
     Raises:
         UserError: no such file, no YAML, or a setting that does not exist.
     """
-    settings = read_yaml("config file", path)
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise UserError(f"config file {path}: expected lines of 'setting: value'")
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    settings = _read(path)
+    settings.pop(RECORD, None)
     for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"config file {path}: setting {name!r} does not exist{hint}")
+        check_name(f"config file {path}", name)
     return settings
+
+
+def load_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """What a run recorded in its config.yaml: versions and hardware, from which step on."""
+    record = _read(path).get(RECORD, [])
+    if not isinstance(record, list) or not all(isinstance(each, dict) for each in record):
+        raise UserError(f"config file {path}: {RECORD} is {record!r:.60}, expected a list")
+    return record
+
+
+def check_name(where: str, name: Any) -> None:
+    """Raise a UserError unless there is a setting of this name."""
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{where}: setting {name!r} does not exist{hint}")
+
+
+def set_values(settings: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Apply texts such as "tau=0.01" or "neuron_constants.threshold=0.4" over settings.
+
+    Raises:
+        UserError: a text is no assignment, or there is no such setting.
+    """
+    settings = dict(settings)
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name, _, entry = name.strip().partition(".")
+        if not equals or not name:
+            raise UserError(f"--set {text}: expected NAME=VALUE")
+        check_name(f"--set {text}", name)
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {text}: {value!r} is no value of YAML") from None
+        if not entry:
+            settings[name] = parsed
+            continue
+        before = settings.get(name) or {}
+        if not isinstance(before, dict):
+            raise UserError(f"--set {text}: setting {name} has no entries")
+        settings[name] = {**before, entry: parsed}
+    return settings
+
+
+def configs_of(settings: dict[str, Any]) -> list[TrainConfig]:
+    """The settings of every member: of one, or where `seed` is a list of one for each seed.
+
+    Raises:
+        UserError: a value is of the wrong kind or out of its range, or a seed stands twice.
+    """
+    seeds = settings.get("seed", 0)
+    if not isinstance(seeds, (list, tuple)):
+        return [TrainConfig(**settings)]
+    if not seeds:
+        raise UserError("setting seed is an empty list, expected a seed or more")
+    configs = [TrainConfig(**{**settings, "seed": seed}) for seed in seeds]
+    numbers = [config.seed for config in configs]
+    for seed in numbers:
+        if numbers.count(seed) > 1:
+            raise UserError(f"setting seed is {list(seeds)}: {seed} stands twice")
+    return configs
+
+
+def check_alike(configs: Sequence[TrainConfig]) -> None:
+    """Raise a UserError that names a setting in which these cannot be one population."""
+    first = dataclasses.asdict(configs[0])
+    for config in configs[1:]:
+        for name, value in dataclasses.asdict(config).items():
+            if name not in OWN and value != first[name]:
+                raise UserError(
+                    f"setting {name} is {first[name]} and {value} in one population, expected to "
+                    "be equal"
+                )
+
+
+def shared_settings(config: TrainConfig) -> tuple[tuple[str, str], ...]:
+    """The settings in which members of a population must agree, as something to compare by."""
+    return tuple((k, repr(v)) for k, v in dataclasses.asdict(config).items() if k not in OWN)
 
 
 def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
@@ -202,17 +294,36 @@ def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
     """
     settings = load_config(run / "config.yaml")
     for name, value in given.items():
-        if name not in RESUMABLE and settings.get(name) != value:
+        if name not in RESUMABLE and not _same(name, value, settings.get(name)):
             raise UserError(
                 f"setting {name} is {value!r}, but the run in {run} has {settings.get(name)!r}; to "
                 f"resume, only {' and '.join(RESUMABLE)} can be changed"
             )
-    return TrainConfig(**{**settings, **given})
+    changed = {name: given[name] for name in RESUMABLE if name in given}
+    return TrainConfig(**{**settings, **changed})
 
 
-def save_config(path: str | os.PathLike[str], config: TrainConfig) -> None:
-    """Write every setting to a YAML file that `load_config` reads back."""
-    write_bytes(path, yaml.safe_dump(plain(config), sort_keys=False).encode())
+def _same(name: str, given: Any, recorded: Any) -> bool:
+    """Whether a setting is what a run recorded, which is what the setting resolved to."""
+    if name == "env" and isinstance(recorded, str) and isinstance(given, str):
+        return recorded == given or re.fullmatch(re.escape(given) + r"-v\d+", recorded) is not None
+    return bool(given == recorded or (name == "precision" and given == "auto"))
+
+
+def save_config(
+    path: str | os.PathLike[str], config: TrainConfig, record: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Write every setting to a YAML file that `load_config` reads back.
+
+    Args:
+        path: the file.
+        config: the settings.
+        record: what `load_record` is to give back.
+    """
+    settings = plain(config)
+    if record:
+        settings[RECORD] = list(record)
+    write_bytes(path, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -221,6 +332,20 @@ def plain(config: TrainConfig) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
     }
+
+
+def fixed_settings(config: TrainConfig) -> dict[str, Any]:
+    """All settings but those that a resumed run may change."""
+    return {name: value for name, value in plain(config).items() if name not in RESUMABLE}
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    settings = read_yaml("config file", path)
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise UserError(f"config file {path}: expected lines of 'setting: value'")
+    return settings
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:

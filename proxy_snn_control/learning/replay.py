@@ -1,16 +1,19 @@
-"""Replay buffer: the last transitions, in preallocated float32 arrays."""
+"""Replay buffers of all members: their last transitions, where the learner is (host or GPU)."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from proxy_snn_control.learning import draws
+
 
 class Batch(NamedTuple):
-    """Transitions as tensors: observations [n, obs], actions [n, act], the rest [n, 1]."""
+    """Transitions of every member: [members, batch, observations], then actions, 1, .., 1."""
 
     observation: Tensor
     action: Tensor
@@ -20,64 +23,108 @@ class Batch(NamedTuple):
 
 
 class Replay:
-    """The last `capacity` transitions, sampled uniformly with replacement.
+    """The last `capacity` transitions of each member, drawn uniformly with replacement.
 
-    `arrays` holds them by name and `count` says how many were ever added: together the state.
+    A transition is one row: observation, action, reward, next observation and 1 where the episode
+    ended there (a time limit does not count). A member's observation and action may be narrower
+    than the widest; the rest of their columns is zero.
+
+    Attributes:
+        rows: float32 [members, capacity, numbers].
+        count: transitions that each member was ever given.
     """
 
-    def __init__(self, capacity: int, observations: int, actions: int) -> None:
-        widths = (observations, actions, 1, observations, 1)
+    def __init__(
+        self,
+        capacity: int,
+        sizes: Sequence[tuple[int, int]],
+        seeds: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        """Make empty buffers.
+
+        Args:
+            capacity: transitions of each member.
+            sizes: numbers of each member's observation and action.
+            seeds: of each member's draws.
+            device: where the transitions lie.
+        """
+        self._sizes = list(sizes)
+        observation, action = (max(each) for each in zip(*sizes, strict=True))
+        self.widths = (observation, action, 1, observation, 1)
         # zeros, not empty: the system hands out zeroed pages only as they are written.
-        self.arrays = {
-            name: np.zeros((capacity, width), dtype=np.float32)
-            for name, width in zip(Batch._fields, widths, strict=True)
-        }
-        self.capacity = capacity
-        self.count = 0
+        self.rows = torch.zeros(len(sizes), capacity, sum(self.widths), device=device)
+        self.capacity, self.count = capacity, 0
+        self._held = torch.zeros((), dtype=torch.int64, device=device)
+        self._keys = draws.keys(list(seeds), draws.REPLAY, device)
+        self._first = torch.arange(len(sizes), device=device)[:, None] * capacity
 
     def __len__(self) -> int:
         return min(self.count, self.capacity)
 
-    def add(
-        self,
-        observation: np.ndarray,
-        action: np.ndarray,
-        reward: float,
-        next_observation: np.ndarray,
-        terminal: bool,
-    ) -> None:
-        """Add one transition, over the oldest when full. `terminal` is not time-limit truncation.
+    def add(self, rows: Tensor) -> None:
+        """Add transitions [members, n, numbers], over the oldest when full."""
+        n = rows.shape[1]
+        at = self.count % self.capacity
+        now = min(n, self.capacity - at)
+        self.rows[:, at : at + now].copy_(rows[:, :now], non_blocking=True)
+        self.count += now
+        self._held.fill_(len(self))
+        if now < n:
+            self.add(rows[:, now:])
 
-        Each array may be one dimension of numbers; see `Batch` for the order.
-        """
-        row = self.count % self.capacity
-        values: tuple[Any, ...] = (observation, action, reward, next_observation, float(terminal))
-        for array, value in zip(self.arrays.values(), values, strict=True):
-            array[row] = value
-        self.count += 1
+    def sample(self, counter: Tensor, size: int) -> Batch:
+        """Draw `size` transitions of each member; `counter` is never the same twice."""
+        place = torch.arange(size, device=self.rows.device)[None]
+        drawn = draws.below(self._held, draws.bits(self._keys, counter, place))
+        found = self.rows.flatten(0, 1).index_select(0, (drawn + self._first).flatten())
+        return Batch(*found.unflatten(0, (-1, size)).split(self.widths, dim=-1))
 
-    def sample(self, size: int, rng: np.random.Generator, device: torch.device) -> Batch:
-        """Draw `size` transitions uniformly."""
-        rows = rng.integers(len(self), size=size)
-        return Batch(
-            *(torch.from_numpy(array.take(rows, 0)).to(device) for array in self.arrays.values())
-        )
+    def spread(self, size: int) -> Batch:
+        """Give `size` transitions of each member, spread evenly over those held."""
+        at = torch.linspace(0, len(self) - 1, size).long().to(self.rows.device)
+        return Batch(*self.rows[:, at].split(self.widths, dim=-1))
 
-    def observations(self) -> np.ndarray:
-        """Every observation held, float32 [n, obs]; a view."""
-        return self.arrays["observation"][: len(self)]
+    def every(self, member: int, stride: int) -> dict[str, np.ndarray]:
+        """Every so many-th of a member's transitions held, by the names of `Batch`."""
+        return self._named(member, self.rows[member, : len(self) : stride])
 
-    def read_every(self, stride: int) -> dict[str, np.ndarray]:
-        """Every so many-th of the transitions held; views."""
-        return {name: array[: len(self) : stride] for name, array in self.arrays.items()}
+    def range(self, member: int) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and the largest a member's observations were, each [observations]."""
+        seen = self.rows[member, : len(self), : self._sizes[member][0]]
+        low, high = torch.aminmax(seen, dim=0)
+        return low.cpu().numpy(), high.cpu().numpy()
 
-    def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """The transitions added as number `start` to `stop` - 1; they must still be held."""
-        rows = np.arange(start, stop) % self.capacity
-        return {name: array[rows] for name, array in self.arrays.items()}
+    def read(self, member: int, start: int, stop: int) -> dict[str, np.ndarray]:
+        """A member's transitions number `start` to `stop` - 1; they must still be held."""
+        at = torch.arange(start, stop, device=self.rows.device) % self.capacity
+        return self._named(member, self.rows[member, at])
 
-    def write(self, start: int, transitions: dict[str, np.ndarray]) -> None:
-        """Put transitions back where they were as number `start` and on."""
-        for name, array in self.arrays.items():
-            rows = np.arange(start, start + len(transitions[name])) % self.capacity
-            array[rows] = transitions[name]
+    def write(self, member: int, start: int, transitions: dict[str, np.ndarray]) -> None:
+        """Put a member's transitions back where they were as number `start` and on."""
+        n = len(transitions["reward"])
+        at = torch.arange(start, start + n, device=self.rows.device) % self.capacity
+        rows = self.rows.new_zeros(n, sum(self.widths))
+        for name, part in zip(Batch._fields, rows.split(self.widths, dim=1), strict=True):
+            values = torch.from_numpy(transitions[name]).to(rows.device)
+            part[:, : values.shape[1]] = values
+        self.rows[member, at] = rows
+
+    def restore(self, count: int) -> None:
+        """Say how many transitions each member was given."""
+        self.count = count
+        self._held.fill_(len(self))
+
+    def shapes(self, member: int, count: int) -> dict[str, tuple[int, int]]:
+        """The shapes of `count` transitions of a member, by name."""
+        observation, action = self._sizes[member]
+        widths = (observation, action, 1, observation, 1)
+        return {name: (count, w) for name, w in zip(Batch._fields, widths, strict=True)}
+
+    def _named(self, member: int, rows: Tensor) -> dict[str, np.ndarray]:
+        parts = rows.cpu().split(self.widths, dim=-1)
+        shapes = self.shapes(member, len(rows))
+        return {
+            name: part[:, : shapes[name][1]].contiguous().numpy()
+            for name, part in zip(Batch._fields, parts, strict=True)
+        }

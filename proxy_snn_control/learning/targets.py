@@ -1,7 +1,7 @@
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
-A new target is one class here: a torch module that maps observations to actions, and is shown what
-the actor does (`imitate`) and what has become of it (`follow`).
+A new target is one class here: a function from observations to actions, which learns from what the
+actor does (`imitation_loss`, minimised by td3.py) or follows its weights (`follow`).
 """
 
 from __future__ import annotations
@@ -10,45 +10,49 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.spiking.actor import ReLUActor, SpikingActor, scaled
+from proxy_snn_control.spiking.actor import Limits, ReLUActor, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.weights import Weights
 
 Actor = SpikingActor | ReLUActor
 
 
-def adam(parameters: Any, learning_rate: float) -> torch.optim.Adam:
-    """Adam with its defaults, one operation for all parameters; on a GPU, one a graph can hold."""
-    parameters = list(parameters)
-    return torch.optim.Adam(
-        parameters, lr=learning_rate, fused=True, capturable=parameters[0].is_cuda
-    )
-
-
-def average(target: nn.Module, online: nn.Module, tau: float) -> None:
-    """Polyak averaging of all parameters: target = (1 - tau) * target + tau * online."""
+def average(target: Tensor, online: Tensor, tau: Tensor | float) -> None:
+    """Polyak averaging of all weights: target = (1 - tau) * target + tau * online."""
     with torch.no_grad():
-        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+        target.lerp_(online, tau)
 
 
-class Target(nn.Module):
-    """What a target is asked for, besides the action.
+class Target:
+    """What a target is asked for.
 
     Attributes:
-        lessons: minibatches on which it is shown the actor's actions before each critic update.
-        optimiser: its own, if it has one.
+        weights: its own.
+        imitations: minibatches on which it imitates the actor before each critic update, K.
     """
 
-    lessons: int
-    optimiser: torch.optim.Optimizer | None
+    weights: Weights
+    imitations = 0
 
-    def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Learn from the actor's `action` [batch, actions]; returns the loss."""
+    def start(self, member: int, rng: torch.Generator) -> None:
+        """Give a member its initial weights, if they are drawn."""
+
+    def to(self, device: torch.device) -> None:
+        """Move all tensors."""
         raise NotImplementedError
 
-    def follow(self, actor: Actor) -> None:
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Compute actions [members, batch, actions] for [members, batch, observations]."""
+        raise NotImplementedError
+
+    def imitation_loss(self, observation: Tensor, action: Tensor) -> Tensor:
+        """How far it is from the actor's `action`, for each member: a loss to be minimised."""
+        raise NotImplementedError
+
+    def follow(self, actor: Actor, tau: Tensor | float) -> None:
         """See the actor after one of its updates."""
 
 
@@ -59,58 +63,53 @@ class ProxyTarget(Target):
     observations, without the actor's tanh.
     """
 
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, actor: Actor, config: TrainConfig) -> None:
-        super().__init__()
+    def __init__(self, actor: Actor, config: TrainConfig, products: str) -> None:
         assert config.proxy_hidden is not None
-        assert config.proxy_learning_rate is not None
-        sizes = (actor.observations, *config.proxy_hidden, len(actor.low))
-        self.network = ReLUNetwork(*sizes, products=actor.products)
-        self.register_buffer("low", actor.low.clone(), persistent=False)
-        self.register_buffer("high", actor.high.clone(), persistent=False)
-        self.to(actor.low.device)
-        self.lessons = config.proxy_updates
-        self.optimiser = adam(self.parameters(), config.proxy_learning_rate)
+        sizes = [(s.observations, *config.proxy_hidden, len(s.low)) for s in actor.sizes]
+        self.network = ReLUNetwork(sizes, products)
+        self.weights = self.network.weights
+        self.imitations = config.proxy_updates
+        self._sizes, self._limits = actor.sizes, Limits(actor.sizes)
+        self._actions = torch.tensor([float(len(s.low)) for s in actor.sizes])
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Compute actions [batch, actions] for observations [batch, observations]."""
-        return scaled(torch.tanh(self.network(observation)), self.low, self.high)
+    def start(self, member: int, rng: torch.Generator) -> None:
+        """Give a member its initial weights."""
+        self.network.start(member, rng)
 
-    def imitate(self, observation: Tensor, action: Tensor) -> Tensor:
-        """One Adam step towards the actor's `action` [batch, actions]; returns the loss (Eq. 9)."""
-        assert self.optimiser is not None
-        read_out, passed = self.network.run(observation)
-        squashed = torch.tanh(read_out)
-        error = scaled(squashed, self.low, self.high) - action
-        # The derivatives of the mean square, of the scaling and of tanh, by hand: autograd takes as
-        # long as one of the three large products.
-        slope = (self.high - self.low) / error.numel()
-        self.network.pull(passed, error * slope * (1 - squashed * squashed))
-        self.optimiser.step()
-        return (error * error).mean()
+    def to(self, device: torch.device) -> None:
+        """Move all tensors."""
+        self.weights.to(device)
+        self._actions = self._actions.to(device)
+        self._limits = Limits(self._sizes, device)
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Compute actions [members, batch, actions] for [members, batch, observations]."""
+        return self._limits.scale(torch.tanh(self.network(observation)))
+
+    def imitation_loss(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Mean squared distance from the actor's `action`, for each member (Eq. 9)."""
+        error = self(observation) - action
+        return (error * error).sum((1, 2)) / (self._actions * error.shape[1])
 
 
 class SoftTarget(Target):
     """TD3's own: a copy of the actor that follows it by Polyak averaging of the weights."""
 
-    lessons = 0
+    def __init__(self, actor: Actor, config: TrainConfig, products: str) -> None:
+        self.network = copy.deepcopy(actor)
+        self.weights = self.network.weights
 
-    def __init__(self, actor: Actor, config: TrainConfig) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(actor).requires_grad_(False)
-        self.tau = config.tau
-        self.optimiser = None
+    def to(self, device: torch.device) -> None:
+        """Move all tensors."""
+        self.network.to(device)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Compute actions [batch, actions] for observations [batch, observations]."""
-        action: Tensor = self.network(observation)
-        return action
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Compute actions [members, batch, actions] for [members, batch, observations]."""
+        return self.network(observation)
 
-    def follow(self, actor: Actor) -> None:
-        """Move towards the actor's weights."""
-        average(self.network, actor, self.tau)
+    def follow(self, actor: Actor, tau: Tensor | float) -> None:
+        """Move towards the actor's weights; all the way with tau 1."""
+        average(self.weights.flat, actor.weights.flat, tau)
 
 
 TARGETS: dict[str, Any] = {"proxy": ProxyTarget, "soft": SoftTarget}

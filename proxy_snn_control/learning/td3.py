@@ -2,164 +2,329 @@
 
 TD3 itself is Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic
 Methods", ICML 2018.
+
+Everything has a leading axis of members, each a learner of its own: with its weights, moments,
+transitions and random numbers, and if need be with rates, noise and a task of its own. What is
+summed over members is only ever a loss, of which each member's weights get their own gradient.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from proxy_snn_control.learning.config import TrainConfig, one_of
+from proxy_snn_control.learning import draws
+from proxy_snn_control.learning.adam import Adam
+from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.graph import Recorded
-from proxy_snn_control.learning.precision import resolve
-from proxy_snn_control.learning.replay import Batch, Replay
-from proxy_snn_control.learning.targets import TARGETS, Actor, Target, adam, average
-from proxy_snn_control.spiking.actor import SpikingActor
+from proxy_snn_control.learning.hardware import staging
+from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
+from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.weights import Weights
 
-
-class TwinCritic(nn.Module):
-    """Two Q functions of raw observation and action, each a ReLU network of its own."""
-
-    def __init__(
-        self,
-        observations: int,
-        actions: int,
-        hidden: tuple[int, ...],
-        products: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        sizes = (observations + actions, *hidden, 1)
-        self.networks = ReLUNetwork(*sizes, networks=2, products=products)
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Compute both Q values, [2, batch, 1]."""
-        both: Tensor = self.networks(torch.cat((observation, action), dim=1))
-        return both
-
-    def q1(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Compute the first Q value alone, [batch, 1], for an actor to climb: no weight learns."""
-        return self.networks.first(torch.cat((observation, action), dim=1))
+MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
 
 
 class TD3:
-    """The networks, their optimisers and one update of them all."""
+    """The networks of all members, their optimisers and one update of them all.
 
-    def __init__(self, actor: Actor, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.precision = resolve(config.precision, device)
-        one_of("target", config.target, TARGETS)
-        self.actor = actor.to(device)
-        self.actor.products = kind = torch.bfloat16 if self.precision == "bfloat16" else None
-        self.target: Target = TARGETS[config.target](actor, config)
-        self.critic = TwinCritic(actor.observations, len(actor.low), config.critic_hidden, kind)
-        self.critic.to(device)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.actor_optimiser = adam(actor.parameters(), config.actor_learning_rate)
-        self.critic_optimiser = adam(self.critic.parameters(), config.critic_learning_rate)
-        decoder = list(actor.decoder.parameters()) if isinstance(actor, SpikingActor) else []
-        self._undecoded = len(list(actor.parameters())) - len(decoder)
-        self.updates = 0
+    Attributes:
+        updates: how many were made.
+        acted: how often `act` was called.
+        sums: [members] for each name in `MEASURED`, what was measured since `take_sums`.
+        gradient_norm: [members], of the last actor update.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[TrainConfig],
+        sizes: Sequence[Sizes],
+        replay: Replay,
+        device: torch.device,
+    ) -> None:
+        """Draw each member's initial weights by its seed.
+
+        The members' settings may differ in seed, task, rates, noise, discount and tau; what else
+        they say is taken from the first.
+        """
+        self.config, self.replay, self.device = configs[0], replay, device
+        products = self.config.precision
+        self.actor = make_actor(self.config, sizes, products)
+        self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
+        inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
+        self.critic = ReLUNetwork([(i, *self.config.critic_hidden, 1) for i in inputs], products)
+        for member, config in enumerate(configs):
+            rng = torch.Generator().manual_seed(config.seed)
+            self.actor.start(member, rng)
+            self.target.start(member, rng)
+            self.critic.start(2 * member, rng)
+            self.critic.start(2 * member + 1, rng)
+        self.target.follow(self.actor, 1.0)
+        self.actor.to(device)
+        self.target.to(device)
+        self.critic.weights.to(device)
+        self.target_critic = copy.deepcopy(self.critic)
+        for learnt in (self.actor, self.target, self.critic):
+            learnt.weights.flat.requires_grad_()
+        self.actor_adam = Adam(self.actor.weights.flat, [c.actor_learning_rate for c in configs])
+        rates = [c.critic_learning_rate for c in configs for _ in range(2)]
+        self.critic_adam = Adam(self.critic.weights.flat, rates)
+        rates = [c.proxy_learning_rate or 0.0 for c in configs]
+        self.target_adam = Adam(self.target.weights.flat, rates) if self.target.imitations else None
+
+        def own(name: str) -> Tensor:
+            values = [float(getattr(config, name)) for config in configs]
+            return torch.tensor(values, device=device)[:, None, None]
+
+        self.discount, self.exploration = own("discount"), own("exploration_noise")
+        self.noise, self.noise_clip = own("target_noise"), own("target_noise_clip")
+        self.tau = own("tau")[:, 0]
+        self.tau_of_critics = self.tau.repeat_interleave(2, 0)
+        self.keys = [
+            draws.keys([config.seed for config in configs], stream, device) for stream in range(4)
+        ]
+        self.places = {
+            n: _places(n, [len(each.low) for each in sizes], device)
+            for n in (self.config.batch_size, self.config.num_envs)
+        }
+        # The decoder's own gradient needs no surrogate and would hide that the rest has died.
+        decoder = 2 if isinstance(self.actor, SpikingActor) else 0
+        sizes_of_parts = self.actor.weights.sizes
+        self._undecoded = sum(sizes_of_parts[: len(sizes_of_parts) - decoder])
+        self.updates = self.acted = 0
+        # The same numbers on the device, for what is recorded.
+        self._clock = torch.zeros(2, dtype=torch.int64, device=device)
+        zeros = functools.partial(torch.zeros, len(configs), device=device)
+        self.sums = {name: zeros(dtype=torch.float64) for name in MEASURED}
+        self.gradient_norm = zeros() + 1
+        shape = len(configs), self.config.num_envs, replay.widths[0]
+        self._staging, self._seen = (
+            staging(*shape, device=device),
+            torch.zeros(shape, device=device),
+        )
         # An update of the critics alone, and one of the actor too.
         kinds = [functools.partial(self._learn, due) for due in (False, True)]
-        self._kinds = [Recorded(kind) if device.type == "cuda" else kind for kind in kinds]
+        self._learn_kinds = [Recorded(kind, device) for kind in kinds]
+        self._act_kinds = [Recorded(kind, device) for kind in (self._explore, self._act_at_random)]
 
     def compile(self) -> None:
         """Have the actor's passes compiled now rather than within the first update."""
-        state = torch.get_rng_state()
-        self.actor(torch.zeros(1, self.actor.observations, device=self.device)).sum().backward()
-        self.actor.zero_grad()
-        torch.set_rng_state(state)
+        width = self.replay.widths[0]
+        nothing = torch.zeros(len(self.actor.sizes), 1, width, device=self.device)
+        gradient(self.actor(nothing).sum((1, 2)), self.actor.weights.flat)
 
-    def update(self, replay: Replay, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One training step; returns what it measured, still on the device.
-
-        These are `critic_loss` and, each if it was updated, `proxy_loss`, `actor_loss` and
-        `actor_gradient_norm`.
-        """
+    def update(self) -> None:
+        """One training step of every member; nothing of it is waited for."""
         self.updates += 1
-        drawn = max(1, self.target.lessons) * self.config.batch_size
-        batches = replay.sample(drawn, rng, self.device)
-        return self._kinds[self.updates % self.config.policy_delay == 0](*batches)
+        self._learn_kinds[self.updates % self.config.policy_delay == 0]()
 
-    @property
-    def activity_names(self) -> list[str]:
-        """Names of what `activity` tells: layer 0 is the encoder."""
-        if not isinstance(self.actor, SpikingActor):
-            return []
-        layers = range(len(self.actor.layers) + 1)
-        rates = [f"firing_rate_{i}" for i in layers]
-        return rates + [f"inside_window_{i}" for i in layers[1:]]
-
-    def activity(self, replay: Replay) -> dict[str, float]:
-        """Firing rate per layer and fraction of potentials inside the surrogate window.
-
-        Measured on one minibatch spread evenly over the replay buffer.
-        """
-        if not isinstance(self.actor, SpikingActor):
-            return {}
-        rows = np.linspace(0, len(replay) - 1, self.config.batch_size).astype(np.int64)
-        with torch.no_grad():
-            observation = torch.from_numpy(replay.observations()[rows]).to(self.device)
-            _, spikes, potentials = self.actor.trace(observation)
-        fractions = [float(layer.mean()) for layer in spikes]
-        threshold, window = self.actor.about.threshold, self.config.surrogate_window
-        for potential in potentials:
-            inside = (potential - threshold).abs() <= window
-            fractions.append(float(inside.float().mean()))
-        return dict(zip(self.activity_names, fractions, strict=True))
-
-    def _learn(self, actor_is_due: bool, *minibatches: Tensor) -> dict[str, Tensor]:
-        drawn = Batch(*minibatches)
-        c, low, high = self.config, self.actor.low, self.actor.high
-        limit, n = (high - low) / 2, c.batch_size
-        s, a, reward, next_s, terminal = (part[-n:] for part in drawn)
-        measured = {}
+    def _learn(self, actor_is_due: bool) -> None:
+        n, limits = self.config.batch_size, self.actor.limits
+        self._clock[0] += 1
+        drawn = self.replay.sample(self._clock[0], max(1, self.target.imitations) * n)
+        s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
-        #    not change meanwhile, so its answers are computed at once; those on the last minibatch
-        #    keep their graph, for the actor climbs on the same answers in 3.
-        if self.target.lessons:
+        #    not change meanwhile, so its actions are computed at once; those on the last minibatch
+        #    keep their graph, for the actor climbs on the same actions in 3.
+        if self.target_adam:
             with torch.no_grad():
-                others = [self.actor(drawn.observation[:-n])] if len(drawn.observation) > n else []
+                earlier = drawn.observation[:, :-n]
+                others = [self.actor(earlier)] if earlier.numel() else []
             with torch.set_grad_enabled(actor_is_due):
                 own = self.actor(s)
-            answers = torch.cat((*others, own.detach()))
-            for state, answer in zip(drawn.observation.split(n), answers.split(n), strict=True):
-                measured["proxy_loss"] = self.target.imitate(state, answer)
+            actions = torch.cat((*others, own.detach()), dim=1)
+            states = drawn.observation.split(n, dim=1)
+            for state, action in zip(states, actions.split(n, dim=1), strict=True):
+                proxy_loss = self.target.imitation_loss(state, action)
+                self.target_adam.step(gradient(proxy_loss, self.target.weights.flat))
+            self.sums["proxy_loss"] += proxy_loss.detach()
         elif actor_is_due:
             own = self.actor(s)
 
         # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
-            noise = torch.randn_like(a) * c.target_noise
-            noise = noise.clamp(-c.target_noise_clip, c.target_noise_clip) * limit
-            next_a = torch.clamp(self.target(next_s) + noise, low, high)
-            next_q = self.target_critic(next_s, next_a).amin(dim=0)
-            goal = reward + c.discount * (1 - terminal) * next_q
-            q, passed = self.critic.networks.run(torch.cat((s, a), dim=1))
-            error = q - goal
-            measured["critic_loss"] = (error * error).sum() / n  # the sum of both critics' means
-            self.critic.networks.pull(passed, error * (2 / n))
-        self.critic_optimiser.step()
+            noise = draws.normal(self._bits(draws.SMOOTHING, self._clock[0], n)) * self.noise
+            noise = noise.clamp(-self.noise_clip, self.noise_clip) * limits.half
+            next_a = torch.clamp(self.target(next_s) + noise, limits.low, limits.high)
+            next_q = twin_q(self.target_critic, next_s, next_a).amin(dim=1)
+            goal = reward + self.discount * (1 - terminal) * next_q
+        error = twin_q(self.critic, s, a) - goal[:, None]
+        critic_loss = (error * error).mean((2, 3)).sum(1)  # of both critics
+        self.critic_adam.step(gradient(critic_loss, self.critic.weights.flat))
+        self.sums["critic_loss"] += critic_loss.detach()
 
         # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.
         if actor_is_due:
-            actor_loss = -self.critic.q1(s, own).mean()
-            parameters = list(self.actor.parameters())
-            self.actor_optimiser.zero_grad()
-            actor_loss.backward(inputs=parameters)
-            self.actor_optimiser.step()
-            # The decoder's own gradient needs no surrogate and would hide that the rest has died.
-            gradients = [p.grad for p in parameters[: self._undecoded] if p.grad is not None]
-            norms = torch._foreach_norm(gradients)
-            measured["actor_loss"] = actor_loss.detach()
-            measured["actor_gradient_norm"] = torch.linalg.vector_norm(torch.stack(norms))
-            average(self.target_critic, self.critic, c.tau)
-            self.target.follow(self.actor)
-        return measured
+            first_critics = self.critic.weights.flat.detach()[::2]
+            actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
+            slope = gradient(actor_loss, self.actor.weights.flat)
+            self.actor_adam.step(slope)
+            average(self.target_critic.weights.flat, self.critic.weights.flat, self.tau_of_critics)
+            self.target.follow(self.actor, self.tau)
+            self.gradient_norm.copy_(torch.linalg.vector_norm(slope[:, : self._undecoded], dim=1))
+            self.sums["actor_loss"] += actor_loss.detach()
+            self.sums["actor_gradient_norm"] += self.gradient_norm
+
+    def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Choose actions with exploration noise, or uniformly at random. Waits for the device.
+
+        Args:
+            observation: float32 [members, environments, observations].
+            at_random: whether to choose uniformly at random.
+
+        Returns:
+            actions, float32 [members, environments, actions], and `watch`.
+        """
+        self.acted += 1
+        self._staging.copy_(torch.from_numpy(observation))
+        self._seen.copy_(self._staging, non_blocking=True)
+        both = self._act_kinds[at_random]().cpu().numpy()
+        watched = len(MEASURED) + 1
+        return both[:, :-watched].reshape(*observation.shape[:2], -1), both[:, -watched:]
+
+    def _explore(self) -> Tensor:
+        limits, n = self.actor.limits, self.config.num_envs
+        with torch.no_grad():
+            noise = draws.normal(self._bits(draws.EXPLORATION, self._clock[1], n))
+            action = self.actor(self._seen) + noise * self.exploration * limits.half
+            self._clock[1] += 1
+            return self._with_watch(torch.clamp(action, limits.low, limits.high))
+
+    def _act_at_random(self) -> Tensor:
+        limits, n = self.actor.limits, self.config.num_envs
+        drawn = draws.uniform(self._bits(draws.RANDOM_ACTIONS, self._clock[1], n))
+        self._clock[1] += 1
+        return self._with_watch(limits.low + drawn * (limits.high - limits.low))
+
+    def _bits(self, stream: int, counter: Tensor, n: int) -> Tensor:
+        return draws.bits(self.keys[stream], counter, self.places[n])
+
+    def watch(self) -> np.ndarray:
+        """What tells whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        return self._watch().cpu().numpy()
+
+    def _watch(self) -> Tensor:
+        return torch.stack((*self.sums.values(), self.gradient_norm), dim=1).float()
+
+    def _with_watch(self, action: Tensor) -> Tensor:
+        return torch.cat((action.flatten(1), self._watch()), dim=1)  # one transfer
+
+    def tensors(self, member: int) -> dict[str, Tensor]:
+        """A member's weights and moments by name, in its own shapes."""
+        found: dict[str, Tensor] = {}
+        for name, weights, row, adam in self._parts(member):
+            found |= _under(name, weights.of(row, weights.flat[row]))
+            moments = dict(adam.moments(row)) if adam else {}
+            if moments:
+                found[f"{name}.adam.step"] = moments.pop("step")
+            for moment, numbers in moments.items():
+                found |= _under(f"{name}.adam.{moment}", weights.of(row, numbers))
+        return found
+
+    def put(self, member: int, tensors: dict[str, Tensor]) -> None:
+        """Put a member's weights and moments back.
+
+        Raises:
+            ValueError: a tensor is missing, is not known or has another shape.
+        """
+        expected: dict[str, Tensor] = {}
+        for name, weights, row, adam in self._parts(member):
+            own = weights.of(row, weights.flat[row])
+            expected |= _under(name, own)
+            steps = self.updates // (self.config.policy_delay if name == "actor" else 1)
+            if adam and steps:  # an optimiser has moments once it took a step
+                expected[f"{name}.adam.step"] = torch.zeros(())
+                expected |= _under(f"{name}.adam.exp_avg", own)
+                expected |= _under(f"{name}.adam.exp_avg_sq", own)
+        for name in sorted(expected.keys() | tensors.keys()):
+            shapes = [tuple(t[name].shape) if name in t else None for t in (tensors, expected)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"tensor {name} has shape {shapes[0]}, expected {shapes[1]}")
+        for name, weights, row, adam in self._parts(member):
+            weights.put(row, weights.flat[row], _within(name, tensors))
+            if not adam or f"{name}.adam.step" not in tensors:
+                continue
+            moments = {}
+            for moment in ("exp_avg", "exp_avg_sq"):
+                moments[moment] = torch.zeros_like(weights.flat[row].detach())
+                weights.put(row, moments[moment], _within(f"{name}.adam.{moment}", tensors))
+            step = tensors[f"{name}.adam.step"].to(self.device, copy=True)
+            adam.restore(row, {"step": step, **moments})
+
+    def _parts(self, member: int) -> list[tuple[str, Weights, int, Adam | None]]:
+        """What a member has: name, weights, its row in them, and their optimiser."""
+        actor, target, critic = self.actor.weights, self.target.weights, self.critic.weights
+        soft, row = self.target_critic.weights, 2 * member
+        return [
+            ("actor", actor, member, self.actor_adam),
+            ("target", target, member, self.target_adam),
+            ("critic.0", critic, row, self.critic_adam),
+            ("critic.1", critic, row + 1, self.critic_adam),
+            ("target_critic.0", soft, row, None),
+            ("target_critic.1", soft, row + 1, None),
+        ]
+
+    def restore(self, updates: int, acted: int) -> None:
+        """Say how many updates and actions there were; random numbers go on from there."""
+        self.updates, self.acted = updates, acted
+        self._clock.copy_(torch.tensor([updates, acted]))
+
+
+def gradient(losses: Tensor, flat: Tensor) -> Tensor:
+    """The gradient of each member's loss [members] by its own weights, the rows of `flat`."""
+    (found,) = torch.autograd.grad(losses.sum(), flat)
+    return found
+
+
+def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
+    """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
+    both = torch.cat((observation, action), dim=2)
+    members, n, width = both.shape
+    q = critic(both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width))
+    return q.unflatten(0, (members, 2))
+
+
+def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Actor:
+    """Make the actors that the settings ask for, with zeros for weights."""
+    if not NEURONS[config.neuron].state:
+        return ReLUActor(sizes, hidden=config.hidden, products=products)
+    return SpikingActor(
+        sizes,
+        hidden=config.hidden,
+        neuron=config.neuron,
+        neuron_constants=config.neuron_constants,
+        surrogate_window=config.surrogate_window,
+        time_steps=config.time_steps,
+        encoder_population=config.encoder_population,
+        encoder_threshold=config.encoder_threshold,
+        encoder_span=(config.encoder_span[0], config.encoder_span[1]),
+        encoder_sigma=config.encoder_sigma,
+        decoder_population=config.decoder_population,
+        products=products,
+    )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def _places(n: int, actions: Sequence[int], device: torch.device) -> Tensor:
+    """A place for each random number of n actions, the same whatever padding there is."""
+    own = torch.tensor(actions)[:, None, None]
+    places = torch.arange(n)[None, :, None] * own + torch.arange(max(actions))
+    return places.to(device)

@@ -22,7 +22,7 @@ STOP_SECONDS = 5.0
 _FIGURES = {"commands_per_second", "latency_median_ms", "nanojoules_per_command"}
 
 
-def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) -> int:
+def run_demo(out: Path, seed: int, run_training: Callable[[Any], bool]) -> int:
     """Train, plot, and run 10 episodes in closed loop; print what came of it.
 
     Returns:
@@ -32,6 +32,7 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) ->
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.evaluate import evaluate
     from proxy_snn_control.learning.plot import plot_runs
+    from proxy_snn_control.learning.run import Member
     from proxy_snn_control.learning.tasks import make_environment
 
     # Better to hear now that a module is missing than after minutes of training.
@@ -45,7 +46,7 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any, Path], bool]) ->
     out = _free_folder(out)
     print(f"Training {config.env} from scratch (seed {seed}) into {out}/ ...", flush=True)
     started = time.perf_counter()
-    if not run_training(config, out):
+    if not run_training([Member(config, out)]):
         raise UserError("stopped while training")
     seconds = time.perf_counter() - started
     policy_file = out / "policy.safetensors"

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.learning.config import TrainConfig, load_config, resumed_config
-from proxy_snn_control.learning.train import Listener, TrainingRun
+from proxy_snn_control.learning.members import gather_settings, new_members, resumed_members
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.learning.processes import make_training
+from proxy_snn_control.learning.run import Member
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
 from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
@@ -31,25 +35,38 @@ PARAMETERS = (
     Parameter(
         "steps", -1, f"Training steps after the random ones{FROM_CONFIG}.", low=-1, high=10**9
     ),
-    Parameter("seed", -1, f"Seed{FROM_CONFIG}.", low=-1, high=2**31 - 1),
     Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
     Parameter("resume", False, "Go on from the checkpoint in the run's folder."),
+)
+SEED = ParameterDescriptor(
+    description="A seed, or several ([0, 1, 2]) to be trained at once, each into out/seed-N"
+    f"{FROM_CONFIG}.",
+    read_only=True,
+    dynamic_typing=True,
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
 POLL_SECONDS = 0.02
 
 
 class Train(Node, Listener):
-    """Runs the learning in the main thread; ROS works between two environment steps."""
+    """Runs the learning in the main thread; ROS works between two environment steps.
+
+    With several seeds, topics of seed N are ~/seed_N/episode_return and ~/seed_N/eval_return.
+    """
 
     def __init__(self) -> None:
         super().__init__("train")
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        self._run = _make_run({p.name: self.get_parameter(p.name).value for p in PARAMETERS})
+        self.declare_parameter("seed", -1, SEED)
+        parameters = {p.name: self.get_parameter(p.name).value for p in PARAMETERS}
+        parameters["seed"] = self.get_parameter("seed").value
+        self._members = _members(parameters)
+        self._out = parameters["out"]
+        self._training = make_training(self._members, resume=parameters["resume"])
         self._steps = self.create_publisher(Float64, "~/step", QoSProfile(depth=10))
-        self._episodes = self.create_publisher(Float64, "~/episode_return", QoSProfile(depth=10))
-        self._evaluations = self.create_publisher(Float64, "~/eval_return", QoSProfile(depth=10))
+        self._episodes = self._topics("episode_return")
+        self._evaluations = self._topics("eval_return")
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
@@ -63,107 +80,149 @@ class Train(Node, Listener):
         self._spin: Callable[[float], None] = lambda seconds: None
         self._paused = False
         self._polled = self._reported = time.monotonic()
-        self._reported_step = self._run.step
-        self._row: dict[str, float] = {}
+        self._reported_step = self._training.step
+        self._rows: dict[Path, dict[str, float]] = {}
 
     def work(self, spin: Callable[[float], None]) -> None:
         """Train until done or stopped."""
         self._spin = spin
-        config = self._run.config
+        config = self._members[0].config
+        seeds = ", ".join(str(member.config.seed) for member in self._members)
         self.get_logger().info(
-            f"{config.env}, {config.neuron} with {config.target} target, seed {config.seed}, "
-            f"into {self._run.out}"
+            f"{config.env}, {config.neuron} with {config.target} target, seed {seeds}, "
+            f"into {self._out}"
         )
-        finished = self._run.run(self)
-        where = f"step {self._run.step}; checkpoint and policy are in {self._run.out}"
+        finished = self._training.run(self)
+        where = f"step {self._training.step}; checkpoint and policy are in {self._out}"
         self.get_logger().info(f"{'done at' if finished else 'stopped at'} {where}")
+        if failures := self._training.failures:
+            raise UserError(
+                f"{len(failures)} of {len(self._members)} runs failed: {'; '.join(failures)}"
+            )
 
     def should_stop(self) -> bool:
-        """Let ROS work now and then; wait here while paused."""
-        while True:
-            now = time.monotonic()
-            if self._paused or now - self._polled > POLL_SECONDS:
-                self._polled = now
-                self._spin(SPIN_SECONDS if self._paused else 0.0)
-            if stopping.requested():
-                return True
-            if not self._paused:
-                return False
+        """Let ROS work now and then."""
+        now = time.monotonic()
+        if self._paused or now - self._polled > POLL_SECONDS:
+            self._polled = now
+            self._spin(SPIN_SECONDS if self._paused else 0.0)
+        return stopping.requested()
 
-    def on_episode(self, step: int, episode_return: float) -> None:
+    def is_paused(self) -> bool:
+        """Whether ~/pause was called, and ~/resume not since."""
+        return self._paused
+
+    def on_episode(self, member: Member, step: int, episode_return: float) -> None:
         """Publish the return of a training episode."""
-        self._episodes.publish(Float64(data=episode_return))
+        self._episodes[member.folder].publish(Float64(data=episode_return))
 
-    def on_evaluation(self, row: dict[str, float]) -> None:
+    def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Publish and log an evaluation."""
-        self._row = row
-        self._evaluations.publish(Float64(data=row["eval_return_mean"]))
+        self._rows[member.folder] = row
+        self._evaluations[member.folder].publish(Float64(data=row["eval_return_mean"]))
         self.get_logger().info(
-            f"step {row['step']:.0f}: evaluation {row['eval_return_mean']:.1f} "
+            f"{self._who(member)}step {row['step']:.0f}: evaluation {row['eval_return_mean']:.1f} "
             f"± {row['eval_return_std']:.1f}, {row['steps_per_second']:.0f} steps/s"
         )
 
-    def on_warning(self, text: str) -> None:
+    def on_warning(self, member: Member, text: str) -> None:
         """Log what the user should know at once."""
-        self.get_logger().warning(text)
+        self.get_logger().warning(f"{self._who(member)}{text}")
 
     def close(self) -> None:
-        """Publish the last state; the run has put its own files in order."""
+        """Publish the last state; the runs have put their own files in order."""
         self._report()
+        self._training.close()
+
+    def _who(self, member: Member) -> str:
+        return f"seed {member.config.seed}, " if len(self._members) > 1 else ""
+
+    def _topics(self, name: str) -> dict[Path, Publisher]:
+        several = len(self._members) > 1
+        return {
+            folder: self.create_publisher(
+                Float64, f"~/seed_{config.seed}/{name}" if several else f"~/{name}",
+                QoSProfile(depth=10),
+            )
+            for config, folder in self._members
+        }  # fmt: skip
 
     def _report(self) -> None:
-        step, now = self._run.step, time.monotonic()
+        step, now = self._training.step, time.monotonic()
         rate = (step - self._reported_step) / max(now - self._reported, 1e-9)
         self._reported, self._reported_step = now, step
         self._steps.publish(Float64(data=float(step)))
-        values = {
-            "env": self._run.config.env,
-            "out": self._run.out,
-            "state": "paused" if self._paused else "training",
-            "steps_per_second": f"{rate:.1f}",
-            "total_steps": self._run.config.total_steps,
-            **self._row,
-            "step": step,
-        }
-        self._diagnostics.publish(diagnostics(self, "", values))
+        state = "paused" if self._paused else "training"
+        for config, folder in self._members:
+            values = {
+                "env": config.env,
+                "seed": config.seed,
+                "out": folder,
+                "state": state,
+                "steps_per_second": f"{rate:.1f}",
+                "total_steps": config.total_steps,
+                **self._rows.get(folder, {}),
+                "step": step,
+            }
+            message = diagnostics(self, "", values, otherwise=state)
+            if len(self._members) > 1:
+                message.status[0].name += f": seed {config.seed}"
+            self._diagnostics.publish(message)
 
     def _on_checkpoint(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         try:
-            self._run.checkpoint()
-            response.success, response.message = True, f"checkpoint at step {self._run.step}"
+            self._training.checkpoint()
+            response.success = True
+            response.message = f"checkpoint at step {self._training.step}"
         except UserError as error:
             response.success, response.message = False, str(error)
         return response
 
     def _on_pause(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._paused = True
-        response.success, response.message = True, f"paused at step {self._run.step}"
+        response.success, response.message = True, f"paused at step {self._training.step}"
         return response
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._paused = False
-        response.success, response.message = True, f"resumed at step {self._run.step}"
+        response.success, response.message = True, f"resumed at step {self._training.step}"
         return response
 
 
-def _make_run(parameters: dict[str, Any]) -> TrainingRun:
+def _members(parameters: dict[str, Any]) -> list[Member]:
     out, resume = Path(parameters["out"]), parameters["resume"]
     if not parameters["out"]:
         raise UserError("parameter out is empty, expected the folder for the run")
     given = {
         name: parameters[name]
-        for name in ("env", "neuron", "target", "device", "steps", "seed")
+        for name in ("env", "neuron", "target", "device", "steps")
         if parameters[name] not in ("", -1)
     }
+    if (seeds := _seeds(parameters["seed"])) is not None:
+        given["seed"] = seeds
     config_file = parameters["config"]
     if resume and config_file:
         raise UserError("parameter config does not go with resume: the run has its own config.yaml")
     if resume:
-        return TrainingRun(resumed_config(out, given), out, resume=True)
-    settings = load_config(config_file) if config_file else {}
-    return TrainingRun(TrainConfig(**{**settings, **given}), out)
+        return resumed_members(out, given)
+    return new_members(gather_settings([Path(config_file)] if config_file else [], [], given), out)
+
+
+def _seeds(value: Any) -> int | list[int] | None:
+    """What parameter seed stands for; it may be a number, numbers, or numbers as text."""
+    try:
+        seeds = [int(each) for each in (value.split() if isinstance(value, str) else value)]
+    except TypeError:
+        seeds = [value] if type(value) is int else []
+    except ValueError:
+        seeds = []
+    if not seeds and value != "":
+        raise UserError(f"parameter seed is {value!r}, expected whole numbers")
+    if seeds in ([], [-1]):
+        return None
+    return seeds[0] if len(seeds) == 1 else seeds
 
 
 def main(arguments: Sequence[str]) -> int:

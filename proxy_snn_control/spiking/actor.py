@@ -1,117 +1,71 @@
-"""The spiking actor network: population encoder, spiking layers, decoder.
+"""Actors of a population: the spiking one, and the ordinary network to compare with.
 
-Parameters carry the names that the policy file gives them, so `state_dict()` is the policy's
-weights. Equation numbers are those of Xu et al. 2025 (arXiv 2505.24161v2).
+Parameters carry the names that the policy file gives them. Equation numbers are those of Xu et al.
+2025 (arXiv 2505.24161v2).
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking import fused
-from proxy_snn_control.spiking.dense import ReLUNetwork, linear
-from proxy_snn_control.spiking.neurons import run
+from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
+from proxy_snn_control.spiking.weights import Weights, start_linear
 
 
-class EncoderSpikes(torch.autograd.Function):
-    """Soft-reset integrate-and-fire neurons under constant stimulation A (Eq. 11).
+class Sizes(NamedTuple):
+    """What one member observes and commands: a number of observations, and action limits."""
 
-    Each time step: ``V += A; spike = V > threshold; V -= threshold * spike``.
-    Backward: d spike / d A is 1 at every time step (Eq. 15).
+    observations: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class Limits:
+    """The members' action limits, [members, 1, actions]; both are 0 for actions that are padding.
+
+    So is then every action, its noise and its gradient.
     """
 
-    @staticmethod
-    def forward(ctx: Any, stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
-        """Turn stimulation [batch, neurons] into spikes [T, batch, neurons]."""
-        potential = torch.zeros_like(stimulation)
-        spikes = stimulation.new_empty((time_steps, *stimulation.shape))
-        for spike in spikes.unbind():
-            potential += stimulation
-            torch.gt(potential, threshold, out=spike)
-            potential.sub_(spike, alpha=threshold)
-        return spikes
+    def __init__(self, sizes: Sequence[Sizes], device: torch.device | None = None) -> None:
+        width = max(len(each.low) for each in sizes)
+        both = torch.zeros(2, len(sizes), 1, width)
+        for row, each in enumerate(sizes):
+            both[:, row, 0, : len(each.low)] = torch.tensor([each.low, each.high])
+        self.low, self.high = both.to(device)
+        self.half = (self.high - self.low) / 2
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Sum over the time steps."""
-        return gradients[0].sum(0), None, None
+    def scale(self, squashed: Tensor) -> Tensor:
+        """Scale (-1, 1) to the action limits."""
+        return self.low + (squashed + 1) * self.half
 
 
-class PopulationEncoder(nn.Module):
-    """Gaussian receptive fields per observation dimension (Eq. 10), firing at a steady rate.
+class SpikingActor:
+    """Observation [members, batch, observations] to action [members, batch, actions].
 
-    Centres mu start evenly spaced over `span`, widths sigma at the same value everywhere; both are
-    trained. The observation is squashed by tanh first (Appendix A.4.6).
-    """
-
-    def __init__(
-        self,
-        observations: int,
-        population: int,
-        time_steps: int,
-        threshold: float,
-        span: tuple[float, float],
-        sigma: float,
-    ) -> None:
-        super().__init__()
-        self.time_steps, self.threshold = time_steps, threshold
-        self.mu = nn.Parameter(torch.linspace(*span, population).repeat(observations, 1))
-        self.sigma = nn.Parameter(torch.full((observations, population), sigma))
-
-    def stimulation(self, observation: Tensor) -> Tensor:
-        """Stimulate the encoder's neurons by observation [batch, observations] (Eq. 10).
-
-        In float64, for rounded to float32 its exp and tanh are the same in every library; a neuron
-        at its threshold would otherwise fire here and not on the robot.
-        """
-        squashed = torch.tanh(observation.double()).unsqueeze(-1)
-        distance = squashed - self.mu.double()
-        stimulation = torch.exp(-(distance**2) / (2 * self.sigma.double() ** 2))
-        return stimulation.flatten(1).to(observation.dtype)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """Encode observation [batch, observations] as spikes [T, batch, neurons]."""
-        return EncoderSpikes.apply(self.stimulation(observation), self.time_steps, self.threshold)
-
-
-class PopulationDecoder(nn.Module):
-    """A linear read-out per action of the mean spike count of its own population (Eq. 12)."""
-
-    def __init__(self, actions: int, population: int) -> None:
-        super().__init__()
-        bound = population**-0.5  # as PyTorch's Linear starts, with `population` inputs
-        self.weight = nn.Parameter(torch.empty(actions, population).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(actions).uniform_(-bound, bound))
-
-    def forward(self, rate: Tensor) -> Tensor:
-        """Read firing rates [batch, neurons] out as actions in (-1, 1), [batch, actions]."""
-        grouped = rate.unflatten(-1, self.weight.shape)
-        return torch.tanh((grouped * self.weight).sum(-1) + self.bias)
-
-
-class SpikingActor(nn.Module):
-    """Observation [batch, observations] to action [batch, actions] within the limits.
-
-    Every layer's T inputs are known once the layer before it has run its T simulation steps, so the
-    layers run one after the other: the same spikes as stepping them together, in fewer operations.
+    A population encoder (Eq. 10, 11), spiking layers (Eq. 4, 5) and a linear read-out of each
+    action's own output population (Eq. 12), tanh, and the action limits. Every layer's T inputs are
+    known once the layer before it has run its T simulation steps, so the layers run one after the
+    other: the same spikes as stepping them together, in fewer operations.
 
     Attributes:
-        products: what dense products are computed in (dense.py); None for the weights' own.
+        sizes: of every member.
+        weights: encoder.mu, encoder.sigma, layers.I.weight, layers.I.bias, decoder.weight and
+            decoder.bias of every member; those of the decoder are the last.
+        products: what the products of the backward pass are computed in (dense.py).
     """
-
-    low: Tensor
-    high: Tensor
 
     def __init__(
         self,
-        observations: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
+        sizes: Sequence[Sizes],
         *,
         hidden: Sequence[int] = (256, 256),
         neuron: str = "lif",
@@ -123,126 +77,149 @@ class SpikingActor(nn.Module):
         encoder_span: tuple[float, float] = (-1.0, 1.0),
         encoder_sigma: float = 0.05**0.5,
         decoder_population: int = 10,
+        products: str = "float32",
     ) -> None:
-        super().__init__()
-        self.observations = observations
-        self.products: torch.dtype | None = None
         kind = NEURONS[neuron]
         constants = {**kind.constants, **(neuron_constants or {})}
-        self.about = fused.About(
+        self.about = About(
             kind,
             tuple(constants[name] for name in kind.constants),
             surrogate_window,
             time_steps,
             encoder_threshold,
         )
-        self.encoder = PopulationEncoder(
-            observations,
-            encoder_population,
-            time_steps,
-            encoder_threshold,
-            encoder_span,
-            encoder_sigma,
-        )
-        sizes = (
-            observations * encoder_population,
-            *hidden,
-            len(action_low) * decoder_population,
-        )
-        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
-        self._tables = fused.Tables()
-        self.decoder = PopulationDecoder(len(action_low), decoder_population)
-        self.register_buffer("low", torch.tensor(action_low), persistent=False)
-        self.register_buffer("high", torch.tensor(action_high), persistent=False)
+        self.sizes, self.products = list(sizes), products
+        self.limits = Limits(sizes)
+        self._span, self._sigma = encoder_span, encoder_sigma
+        layouts = []
+        for observations, low, _ in sizes:
+            actions = len(low)
+            widths = (observations * encoder_population, *hidden, actions * decoder_population)
+            layout: dict[str, tuple[int, ...]] = dict.fromkeys(
+                ("encoder.mu", "encoder.sigma"), (observations, encoder_population)
+            )
+            for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+                layout |= {f"layers.{i}.weight": (fan_out, fan_in), f"layers.{i}.bias": (fan_out,)}
+            layout["decoder.weight"] = (actions, decoder_population)
+            layout["decoder.bias"] = (actions,)
+            layouts.append(layout)
+        self.weights = Weights(layouts)
+        self.depth = len(hidden) + 1
+        width = max(each.observations for each in sizes)
+        self._mask: Tensor | None = None  # of encoder neurons, where members' numbers differ
+        if any(each.observations < width for each in sizes):
+            here = torch.arange(width) < torch.tensor([[each.observations] for each in sizes])
+            self._mask = here.repeat_interleave(encoder_population, 1)[:, None].float()
+        self._tables = [fused.Tables() for _ in sizes]
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Compute actions [batch, actions] for observations [batch, observations]."""
-        if observation.device.type != "cpu" or observation.dtype != torch.float32:
-            return self._steps(observation, self.products)[0]
-        parameters = list(self.layers.parameters())  # weight and bias of each in turn
+    def start(self, member: int, rng: torch.Generator) -> None:
+        """Give a member its initial weights.
+
+        Centres mu are evenly spaced over the span, widths sigma alike everywhere; the rest is drawn
+        as PyTorch's Linear does.
+        """
+        own = self.weights.of(member, self.weights.flat[member])
+        values = {name: torch.empty(tensor.shape) for name, tensor in own.items()}
+        values["encoder.mu"][:] = torch.linspace(*self._span, values["encoder.mu"].shape[1])
+        values["encoder.sigma"].fill_(self._sigma)
+        for part in (*(f"layers.{i}" for i in range(self.depth)), "decoder"):
+            weight = values[f"{part}.weight"]
+            start_linear(weight, values[f"{part}.bias"], weight.shape[1], rng)
+        self.weights.put(member, self.weights.flat[member], values)
+
+    def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
+        """Move or convert all tensors."""
+        self.weights.to(device, dtype)
+        self.limits = Limits(self.sizes, device)
+        if self._mask is not None:
+            self._mask = self._mask.to(device=device, dtype=dtype)
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Compute actions [members, batch, actions] for [members, batch, observations]."""
+        flat = self.weights.flat
+        if flat.device.type != "cpu" or flat.dtype != torch.float32:
+            return self.trace(observation)[0]
+        named = self.weights.named(flat)
+        kinds = ("weight", "bias")
+        parts = [named[f"layers.{i}.{kind}"] for i in range(self.depth) for kind in kinds]
+        tables = [
+            table.of([weight[row] for weight in parts[::2]])
+            for row, table in enumerate(self._tables)
+        ]
         rate = fused.SpikingLayers.apply(
-            self.encoder.stimulation(observation),
+            self._stimulation(observation, named),
             self.about,
-            self._tables.of(parameters[::2]),
+            tables,
             torch.is_grad_enabled(),
             self.products,
-            *parameters,
+            *parts,
         )
-        return scaled(self.decoder(rate), self.low, self.high)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The policy's weights by their names in a policy file; the same memory."""
-        return dict(self.state_dict())
+        return self._decode(rate, named)
 
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Compute the action step by step in plain torch, and show how.
+        """Compute the action in plain torch, and show how.
 
         Returns:
-            action [batch, actions]; spikes per layer from the encoder on and membrane potentials
-            per layer after it, each [T, batch, neurons].
+            action [members, batch, actions]; spikes per layer from the encoder on and membrane
+            potentials per layer after it, each [members, batch, T, neurons].
         """
-        return self._steps(observation, None)
-
-    def _steps(
-        self, observation: Tensor, products: torch.dtype | None
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        spikes = self.encoder(observation)
+        named, about = self.weights.named(self.weights.flat), self.about
+        stimulation = self._stimulation(observation, named)
+        spikes = EncoderSpikes.apply(stimulation, about.time_steps, about.encoder_threshold)
         all_spikes, all_potentials = [spikes], []
-        neuron, constants, window, *_ = self.about
-        for layer in self.layers:
-            current = linear(spikes, layer, products)
-            spikes, potentials = run(neuron, constants, window, current)
+        for i in range(self.depth):
+            weight, bias = named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]
+            spikes, potentials = SpikingLayer.apply(spikes, weight, bias, about, self.products)
             all_spikes.append(spikes)
             all_potentials.append(potentials)
-        action = scaled(self.decoder(spikes.mean(0)), self.low, self.high)
-        return action, all_spikes, all_potentials
+        return self._decode(spikes.mean(-2), named), all_spikes, all_potentials
+
+    def own_neurons(self, member: int) -> list[int]:
+        """How many neurons of each layer, from the encoder on, are the member's and no padding."""
+        named = self.weights.of(member, self.weights.flat[member])
+        first = math.prod(named["encoder.mu"].shape)
+        return [first, *(len(named[f"layers.{i}.bias"]) for i in range(self.depth))]
+
+    def _stimulation(self, observation: Tensor, named: dict[str, Tensor]) -> Tensor:
+        mu, sigma = named["encoder.mu"], named["encoder.sigma"]
+        if self._mask is not None:  # padding has no width to divide by
+            sigma = sigma + (1 - self._mask[:, 0].unflatten(1, sigma.shape[1:]))
+        stimulation: Tensor = Stimulation.apply(observation, mu, sigma, self._mask)
+        return stimulation
+
+    def _decode(self, rate: Tensor, named: dict[str, Tensor]) -> Tensor:
+        weight, bias = named["decoder.weight"], named["decoder.bias"]
+        grouped = rate.unflatten(-1, weight.shape[1:])
+        return self.limits.scale(torch.tanh((grouped * weight[:, None]).sum(-1) + bias[:, None]))
 
 
-class ReLUActor(nn.Module):
+class ReLUActor:
     """The ordinary network to compare with: raw observation, ReLU layers, tanh.
 
-    Same call as the spiking actor's.
+    Same calls as the spiking actor's.
     """
-
-    low: Tensor
-    high: Tensor
 
     def __init__(
         self,
-        observations: int,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
+        sizes: Sequence[Sizes],
         *,
         hidden: Sequence[int] = (256, 256),
+        products: str = "float32",
     ) -> None:
-        super().__init__()
-        self.observations = observations
-        self.network = ReLUNetwork(observations, *hidden, len(action_low))
-        self.register_buffer("low", torch.tensor(action_low), persistent=False)
-        self.register_buffer("high", torch.tensor(action_high), persistent=False)
+        self.sizes, self.limits = list(sizes), Limits(sizes)
+        shapes = [(each.observations, *hidden, len(each.low)) for each in sizes]
+        self.network = ReLUNetwork(shapes, products)
+        self.weights = self.network.weights
 
-    @property
-    def products(self) -> torch.dtype | None:
-        """What dense products are computed in; None for the weights' own type."""
-        return self.network.products
+    def start(self, member: int, rng: torch.Generator) -> None:
+        """Give a member its initial weights."""
+        self.network.start(member, rng)
 
-    @products.setter
-    def products(self, kind: torch.dtype | None) -> None:
-        self.network.products = kind
+    def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
+        """Move or convert all tensors."""
+        self.weights.to(device, dtype)
+        self.limits = Limits(self.sizes, device)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Compute actions [batch, actions] for observations [batch, observations]."""
-        return scaled(torch.tanh(self.network(observation)), self.low, self.high)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The policy's weights by their names in a policy file; the same memory."""
-        parts = [part.detach()[0] for part in self.network.parts()]
-        found: dict[str, Tensor] = {}
-        for i, (weight, bias) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
-            found |= {f"layers.{i}.weight": weight, f"layers.{i}.bias": bias[0]}
-        return found
-
-
-def scaled(squashed: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Scale (-1, 1) to the action limits."""
-    return low + (squashed + 1) * ((high - low) / 2)
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Compute actions [members, batch, actions] for [members, batch, observations]."""
+        return self.limits.scale(torch.tanh(self.network(observation)))

@@ -29,6 +29,8 @@ from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
 from proxy_snn_control.policy import neurons
+from proxy_snn_control.spiking.dense import factor_type
+from proxy_snn_control.spiking.neurons import About
 
 WIDTH = 32  # neurons of a tile, and spikes of a word
 ROWS = 16  # rows of a tile
@@ -411,79 +413,92 @@ class SpikingLayers(torch.autograd.Function):
         ctx: Any,
         stimulation: Tensor,
         about: About,
-        tables: list[np.ndarray],
+        tables: list[list[np.ndarray]],
         keep: bool,
-        kind: torch.dtype | None,
+        products: str,
         *parameters: Tensor,
     ) -> Tensor:
-        """Compute the firing rate [batch, neurons] under stimulation [batch, encoder neurons].
+        """Compute firing rates [members, batch, neurons].
 
-        `parameters` are weight and bias of each layer, `tables` those of the weights; `keep` says
-        whether a gradient will follow, and `kind` what its products are computed in (as in
-        dense.py); spikes are exact either way.
+        Args:
+            ctx: for `backward`.
+            stimulation: of the encoder, [members, batch, encoder neurons].
+            about: the neuron and its constants.
+            tables: of each member, of the weights of each layer.
+            keep: whether a gradient will follow.
+            products: what its products are computed in (dense.py); spikes are exact either way.
+            parameters: weight [members, outputs, inputs] and bias [members, outputs] of each layer.
         """
         steps, threshold = about.time_steps, np.float32(about.threshold)
         constants = tuple(map(np.float32, about.neuron_constants))
-        rows, members = len(stimulation), len(about.neuron.state) if keep else 0
-        stimulated = stimulation.numpy(force=True)
-        biases = [p.numpy(force=True) for p in parameters[1::2]]
-        counts = [len(bias) for bias in biases]
-        bits = [
-            np.empty((rows, steps, _words(n)), np.uint32) for n in (stimulated.shape[1], *counts)
-        ]
-        fired = [_empty(rows, n) for n in counts]
-        states = [_empty(rows, steps, members, n) for n in counts]
+        state_size = len(about.neuron.state) if keep else 0
         parts = torch.get_num_threads()
         do = passes(about.neuron, parts > 1)
-        do.encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
-        for i, (table, bias) in enumerate(zip(tables, biases, strict=True)):
-            do.forward(
-                parts, bits[i], table, bias, constants, threshold,
-                bits[i + 1], fired[i], states[i],
-            )  # fmt: skip
-        ctx.about, ctx.bits, ctx.states, ctx.kind = about, bits, states, kind or torch.float32
+        rates, kept = [], []
+        for member, stimulated in enumerate(stimulation.numpy(force=True)):
+            rows = len(stimulated)
+            biases = [p[member].numpy(force=True) for p in parameters[1::2]]
+            counts = [len(bias) for bias in biases]
+            bits = [
+                np.empty((rows, steps, _words(n)), np.uint32)
+                for n in (stimulated.shape[1], *counts)
+            ]
+            fired = [_empty(rows, n) for n in counts]
+            states = [_empty(rows, steps, state_size, n) for n in counts]
+            do.encode(parts, stimulated, np.float32(about.encoder_threshold), bits[0])
+            for i, (table, bias) in enumerate(zip(tables[member], biases, strict=True)):
+                do.forward(
+                    parts, bits[i], table, bias, constants, threshold,
+                    bits[i + 1], fired[i], states[i],
+                )  # fmt: skip
+            rates.append(torch.from_numpy(fired[-1]).div_(steps))
+            kept.append((bits, states))
+        ctx.about, ctx.kept, ctx.products = about, kept, products
         ctx.save_for_backward(*parameters[::2])
-        return torch.from_numpy(fired[-1]).div_(steps)
+        return rates[0].unsqueeze(0) if len(rates) == 1 else torch.stack(rates)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run layers and simulation steps backwards."""
-        about, steps = ctx.about, ctx.about.time_steps
-        constants = tuple(map(np.float32, about.neuron_constants))
-        threshold = np.float32(about.threshold)
-        window = np.float32(about.surrogate_window)
-        parts = torch.get_num_threads()
-        do = passes(about.neuron, parts > 1)
-        rate_gradient = gradients[0].div(steps)
-        gradient = rate_gradient.unsqueeze(1).repeat(1, steps, 1)
-        found: list[Tensor] = []
-        for i in range(len(ctx.states) - 1, -1, -1):
-            weight, states, bits = ctx.saved_tensors[i], ctx.states[i], ctx.bits[i]
-            currents = gradient.numpy()
-            one = SPIKE[ctx.kind]
-            spikes = np.empty((*bits.shape[:2], weight.shape[1]), type(one))
-            do.backward(parts, states, currents, constants, threshold, window)
-            do.unpack(parts, bits, one, spikes)
-            rows = gradient.flatten(0, 1)
-            factor = rows.to(ctx.kind)
-            before = torch.from_numpy(spikes).view(ctx.kind).flatten(0, 1)
-            found = [(factor.T @ before).float(), rows.sum(0), *found]
-            if i:
-                gradient = (factor @ weight.to(ctx.kind)).float().unflatten(0, (-1, steps))
-        to_stimulation = gradient.sum(1).to(ctx.kind) @ ctx.saved_tensors[0].to(ctx.kind)
-        return to_stimulation.float(), None, None, None, None, *found
+        found = [
+            _pull(gradient, bits, states, [weight[member] for weight in ctx.saved_tensors], ctx)
+            for member, (gradient, (bits, states)) in enumerate(
+                zip(gradients[0], ctx.kept, strict=True)
+            )
+        ]
+        if len(found) == 1:
+            to_stimulation, *of_parameters = (part.unsqueeze(0) for part in found[0])
+        else:
+            to_stimulation, *of_parameters = map(torch.stack, zip(*found, strict=True))
+        return to_stimulation, None, None, None, None, *of_parameters
 
 
-class About(NamedTuple):
-    """What the spiking layers are, besides their parameters."""
-
-    neuron: Any
-    neuron_constants: tuple[float, ...]
-    surrogate_window: float
-    time_steps: int
-    encoder_threshold: float
-
-    @property
-    def threshold(self) -> float:
-        """The threshold among the neuron's constants."""
-        return self.neuron_constants[list(self.neuron.constants).index("threshold")]
+def _pull(
+    rate_gradient: Tensor,
+    bits: list[np.ndarray],
+    states: list[np.ndarray],
+    weights: list[Tensor],
+    ctx: Any,
+) -> list[Tensor]:
+    """One member's gradients: of the stimulation, and of weight and bias of each layer in turn."""
+    about, steps, kind = ctx.about, ctx.about.time_steps, factor_type(ctx.products, torch.float32)
+    constants = tuple(map(np.float32, about.neuron_constants))
+    threshold, window = np.float32(about.threshold), np.float32(about.surrogate_window)
+    parts = torch.get_num_threads()
+    do = passes(about.neuron, parts > 1)
+    gradient = rate_gradient.div(steps).unsqueeze(1).repeat(1, steps, 1)
+    found: list[Tensor] = []
+    for i in range(len(states) - 1, -1, -1):
+        currents = gradient.numpy()
+        one = SPIKE[kind]
+        spikes = np.empty((*bits[i].shape[:2], weights[i].shape[1]), type(one))
+        do.backward(parts, states[i], currents, constants, threshold, window)
+        do.unpack(parts, bits[i], one, spikes)
+        rows = gradient.flatten(0, 1)
+        factor = rows.to(kind)
+        before = torch.from_numpy(spikes).view(kind).flatten(0, 1)
+        found = [(factor.T @ before).float(), rows.sum(0), *found]
+        if i:
+            gradient = (factor @ weights[i].to(kind)).float().unflatten(0, (-1, steps))
+    to_stimulation = gradient.sum(1).to(kind) @ weights[0].to(kind)
+    return [to_stimulation.float(), *found]

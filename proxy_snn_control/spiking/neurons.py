@@ -1,60 +1,232 @@
-"""Spiking neurons in torch, step by step: the equations as they stand, on any device and precision.
+"""All T simulation steps of a layer in plain torch, forward and backward, on any device.
 
-Equation numbers are those of Xu et al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
+On a GPU torch compiles each function into one kernel (by Triton, which comes with torch's CUDA
+builds); without Triton the operations run as they stand. The CPU has passes of its own in fused.py.
+
+The neuron's equations and their derivative are those of policy/neurons.py. Equation numbers are
+those of Xu et al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from proxy_snn_control.spiking.dense import factor_type, rounded
 
-class Spike(torch.autograd.Function):
-    """1 where the membrane potential is above the threshold, else 0, with a surrogate gradient.
 
-    The gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w, else 0.
+class About(NamedTuple):
+    """What the spiking layers are, besides their parameters."""
+
+    neuron: Any
+    neuron_constants: tuple[float, ...]
+    surrogate_window: float
+    time_steps: int
+    encoder_threshold: float
+
+    @property
+    def threshold(self) -> float:
+        """The threshold among the neuron's constants."""
+        return self.neuron_constants[list(self.neuron.constants).index("threshold")]
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of tensors compiled where its first tensor is on a GPU."""
+    on_gpu = functools.cache(lambda: torch.compile(function, dynamic=False))
+    able = importlib.util.find_spec("triton") is not None
+
+    @functools.wraps(function)
+    def call(tensor: Tensor, *others: Any) -> Any:
+        return (on_gpu() if able and tensor.is_cuda else function)(tensor, *others)
+
+    return call
+
+
+@fused
+def stimulate(observation: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    """Stimulate the encoder's Gaussian receptive fields (Eq. 10) by tanh of the observation.
+
+    In float64, for rounded to float32 its exp and tanh are the same in every library; a neuron at
+    its threshold would otherwise fire here and not on the robot.
+
+    Args:
+        observation: [members, batch, observations].
+        mu: [members, observations, population], centres.
+        sigma: likewise, widths.
+
+    Returns:
+        [members, batch, observations * population], in the type of mu.
     """
-
-    @staticmethod
-    def forward(ctx: Any, potential: Tensor, threshold: float, window: float) -> Tensor:
-        """Fire or not."""
-        ctx.save_for_backward(potential)
-        ctx.threshold, ctx.window = threshold, window
-        return torch.gt(potential, threshold).to(potential.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Pass the gradient inside the window."""
-        (potential,) = ctx.saved_tensors
-        inside = (potential - ctx.threshold).abs() <= ctx.window
-        return gradients[0] * inside * (1 / (2 * ctx.window)), None, None
+    squashed = torch.tanh(observation.double())[..., None]
+    distance = squashed - mu.double()[:, None]
+    stimulation = torch.exp(-(distance**2) / (2 * sigma.double()[:, None] ** 2))
+    return stimulation.flatten(2).to(mu.dtype)
 
 
-def run(
-    neuron: Any, constants: tuple[float, ...], window: float, current: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run all T simulation steps of a layer of neurons (a class of policy/neurons.py).
+@fused
+def stimulate_backward(
+    gradient: Tensor, stimulation: Tensor, observation: Tensor, mu: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of observation, mu and sigma from that of the stimulation."""
+    squashed = torch.tanh(observation)[..., None]
+    distance = squashed - mu[:, None]
+    slope = (gradient * stimulation).unflatten(2, mu.shape[1:]) * distance / sigma[:, None] ** 2
+    to_sigma = (slope * distance).sum(1) / sigma
+    to_observation = -(slope * (1 - squashed * squashed)).sum(-1)
+    return to_observation, slope.sum(1), to_sigma
 
+
+@fused
+def encode(stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
+    """Fire soft-reset integrate-and-fire neurons under constant stimulation A (Eq. 11).
+
+    Each time step: ``V += A; spike = V > threshold; V -= threshold * spike``.
+
+    Returns:
+        Spikes [..., T, neurons] of stimulation [..., neurons].
+    """
+    potential = torch.zeros_like(stimulation)
+    spikes = []
+    for _ in range(time_steps):
+        potential = potential + stimulation
+        spike = (potential > threshold).to(stimulation.dtype)
+        potential = potential - threshold * spike
+        spikes.append(spike)
+    return torch.stack(spikes, -2)
+
+
+@fused
+def run(current: Tensor, about: About) -> tuple[Tensor, Tensor]:
+    """Run all T simulation steps of a layer of neurons.
+
+    Args:
+        current: [..., T, neurons].
+        about: the neuron and its constants.
+
+    Returns:
+        spikes [..., T, neurons] and states [members of the state, ..., T, neurons], of which the
+        first is the membrane potential before the reset.
+    """
+    neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
+    spike = torch.zeros_like(current[..., 0, :])
+    state = (spike,) * len(neuron.state)
+    spikes, states = [], []
+    for t in range(current.shape[-2]):
+        state = neuron.step(current[..., t, :], spike, state, constants)
+        spike = (state[0] > threshold).to(current.dtype)
+        spikes.append(spike)
+        states.append(torch.stack(state))
+    return torch.stack(spikes, -2), torch.stack(states, -2)
+
+
+@fused
+def run_backward(gradient: Tensor, states: Tensor, about: About) -> Tensor:
+    """Turn the gradient of the spikes [..., T, neurons] into that of the currents.
+
+    The spike's derivative is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w, else 0.
     The reset, which is part of the equations, is part of the gradient too.
 
     Args:
-        neuron: the neuron's class.
-        constants: its constants, in the order of `neuron.constants`.
-        window: w, half the width of the surrogate gradient.
-        current: [T, batch, neurons].
-
-    Returns:
-        spikes and membrane potentials (before the reset), both [T, batch, neurons].
+        gradient: of the spikes.
+        states: as `run` returns them.
+        about: the neuron, its constants and w.
     """
-    threshold = constants[list(neuron.constants).index("threshold")]
-    spike = torch.zeros_like(current[0])
-    state = (spike,) * len(neuron.state)
-    spikes, potentials = [], []
-    for now in current.unbind():
-        state = neuron.step(now, spike, state, constants)
-        spike = Spike.apply(state[0], threshold, window)
-        spikes.append(spike)
-        potentials.append(state[0])
-    return torch.stack(spikes), torch.stack(potentials)
+    neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
+    window = about.surrogate_window
+    at_rest = torch.zeros_like(gradient[..., 0, :])
+    to_state, to_spike = (at_rest,) * len(states), at_rest
+    found = []
+    for t in range(gradient.shape[-2] - 1, -1, -1):
+        potential = states[0][..., t, :]
+        slope = ((potential - threshold).abs() <= window).to(gradient.dtype) / (2 * window)
+        to_potential = to_state[0] + slope * (gradient[..., t, :] + to_spike)
+        before = tuple(s[..., t - 1, :] for s in states) if t else (at_rest,) * len(states)
+        fired = (before[0] > threshold).to(gradient.dtype)
+        to_current, to_spike, to_state = neuron.pullback(
+            fired, before, constants, (to_potential, *to_state[1:])
+        )
+        found.append(to_current)
+    return torch.stack(found[::-1], -2)
+
+
+class Stimulation(torch.autograd.Function):
+    """`stimulate`, with its gradient; `mask` [members, 1, neurons] silences what is not there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, observation: Tensor, mu: Tensor, sigma: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Compute the stimulation."""
+        stimulation = stimulate(observation, mu, sigma)
+        if mask is not None:
+            stimulation = stimulation * mask
+        ctx.save_for_backward(stimulation, observation, mu, sigma)
+        return stimulation
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Pass the gradient; the stimulation's own zeros are its mask."""
+        return *stimulate_backward(gradients[0], *ctx.saved_tensors), None
+
+
+class EncoderSpikes(torch.autograd.Function):
+    """`encode`, whose gradient takes d spike / d A as 1 at every simulation step (Eq. 15)."""
+
+    @staticmethod
+    def forward(ctx: Any, stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
+        """Fire."""
+        return encode(stimulation, time_steps, threshold)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Sum over the simulation steps."""
+        return gradients[0].sum(-2), None, None
+
+
+class SpikingLayer(torch.autograd.Function):
+    """A layer of neurons behind its weights, all T simulation steps.
+
+    Its spikes are those of exact products: a deployed policy must fire alike. The products of the
+    backward pass may be rounded.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor, about: About, products: str
+    ) -> tuple[Tensor, Tensor]:
+        """Compute spikes and membrane potentials [members, batch, T, outputs].
+
+        Args:
+            ctx: for `backward`.
+            spikes: [members, batch, T, inputs].
+            weight: [members, outputs, inputs].
+            bias: [members, outputs].
+            about: the neuron and its constants.
+            products: what the products of the backward pass are computed in (dense.py).
+        """
+        rows = spikes.flatten(1, 2)
+        current = torch.baddbmm(bias[:, None], rows, weight.mT)
+        fired, states = run(current.unflatten(1, spikes.shape[1:3]), about)
+        ctx.save_for_backward(rows, states, weight)
+        ctx.about, ctx.products = about, products
+        potential = states[0]
+        ctx.mark_non_differentiable(potential)
+        return fired, potential
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Run the simulation steps backwards."""
+        rows, states, weight = ctx.saved_tensors
+        to_current = run_backward(gradients[0], states, ctx.about).flatten(1, 2)
+        kind = factor_type(ctx.products, weight.dtype)
+        factor = to_current.to(kind)
+        with rounded(ctx.products):
+            to_weight = (factor.mT @ rows.to(kind)).to(weight.dtype)
+            to_rows = (factor @ weight.to(kind)).to(weight.dtype)
+        to_spikes = to_rows.unflatten(1, gradients[0].shape[1:3])
+        return to_spikes, to_weight, to_current.sum(1), None, None

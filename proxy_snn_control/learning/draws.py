@@ -1,0 +1,74 @@
+"""Random numbers of a population: each is a function of a member's key, a counter and its place.
+
+A member's numbers must depend on its own seed alone: not on who is trained beside it, on the device
+or on where a run was interrupted. Generators with an inner state would need one launch a member on
+a GPU. SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+2014) needs no state: its n-th number is a mix of key + n * GAMMA. All members' numbers are a few
+elementwise operations on int64 tensors, whose products wrap around alike on every device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# 2^64 / golden ratio, and the two factors of the finaliser, as signed 64-bit numbers.
+GAMMA, FIRST, SECOND = (
+    value - 2**64 for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+# Streams: what a member's numbers are drawn for.
+REPLAY, SMOOTHING, EXPLORATION, RANDOM_ACTIONS = range(4)
+# Numbers that one call may use for each value of the counter.
+ROOM = 2**24
+
+
+def keys(seeds: list[int], stream: int, device: torch.device) -> Tensor:
+    """Derive a key for each member from its seed and the number of the stream, int64 [members]."""
+    found = [np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64) for seed in seeds]
+    return torch.from_numpy(np.concatenate(found).view(np.int64)).to(device)
+
+
+def bits(key: Tensor, counter: Tensor | int, place: Tensor) -> Tensor:
+    """Draw 64 random bits for each place below `ROOM`.
+
+    Args:
+        key: int64 [members].
+        counter: what is never the same in two calls with this key, a number or an int64 scalar.
+        place: int64 [members or 1, ...], the numbers' places.
+
+    Returns:
+        int64 of the shape of `place`, with one row a member.
+    """
+    x = key.view(-1, *[1] * (place.dim() - 1)) + (counter * ROOM + place) * GAMMA
+    x = (x ^ _shifted(x, 30)) * FIRST
+    x = (x ^ _shifted(x, 27)) * SECOND
+    return x ^ _shifted(x, 31)
+
+
+def below(bound: Tensor | int, drawn: Tensor) -> Tensor:
+    """Turn random bits into whole numbers from 0 to below `bound`, at most 2^31, int64."""
+    return (_shifted(drawn, 32) * bound) >> 32
+
+
+def uniform(drawn: Tensor) -> Tensor:
+    """Turn random bits into float32 numbers from 0 to below 1, of 24 bits each."""
+    return _shifted(drawn, 40).to(torch.float32) * 2.0**-24
+
+
+def normal(drawn: Tensor) -> Tensor:
+    """Turn random bits into standard normal float32 numbers.
+
+    Box and Muller, "A note on the generation of random normal deviates", 1958: 32 of the bits are
+    the radius, the others the angle.
+    """
+    radius = (_shifted(drawn, 32) + 1).to(torch.float32) * 2.0**-32
+    angle = (drawn & 0xFFFFFFFF).to(torch.float32) * (2 * math.pi * 2.0**-32)
+    return torch.sqrt(-2 * torch.log(radius)) * torch.cos(angle)
+
+
+def _shifted(x: Tensor, count: int) -> Tensor:
+    """Shift right and fill up with zeros; torch's own shift repeats the sign."""
+    return (x >> count) & ((1 << (64 - count)) - 1)

@@ -1,0 +1,159 @@
+"""Where evaluations run: here, or beside training in worker processes.
+
+Either way what is evaluated is a snapshot, by the runtime that will be deployed, and its result is
+the same however long it takes. With it comes what the policy file says about observations in
+training, for that takes a moment too.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+
+from proxy_snn_control.learning.collect import end_with_parent, safe_path
+from proxy_snn_control.learning.evaluate import Evaluation, evaluate
+from proxy_snn_control.learning.tasks import Checked, make_environment
+from proxy_snn_control.learning.transitions import whitening
+from proxy_snn_control.policy.errors import TaskError
+from proxy_snn_control.policy.file import PolicySpec
+from proxy_snn_control.policy.runtime import Policy
+
+QUANTILE_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
+SAMPLES = 25_000
+
+
+class Sample(NamedTuple):
+    """What training saw: some transitions, and the range of all observations.
+
+    Attributes:
+        observation, action, next_observation: float32 [n, numbers].
+        low, high: float32 [observations], the smallest and largest of all.
+    """
+
+    observation: np.ndarray
+    action: np.ndarray
+    next_observation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Snapshot(NamedTuple):
+    """A policy at one step, to be evaluated.
+
+    Attributes:
+        step: of training.
+        spec: what the policy is.
+        weights: by their names in a policy file.
+        sample: what training saw up to then; None before its first step.
+    """
+
+    step: int
+    spec: PolicySpec
+    weights: dict[str, np.ndarray]
+    sample: Sample | None
+
+
+class Verdict(NamedTuple):
+    """A snapshot's evaluation, and its tensors as a policy file has them."""
+
+    step: int
+    evaluation: Evaluation
+    tensors: dict[str, np.ndarray]
+
+
+class Job(NamedTuple):
+    """What to evaluate a snapshot by."""
+
+    env: str
+    episodes: int
+    seed: int
+
+
+def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """The snapshot's tensors as a policy file has them."""
+    sample = snapshot.sample
+    if sample is None:
+        size = snapshot.spec.observation_size
+        quantiles = np.zeros((len(QUANTILE_LEVELS), size), np.float32)
+        return {**snapshot.weights, "observation.quantiles": quantiles}
+    quantiles = np.quantile(sample.observation, QUANTILE_LEVELS, axis=0)
+    quantiles[0], quantiles[-1] = sample.low, sample.high
+    return {
+        **snapshot.weights,
+        "observation.quantiles": quantiles.astype(np.float32),
+        "transition.whitening": whitening(
+            sample.observation, sample.action, sample.next_observation
+        ),
+    }
+
+
+def judge(
+    snapshot: Snapshot, job: Job, environment: gymnasium.Env, should_stop: Callable[[], bool]
+) -> Verdict | None:
+    """Evaluate a snapshot; None if `should_stop` said so meanwhile.
+
+    Raises:
+        TaskError: the task fails.
+    """
+    tensors = complete(snapshot)
+    policy = Policy(snapshot.spec, tensors)
+    result = evaluate(policy, environment, job.episodes, job.seed, should_stop)
+    return None if result is None else Verdict(snapshot.step, result, tensors)
+
+
+class Evaluators:
+    """Processes that evaluate beside training; without any, evaluations run where they are asked.
+
+    Evaluations come back as futures. One that ran here is done at once; its result is None if
+    `should_stop` said so meanwhile.
+
+    Attributes:
+        environments: by task, for evaluations that run here.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.environments: dict[str, gymnasium.Env] = {}
+        self._pool = None
+        if workers:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent)
+
+    def submit(
+        self, snapshot: Snapshot, job: Job, should_stop: Callable[[], bool]
+    ) -> Future[Verdict | None]:
+        """Have a snapshot evaluated."""
+        if self._pool:
+            with safe_path():  # it starts its processes when it is given work
+                return self._pool.submit(_judge_aside, snapshot, job)
+        if job.env not in self.environments:
+            self.environments[job.env] = Checked(make_environment(job.env))
+        done: Future[Verdict | None] = Future()
+        try:
+            verdict = judge(snapshot, job, self.environments[job.env], should_stop)
+            done.set_result(verdict)
+        except TaskError as error:
+            done.set_exception(error)
+        return done
+
+    def close(self) -> None:
+        """End the processes; evaluations under way are lost."""
+        for environment in self.environments.values():
+            environment.close()
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@functools.cache
+def _environment(env: str) -> gymnasium.Env:
+    return Checked(make_environment(env))
+
+
+def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
+    """What a process does: `judge`, with an environment that it keeps."""
+    return judge(snapshot, job, _environment(job.env), lambda: False)

@@ -1,0 +1,95 @@
+"""From settings and a folder to the members of a population: one run, or one for each seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy_snn_control.learning.config import (
+    TrainConfig,
+    configs_of,
+    load_config,
+    resumed_config,
+    set_values,
+)
+from proxy_snn_control.learning.run import Member
+from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
+
+
+def gather_settings(
+    files: Sequence[Path], assignments: Sequence[str], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Settings from files, each over those before it, then assignments, then what is given.
+
+    Raises:
+        UserError: a file cannot be read, or a setting does not exist.
+    """
+    settings: dict[str, Any] = {}
+    for file in files:
+        settings |= load_config(file)
+    return {**set_values(settings, assignments), **given}
+
+
+def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
+    """The members to train into `out`: it is the run's folder, or holds one seed-N for each seed.
+
+    Raises:
+        UserError: a setting is no good, or `out` already holds something.
+    """
+    configs = configs_of(settings)
+    if len(configs) == 1:
+        return [Member(configs[0], out)]
+    # With config.yaml alone it is of a population that could not begin.
+    if is_taken(out) and not (out.is_dir() and os.listdir(out) == ["config.yaml"]):
+        raise UserError(
+            f"run folder {out} is not an empty folder; resume that run or choose another"
+        )
+    make_folder(out)
+    # What --resume finds the members by, also if this process ends before they have begun.
+    whole = {**settings, "seed": [config.seed for config in configs]}
+    write_bytes(out / "config.yaml", yaml.safe_dump(whole, sort_keys=False).encode())
+    return [_member(config, out) for config in configs]
+
+
+def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
+    """The members of a run, or of a population, to go on with.
+
+    Args:
+        out: the folder that `new_members` was given.
+        given: the settings asked for now.
+
+    Raises:
+        UserError: the folder holds no run, or a setting is to be changed that cannot be.
+    """
+    path = out / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
+    settings = load_config(path)
+    if not isinstance(settings.get("seed"), list):
+        return [Member(resumed_config(out, given), out)]
+    seeds = given.pop("seed", settings["seed"])
+    if seeds != settings["seed"]:
+        raise UserError(
+            f"setting seed is {seeds}, but the runs in {out} have {settings['seed']}; to resume, "
+            "it cannot be changed"
+        )
+    members = []
+    for config in configs_of(settings):
+        member = _member(config, out)
+        begun = (member.folder / "config.yaml").is_file()
+        if begun:
+            member = Member(resumed_config(member.folder, given), member.folder)
+        elif given:
+            changed = {**settings, **given, "seed": config.seed}
+            member = Member(TrainConfig(**changed), member.folder)
+        members.append(member)
+    return members
+
+
+def _member(config: TrainConfig, out: Path) -> Member:
+    return Member(config, out / f"seed-{config.seed}")

@@ -1,0 +1,552 @@
+"""A population of learners, trained together: collect, learn, evaluate, keep.
+
+Every member is a run of its own, with its own folder (run.py); one seed is a population of one. The
+update of all members at once is in td3.py.
+
+The update of a step draws from the transitions before that step, so that environments in worker
+processes step while it is computed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from proxy_snn_control.learning.activity import activity
+from proxy_snn_control.learning.collect import Collector, Place
+from proxy_snn_control.learning.config import check_alike
+from proxy_snn_control.learning.evaluators import (
+    SAMPLES,
+    Evaluators,
+    Job,
+    Sample,
+    Snapshot,
+    Verdict,
+    complete,
+)
+from proxy_snn_control.learning.hardware import resolved, staging, use_processor
+from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.run import Member, Run
+from proxy_snn_control.learning.tasks import describe, make_environment
+from proxy_snn_control.learning.td3 import MEASURED, TD3
+from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
+from proxy_snn_control.policy.files import claim, release
+from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking.actor import Sizes
+
+PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
+
+
+class Listener:
+    """What a training tells and asks while it goes on. Override what is of interest."""
+
+    def should_stop(self) -> bool:
+        """Asked before every step and now and then; True ends the training with a checkpoint."""
+        return False
+
+    def is_paused(self) -> bool:
+        """Asked before every step; True holds the training up until it is False."""
+        return False
+
+    def on_step(self, step: int) -> None:
+        """Told after every step; all members have taken so many."""
+
+    def on_episode(self, member: Member, step: int, episode_return: float) -> None:
+        """Told when a training episode ends."""
+
+    def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
+        """Told after every evaluation; `row` is the new line of the member's progress.csv."""
+
+    def on_warning(self, member: Member, text: str) -> None:
+        """Told of what the user should know at once."""
+
+
+class Pending(NamedTuple):
+    """An evaluation that may not be over: the rest of its line, and its result to come."""
+
+    run: Run
+    row: dict[str, float]
+    verdict: Future[Verdict | None]
+
+
+class Population:
+    """The members, and everything that changes in them.
+
+    Attributes:
+        runs: the members' folders, in the order of every leading axis.
+        step: environment steps of each member so far, the random ones among them.
+        td3, replay, collector: what learns, what it draws from, and what fills that.
+        warnings: what the user should be told of a run at the next opportunity.
+    """
+
+    def __init__(self, members: Sequence[Member], *, resume: bool = False) -> None:
+        """Start the members' runs, or take them up again where their checkpoints are.
+
+        Raises:
+            UserError: a task or a setting is no good, the members cannot be one population, a
+                folder already holds a run (or, to resume, holds none), or another process is at
+                work on it.
+        """
+        members = [Member(resolved(config), folder) for config, folder in members]
+        self.config = config = members[0].config
+        check_alike([member.config for member in members])
+        tasks = {}
+        for env in {member.config.env for member in members}:
+            environment = make_environment(env)
+            tasks[env] = describe(environment)
+            environment.close()
+        use_processor(config.threads)
+        self.device = torch.device(config.device)
+        self.runs = [
+            Run(Member(replace(member.config, env=named), member.folder), task)
+            for member in members
+            for task in [tasks[member.config.env]]
+            for named in [_full_name(member.config.env, task.id)]
+        ]
+        sizes = [
+            Sizes(run.task.observation_size, run.task.action_low, run.task.action_high)
+            for run in self.runs
+        ]
+        configs = [run.config for run in self.runs]
+        try:
+            self.replay = Replay(
+                config.replay_size,
+                [(each.observations, len(each.low)) for each in sizes],
+                [each.seed for each in configs],
+                self.device,
+            )
+        except (MemoryError, RuntimeError):
+            raise UserError(
+                f"setting replay_size is {config.replay_size}, more than the memory holds"
+            ) from None
+        try:
+            self.td3 = TD3(configs, sizes, self.replay, self.device)
+        except RuntimeError as error:
+            if "memory" not in str(error):
+                raise
+            raise UserError(
+                f"settings critic_hidden {config.critic_hidden} and proxy_hidden "
+                f"{config.proxy_hidden} make networks larger than the memory"
+            ) from None
+        self._rows = staging(
+            len(self.runs), config.num_envs, sum(self.replay.widths), device=self.device
+        )
+        self.td3.compile()
+        workers, evaluators = self._processes()
+        self.collector = Collector(_places(self.runs), self.replay.widths, workers)
+        self.evaluators = Evaluators(evaluators)
+        self.warnings: list[tuple[Run, str]] = []
+        self.step, self._asked = 0, -1
+        self._pending: list[Pending] = []
+        for run in self.runs:
+            run.claim(resume)
+        if resume:
+            self._resume()
+        for run in self.runs:
+            if run.failure is None:
+                run.open(self.step)
+
+    @property
+    def active(self) -> list[int]:
+        """The members that are neither stopped nor done."""
+        return [m for m, run in enumerate(self.runs) if not (run.failure or run.done)]
+
+    @property
+    def failures(self) -> list[str]:
+        """Why members were stopped, a sentence each."""
+        return [f"{run.folder.name} {run.failure}" for run in self.runs if run.failure]
+
+    def run(self, listener: Listener) -> bool:
+        """Train until done or told to stop; keeps a checkpoint either way.
+
+        Members whose numbers are no longer finite, or whose task fails, are stopped alone.
+
+        Returns:
+            True if every member that was not stopped is done, False if stopped before.
+
+        Raises:
+            UserError: no member is left, or a file cannot be written; says why, where, and which
+                checkpoint stays.
+        """
+        # TensorBoard's thread hands its error on to this one, but would print it first.
+        hook = threading.excepthook
+        threading.excepthook = lambda thread: (
+            None if isinstance(thread.exc_value, OSError) else hook(thread)
+        )
+        for run in self.runs:
+            claim(run.folder)
+        try:
+            return self._train(listener)
+        except WriteError as error:
+            raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
+        except OSError as error:
+            path = error.filename or self.runs[0].folder / "events.out.tfevents.*"
+            raise UserError(
+                f"at step {self.step}: {path}: cannot be written: {error.strerror}; "
+                f"{self._last_good()}"
+            ) from error
+        finally:
+            threading.excepthook = hook
+            for run in self.runs:
+                release(run.folder)
+
+    def close(self) -> None:
+        """End worker processes and close environments."""
+        self.collector.close()
+        self.evaluators.close()
+
+    def checkpoint(self) -> None:
+        """Keep everything the members need to go on, and the policies as they are now."""
+        self._look(self.td3.watch())
+        states = self.collector.states()
+        for m in self.active:
+            run, tensors, episodes = self.runs[m], self.td3.tensors(m), []
+            if wrong := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
+                self._fail(m, f"{wrong[0]} is NaN or infinite")
+                continue
+            for e, place in enumerate(self._places_of(m)):
+                about, arrays = states[place]
+                episodes.append(about)
+                for name, array in arrays.items():
+                    tensors[f"episode.{e}.{name}"] = torch.from_numpy(np.array(array))
+            state = {
+                "step": self.step,
+                "updates": self.td3.updates,
+                "acted": self.td3.acted,
+                "sums": {name: float(total[m]) for name, total in self.td3.sums.items()},
+                "episodes": episodes,
+            }
+            run.save(state, tensors, self.replay, m)
+        # Only now: until every member has its new checkpoint, all can go back to the one before.
+        for m in self.active:
+            self.runs[m].prune()
+            if len(self.replay) and self.runs[m].evaluated != self.step:
+                self.runs[m].keep_last(self.step, complete(self._snapshot(m)))
+
+    # -- the loop
+
+    def _train(self, listener: Listener) -> bool:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with ExitStack() as stack:
+            self._boards = {
+                run.folder: stack.enter_context(
+                    SummaryWriter(str(run.folder), purge_step=self.step)
+                )
+                for run in self.runs
+            }
+            self._clock = time.perf_counter(), self.step
+            while True:
+                self._tell(listener)
+                if self._evaluation_is_due() and not self._evaluate(listener):
+                    break
+                self._finish(listener, wait=self.step % self.config.checkpoint_every == 0)
+                done = self.step >= self.config.total_steps or not self.active
+                if done:
+                    self._finish(listener, wait=True)
+                if done or self.step % self.config.checkpoint_every == 0:
+                    self.checkpoint()
+                if done:
+                    self._tell(listener)
+                    return True
+                stop = listener.should_stop()
+                while not stop and listener.is_paused():
+                    time.sleep(PAUSE_SECONDS)
+                    stop = listener.should_stop()
+                if stop:
+                    break
+                self._one_step(listener)
+            self._finish(listener, wait=True)
+            self.checkpoint()
+        return False
+
+    def _one_step(self, listener: Listener) -> None:
+        """An environment step of every member, and their updates beside it."""
+        arrays, config = self.collector.arrays, self.config
+        shape = len(self.runs), config.num_envs
+        observation = arrays.observation.reshape(*shape, -1)
+        learns = self.step >= config.random_steps
+        actions, watch = self.td3.act(observation, at_random=not learns)
+        self._look(watch)
+        self.collector.begin(np.nan_to_num(actions).reshape(arrays.action.shape))
+        if learns:
+            for _ in range(config.num_envs):
+                self.td3.update()
+        taken = self.collector.end()
+        self._rows.copy_(torch.from_numpy(taken.rows).view(*shape, -1))
+        self.replay.add(self._rows)
+        self.step += config.num_envs
+        for place, total in taken.ended:
+            run = self.runs[place // config.num_envs]
+            run.returns = [run.returns[0] + total, run.returns[1] + 1]
+            listener.on_episode(run.member, self.step, total)
+        for place, why in taken.failed:
+            self._fail(place // config.num_envs, why)
+        listener.on_step(self.step)
+
+    def _look(self, watch: np.ndarray) -> None:
+        """See how the members were after their last update."""
+        for m in self.active:
+            for name, value in zip(MEASURED, watch[m], strict=False):
+                if not np.isfinite(value):
+                    self._fail(m, f"{name} is NaN or infinite")
+                    break
+            else:
+                self._see_gradient(self.runs[m], dead=watch[m, -1] == 0)
+
+    def _see_gradient(self, run: Run, dead: bool) -> None:
+        if dead and not run.dead:
+            why = "no output neuron's membrane potential is inside the surrogate window"
+            if not NEURONS[self.config.neuron].state:
+                why = "the units of a layer are all at zero"
+            text = (
+                f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
+                f"{why}, or its actions are all at their limits"
+            )
+            self.warnings.append((run, text))
+        run.dead = dead
+
+    def _fail(self, m: int, why: str) -> None:
+        """Stop a member; the others go on.
+
+        Raises:
+            UserError: there are no others.
+        """
+        run = self.runs[m]
+        if run.failure:
+            return
+        failure = run.fail(f"at step {self.step} {why}")
+        self.collector.idle(self._places_of(m))
+        if not any(each.failure is None for each in self.runs):
+            raise UserError(failure)
+        self.warnings.append((run, f"stopped {failure}"))
+
+    def _tell(self, listener: Listener) -> None:
+        while self.warnings:
+            run, text = self.warnings.pop(0)
+            listener.on_warning(run.member, text)
+
+    def _last_good(self) -> str:
+        return self.runs[0].last_good()
+
+    def _places_of(self, m: int) -> range:
+        return range(m * self.config.num_envs, (m + 1) * self.config.num_envs)
+
+    def _processes(self) -> tuple[int, int]:
+        """How many worker processes for environments, and how many for evaluations.
+
+        A CPU learns itself; beside a GPU one processor core feeds it, a third of the others step
+        environments, and the rest evaluate, which at the paper's schedule takes twice the steps.
+        """
+        if self.device.type == "cpu":
+            return 0, 0
+        others = max(2, len(os.sched_getaffinity(0)) - 1)
+        return max(1, others // 3), max(1, others - others // 3)
+
+    # -- evaluations
+
+    def _evaluation_is_due(self) -> bool:
+        last = self.step == self.config.total_steps
+        return self._asked != self.step and (last or self.step % self.config.eval_every == 0)
+
+    def _evaluate(self, listener: Listener) -> bool:
+        """Begin an evaluation of every member; False if told to stop meanwhile."""
+        began, from_step = self._clock
+        elapsed = time.perf_counter() - began
+        self._look(self.td3.watch())
+        asked = []
+        for m in self.active:
+            run = self.runs[m]
+            job = Job(run.config.env, run.config.eval_episodes, run.config.evaluation_seed)
+            verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
+            if verdict.done() and not verdict.exception() and verdict.result() is None:
+                return False
+            asked.append((m, verdict))
+        learnt = self.step > self.config.random_steps
+        figures: list[dict[str, float]] = [{} for _ in self.runs]
+        if learnt:
+            observation = self.replay.spread(self.config.batch_size).observation
+            figures = activity(self.td3.actor, observation)
+        for m, verdict in asked:
+            run = self.runs[m]
+            run.seconds += elapsed
+            row = {
+                "step": self.step,
+                "steps_per_second": (self.step - from_step) / elapsed,
+                "seconds": run.seconds,
+                **self._means(m),
+                **figures[m],
+            }
+            self._pending.append(Pending(run, row, verdict))
+        for total in self.td3.sums.values():
+            total.zero_()
+        self._asked = self.step
+        # A goal must be seen when it is reached, however long an evaluation takes.
+        self._finish(listener, wait=self.config.stop_at_return is not None)
+        self._clock = time.perf_counter(), self.step
+        return True
+
+    def _means(self, m: int) -> dict[str, float]:
+        """Means since the last evaluation; what did not happen is left out."""
+        run, updates, delay = self.runs[m], self.td3.updates, self.config.policy_delay
+        of_critics = updates - run.updates_counted
+        of_actors = updates // delay - run.updates_counted // delay
+        counts = {"actor_loss": of_actors, "actor_gradient_norm": of_actors}
+        if not self.td3.target_adam:
+            counts["proxy_loss"] = 0
+        means = {
+            name: float(total[m]) / counts.get(name, of_critics)
+            for name, total in self.td3.sums.items()
+            if counts.get(name, of_critics)
+        }
+        total, episodes = run.returns
+        if episodes:
+            means["train_return"] = total / episodes
+        run.returns, run.updates_counted = [0.0, 0], updates
+        return means
+
+    def _finish(self, listener: Listener, wait: bool) -> None:
+        """Keep the results of evaluations that are over, each member's in their order."""
+        waiting: list[Pending] = []
+        for each in self._pending:
+            run = each.run
+            ready = each.verdict.done() and all(other.run is not run for other in waiting)
+            if not (wait or ready):
+                waiting.append(each)
+                continue
+            if run.failure:
+                continue
+            try:
+                verdict = each.verdict.result()
+            except TaskError as error:
+                self._fail(self.runs.index(run), str(error))
+                continue
+            assert verdict is not None
+            evaluation = verdict.evaluation
+            row = {
+                **each.row,
+                "eval_return_mean": evaluation.mean,
+                "eval_return_std": evaluation.std,
+            }
+            run.evaluated = verdict.step
+            run.add_row(row)
+            if verdict.step:
+                run.keep_policies(verdict)
+            for name, value in row.items():
+                self._boards[run.folder].add_scalar(name, value, verdict.step)
+            listener.on_evaluation(run.member, row)
+            if run.good_enough(self.step):
+                self._end(self.runs.index(run))
+        self._pending = waiting
+
+    def _end(self, m: int) -> None:
+        """A member is done before the others."""
+        if len(self.active) > 1:
+            self.checkpoint()
+        self.collector.idle(self._places_of(m))
+        self.runs[m].done = True
+
+    def _snapshot(self, m: int) -> Snapshot:
+        run, weights = self.runs[m], self.td3.actor.weights
+        arrays = {
+            name: np.ascontiguousarray(tensor.cpu().numpy().copy())
+            for name, tensor in weights.of(m, weights.flat[m]).items()
+        }
+        sample = None
+        if len(self.replay):
+            held = self.replay.every(m, -(-len(self.replay) // SAMPLES))
+            sample = Sample(
+                held["observation"], held["action"], held["next_observation"], *self.replay.range(m)
+            )
+        return Snapshot(self.step, run.spec(self.step, {}), arrays, sample)
+
+    # -- going on
+
+    def _resume(self) -> None:
+        """Bring all members that are not over to the last step of which each has a checkpoint."""
+        if len(self.runs) > 1:
+            for run in self.runs:
+                run.see_end()
+        going = self.active
+        self.collector.idle([p for m in range(len(self.runs)) if m not in going
+                             for p in self._places_of(m)])  # fmt: skip
+        if not going:
+            self.step = self._asked = self.config.total_steps
+            return
+        steps = {self.runs[m].folder: set(self.runs[m].checkpoints()) for m in going}
+        common = set.intersection(*steps.values())
+        if not common and any(each - {0} for each in steps.values()):
+            found = ", ".join(f"{f}: {max(each, default='none')}" for f, each in steps.items())
+            raise UserError(
+                f"the runs have no checkpoint of the same step ({found}); resume each alone up to "
+                "the same step"
+            )
+        if not common:  # it ended before the first was whole
+            return
+        self.step = max(common)
+        states: dict[int, Any] = {}
+        for m in going:
+            states |= self._load(m)
+        for place in self.collector.restore(states):
+            run = self.runs[place // self.config.num_envs]
+            text = (
+                f"task {run.config.env!r} does not repeat itself: the episode under way starts anew"
+            )
+            self.warnings.append((run, text))
+        self._asked = self.runs[going[0]].evaluated
+        for m in going:
+            if self.runs[m].good_enough(self.step):
+                self._end(m)
+
+    def _load(self, m: int) -> dict[int, Any]:
+        """Load a member's checkpoint; gives the states of its environments, by place."""
+        run, states = self.runs[m], {}
+        tensors, state = run.load(self.step)
+        with run.reading(self.step):
+            self.td3.restore(state["updates"], state["acted"])
+            self.replay.restore(state["replay_count"])
+            if len(state["episodes"]) != self.config.num_envs:
+                found = len(state["episodes"])
+                raise ValueError(f"{found} episodes, expected {self.config.num_envs}")
+            for e, (place, about) in enumerate(
+                zip(self._places_of(m), state["episodes"], strict=True)
+            ):
+                arrays = {
+                    name: tensors.pop(f"episode.{e}.{name}").numpy()
+                    for name in ("actions", "observation")
+                }
+                states[place] = about, arrays
+            self.td3.put(m, tensors)
+            for name, total in self.td3.sums.items():
+                total[m] = float(state["sums"][name])
+        run.load_transitions(self.replay, m)
+        return states
+
+
+def _full_name(given: str, resolved: str) -> str:
+    """A task's id with the version that Gymnasium took, and the module that it is registered by."""
+    module, colon, _ = given.rpartition(":")
+    return module + colon + resolved
+
+
+def _places(runs: Sequence[Run]) -> list[Place]:
+    """Every environment of every member.
+
+    A member's first has the run's seed; the others' are drawn, so that runs of neighbouring seeds
+    share none.
+    """
+    places = []
+    for m, run in enumerate(runs):
+        config = run.config
+        more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
+        places += [Place(m, config.env, seed) for seed in (config.seed, *more[1:])]
+    return places

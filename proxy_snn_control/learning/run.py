@@ -1,0 +1,298 @@
+"""One member's run: a folder with its settings, progress, policies and checkpoint.
+
+RUN holds config.yaml, progress.csv, TensorBoard events, checkpoint/, policy.safetensors (the best
+so far by evaluation) and policy_last.safetensors; failure.txt says why a run was stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from proxy_snn_control.learning import activity, checkpoint, hardware
+from proxy_snn_control.learning.config import (
+    TrainConfig,
+    fixed_settings,
+    load_record,
+    save_config,
+)
+from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
+from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.tasks import Task
+from proxy_snn_control.learning.td3 import MEASURED
+from proxy_snn_control.policy import PolicySpec, UserError, write_policy
+from proxy_snn_control.policy.file import check_size
+from proxy_snn_control.policy.files import claim, is_taken, make_folder, remove, write_bytes
+from proxy_snn_control.policy.neurons import NEURONS
+
+
+class Member(NamedTuple):
+    """One learner of a population: its settings, and the folder of its run."""
+
+    config: TrainConfig
+    folder: Path
+
+
+class Run:
+    """A run's folder, and what its next files will say.
+
+    Attributes:
+        config, folder: of the member.
+        task: what the policy file must know of the task.
+        rows: progress.csv, line by line.
+        best: the best mean evaluation return of a policy file so far.
+        evaluated: the step of the last evaluation; -1 before the first.
+        seconds: of training up to the last evaluation.
+        updates_counted: updates that the lines of progress.csv tell of.
+        returns: sum and number of the training episodes' returns since the last evaluation.
+        dead: whether the last actor update had a gradient of exactly zero.
+        failure: why the member was stopped; None while it is well.
+        done: whether it reached its goal before the others.
+    """
+
+    def __init__(self, member: Member, task: Task) -> None:
+        self.config, self.folder = member
+        self.task = task
+        self.rows: list[dict[str, float]] = []
+        self.best = -np.inf
+        self.evaluated, self.seconds, self.updates_counted = -1, 0.0, 0
+        self.returns = [0.0, 0]
+        self.dead = False
+        self.failure: str | None = None
+        self.done = False
+        self._spans: checkpoint.Spans = []
+        self._checkpoints = self.folder / "checkpoint"
+        self._record = hardware.record(self.config)
+        check_size(self.folder / "policy.safetensors", self.spec(0, {}))
+
+    @property
+    def member(self) -> Member:
+        """Settings and folder."""
+        return Member(self.config, self.folder)
+
+    # -- the folder
+
+    def claim(self, resume: bool) -> None:
+        """Make the folder this process's own.
+
+        Raises:
+            UserError: it already holds a run (or, to resume, holds none), or another process is at
+                work on it.
+        """
+        if resume and not (self.folder / "config.yaml").is_file():
+            raise UserError(f"there is no run to resume in {self.folder}: it has no config.yaml")
+        if not resume and is_taken(self.folder):
+            raise UserError(
+                f"run folder {self.folder} is not an empty folder; resume that run or choose "
+                "another"
+            )
+        make_folder(self.folder)
+        claim(self.folder)  # two at once would remove each other's files
+
+    def open(self, step: int) -> None:
+        """Write config.yaml; the run goes on, or begins, at this step."""
+        remove(self.folder.glob(".*.tmp"))  # what a kill -9 left half written
+        remove([self.folder / "failure.txt"])
+        path = self.folder / "config.yaml"
+        record = load_record(path) if path.is_file() else []
+        now = {"from_step": step, **self._record}
+        if not record or {**record[-1], "from_step": step} != now:
+            record.append(now)
+        # First: a folder with anything else in it could be neither resumed nor begun anew.
+        save_config(path, self.config, record)
+        make_folder(self._checkpoints)
+        if self.rows:  # what was evaluated after the checkpoint will be evaluated again
+            self.write_progress()
+
+    def fail(self, why: str) -> str:
+        """Stop the member; returns the sentence that the folder's failure.txt then holds."""
+        self.failure = f"{why}; {self.last_good()}"
+        write_bytes(self.folder / "failure.txt", f"{self.failure}\n".encode())
+        return self.failure
+
+    def see_end(self) -> None:
+        """See from the folder whether the member was stopped, or reached its goal."""
+        failure, progress = self.folder / "failure.txt", self.folder / "progress.csv"
+        if failure.is_file():
+            self.failure = failure.read_text().strip()
+        elif self.config.stop_at_return is not None and progress.is_file():
+            with open(progress, newline="") as file:
+                means = [float(row["eval_return_mean"]) for row in csv.DictReader(file)]
+            self.done = max(means[1:], default=-np.inf) >= self.config.stop_at_return
+
+    def last_good(self) -> str:
+        """Which checkpoint there is."""
+        steps = checkpoint.steps(self._checkpoints)
+        if not steps:
+            return "there is no checkpoint"
+        return f"the last good checkpoint is {checkpoint.path_of(self._checkpoints, steps[-1])}"
+
+    # -- evaluations
+
+    def add_row(self, row: dict[str, float]) -> None:
+        """Add a line to progress.csv."""
+        self.rows.append(row)
+        self.write_progress()
+
+    def keep_policies(self, verdict: Verdict) -> None:
+        """Write the policy that was evaluated, and also as the best if it is."""
+        evaluation = verdict.evaluation
+        about = {
+            "episodes": len(evaluation.returns),
+            "mean": evaluation.mean,
+            "std": evaluation.std,
+        }
+        names = ["policy_last.safetensors"]
+        if evaluation.mean > self.best:
+            self.best = evaluation.mean
+            names.append("policy.safetensors")
+        spec = self.spec(verdict.step, about)
+        for name in names:
+            write_policy(self.folder / name, spec, verdict.tensors)
+
+    def keep_last(self, step: int, tensors: dict[str, np.ndarray]) -> None:
+        """Write a policy that was not evaluated."""
+        write_policy(self.folder / "policy_last.safetensors", self.spec(step, {}), tensors)
+
+    def good_enough(self, step: int) -> bool:
+        """Whether the last evaluation, at this step, reached the goal of the settings."""
+        goal = self.config.stop_at_return
+        return goal is not None and self.evaluated == step and self.best >= goal
+
+    def write_progress(self) -> None:
+        """Write progress.csv."""
+        columns = ["step", "eval_return_mean", "eval_return_std", "train_return"]
+        columns += ["steps_per_second", "seconds", *MEASURED]
+        if NEURONS[self.config.neuron].state:
+            columns += activity.names(len(self.config.hidden) + 1)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.folder / "progress.csv", text.getvalue().encode())
+
+    def spec(self, step: int, evaluation: dict[str, float]) -> PolicySpec:
+        """What the policy file says of a policy of this run."""
+        config, task = self.config, self.task
+        spiking = bool(NEURONS[config.neuron].state)
+        versions = {k: v for k, v in self._record.items() if k not in hardware.MACHINE}
+        machine = {k: v for k, v in self._record.items() if k in hardware.MACHINE}
+        return PolicySpec(
+            observation_size=task.observation_size,
+            action_size=len(task.action_low),
+            hidden=config.hidden,
+            time_steps=config.time_steps if spiking else 1,
+            neuron=config.neuron,
+            neuron_constants=config.neuron_constants,
+            encoder_population=config.encoder_population if spiking else 1,
+            encoder_threshold=config.encoder_threshold,
+            decoder_population=config.decoder_population if spiking else 1,
+            action_low=task.action_low,
+            action_high=task.action_high,
+            observation_names=task.observation_names,
+            action_names=task.action_names,
+            control_period=task.control_period,
+            observation_quantile_levels=QUANTILE_LEVELS,
+            provenance={
+                "env": config.env,
+                "target": config.target,
+                "seed": config.seed,
+                "step": step,
+                "evaluation": evaluation,
+                "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "device": config.device,
+                "precision": config.precision,
+                **machine,
+                "versions": versions,
+            },
+        )
+
+    # -- checkpoints
+
+    def checkpoints(self) -> list[int]:
+        """The steps of which there is a checkpoint."""
+        return checkpoint.steps(self._checkpoints)
+
+    def save(
+        self, state: dict[str, Any], tensors: checkpoint.Tensors, replay: Replay, member: int
+    ) -> None:
+        """Write a checkpoint, beside the one before; `prune` removes that.
+
+        Args:
+            state: what JSON can hold, "step" among it.
+            tensors: weights, moments and episodes.
+            replay: of all members.
+            member: which one this is.
+        """
+        read = functools.partial(replay.read, member)
+        spans = checkpoint.save_transitions(
+            self._checkpoints, self._spans, replay.count, len(replay), read
+        )
+        mine = {
+            "settings": fixed_settings(self.config),
+            "evaluated": self.evaluated,
+            "seconds": self.seconds,
+            "best": None if self.best == -np.inf else self.best,
+            "updates_counted": self.updates_counted,
+            "returns": self.returns,
+            "rows": self.rows,
+            "replay": spans,
+            "replay_count": replay.count,
+        }
+        checkpoint.save(self._checkpoints, state["step"], tensors, {**state, **mine})
+        self._spans, self._saved = spans, state["step"]
+
+    def prune(self) -> None:
+        """Remove every checkpoint but the last."""
+        checkpoint.prune(self._checkpoints, self._saved, self._spans)
+
+    def load(self, step: int) -> tuple[checkpoint.Tensors, dict[str, Any]]:
+        """Go back to a checkpoint; gives the tensors and the state that `save` was given."""
+        tensors, state = checkpoint.load(self._checkpoints, step)
+        with self.reading(step):
+            for name, value in fixed_settings(self.config).items():
+                if state["settings"][name] != value:
+                    raise ValueError(
+                        f"it was written with {name} {state['settings'][name]!r}, not {value!r}"
+                    )
+            if not all(isinstance(row, dict) and "step" in row for row in state["rows"]):
+                raise ValueError("rows are no lines of progress.csv")
+            for name in (
+                "step",
+                "evaluated",
+                "updates",
+                "acted",
+                "updates_counted",
+                "replay_count",
+            ):
+                if type(state[name]) is not int:
+                    raise ValueError(f"{name} is {state[name]!r}, expected a whole number")
+            if state["step"] != step:
+                raise ValueError(f"it is of step {state['step']}")
+            self.evaluated, self.seconds = state["evaluated"], float(state["seconds"])
+            self.best = -np.inf if state["best"] is None else float(state["best"])
+            self.updates_counted = state["updates_counted"]
+            total, number = state["returns"]
+            self.returns = [float(total), int(number)]
+            self.rows = state["rows"]
+            self._spans = [(int(first), int(last)) for first, last in state["replay"]]
+            held = min(state["replay_count"], self.config.replay_size)
+            checkpoint.check_spans(self._spans, state["replay_count"], held)
+        return tensors, state
+
+    def load_transitions(self, replay: Replay, member: int) -> None:
+        """Read the replay buffer's files."""
+        write = functools.partial(replay.write, member)
+        shapes = functools.partial(replay.shapes, member)
+        checkpoint.load_transitions(self._checkpoints, self._spans, write, shapes)
+
+    def reading(self, step: int) -> AbstractContextManager[None]:
+        """Within it, what is wrong with the checkpoint of this step becomes a UserError."""
+        return checkpoint.reading(checkpoint.path_of(self._checkpoints, step))
