@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from proxy_snn_control.learning.train import TrainingRun
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.learning.train import TrainingRun
 
 
 def memory() -> float:

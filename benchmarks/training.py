@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from idiom import Idiom
 from page import heading, processor, write
+from proxy_snn_control.learning.precision import has_bfloat16_units
+from proxy_snn_control.learning.train import Listener, TrainingRun, use_processor
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.learning.precision import has_bfloat16_units
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.learning.train import Listener, TrainingRun, use_processor
 
 TASK, BATCH, FILLED = "HalfCheetah-v4", 256, 2000
 Steps = Callable[[int], None]

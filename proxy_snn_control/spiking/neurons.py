@@ -19,6 +19,9 @@ from torch import Tensor
 
 from proxy_snn_control.spiking.dense import factor_type, rounded
 
+# Kinds of calls that one function may be compiled for.
+SHAPES = 256
+
 
 class About(NamedTuple):
     """What the spiking layers are, besides their parameters."""
@@ -37,7 +40,10 @@ class About(NamedTuple):
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU."""
-    on_gpu = functools.cache(lambda: torch.compile(function, dynamic=False))
+    # Every shape is compiled by itself: of each layer, and of acting, learning and imitating.
+    on_gpu = functools.cache(
+        lambda: torch.compile(function, dynamic=False, fullgraph=True, recompile_limit=SHAPES)
+    )
     able = importlib.util.find_spec("triton") is not None
 
     @functools.wraps(function)
