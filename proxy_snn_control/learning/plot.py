@@ -25,7 +25,7 @@ RASTER_ACTIONS = 40
 FORMATS = ("png", "pdf", "svg")
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "os^DvPX*"
 _PANEL = (4.3, 3.3)  # inches
 
@@ -95,13 +95,22 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     unit, unit_name = _unit(longest)
     figure = Figure(figsize=(width, height + 0.9), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False)
+    looks: dict[str, dict[str, Any]] = {
+        learner: {
+            "color": _COLOURS[i % len(_COLOURS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "markersize": 4,
+            "markevery": ((0.3 + i) / len(learners) / 8, 1 / 8),  # shares of the axis, no two alike
+        }
+        for i, learner in enumerate(learners)
+    }
     used: set[str] = set()
     for panel, task in zip(panels.flat, tasks, strict=False):
         limits: list[float] = []
-        for i, learner in enumerate(learners):
+        for learner in learners:
             if (task, learner) in drawn:
-                look = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
-                used |= _draw_group(panel, drawn[task, learner], look, unit, single, limits)
+                group = drawn[task, learner]
+                used |= _draw_group(panel, group, looks[learner], unit, single, limits)
         low, high = min(limits), max(limits)
         room = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
         below, above = panel.get_ylim()
@@ -114,21 +123,18 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
         panel.spines[["top", "right"]].set_visible(False)
     for panel in panels.flat[len(tasks) :]:
         panel.set_axis_off()
-    handles = [
-        Line2D([], [], color=_COLOURS[i % 7], marker=_MARKERS[i % 8], markersize=4, label=learner)
-        for i, learner in enumerate(learners)
-    ]
-    styles = {
+    handles = [Line2D([], [], label=learner, **look) for learner, look in looks.items()]
+    styles: dict[str, dict[str, Any]] = {
         "one seed": {"linewidth": 0.8},
         "collapsed seed": {"linewidth": 1.2, "linestyle": "--", "marker": "x"},
-        "mean of those seeds that have this evaluation": {"linestyle": ":"},
+        "mean without a seed that has ended": {"linestyle": ":"},
     }
     handles += [
         Line2D([], [], color="grey", label=label, **style)
         for label, style in styles.items()
         if label in used
     ]
-    letters = max(len(handle.get_label()) for handle in handles) + 7
+    letters = max(len(str(handle.get_label())) for handle in handles) + 7
     columns = max(1, min(len(handles), int(width * 13 / letters)))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize="small", frameon=False
@@ -151,11 +157,11 @@ def _draw_group(
         x = run.steps / unit
         collapsed = run.seed in group.collapsed
         if collapsed:
-            panel.plot(x, run.returns, "--", color=colour, linewidth=1.2)
-            panel.plot(x[-1:], run.returns[-1:], "x", color=colour, markersize=7)
+            panel.plot(x, run.returns, "--", color=colour, linewidth=1.2, zorder=4)
+            panel.plot(x[-1:], run.returns[-1:], "x", color=colour, markersize=7, zorder=4)
             used.add("collapsed seed")
         elif not alone:
-            panel.plot(x, run.returns, color=colour, linewidth=0.7, alpha=0.45)
+            panel.plot(x, run.returns, color=colour, linewidth=0.6, alpha=0.35, zorder=1.5)
             used.add("one seed")
         if single:
             low, high = run.returns - run.deviations, run.returns + run.deviations
@@ -163,19 +169,11 @@ def _draw_group(
     if not group.counted or (alone and group.collapsed):
         return used
     steps, mean, low, high, whole = over_seeds(group)
-    spots = max(1, len(steps) // 8)
     if not whole.all():
         panel.plot(steps / unit, mean, ":", color=colour, linewidth=1.4)
-        used.add("mean of those seeds that have this evaluation")
-    panel.plot(
-        steps / unit,
-        np.where(whole, mean, np.nan),
-        linewidth=1.7,
-        markersize=4,
-        markevery=spots,
-        **look,
-    )
-    panel.fill_between(steps / unit, low, high, color=colour, alpha=0.15, linewidth=0)
+        used.add("mean without a seed that has ended")
+    panel.plot(steps / unit, np.where(whole, mean, np.nan), linewidth=1.6, zorder=3, **look)
+    panel.fill_between(steps / unit, low, high, color=colour, alpha=0.13, linewidth=0)
     return used
 
 
@@ -216,10 +214,7 @@ def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], G
         if group.short:
             text += f" ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)"
         told[text].append(learner)
-    if len(told) == 1 and len(learners) > 1:
-        lines = [f"{task}: {next(iter(told))} of each learner"]
-    else:
-        lines = [task, *(f"{', '.join(names)}: {text}" for text, names in told.items())]
+    lines = [task, *(f"{', '.join(names)}: {text}" for text, names in told.items())]
     return "\n".join(textwrap.fill(line, 58) for line in lines)
 
 
@@ -243,12 +238,12 @@ def _unit(longest: int) -> tuple[int, str]:
     return (1000, " (thousands)") if longest >= 10_000 else (1, "")
 
 
-def plot_spikes(run: Path, out: Path) -> None:
-    """Draw every spike of the run's best policy over the first actions of an evaluation episode.
+def plot_spikes(path: Path, out: Path) -> None:
+    """Draw every spike of a run's best policy over the first actions of an evaluation episode.
 
     Raises:
-        UserError: the run has no policy yet or one that does not spike, or the picture cannot be
-            written.
+        UserError: the folder holds not one run but several, the run has no policy yet or one that
+            does not spike, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -257,10 +252,15 @@ def plot_spikes(run: Path, out: Path) -> None:
     from proxy_snn_control.policy.runtime import load_policy
 
     check_format(out)
-    policy = load_policy(run / "policy.safetensors")
+    runs = read_runs([path])
+    if len(runs) > 1:
+        raise UserError(f"{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}")
+    run = runs[0]
+    policy = load_policy(run.folder / "policy.safetensors")
     if not policy.spec.spiking:
-        raise UserError(f"{run}: its policy is of {policy.spec.neuron} neurons, which do not spike")
-    config = TrainConfig(**load_config(run / "config.yaml"))
+        neuron = policy.spec.neuron
+        raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
+    config = TrainConfig(**load_config(run.folder / "config.yaml"))
     environment = make_environment(config.env)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
@@ -287,5 +287,5 @@ def plot_spikes(run: Path, out: Path) -> None:
     axes[-1].step(np.arange(len(actions)) * policy.spec.time_steps, actions, where="post")
     axes[-1].set_ylabel("action")
     axes[-1].set_xlabel(f"simulation steps, {policy.spec.time_steps} for each action")
-    figure.suptitle(f"{run.name}: {config.neuron} + {config.target}, {config.env}")
+    figure.suptitle(f"{run.task}, {run.learner}, seed {run.seed}: spikes of the best policy")
     save(figure, out)
