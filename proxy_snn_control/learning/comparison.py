@@ -233,7 +233,8 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
         parts = {"": {key: group for part in parts.values() for key, group in part.items()}}
     if len(parts) == 1:
         return [Comparison("", next(iter(parts.values())))]
-    return [Comparison(name or "other tasks", parts[name]) for name in sorted(parts, reverse=True)]
+    names = sorted(parts, key=lambda name: (not name, name))
+    return [Comparison(name or "other tasks", parts[name]) for name in names]
 
 
 def _versioned(task: str) -> tuple[str, str]:
@@ -255,7 +256,6 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def _seed_notes(comparison: Comparison) -> Iterable[str]:
-    all_seeds = {run.seed for run in comparison.runs}
     collapsed = {
         learner: sum(
             len(g.collapsed) for (_, name), g in comparison.groups.items() if name == learner
@@ -265,42 +265,54 @@ def _seed_notes(comparison: Comparison) -> Iterable[str]:
     if sum(collapsed.values()):
         told = ", ".join(f"{learner} {count}" for learner, count in collapsed.items() if count)
         yield f"{sum(collapsed.values())} of {len(comparison.runs)} runs collapsed: {told}."
-    for task in comparison.tasks:
-        for learner in comparison.learners:
-            where = f"{learner} on {task}"
-            group = comparison.groups.get((task, learner))
-            if group is None:
-                yield f"{where}: no run."
-                continue
-            if absent := all_seeds - {run.seed for run in group.runs}:
-                yield f"{where}: no run of {seeds_text(absent)}, which others here have."
-            if idle := [run.seed for run in group.runs if not len(run.steps)]:
-                yield f"{where}: no evaluation yet of {seeds_text(idle)}."
-            for run in group.short:
-                if len(run.steps):
-                    yield (
-                        f"{where}: seed {run.seed} is at {run.length:,} steps, the longest at "
-                        f"{group.length:,}; it is listed and enters no mean."
-                    )
-            for run in group.counted:
-                if run.failure is not None and run.length < group.length:
-                    yield (
-                        f"{where}: seed {run.seed} was stopped for numbers that were not finite; it is "
-                        f"counted with its evaluations up to step {run.length:,}."
-                    )
-            if len(group.counted) == 1:
-                yield f"{where}: one seed ({group.counted[0].seed}); the spread is unknown."
-            for run in group.counted:
-                if run.missing:
-                    steps = ", ".join(f"{step:,}" for step in run.missing[:5])
-                    more = f" and {len(run.missing) - 5} more" if len(run.missing) > 5 else ""
-                    yield f"{where}: seed {run.seed} lacks the evaluation at step {steps}{more}."
-            few = [run.seed for run in group.counted if len(run.steps) < LAST]
-            if few:
-                yield (
-                    f"{where}: {seeds_text(few)} with fewer than {LAST} evaluations, the untrained "
-                    "policy's among them; the mean of the last is over those there are."
-                )
+    found = defaultdict(list)  # what is to be said, of which learners on which tasks
+    for learner in comparison.learners:
+        for task in comparison.tasks:
+            for fact in _seed_facts(comparison, task, learner):
+                found[fact].append((learner, task))
+    for fact, places in found.items():
+        tasks_of = defaultdict(list)
+        for learner, task in places:
+            tasks_of[learner].append(task)
+        told = "; ".join(
+            learner + (f" on {', '.join(tasks)}" if len(comparison.tasks) > 1 else "")
+            for learner, tasks in tasks_of.items()
+        )
+        yield f"{fact}: {told}."
+
+
+def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str]:
+    group = comparison.groups.get((task, learner))
+    if group is None:
+        yield "No run"
+        return
+    if absent := {run.seed for run in comparison.runs} - {run.seed for run in group.runs}:
+        yield f"No run of {seeds_text(absent)}, which others here have"
+    if idle := [run.seed for run in group.runs if not len(run.steps)]:
+        yield f"No evaluation yet of {seeds_text(idle)}"
+    for run in group.short:
+        if len(run.steps):
+            yield (
+                f"Seed {run.seed} is at {run.length:,} steps, the longest at {group.length:,}, so "
+                "it is listed but enters no mean"
+            )
+    if len(group.counted) == 1:
+        yield "One seed in the mean, so the spread over seeds is unknown"
+    for run in group.counted:
+        if run.failure is not None and run.length < group.length:
+            yield (
+                f"Seed {run.seed} was stopped for numbers that were not finite; it is counted with "
+                f"its evaluations up to step {run.length:,}"
+            )
+        if run.missing:
+            steps = ", ".join(f"{step:,}" for step in run.missing[:5])
+            more = f" and {len(run.missing) - 5} more" if len(run.missing) > 5 else ""
+            yield f"Seed {run.seed} lacks the evaluation at step {steps}{more}"
+    if few := [run.seed for run in group.counted if len(run.steps) < LAST]:
+        yield (
+            f"Fewer than {LAST} evaluations, the untrained policy's among them, so that the mean "
+            f"of the last is over those there are ({seeds_text(few)})"
+        )
 
 
 def _length_notes(comparison: Comparison) -> Iterable[str]:
@@ -347,6 +359,16 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
         yield (
             f"{task}: left out of the interquartile mean, for it lacks the untrained policy's "
             "evaluation or the learner that scores are relative to, or that one has learnt nothing."
+        )
+    fewer = [
+        learner
+        for learner in comparison.learners
+        if any(comparison.group(task, learner) is None for task in comparison.level)
+    ]
+    if fewer:
+        yield (
+            f"Figures over tasks are over fewer tasks for {', '.join(fewer)}, and do not compare "
+            "with those of the others."
         )
     sizes = {len(group.counted) for task in comparison.level for group in comparison.on(task)}
     if sizes and min(sizes) < 5:

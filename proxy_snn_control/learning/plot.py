@@ -58,7 +58,7 @@ def check_format(out: Path) -> str:
     suffix = out.suffix.lower().removeprefix(".")
     if out.name and suffix not in FORMATS:
         expected = ", ".join(f".{name}" for name in FORMATS)
-        raise UserError(f"{out}: ends in {out.suffix or 'no suffix'!r}, expected one of {expected}")
+        raise UserError(f"{out}: its suffix is {out.suffix!r}, expected one of {expected}")
     return suffix
 
 

@@ -147,7 +147,14 @@ def _gain(comparison: Comparison, learner: str, name: str) -> str:
     if learner == comparison.baseline:
         return "0"
     value, tasks = found
-    return f"{value:+.2%}" + (f" ({tasks} tasks)" if tasks < len(comparison.tasks) else "")
+    return f"{value:+.2%}{_of_tasks(tasks, comparison)}"
+
+
+def _of_tasks(tasks: int, comparison: Comparison) -> str:
+    """Say over how many tasks a figure is, if not over all."""
+    if tasks == len(comparison.tasks):
+        return ""
+    return f" ({tasks} task{'s' if tasks > 1 else ''})"
 
 
 def _over_tasks(comparison: Comparison, title: str) -> Section:
@@ -181,9 +188,7 @@ def _estimate(found: tuple[float, Interval | None, int] | None, comparison: Comp
     value, interval, tasks = found
     text = f"{value:.2f}"
     text += " [{:.2f}, {:.2f}]".format(*interval) if interval else ""
-    if tasks < len(comparison.tasks):
-        text += f" ({tasks} task{'s' if tasks > 1 else ''})"
-    return text
+    return text + _of_tasks(tasks, comparison)
 
 
 def _improvements(comparison: Comparison, title: str) -> Section:
@@ -334,6 +339,7 @@ def latex(sections: Sequence[Section]) -> str:
                 r"\begin{table}[htbp]",
                 r"\centering",
                 rf"\caption{{{title}. {text}}}",
+                r"\smallskip",
                 rf"\resizebox{{{width}}}{{!}}{{%",
                 rf"\begin{{tabular}}{{l{'r' * (len(section.columns) - 1)}}}",
                 r"\toprule",
