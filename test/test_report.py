@@ -294,7 +294,7 @@ def test_a_population_names_its_seeds_before_they_begin(tmp_path: Path) -> None:
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text(yaml.safe_dump({**settings, "seed": [4]}))
     for refuse in (plot_runs, write_report):
-        with pytest.raises(UserError, match="begun: no evaluation yet"):
+        with pytest.raises(UserError, match="begun: no evaluation with a finite return yet"):
             refuse([tmp_path / "begun"], tmp_path / "x.png")
 
 

@@ -26,8 +26,10 @@ FORMATS = ("png", "pdf", "svg")
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "os^DvPX*"
-_PANEL = (4.3, 3.3)  # inches
+_MARKERS = "os^DvPp*"
+_END: dict[str, Any] = {"marker": "X", "markersize": 8, "markeredgecolor": "black"}
+_PANEL = (4.3, 2.9)  # inches, without title
+_LETTERS = 58  # in a line over a panel
 
 
 def plot_runs(paths: Sequence[Path], out: Path) -> None:
@@ -45,7 +47,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
     groups = group_runs(read_runs(paths))
     if not any(group.counted for group in groups.values()):
         folder = next(iter(groups.values())).runs[0].folder
-        raise UserError(f"{folder}: no evaluation yet, in its progress.csv or that of another run")
+        raise UserError(f"{folder}: no evaluation with a finite return yet, nor in another run")
     save(draw_curves(groups), out)
 
 
@@ -90,11 +92,12 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     across = len(tasks) if len(tasks) < 4 else -(-len(tasks) // 2)
     across = min(across, 3)
     down = -(-len(tasks) // across)
-    width, height = (_PANEL[0] * across, _PANEL[1] * down) if len(tasks) > 1 else (6.6, 4.2)
+    width, height = (_PANEL[0] * across, _PANEL[1] * down) if len(tasks) > 1 else (6.6, 4.0)
     longest = max(int(run.steps[-1]) for g in drawn.values() for run in g.runs if len(run.steps))
     unit, unit_name = _unit(longest)
-    figure = Figure(figsize=(width, height + 0.9), layout="constrained")
+    figure = Figure(layout="constrained")
     panels = figure.subplots(down, across, squeeze=False)
+    titles = {task: _panel_title(task, learners, drawn) for task in tasks}
     looks: dict[str, dict[str, Any]] = {
         learner: {
             "color": _COLOURS[i % len(_COLOURS)],
@@ -116,7 +119,7 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
         below, above = panel.get_ylim()
         if high > low:
             panel.set_ylim(max(below, low - room), min(above, high + room))
-        panel.set_title(_panel_title(task, learners, drawn), loc="left", fontsize="small")
+        panel.set_title(titles[task], loc="left", fontsize="small")
         panel.set_xlabel(f"environment steps{unit_name}")
         panel.set_ylabel("evaluation return\n(sum of rewards of an episode)")
         panel.grid(alpha=0.25, linewidth=0.5)
@@ -126,7 +129,7 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     handles = [Line2D([], [], label=learner, **look) for learner, look in looks.items()]
     styles: dict[str, dict[str, Any]] = {
         "one seed": {"linewidth": 0.8},
-        "collapsed seed": {"linewidth": 1.2, "linestyle": "--", "marker": "x"},
+        "collapsed seed": {"linewidth": 1.2, "linestyle": "--", **_END},
         "mean without a seed that has ended": {"linestyle": ":"},
     }
     handles += [
@@ -136,6 +139,12 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     ]
     letters = max(len(str(handle.get_label())) for handle in handles) + 7
     columns = max(1, min(len(handles), int(width * 13 / letters)))
+    lines = sum(
+        max(titles[task].count("\n") + 1 for task in tasks[row * across : (row + 1) * across])
+        for row in range(down)
+    )
+    lines += 2 - (-len(handles) // columns)  # what the bands are, and the legend
+    figure.set_size_inches(width, height + 0.21 * lines)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize="small", frameon=False
     )
@@ -158,7 +167,7 @@ def _draw_group(
         collapsed = run.seed in group.collapsed
         if collapsed:
             panel.plot(x, run.returns, "--", color=colour, linewidth=1.2, zorder=4)
-            panel.plot(x[-1:], run.returns[-1:], "x", color=colour, markersize=7, zorder=4)
+            panel.plot(x[-1:], run.returns[-1:], color=colour, zorder=5, **_END)
             used.add("collapsed seed")
         elif not alone:
             panel.plot(x, run.returns, color=colour, linewidth=0.6, alpha=0.35, zorder=1.5)
@@ -166,11 +175,12 @@ def _draw_group(
         if single:
             low, high = run.returns - run.deviations, run.returns + run.deviations
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            limits += [*low[np.isfinite(low)].tolist(), *high[np.isfinite(high)].tolist()]
     if not group.counted or (alone and group.collapsed):
         return used
     steps, mean, low, high, whole = over_seeds(group)
     if not whole.all():
-        panel.plot(steps / unit, mean, ":", color=colour, linewidth=1.4)
+        panel.plot(steps / unit, mean, ":", color=colour, linewidth=1.6, zorder=3)
         used.add("mean without a seed that has ended")
     panel.plot(steps / unit, np.where(whole, mean, np.nan), linewidth=1.6, zorder=3, **look)
     panel.fill_between(steps / unit, low, high, color=colour, alpha=0.13, linewidth=0)
@@ -214,8 +224,14 @@ def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], G
         if group.short:
             text += f" ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)"
         told[text].append(learner)
-    lines = [task, *(f"{', '.join(names)}: {text}" for text, names in told.items())]
-    return "\n".join(textwrap.fill(line, 58) for line in lines)
+    lines = [task]
+    kept = "\N{NO-BREAK SPACE}"  # for the wrapping alone
+    for text, names in told.items():
+        who = ", ".join(names)
+        if len(who) > _LETTERS and len(told) == 1:  # the legend names them
+            who = f"all {len(names)} learners"
+        lines.append(f"{who}: {text.replace(' ', kept, 1)}")
+    return "\n".join(textwrap.fill(line, _LETTERS) for line in lines).replace(kept, " ")
 
 
 def _band_text(groups: dict[tuple[str, str], Group], single: bool) -> str:

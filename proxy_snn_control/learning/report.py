@@ -63,7 +63,9 @@ def write_report(paths: Sequence[Path], out: Path) -> None:
     """
     runs = read_runs(paths)
     if not any(len(run.steps) for run in runs):
-        raise UserError(f"{runs[0].folder}: no evaluation yet, here or in another run")
+        raise UserError(
+            f"{runs[0].folder}: no evaluation with a finite return yet, nor in another run"
+        )
     comparisons = compare(runs)
     sections = [section for comparison in comparisons for section in _sections(comparison)]
     figure = draw_curves(group_runs(runs))
@@ -268,10 +270,9 @@ def _learner_points(comparison: Comparison) -> Iterable[str]:
             for run in runs
             for name, (value, paper) in unlike_the_paper(run).items()
         }
+        same = "All but the number of steps and the precision is the paper's for this neuron."
         text = f"{learner}: {', '.join(told)}. "
-        yield text + (
-            f"Not as the paper: {', '.join(sorted(other))}." if other else "As the paper."
-        )
+        yield text + (f"Not the paper's: {', '.join(sorted(other))}." if other else same)
 
 
 def _what_ran(comparison: Comparison, title: str) -> Section:
