@@ -19,9 +19,6 @@ from torch import Tensor
 
 from proxy_snn_control.spiking.dense import factor_type, rounded
 
-# Kinds of calls that one function may be compiled for.
-SHAPES = 256
-
 
 class About(NamedTuple):
     """What the spiking layers are, besides their parameters."""
@@ -40,10 +37,7 @@ class About(NamedTuple):
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU."""
-    # Every shape is compiled by itself: of each layer, and of acting, learning and imitating.
-    on_gpu = functools.cache(
-        lambda: torch.compile(function, dynamic=False, fullgraph=True, recompile_limit=SHAPES)
-    )
+    on_gpu = functools.cache(lambda: torch.compile(function, fullgraph=True))
     able = importlib.util.find_spec("triton") is not None
 
     @functools.wraps(function)
