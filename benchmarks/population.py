@@ -267,8 +267,17 @@ def main() -> int:
         )
         print(lines[-1], flush=True)
         speed = product_rate(device, options.precision, len(case.tasks) * case.seeds)
-        floor = (
-            floor,
+        details += [
+            "",
+            f"{case.name}: a step takes {found.step:.2f} ms; alone,",
+            "",
+            "| | ms |",
+            "|---|---|",
+            *(f"| {name} | {value:.3f} |" for name, value in found.parts.items()),
+            "",
+            f"Its floor: {found.gigaflop:.1f} GFLOP of products at {speed / 1e3:.1f} TFLOP/s,",
+            f"{found.gigaflop / speed * 1e3:.3f} ms, and {found.gigabytes:.2f} GB at",
+            f"{copies:.0f} GB/s, {found.gigabytes / copies * 1e3:.3f} ms.",
         ]
     if options.sketch:
         command = [
