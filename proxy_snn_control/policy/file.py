@@ -14,16 +14,15 @@ import itertools
 import json
 import math
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from .errors import PolicyFileError
-from .files import write_bytes
+from .files import opened, write_bytes
 from .neurons import NEURONS
 
 FORMAT = "proxy_snn_control.policy"
@@ -116,6 +115,22 @@ class PolicySpec:
         return {"transition.whitening": (transition, transition)}
 
 
+class PolicyFile(NamedTuple):
+    """What `read_policy` found.
+
+    Attributes:
+        spec: what the policy is.
+        tensors: the float32 arrays named in `spec.tensor_shapes`, and those of
+            `spec.optional_shapes` that the file has.
+        digest: SHA-256 of the bytes that these were made of, 64 hexadecimal digits: who tells which
+            policy acts tells this, and does not read the file again, which may be another by then.
+    """
+
+    spec: PolicySpec
+    tensors: Tensors
+    digest: str
+
+
 def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
     """Raise a PolicyFileError if the policy would be larger than a policy may be."""
     numbers = sum(math.prod(shape) for shape in spec.tensor_shapes.values())
@@ -166,49 +181,28 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
     write_bytes(path, content)
 
 
-def read_policy(path: str | os.PathLike[str]) -> tuple[PolicySpec, Tensors]:
+def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     """Read and validate a policy file.
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
-    Returns:
-        The specification, and the float32 arrays named in `spec.tensor_shapes`, and those of
-        `spec.optional_shapes` that the file has.
-
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; says which and why.
     """
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _error(path, "is not a file")
-            return _decode(path, file, status.st_size)
-    except FileNotFoundError:
-        raise _error(path, "no such file") from None
-    except IsADirectoryError:
-        raise _error(path, "is not a file") from None
-    except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror or error}") from None
+    with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
+        return _decode(path, file, size)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-
-
-def _decode(
-    path: str | os.PathLike[str], file: io.BufferedIOBase, size: int
-) -> tuple[PolicySpec, Tensors]:
+def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFile:
     """Read `size` bytes, once, and make a policy of them or raise a PolicyFileError.
 
     The order gives the most telling reason: what is cut off or of another version is told so,
     then the checksum finds all accidents, and what is wrong after that was written so.
     """
-    if size > MAX_FILE_BYTES:
-        raise _error(path, f"has {size} bytes, more than the {MAX_FILE_BYTES} a policy may")
     if size < 8:
         raise _error(path, f"is no safetensors file: it has only {size} bytes")
-    length = int.from_bytes(file.read(8), "little")
+    begin = file.read(8)
+    length = int.from_bytes(begin, "little")
     if length > MAX_HEADER_BYTES:
         raise _error(
             path,
@@ -218,7 +212,7 @@ def _decode(
     if 8 + length > size:
         raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
     text, data = file.read(length), bytearray(size - 8 - length)
-    if len(text) < length or file.readinto(data) < len(data):
+    if len(text) < length or file.readinto(data) < len(data):  # type: ignore[attr-defined]
         raise _error(path, "became shorter while it was read")
 
     header = _object(path, "is no safetensors file, or a damaged one: its header", text)
@@ -250,7 +244,9 @@ def _decode(
     check_size(path, spec)
     tensors = _tensors(path, spec, header, data)
     _check_numbers(path, spec, tensors)
-    return spec, tensors
+    digest = hashlib.sha256(begin + text)
+    digest.update(data)
+    return PolicyFile(spec, tensors, digest.hexdigest())
 
 
 def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[str, Any]:

@@ -1,14 +1,79 @@
-"""Writing files so that a reader sees the old one or the new one, never half of either."""
+"""Files of users: reading without surprises, and writing whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import UserError, WriteError
+
+
+@contextmanager
+def opened(
+    kind: str, path: str | os.PathLike[str], limit: int, error: type[UserError] = UserError
+) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a user's file for reading: only a regular one, of `limit` bytes or fewer.
+
+    A pipe or a device is neither opened nor waited for, also where it takes the file's place just
+    now. A network drive can still keep the reader waiting: no control loop reads a file.
+
+    Args:
+        kind: what the file is to the user, such as "config file"; messages begin with it.
+        path: where it is.
+        limit: the most bytes that it may have.
+        error: what to raise.
+
+    Returns:
+        The file, and its size in bytes.
+
+    Raises:
+        UserError: no such file, no regular one, too large, or it cannot be read.
+    """
+    name = f"{kind} {os.fspath(path)}"
+    if "\0" in os.fspath(path):
+        raise error(f"{name}: is no name of a file")
+    try:
+        _check_regular(name, os.stat(path), error)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            _check_regular(name, status, error)
+            if status.st_size > limit:
+                raise error(f"{name}: has {status.st_size} bytes, more than the {limit} it may")
+            yield file, status.st_size
+    except FileNotFoundError:
+        raise error(f"{name}: no such file") from None
+    except OSError as reason:
+        raise error(f"{name}: cannot be read: {reason.strerror or reason}") from None
+
+
+def read_file(
+    kind: str, path: str | os.PathLike[str], limit: int, error: type[UserError] = UserError
+) -> bytes:
+    """Read a user's file whole. Arguments and errors are those of `opened`."""
+    with opened(kind, path, limit, error) as (file, size):
+        content = file.read(size)
+        if len(content) < size:
+            raise error(f"{kind} {os.fspath(path)}: became shorter while it was read")
+        return content
+
+
+def _check_regular(name: str, status: os.stat_result, error: type[UserError]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{name}: is not a file but a {_kind_of(status.st_mode)}")
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 @contextmanager
