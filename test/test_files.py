@@ -2,13 +2,14 @@
 
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
 import pytest
 
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import opened, read_file
+from proxy_snn_control.policy.files import opened, read_file, replacing, write_bytes
 from proxy_snn_control.yaml_file import MAX_BYTES, read_yaml
 
 
@@ -62,6 +63,73 @@ def test_a_pipe_that_takes_the_files_place_just_now(tmp_path: Path, monkeypatch)
         opened("file", path, 100),
     ):
         pass
+
+
+def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to a pipe").symlink_to("pipe")
+    (tmp_path / "to nothing").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(os.listdir(tmp_path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for name, says in (
+            ("pipe", "is a pipe, expected a file"),
+            ("to a pipe", "is a pipe, expected a file"),
+            ("socket", "is a socket, expected a file"),
+            (".", "is a folder, expected"),
+            ("loop", "cannot be written: Too many levels of symbolic links"),
+            ("none/x", "cannot be written: No such file or directory"),
+            ("pipe/x", "cannot be written: Not a directory"),
+            ("a\0b", "is no name of a file"),
+            ("a" * 300, "cannot be written: File name too long"),
+        ):
+            with pytest.raises(UserError) as caught:
+                write_bytes(tmp_path / name, b"new")
+            assert says in str(caught.value), name
+    os.unlink(tmp_path / "socket")
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "pipe").is_fifo()
+    write_bytes(tmp_path / "to nothing", b"new")
+    assert (tmp_path / "to nothing").read_bytes() == b"new"
+    assert not (tmp_path / "nothing").exists(), "a link is replaced, not followed"
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("device nodes are for root to make")
+    with pytest.raises(UserError, match="is a device, expected a file"):
+        write_bytes(device, b"new")
+    assert device.is_char_device()
+
+
+def test_temporary_files_are_new_and_their_names_are_not_known_before(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(2):
+        with replacing(tmp_path / "f") as temporary:
+            names.add(temporary.name)
+            assert temporary.parent == tmp_path
+            assert temporary.read_bytes() == b""
+    assert len(names) == 2
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_all_files_have_the_mode_of_new_ones(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "a", b"1")
+        with replacing(tmp_path / "b") as temporary:
+            own = tmp_path / "of a library"
+            own.touch(0o600)
+            own.replace(temporary)
+    finally:
+        os.umask(before)
+    for name in "ab":
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~umask
 
 
 def test_a_message_is_one_line_that_can_be_printed() -> None:

@@ -16,16 +16,17 @@ import numpy as np
 
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import replacing
+from proxy_snn_control.policy.files import check_target, replacing
 from proxy_snn_control.policy.runtime import Policy
 
 KINDS = (".mp4", ".gif")
 
 
 def check_name(path: Path) -> None:
-    """Raise a UserError unless the name says what kind of film it is to be."""
+    """Raise a UserError unless the name says what kind of film it is to be, and it can be there."""
     if path.suffix.lower() not in KINDS:
         raise UserError(f"video file {path}: ends in {path.suffix!r}, expected .mp4 or .gif")
+    check_target(path)
 
 
 def make_drawable(task: str, **options: Any) -> gymnasium.Env:

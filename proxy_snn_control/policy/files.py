@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -78,22 +79,33 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the name of a temporary file beside `path`; flush and rename it to `path` at the end.
+    """Give the name of an empty file beside `path`; flush it and rename it to `path` at the end.
 
-    If the block raises, the temporary file is removed and whatever stood at `path` stays.
+    The file is new, of a name that nobody can know before. However it is written, it gets the mode
+    of every new file of this process. If the block raises, it is removed and whatever stood at
+    `path` stays.
 
     Raises:
+        UserError: what stands at `path` is a folder, a pipe, a device or a socket.
         WriteError: the file cannot be written (no such folder, no permission, disk full).
     """
     target = Path(path)
-    if not target.name:
-        raise UserError(f"{target}: is a folder, expected the name of a file")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    check_target(target)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(temporary, flags, 0o666)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            os.close(descriptor)
             yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
+            descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                os.fchmod(descriptor, mode)  # a library may have put a file of its own there
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            check_target(target)
             os.replace(temporary, target)
         except OSError as error:
             raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -101,6 +113,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """See that a file can stand there: nothing does yet, or a regular file, which is replaced.
+
+    Raises:
+        UserError: something else does, such as a folder, a device or a pipe.
+        WriteError: there is no such folder, or it cannot be looked into.
+    """
+    target = Path(path)
+    if not target.name:
+        raise UserError(f"{target}: is a folder, expected the name of a file")
+    if "\0" in str(target):
+        raise UserError(f"{target}: is no name of a file")
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError as error:
+        if target.parent.is_dir():
+            return
+        raise WriteError(f"{target}: cannot be written: {error.strerror}") from None
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from None
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{target}: cannot be written: it is a {_kind_of(mode)}, expected a file")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
