@@ -420,7 +420,9 @@ def test_many_threads_build_and_act_at_once(policy_file: Path) -> None:
         np.testing.assert_array_equal(actions, expected)
 
 
-def act_in_a_fresh_process(policy_file: Path, cache: Path, before: str = "") -> tuple[str, str]:
+def act_in_a_fresh_process(
+    policy_file: Path, cache: Path, before: str = "", folder: Path | None = None
+) -> tuple[str, str]:
     """Load and act in a process with its own cache; what it says on stdout and on stderr."""
     code = (
         f"import sys; {before}\n"
@@ -432,6 +434,7 @@ def act_in_a_fresh_process(policy_file: Path, cache: Path, before: str = "") -> 
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
@@ -442,7 +445,8 @@ def act_in_a_fresh_process(policy_file: Path, cache: Path, before: str = "") -> 
 
 def test_compiled_once_kept_and_mended(policy_file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    first, said = act_in_a_fresh_process(policy_file, cache)
+    (tmp_path / "numba.py").write_text("raise SystemExit('this is not Numba')")
+    first, said = act_in_a_fresh_process(policy_file, cache, folder=tmp_path)
     assert first.startswith("True")
     assert "compiling" in said
     (kept,) = (cache / "proxy_snn_control").iterdir()
