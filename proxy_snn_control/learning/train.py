@@ -29,7 +29,6 @@ from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.learning.tasks import (
-    Checked,
     Task,
     clip_action,
     describe,
@@ -97,8 +96,8 @@ class TrainingRun:
                 holds none), or another process is at work on it.
         """
         self.config, self.out = config, out
-        environments = [Checked(make_environment(config.env)) for _ in range(config.num_envs)]
-        self.evaluation_environment = Checked(make_environment(config.env))
+        environments = [make_environment(config.env) for _ in range(config.num_envs)]
+        self.evaluation_environment = make_environment(config.env)
         self.task = describe(self.evaluation_environment)
         device = _device(config.device)
         use_processor(config.threads)

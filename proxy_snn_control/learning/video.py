@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.learning.evaluate import check_length
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import check_target, replacing
@@ -113,7 +114,7 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
     rate = float(environment.metadata.get("render_fps", 30))
     observation, _ = environment.reset(seed=episode_seed(seed, 0))
     first: Any = environment.render()
-    total, ended = 0.0, False
+    total, length, ended = 0.0, 0, False
     with (
         replacing(path) as temporary,
         _writer(temporary, path.suffix.lower(), first, rate) as append,
@@ -123,7 +124,10 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
             action = clip_action(environment, policy.act(observation))
             observation, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
+            length += 1
             ended = terminated or truncated
+            if not ended:
+                check_length(environment, length)
             append(environment.render())
     environment.close()
     return total
