@@ -31,12 +31,16 @@ VERSION = 2
 # A header's JSON may take forty times its length once parsed: file and header stay below 100 MB.
 MAX_FILE_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**18
+SPARE_HEADER_BYTES = 2**10  # for the evaluation, of which nothing is known before training
 MAX_NESTING = 20
 MAX_SIZE = 2**20
 MAX_LAYERS = 100
 MAX_TIME_STEPS = 1000
 # The runtime keeps the spikes and potentials of every neuron at every time step of an action.
 MAX_NEURON_STEPS = 2**22
+# The transition model takes the square of the numbers of a transition: beyond these it is left out,
+# for it would outgrow the weights, and a controller could not compute with it between two commands.
+MAX_TRANSITION = 1024
 # Numbers within these cannot overflow float32 on their way to an action.
 SMALLEST, LARGEST = 1e-6, 1e6
 PERIOD = (1e-4, 3600.0)
@@ -111,8 +115,12 @@ class PolicySpec:
     @property
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of the tensors that a file may lack."""
-        transition = 2 * self.observation_size + self.action_size + 1
-        return {"transition.whitening": (transition, transition)}
+        return {"transition.whitening": (self.transition_size, self.transition_size)}
+
+    @property
+    def transition_size(self) -> int:
+        """How many numbers a transition is: observation, action, next observation, 1."""
+        return 2 * self.observation_size + self.action_size + 1
 
 
 class PolicyFile(NamedTuple):
@@ -131,9 +139,31 @@ class PolicyFile(NamedTuple):
     digest: str
 
 
-def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
-    """Raise a PolicyFileError if the policy would be larger than a policy may be."""
-    numbers = sum(math.prod(shape) for shape in spec.tensor_shapes.values())
+def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
+    """See, before any training, that what it will write of this policy makes a valid file.
+
+    Raises:
+        PolicyFileError: it would be larger than a policy may be, or a field is not as it must be.
+    """
+    shapes = spec.tensor_shapes
+    if spec.transition_size <= MAX_TRANSITION:
+        shapes |= spec.optional_shapes
+    _check_size(path, spec, shapes)
+    fields = json.loads(json.dumps(dataclasses.asdict(spec)))
+    _spec_from_fields(path, fields)
+    length = len(_header(spec, shapes)) + SPARE_HEADER_BYTES
+    if length > MAX_HEADER_BYTES:
+        raise _error(
+            path,
+            f"would have {length} bytes of header, expected at most {MAX_HEADER_BYTES}; the names "
+            "of observations and actions are in it",
+        )
+
+
+def _check_size(
+    path: str | os.PathLike[str], spec: PolicySpec, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    numbers = sum(map(math.prod, shapes.values()))
     if 4 * numbers > MAX_FILE_BYTES - MAX_HEADER_BYTES:
         raise _error(path, f"would have {4 * numbers} bytes, more than a policy file may")
     steps = spec.time_steps * sum(spec.layer_sizes)
@@ -161,24 +191,32 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
             is never written).
         UserError: the file cannot be written.
     """
-    check_size(path, spec)
-    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
-    header: dict[str, Any] = {
-        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
-    }
+    shapes = {name: array.shape for name, array in tensors.items()}
+    _check_size(path, spec, shapes)
     data = bytearray()
     for name, array in sorted(tensors.items()):
         if array.dtype != np.float32:
             raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
-        offsets = [len(data), len(data) + array.nbytes]
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
         data += array.astype("<f4").tobytes()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
+    text = _header(spec, shapes)
     text = text.replace(CHECKSUM_KEY + ZEROS, CHECKSUM_KEY + _checksum(text, data).encode())
     content = len(text).to_bytes(8, "little") + text + data
     _decode(path, io.BytesIO(content), len(content))
     write_bytes(path, content)
+
+
+def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
+    """The header of a file with these tensors in the order of their names; zeros for checksum."""
+    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
+    header: dict[str, Any] = {
+        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
+    }
+    end = 0
+    for name, shape in sorted(shapes.items()):
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
@@ -241,7 +279,7 @@ def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFi
     if unknown := sorted(metadata.keys() - {"policy", "sha256"}):
         raise _error(path, f"has the unknown metadata {_short(unknown[0])}")
     spec = _spec_from_fields(path, fields)
-    check_size(path, spec)
+    _check_size(path, spec, spec.tensor_shapes)
     tensors = _tensors(path, spec, header, data)
     _check_numbers(path, spec, tensors)
     digest = hashlib.sha256(begin + text)
