@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import remove, replacing
+from proxy_snn_control.policy.files import opened, remove, replacing
 
 VERSION = 5
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
@@ -98,7 +99,7 @@ def load(folder: Path, step: int) -> tuple[Tensors, dict[str, Any]]:
         UserError: it cannot be read, or is of another version.
     """
     path = path_of(folder, step)
-    with reading(path), safe_open(path, framework="pt") as file:
+    with reading(path), opened("checkpoint", path, sys.maxsize), safe_open(path, "pt") as file:
         state = json.loads(file.metadata()["state"])
         if state["version"] != VERSION:
             raise UserError(f"checkpoint {path} has version {state['version']}, not {VERSION}")
@@ -125,7 +126,7 @@ def load_transitions(
     for first, last in spans:
         path = _transitions_path(folder, first, last)
         with reading(path):
-            with safe_open(path, framework="np") as file:
+            with opened("checkpoint", path, sys.maxsize), safe_open(path, "np") as file:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if {name: array.shape for name, array in found.items()} != shapes(last - first):
                 raise ValueError(f"it does not hold {last - first} transitions of this task")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from proxy_snn_control.learning.episode import Episode
-from proxy_snn_control.learning.tasks import Checked, clip_action, make_environment
+from proxy_snn_control.learning.tasks import clip_action, make_environment
 from proxy_snn_control.policy.errors import TaskError, UserError
 
 PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
@@ -94,8 +94,7 @@ class Stage:
     def __init__(self, arrays: Arrays, places: dict[int, Place]) -> None:
         self.arrays, self.failures = arrays, dict[int, str]()
         self.episodes = {
-            i: Episode(Checked(make_environment(place.env)), place.seed)
-            for i, place in places.items()
+            i: Episode(make_environment(place.env), place.seed) for i, place in places.items()
         }
         for i in self.episodes:
             self._observe(i)

@@ -18,8 +18,8 @@ import numpy as np
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.evaluate import Evaluation, evaluate
-from proxy_snn_control.learning.tasks import Checked, make_environment
-from proxy_snn_control.learning.transitions import whitening
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.file import PolicySpec
 from proxy_snn_control.policy.runtime import Policy
@@ -87,9 +87,7 @@ def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
     return {
         **snapshot.weights,
         "observation.quantiles": quantiles.astype(np.float32),
-        "transition.whitening": whitening(
-            sample.observation, sample.action, sample.next_observation
-        ),
+        **transition_model(sample.observation, sample.action, sample.next_observation),
     }
 
 
@@ -132,7 +130,7 @@ class Evaluators:
             with safe_path():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
         if job.env not in self.environments:
-            self.environments[job.env] = Checked(make_environment(job.env))
+            self.environments[job.env] = make_environment(job.env)
         done: Future[Verdict | None] = Future()
         try:
             verdict = judge(snapshot, job, self.environments[job.env], should_stop)
@@ -151,7 +149,7 @@ class Evaluators:
 
 @functools.cache
 def _environment(env: str) -> gymnasium.Env:
-    return Checked(make_environment(env))
+    return make_environment(env)
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:

@@ -264,7 +264,12 @@ def plot_spikes(path: Path, out: Path) -> None:
     from matplotlib.figure import Figure
 
     from proxy_snn_control.learning.config import TrainConfig, load_config
-    from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
+    from proxy_snn_control.learning.tasks import (
+        check_fit,
+        clip_action,
+        episode_seed,
+        make_environment,
+    )
     from proxy_snn_control.policy.runtime import load_policy
 
     check_format(out)
@@ -278,6 +283,7 @@ def plot_spikes(path: Path, out: Path) -> None:
         raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
     config = TrainConfig(**load_config(run.folder / "config.yaml"))
     environment = make_environment(config.env)
+    check_fit(policy.spec, run.folder / "policy.safetensors", environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
     actions = []

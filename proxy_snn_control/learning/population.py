@@ -38,6 +38,7 @@ from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.run import Member, Run
 from proxy_snn_control.learning.tasks import describe, make_environment
 from proxy_snn_control.learning.td3 import MEASURED, TD3
+from proxy_snn_control.learning.transitions import why_left_out
 from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
 from proxy_snn_control.policy.neurons import NEURONS
@@ -144,7 +145,9 @@ class Population:
         workers, evaluators = self._processes()
         self.collector = Collector(_places(self.runs), self.replay.widths, workers)
         self.evaluators = Evaluators(evaluators)
-        self.warnings: list[tuple[Run, str]] = []
+        self.warnings = [
+            (run, sentence) for run in self.runs if (sentence := why_left_out(run.spec(0, {})))
+        ]
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
         self._dead = np.zeros(len(members), bool)

@@ -28,9 +28,18 @@ from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.tasks import Task
 from proxy_snn_control.learning.td3 import MEASURED
 from proxy_snn_control.policy import PolicySpec, UserError, write_policy
-from proxy_snn_control.policy.file import check_size
-from proxy_snn_control.policy.files import claim, is_taken, make_folder, remove, write_bytes
+from proxy_snn_control.policy.file import check_spec
+from proxy_snn_control.policy.files import (
+    claim,
+    is_taken,
+    make_folder,
+    read_file,
+    remove,
+    write_bytes,
+)
 from proxy_snn_control.policy.neurons import NEURONS
+
+MAX_FAILURE_BYTES, MAX_PROGRESS_BYTES = 2**16, 2**26
 
 
 class Member(NamedTuple):
@@ -68,7 +77,7 @@ class Run:
         self._spans: checkpoint.Spans = []
         self._checkpoints = self.folder / "checkpoint"
         self._record = hardware.record(self.config)
-        check_size(self.folder / "policy.safetensors", self.spec(0, {}))
+        check_spec(self.folder / "policy.safetensors", self.spec(0, {}))
 
     @property
     def member(self) -> Member:
@@ -119,10 +128,10 @@ class Run:
         """See from the folder whether the member was stopped, or reached its goal."""
         failure, progress = self.folder / "failure.txt", self.folder / "progress.csv"
         if failure.is_file():
-            self.failure = failure.read_text().strip()
+            self.failure = read_file("failure", failure, MAX_FAILURE_BYTES).decode().strip()
         elif self.config.stop_at_return is not None and progress.is_file():
-            with open(progress, newline="") as file:
-                means = [float(row["eval_return_mean"]) for row in csv.DictReader(file)]
+            text = read_file("progress of a run", progress, MAX_PROGRESS_BYTES).decode()
+            means = [float(row["eval_return_mean"]) for row in csv.DictReader(io.StringIO(text))]
             self.done = max(means[1:], default=-np.inf) >= self.config.stop_at_return
 
     def last_good(self) -> str:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -407,7 +405,7 @@ class Controller(LifecycleNode):
         _check_choices({each.name: parameter(each.name) for each in PARAMETERS})
         if 0 < parameter("rate") < 1e-3:
             raise UserError(f"parameter rate is {parameter('rate')}, expected 0 or 0.001 and more")
-        spec, tensors = read_policy(path)
+        spec, tensors, checksum = read_policy(path)
         if neuron not in (None, spec.neuron):
             # Its code would have to be compiled, which can take seconds.
             raise UserError(
@@ -415,7 +413,6 @@ class Controller(LifecycleNode):
                 "cleanup and configure take another"
             )
         policy = Policy(spec, tensors)
-        checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         timeout, lockstep = parameter("observation_timeout"), parameter("lockstep")
         if parameter("robot"):
             robot = load_robot(parameter("robot"), spec, timeout, lockstep)
