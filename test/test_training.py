@@ -195,6 +195,8 @@ def test_early_stop_at_a_return(tmp_path: Path) -> None:
     run = start(quick(stop_at_return=1.0), tmp_path / "run")
     assert run.run(Listener()) is True
     assert run.step == 40, "the first evaluation that leaves a policy"
+    assert checkpoints.steps(tmp_path / "run" / "checkpoint") == [40]
+    assert start(quick(stop_at_return=1.0), tmp_path / "run", resume=True).run(Listener()) is True
 
 
 def test_no_run_is_overwritten(tmp_path: Path) -> None:

@@ -453,9 +453,8 @@ class Population:
         self._pending = waiting
 
     def _end(self, m: int) -> None:
-        """A member is done before the others."""
-        if len(self.active) > 1:
-            self.checkpoint()
+        """A member is done before the last step."""
+        self.checkpoint()
         self.collector.idle(self._places_of(m))
         self.runs[m].done = True
 
@@ -509,8 +508,7 @@ class Population:
             self.warnings.append((run, text))
         self._asked = self.runs[going[0]].evaluated
         for m in going:
-            if self.runs[m].good_enough(self.step):
-                self._end(m)
+            self.runs[m].done = self.runs[m].good_enough(self.step)
 
     def _load(self, m: int) -> dict[int, Any]:
         """Load a member's checkpoint; gives the states of its environments, by place."""

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.files import read_file
 from proxy_snn_control.yaml_file import read_yaml
 
+MAX_PROGRESS_BYTES, MAX_FAILURE_BYTES = 2**26, 2**16
 LAST = 10  # evaluations whose mean is the steadier figure
 # A seed has collapsed whose last evaluations lie below this share of the way from the untrained
 # policy's return to the median, over the seeds, of the best evaluation.
@@ -286,7 +288,6 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
     kept = np.isfinite(columns["eval_return_mean"])
     steps = columns["step"].astype(int)
     gradients = columns["actor_gradient_norm"]
-    failure = folder / "failure.txt"
     return Run(
         folder=folder,
         task=task,
@@ -299,9 +300,16 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
         deviations=columns["eval_return_std"][kept],
         gradient=float(gradients[-1]) if len(gradients) else float("nan"),
         missing=_missing(settings.get("eval_every"), steps, steps[kept]),
-        failure=" ".join(failure.read_text("utf-8", "replace").split())
-        if failure.exists()
-        else None,
+        failure=_failure(folder / "failure.txt"),
+    )
+
+
+def _failure(path: Path) -> str | None:
+    """Why a run was stopped, if it was."""
+    if not path.exists():
+        return None
+    return " ".join(
+        read_file("failure", path, MAX_FAILURE_BYTES).decode("utf-8", "replace").split()
     )
 
 
@@ -309,17 +317,13 @@ def _progress(path: Path) -> dict[str, np.ndarray]:
     """Columns of a progress.csv by step, empty ones where there is none yet; a blank is NaN."""
     names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm")
     rows: dict[float, list[float]] = {}
+    content = read_file("progress of a run", path, MAX_PROGRESS_BYTES) if path.exists() else b""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                numbers = [float(row.get(name) or "nan") for name in names]
-                if row["eval_return_mean"] is None or not numbers[0] >= 0:
-                    raise ValueError
-                rows[numbers[0]] = numbers  # where a step stands twice the later line holds
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected the progress of a run") from None
+        for row in csv.DictReader(content.decode("utf-8").splitlines()):
+            numbers = [float(row.get(name) or "nan") for name in names]
+            if row["eval_return_mean"] is None or not numbers[0] >= 0:
+                raise ValueError
+            rows[numbers[0]] = numbers  # where a step stands twice the later line holds
     except (KeyError, ValueError, TypeError, csv.Error):
         raise UserError(f"{path}: is not the progress of a run") from None
     table = np.array([rows[step] for step in sorted(rows)]).reshape(-1, len(names))

@@ -25,6 +25,7 @@ from proxy_snn_control.learning.config import (
 )
 from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
 from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.results import MAX_FAILURE_BYTES, MAX_PROGRESS_BYTES
 from proxy_snn_control.learning.tasks import Task
 from proxy_snn_control.learning.td3 import MEASURED
 from proxy_snn_control.policy import PolicySpec, UserError, write_policy
@@ -38,8 +39,6 @@ from proxy_snn_control.policy.files import (
     write_bytes,
 )
 from proxy_snn_control.policy.neurons import NEURONS
-
-MAX_FAILURE_BYTES, MAX_PROGRESS_BYTES = 2**16, 2**26
 
 
 class Member(NamedTuple):
