@@ -31,8 +31,8 @@ from proxy_snn_control.learning.config import (
     shared_settings,
 )
 from proxy_snn_control.learning.hardware import resolved
-from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.processes import make_training
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import describe, make_environment
 from proxy_snn_control.policy.errors import UserError
@@ -315,15 +315,30 @@ def train_here(
                 f"batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of "
                 f"{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
             )
+    alone = [on_cpu] if len(on_cpu) == 1 else []
     failures: list[str] = []
-    for batch in [*on_gpu, *([on_cpu] if on_cpu else [])]:
+    for batch in [*on_gpu, *alone]:
         if listener.should_stop():
             return Result(False, failures)
-        result = _train(batch, listener, jobs)
-        failures += result.failures
-        if not result.finished:
+        finished, why = train_batch(batch, listener)
+        failures += why
+        if not finished:
             return Result(False, failures)
-    return Result(True, failures)
+    if len(on_cpu) < 2:
+        return Result(True, failures)
+    finished, why = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
+    return Result(finished, failures + why)
+
+
+def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
+    """Train what `batches` put together as one population, from where its members are."""
+    resume = any(is_begun(member) for member in batch)
+    for config, folder in batch:
+        if resume and not is_begun(Member(config, folder)):
+            # Killed while it began: a population goes on only with runs that have a config.yaml.
+            make_folder(folder)
+            save_config(folder / "config.yaml", config)
+    return _guarded(batch, lambda: Population(batch, resume=resume), listener)
 
 
 def fit(batch: list[Member], room: int) -> list[list[Member]]:
@@ -351,17 +366,13 @@ def _sizes(env: str) -> tuple[int, int]:
     return task.observation_size, len(task.action_low)
 
 
-def _train(batch: list[Member], listener: Listener, jobs: int | None) -> Result:
-    """Train what goes together; a population that cannot go on ends alone."""
-    resume = any(is_begun(member) for member in batch)
-    if resume and batch[0].config.device != "cpu":
-        # Killed while it began: a population goes on only with runs that all have a config.yaml.
-        for config, folder in (member for member in batch if not is_begun(member)):
-            make_folder(folder)
-            save_config(folder / "config.yaml", config)
+def _guarded(
+    batch: Sequence[Member], make: Callable[[], Population | Processes], listener: Listener
+) -> Result:
+    """Train; what ends this training ends no other."""
     training = None
     try:
-        training = make_training(batch, resume=resume, jobs=jobs)
+        training = make()
         return Result(training.run(listener), training.failures)
     except UserError as error:
         failures = training.failures if training else []
