@@ -364,8 +364,9 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
 # every address of the machine. Then runs the command it is given, and stops the cluster.
 CLUSTER = """
 ip link set lo up 2>/dev/null
-"$RAY" start --head --num-cpus=2 --node-ip-address=127.0.0.1 --port=$PORT --include-dashboard=false \
-  --temp-dir="$TEMPORARY" --object-store-memory=80000000 > "$TEMPORARY/start.log" 2>&1 &
+"$RAY" start --head --num-cpus=2 --node-ip-address=127.0.0.1 --port=$PORT --block \\
+  --include-dashboard=false --object-store-memory=80000000 --temp-dir="$TEMPORARY" \\
+  > "$TEMPORARY/start.log" 2>&1 &
 cluster=$!
 trap 'kill $cluster; wait $cluster' EXIT
 for i in $(seq 200); do
@@ -409,6 +410,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
             env={
                 **os.environ,
                 "PYTHONPATH": str(Path(__file__).parents[1]),
@@ -429,7 +431,8 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGKILL)
             output, _ = sweeping.communicate(timeout=120)
         finally:
-            sweeping.terminate()
+            if sweeping.poll() is None:
+                os.killpg(sweeping.pid, signal.SIGTERM)
     assert sweeping.returncode == 0, output
     assert f"{TASK}/ann/seed-0: its worker was lost; it goes on from its checkpoint" in output
     assert "seed-1: its worker was lost" not in output

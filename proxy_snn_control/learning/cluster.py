@@ -116,6 +116,8 @@ def train_on_cluster(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     with _connected(address):
+        has = ray.cluster_resources()
+        say(f"a cluster of {has.get('CPU', 0):.0f} CPU cores and {has.get('GPU', 0):.0f} GPUs")
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor = ray.remote(num_cpus=0)(Desk)
         desk: Any = actor.options(scheduling_strategy=here).remote()

@@ -126,7 +126,10 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
         raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
     for env in {member.config.env for member in members}:
         make_environment(env).close()  # better to hear now that it cannot be made
-    begun = [_as_begun(grid, member) for member in members]
+    try:
+        begun = [_as_begun(member) for member in members]
+    except UserError as error:
+        raise UserError(f"grid file {grid}: {error}") from None
     make_folder(out)
     content = grid.read_bytes()
     if not copy.is_file() or copy.read_bytes() != content:
@@ -195,17 +198,14 @@ def _compare(grid: Path, folder: Path, config: TrainConfig, before: TrainConfig)
             )
 
 
-def _as_begun(grid: Path, member: Member) -> Member:
+def _as_begun(member: Member) -> Member:
     """The run with the settings that it recorded, such as the precision that "auto" became."""
     if not is_begun(member):
         return member
     given = plain(member.config)
     if not member.config.threads:  # then it is what each computer finds best
         del given["threads"]
-    try:
-        return Member(resumed_config(member.folder, given), member.folder)
-    except UserError as error:
-        raise UserError(f"grid file {grid}: {error}") from None
+    return Member(resumed_config(member.folder, given), member.folder)
 
 
 # -- what the folders say
@@ -263,7 +263,7 @@ def batches(members: Sequence[Member], most: int | None = None) -> list[list[Mem
     """Split runs into what can be one population: equal settings, and a step that all can go from.
 
     Args:
-        members: runs that are neither done nor failed.
+        members: the runs.
         most: runs in a batch; None for any number.
     """
     alike: dict[tuple[tuple[str, str], ...], list[Member]] = {}
@@ -292,7 +292,7 @@ def train_here(
     """Train runs on this computer: on a GPU batch after batch, on a CPU a process for each.
 
     Args:
-        members: runs that are neither done nor failed.
+        members: the runs; those that are done, or have failed, are passed over.
         listener: is told of everything, and asked whether to stop.
         say: is told how the runs were put together.
         jobs: processes at once on a CPU; None for as many as there are cores.
@@ -300,7 +300,9 @@ def train_here(
     Raises:
         UserError: a device that is asked for is not there.
     """
-    here = [Member(resolved(config), folder) for config, folder in members]
+    failures = [f"{member.folder} {why}" for member in members if (why := failure_of(member))]
+    todo = [_as_begun(m) for m in members if not (is_done(m) or failure_of(m))]
+    here = [Member(resolved(config), folder) for config, folder in todo]
     on_cpu = [
         Member(replace(config, threads=config.threads or 1), folder)
         for config, folder in here
@@ -316,18 +318,17 @@ def train_here(
                 f"{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
             )
     alone = [on_cpu] if len(on_cpu) == 1 else []
-    failures: list[str] = []
     for batch in [*on_gpu, *alone]:
         if listener.should_stop():
             return Result(False, failures)
-        finished, why = train_batch(batch, listener)
-        failures += why
-        if not finished:
+        result = train_batch(batch, listener)
+        failures += result.failures
+        if not result.finished:
             return Result(False, failures)
     if len(on_cpu) < 2:
         return Result(True, failures)
-    finished, why = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
-    return Result(finished, failures + why)
+    result = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
+    return Result(result.finished, failures + result.failures)
 
 
 def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
@@ -413,7 +414,7 @@ def train_anywhere(
     A task of the cluster is one run, or with GPUs as many as their fractions make a whole of.
 
     Args:
-        members: runs that are neither done nor failed.
+        members: the runs; those that are done, or have failed, are passed over.
         listener: is told of everything, and asked whether to stop.
         say: is told how the runs were put together.
         jobs: processes at once on this computer's CPU; None for as many as there are cores.
