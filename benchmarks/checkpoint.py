@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.learning.train import TrainingRun
+from proxy_snn_control.learning.population import Population
+from proxy_snn_control.learning.run import Member
 
 
 def memory() -> float:
@@ -32,22 +34,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         config = TrainConfig(env=options.env, replay_size=options.transitions, threads=1)
-        run = TrainingRun(config, Path(folder) / "run")
+        member = Member(config, Path(folder) / "run")
+        run = Population([member])
         before = memory()
         rng = np.random.default_rng(0)
         waits = []
-        for begin in range(0, options.transitions + 4 * options.every, options.every):
-            new = {
-                name: rng.normal(size=(options.every, array.shape[1])).astype(np.float32)
-                for name, array in run.replay.arrays.items()
-            }
-            run.replay.write(begin, new)
-            run.replay.count = begin + options.every
+        for _ in range(options.transitions // options.every + 4):
+            new = rng.normal(size=(1, options.every, run.replay.rows.shape[2]))
+            run.replay.add(torch.from_numpy(new.astype(np.float32)))
             run.step = run.replay.count
             began = time.perf_counter()
             run.checkpoint()
             waits.append(time.perf_counter() - began)
-        size = sum(array.nbytes for array in run.replay.arrays.values()) / 1e6
+        size = run.replay.rows.nbytes / 1e6
         full = waits[options.transitions // options.every :]
         on_disk = sum(p.stat().st_size for p in (Path(folder) / "run" / "checkpoint").iterdir())
         print(f"{options.env}, {options.transitions} transitions: {size:.0f} MB of arrays")
@@ -58,7 +57,7 @@ def main() -> None:
             f"median of {len(full)}), {max(waits):.2f} s at most"
         )
         began = time.perf_counter()
-        TrainingRun(config, Path(folder) / "run", resume=True)
+        Population([member], resume=True)
         print(f"resuming takes {time.perf_counter() - began:.1f} s")
 
 

@@ -90,8 +90,8 @@ class Idiom:
 
     def __init__(self, observations: int, actions: int, *, lessons: int = 3, hidden=(256, 256),
                  proxy_hidden=(512, 512), critic_hidden=(256, 256), proxy_rate: float = 1e-3,
-                 batch: int = 256) -> None:  # fmt: skip
-        self.lessons, self.batch = lessons, batch
+                 batch: int = 256, smoothing: float = 0.2) -> None:  # fmt: skip
+        self.lessons, self.batch, self.smoothing = lessons, batch, smoothing
         self.actor = Actor(observations, actions, hidden)
         self.proxy = mlp(observations, *proxy_hidden, actions)
         self.q1 = mlp(observations + actions, *critic_hidden, 1)
@@ -119,7 +119,7 @@ class Idiom:
             s, a, r, next_s, terminal = sample()
 
         with torch.no_grad():
-            noise = (torch.randn_like(a) * 0.2).clamp(-0.5, 0.5)
+            noise = (torch.randn_like(a) * self.smoothing).clamp(-0.5, 0.5)
             following = torch.tanh(self.proxy(next_s)) if self.lessons else self.soft_actor(next_s)
             both = torch.cat((next_s, (following + noise).clamp(-1, 1)), 1)
             next_q = torch.min(self.soft_q1(both), self.soft_q2(both))

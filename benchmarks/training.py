@@ -27,10 +27,10 @@ from idiom import Idiom
 from page import heading, processor, write
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.learning.precision import has_bfloat16_units
-from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.hardware import has_bfloat16_units, use_processor
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.learning.train import Listener, TrainingRun, use_processor
 
 TASK, BATCH, FILLED = "HalfCheetah-v4", 256, 2000
 Steps = Callable[[int], None]
@@ -41,18 +41,27 @@ def plain_idiom(lessons: int) -> Steps:
     environment = make_environment(TASK)
     observation, _ = environment.reset(seed=0)
     learner = Idiom(17, 6, lessons=lessons)
-    replay, rng, cpu = Replay(100_000, 17, 6), np.random.default_rng(0), torch.device("cpu")
+    sizes, rng = (17, 6, 1, 17, 1), np.random.default_rng(0)
+    replay = [np.zeros((100_000, size), np.float32) for size in sizes]
+    count = 0
 
     def step(update: bool) -> None:
-        nonlocal observation
+        nonlocal observation, count
         with torch.no_grad():
             action = learner.actor(torch.as_tensor(observation, dtype=torch.float32)[None])[0]
         action = np.clip(action.numpy() + rng.normal(0, 0.1, 6), -1, 1).astype(np.float32)
         following, reward, terminal, truncated, _ = environment.step(action)
-        replay.add(observation, action, float(reward), following, terminal)
+        row = observation, action, reward, following, terminal
+        for array, value in zip(replay, row, strict=True):
+            array[count % len(array)] = value
+        count += 1
         observation = environment.reset()[0] if terminal or truncated else following
         if update:
-            learner.update(lambda: replay.sample(BATCH, rng, cpu))
+            learner.update(sample)
+
+    def sample() -> list[torch.Tensor]:
+        rows = rng.integers(min(count, 100_000), size=BATCH)
+        return [torch.from_numpy(array[rows]) for array in replay]
 
     for _ in range(FILLED):
         step(update=False)
@@ -89,7 +98,7 @@ def stable_baselines3() -> Steps:
     return steps
 
 
-def this(folder: Path, **settings: object) -> tuple[Steps, TrainingRun]:
+def this(folder: Path, **settings: object) -> tuple[Steps, Population]:
     """This package's training run, without its evaluations."""
     config = TrainConfig(
         **{  # type: ignore[arg-type]
@@ -102,16 +111,14 @@ def this(folder: Path, **settings: object) -> tuple[Steps, TrainingRun]:
             **settings,
         }
     )
-    run = TrainingRun(config, folder)
+    run = Population([Member(config, folder)])
     listener = Listener()
-    for _ in range(FILLED):
-        run._collect(run.episodes[0], listener)
 
     def steps(count: int) -> None:
         for _ in range(count):
-            run._collect(run.episodes[0], listener)
-            run._learn()
+            run._one_step(listener)
 
+    steps(FILLED)
     return steps, run
 
 
@@ -155,16 +162,19 @@ def multiplication_rate(kind: torch.dtype) -> float:
     return 2 * BATCH * 512 * 512 / best / 1e9
 
 
-def where_time_goes(run: TrainingRun, count: int = 60) -> dict[str, float]:
+def where_time_goes(run: Population, count: int = 60) -> dict[str, float]:
     """Milliseconds of one step by kind of work."""
-    listener = Listener()
+    arrays = run.collector.arrays
+    observation = arrays.observation[:, None]
     began = time.perf_counter()
     for _ in range(count):
-        run._collect(run.episodes[0], listener)
+        actions, _ = run.td3.act(observation, at_random=False)
+        run.collector.begin(actions[:, 0])
+        run.collector.end()
     collecting = (time.perf_counter() - began) / count * 1e3
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(count):
-            run._learn()
+            run.td3.update()
     parts = dict.fromkeys(
         ("dense products", "spiking layers", "optimisers", "everything else of an update"), 0.0
     )
@@ -203,7 +213,7 @@ def main() -> int:
             "ANN TD3, Stable-Baselines3": stable_baselines3(),
             "ANN TD3, this": this(Path(folder) / "d", neuron="relu", target="soft")[0],
         }
-        if run.td3.precision != "float32":
+        if run.config.precision != "float32":
             contenders["PT-LIF, K = 3, this, float32"] = this(
                 Path(folder) / "e", precision="float32"
             )[0]
@@ -256,7 +266,7 @@ def main() -> int:
         "",
         f"- PT-LIF, K = 3: **{over_idiom:.2f} times** the plain idiom.",
         f"- PT-LIF, K = 3: **{over_sb3:.2f} times** Stable-Baselines3's TD3, ordinary networks.",
-        f"- The dense products of this run were computed in {run.td3.precision}.",
+        f"- The dense products of this run were computed in {run.config.precision}.",
         "",
         f"A step of PT-LIF with K = 3 takes {1e3 / fast:.1f} ms:",
         "",

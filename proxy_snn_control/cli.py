@@ -206,13 +206,34 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     export.set_defaults(run=_export, extras="export")
 
+    report = commands.add_parser(
+        "report",
+        help="tables and curves over seeds, with statistics",
+        description="Compare the learners of finished runs: table.md, table.tex and table.csv with "
+        "mean and standard deviation over seeds of the maximum and of the last evaluations, "
+        "statistics over tasks beside the paper's figures, curves.png and curves.pdf, and what to "
+        "know before comparing. docs/report.md defines every figure.",
+    )
+    _add_runs(report)
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="REPORT", help="folder, written again if there"
+    )
+    report.set_defaults(run=_report, extras="train")
+
     plot = commands.add_parser(
         "plot",
         help="draw the learning curves of runs, or a policy's spikes",
-        description="Draw the evaluations of runs over environment steps, as a PNG.",
+        description="Draw the evaluations of runs over environment steps: a panel for each task, "
+        "a line for each learner, and a band for its seeds.",
     )
-    plot.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    plot.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    _add_runs(plot)
+    plot.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the picture: FILE.png, FILE.pdf or FILE.svg",
+    )
     plot.add_argument(
         "--spikes",
         action="store_true",
@@ -474,6 +495,25 @@ def _export(options: argparse.Namespace) -> int:
 
     export(options.policy, options.format, options.out)
     print(options.out)
+    return 0
+
+
+def _add_runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of runs, of populations (RUN/seed-N) or of sweeps (DIR/ENV/LEARNER/seed-N)",
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.report import write_report
+
+    stopping.ready()  # as for plot
+    write_report(options.runs, options.out)
+    print(options.out / "table.md")
     return 0
 
 

@@ -155,7 +155,12 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
         (("evaluate", "POLICY", "--env", "a:b:c"), "task 'a:b:c' cannot be made"),
         (("evaluate", "IMPORTS"), "names no usable task"),
         (("plot", ".", "--out", "x.png"), "progress.csv"),
-        (("plot", "RUN", "--out", "x.png"), "RUN/progress.csv: No such file"),
+        (("plot", "RUN", "--out", "x.png"), "RUN: No such file or directory"),
+        (
+            ("plot", ".", "--out", "x.jpg"),
+            "x.jpg: its suffix is '.jpg', expected one of .png, .pdf",
+        ),
+        (("report", ".", "--out", "REPORT"), "holds no run"),
     ],
 )
 def test_a_mistake_gets_one_sentence(

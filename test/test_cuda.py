@@ -1,4 +1,6 @@
-"""The update on a GPU, recorded as a CUDA graph, against the same updates on the CPU."""
+"""On a GPU: updates recorded as CUDA graphs, draws, acting and a whole population."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,37 +9,79 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("no GPU that torch can use", allow_module_level=True)
 
+from training_kit import QUICK, equal, flat, learners, timeless  # noqa: E402
+
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
-from proxy_snn_control.learning.replay import Replay  # noqa: E402
-from proxy_snn_control.learning.td3 import TD3  # noqa: E402
-from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
+from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
+from proxy_snn_control.learning.run import Member  # noqa: E402
+from proxy_snn_control.policy import load_policy  # noqa: E402
+
+GPU = torch.device("cuda")
+
+
+def configs(**changes) -> list[TrainConfig]:
+    return [
+        TrainConfig(**{**QUICK, "precision": "float32", "seed": seed, **changes})
+        for seed in (0, 1, 2)
+    ]
 
 
 @pytest.mark.parametrize("target", ["proxy", "soft"])
-def test_recorded_updates_equal_those_of_the_cpu(target: str) -> None:
-    rng = np.random.default_rng(0)
-    replay = Replay(500, 5, 2)
-    for _ in range(500):
-        state, following = rng.normal(size=(2, 5))
-        replay.add(state, rng.uniform(-1, 1, 2), rng.normal(), following, False)
-    config = TrainConfig(
-        target=target,
-        precision="float32",
-        batch_size=32,
-        target_noise=0.0,  # the two have random generators of their own
-        proxy_hidden=(32,),
-        proxy_learning_rate=1e-3,
-    )
+@pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
+def test_recorded_updates_equal_those_of_the_cpu(neuron: str, target: str) -> None:
+    """Draws are the same numbers on both; sums differ by rounding."""
     both = []
-    for device in ("cpu", "cuda"):
-        torch.manual_seed(0)
-        td3 = TD3(SpikingActor(5, (-1.0,) * 2, (1.0,) * 2), config, torch.device(device))
-        draws = np.random.default_rng(1)
-        losses = [float(td3.update(replay, draws)["critic_loss"]) for _ in range(20)]
-        both.append((losses, td3))
-    (losses, cpu), (recorded, gpu) = both
-    np.testing.assert_allclose(recorded, losses, rtol=0.02)
-    assert int(gpu.critic_optimiser.state_dict()["state"][0]["step"]) == 20
-    for name, value in cpu.critic.state_dict().items():
-        away = (gpu.critic.state_dict()[name].cpu() - value).abs()
+    for device in (torch.device("cpu"), GPU):
+        td3 = learners(configs(neuron=neuron, target=target), [(5, 2), (3, 1), (5, 2)], device)
+        for _ in range(20):
+            td3.update()
+        both.append(td3)
+    cpu, gpu = both
+    for name, sums in cpu.sums.items():
+        np.testing.assert_allclose(gpu.sums[name].cpu(), sums, rtol=0.02, err_msg=name)
+    for name, weights in flat(cpu).items():
+        away = (flat(gpu)[name].cpu() - weights).abs()
         assert float((away > 1e-3).float().mean()) < 0.01, name
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_spikes_are_those_of_exact_products(precision: str) -> None:
+    td3 = learners(configs(precision=precision), [(5, 2)] * 3, GPU)
+    alone = learners(configs(), [(5, 2)] * 3)
+    observation = torch.randn(3, 200, 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        _, spikes, _ = td3.actor.trace(observation.to(GPU))
+        _, expected, _ = alone.actor.trace(observation)
+    for mine, theirs in zip(spikes, expected, strict=True):
+        assert float((mine.cpu() != theirs).float().mean()) < 1e-3
+
+
+def test_a_population_on_a_gpu_and_its_files(tmp_path: Path) -> None:
+    """Workers for environments and evaluations; stopped and resumed as the whole one."""
+
+    class StopAt(Listener):
+        stop_at = 10**9
+        step = 0
+
+        def on_step(self, step: int) -> None:
+            self.step = step
+
+        def should_stop(self) -> bool:
+            return self.step >= self.stop_at
+
+    def train(folder: Path, stop_at: int, resume: bool) -> Population:
+        members = [Member(config, folder / str(config.seed)) for config in configs(device="cuda")]
+        population = Population(members, resume=resume)
+        listener = StopAt()
+        listener.stop_at = stop_at
+        population.run(listener)
+        population.close()
+        return population
+
+    whole = train(tmp_path / "whole", 10**9, resume=False)
+    train(tmp_path / "parted", 97, resume=False)
+    parted = train(tmp_path / "parted", 10**9, resume=True)
+    assert equal(flat(whole.td3), flat(parted.td3))
+    for seed in ("0", "1", "2"):
+        assert timeless(tmp_path / "parted" / seed) == timeless(tmp_path / "whole" / seed)
+        load_policy(tmp_path / "parted" / seed / "policy.safetensors")

@@ -12,7 +12,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
+from proxy_snn_control.policy.neurons import NEURONS  # noqa: E402
+from proxy_snn_control.spiking.actor import Sizes, SpikingActor  # noqa: E402
+from proxy_snn_control.spiking.neurons import (  # noqa: E402
+    About,
+    encode,
+    run,
+    run_backward,
+    stimulate,
+    stimulate_backward,
+)
 
 
 def heaviside_with_rectangle(potential, threshold: float, window: float):
@@ -44,16 +53,33 @@ def dn(state, spike, current):
 NAIVE = {"lif": lif, "clif": clif, "dn": dn}
 
 
-def naive_action(actor: SpikingActor, observation, neuron: str, time_steps: int, window: float):
+def make_actor(observations: int, low, high, **settings) -> SpikingActor:
+    actor = SpikingActor([Sizes(observations, low, high)], **settings)
+    actor.start(0, torch.Generator().manual_seed(3))
+    for name, part in parts(actor).items():
+        if name.startswith("layers.") and name.endswith("weight"):
+            part *= 2
+    return actor
+
+
+def parts(actor: SpikingActor) -> dict:
+    """The weights of the first member by name; views."""
+    return actor.weights.of(0, actor.weights.flat[0])
+
+
+def naive_action(actor: SpikingActor, leaves: dict, observation, neuron, time_steps, window):
     """One observation at a time, one simulation step at a time, one layer after the other."""
     actions = []
+    layers = [
+        (leaves[f"layers.{i}.weight"], leaves[f"layers.{i}.bias"]) for i in range(actor.depth)
+    ]
     for row in observation:
         s = torch.tanh(row)
         stimulation = torch.exp(
-            -((s[:, None] - actor.encoder.mu) ** 2) / (2 * actor.encoder.sigma**2)
+            -((s[:, None] - leaves["encoder.mu"]) ** 2) / (2 * leaves["encoder.sigma"] ** 2)
         ).reshape(-1)
         v_encoder = torch.zeros_like(stimulation).detach()
-        zeros = [torch.zeros_like(layer.bias).detach() for layer in actor.layers]
+        zeros = [torch.zeros_like(bias).detach() for _, bias in layers]
         states = [{"V": zero, "C": zero, "U": zero} for zero in zeros]
         o = list(zeros)
         counts = zeros[-1]
@@ -63,21 +89,16 @@ def naive_action(actor: SpikingActor, observation, neuron: str, time_steps: int,
             v_encoder = v_encoder - 0.999 * fired
             # Eq. 15: d spike / d A = 1 at every simulation step
             spike = fired + stimulation - stimulation.detach()
-            for i, layer in enumerate(actor.layers):
-                NAIVE[neuron](states[i], o[i], layer.weight @ spike + layer.bias)
+            for i, (weight, bias) in enumerate(layers):
+                NAIVE[neuron](states[i], o[i], weight @ spike + bias)
                 o[i] = heaviside_with_rectangle(states[i]["V"], 0.5, window)
                 spike = o[i]
             counts = counts + spike
-        rate = (counts / time_steps).reshape(actor.decoder.weight.shape)
-        squashed = torch.tanh((actor.decoder.weight * rate).sum(1) + actor.decoder.bias)
-        middle, half = (actor.high + actor.low) / 2, (actor.high - actor.low) / 2
-        actions.append(middle + half * squashed)
+        rate = (counts / time_steps).reshape(leaves["decoder.weight"].shape)
+        squashed = torch.tanh((leaves["decoder.weight"] * rate).sum(1) + leaves["decoder.bias"])
+        low, high = actor.limits.low[0, 0], actor.limits.high[0, 0]
+        actions.append((high + low) / 2 + (high - low) / 2 * squashed)
     return torch.stack(actions)
-
-
-def gradients(actor: SpikingActor, action, observation):
-    weights = torch.linspace(-1, 1, action.numel(), dtype=action.dtype).reshape(action.shape)
-    return torch.autograd.grad((action * weights).sum(), [*actor.parameters(), observation])
 
 
 @pytest.mark.parametrize("neuron", NAIVE)
@@ -85,7 +106,7 @@ def gradients(actor: SpikingActor, action, observation):
 @pytest.mark.parametrize("time_steps", [2, 5])
 def test_gradient_equals_the_naive_one(neuron: str, time_steps: int, window: float) -> None:
     torch.manual_seed(3)
-    actor = SpikingActor(
+    actor = make_actor(
         5,
         (-1.0, -0.5),
         (1.0, 2.0),
@@ -93,19 +114,31 @@ def test_gradient_equals_the_naive_one(neuron: str, time_steps: int, window: flo
         neuron=neuron,
         time_steps=time_steps,
         surrogate_window=window,
-    ).double()
-    with torch.no_grad():
-        for layer in actor.layers:
-            layer.weight *= 2
+    )
+    actor.to(dtype=torch.float64)
+    flat = actor.weights.flat.requires_grad_()
+    leaves = {name: part.clone().requires_grad_() for name, part in parts(actor).items()}
     observation = torch.randn(20, 5, dtype=torch.float64, requires_grad=True)
-    ours = actor(observation)
-    theirs = naive_action(actor, observation, neuron, time_steps, window)
+    (ours,) = actor(observation[None])
+    theirs = naive_action(actor, leaves, observation, neuron, time_steps, window)
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
-    names = [*(name for name, _ in actor.named_parameters()), "observation"]
-    both = gradients(actor, ours, observation), gradients(actor, theirs, observation)
-    for name, a, b in zip(names, *both, strict=True):
+    weights = torch.linspace(-1, 1, ours.numel(), dtype=ours.dtype).reshape(ours.shape)
+    to_flat, to_observation = torch.autograd.grad((ours * weights).sum(), [flat, observation])
+    mine = {**actor.weights.of(0, to_flat[0]), "observation": to_observation}
+    asked = [*leaves.values(), observation]
+    expected = torch.autograd.grad((theirs * weights).sum(), asked)
+    for name, b in zip(mine, expected, strict=True):
         assert b.abs().max() > 1e-3, f"no gradient reaches {name}: the test shows nothing"
-        torch.testing.assert_close(a, b, atol=1e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            mine[name], b, atol=1e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def gradients(actor: SpikingActor, action, observation) -> dict:
+    weights = torch.linspace(-1, 1, action.numel(), dtype=action.dtype).reshape(action.shape)
+    asked = [actor.weights.flat, observation]
+    to_flat, to_observation = torch.autograd.grad((action * weights).sum(), asked)
+    return {**actor.weights.of(0, to_flat[0]), "observation": to_observation}
 
 
 @pytest.mark.parametrize("neuron", NAIVE)
@@ -118,13 +151,10 @@ def test_compiled_layers_equal_the_steps(
 ) -> None:
     """Spikes exactly, gradients to float32's rounding; any size, also one that fills no block."""
     torch.manual_seed(1)
-    actor = SpikingActor(
-        7, (-1.0,) * actions, (0.5,) * actions, hidden=hidden, neuron=neuron, time_steps=time_steps
-    )
-    with torch.no_grad():
-        for layer in actor.layers:
-            layer.weight *= 2
-    observation = torch.randn(batch, 7, requires_grad=True)
+    low, high = (-1.0,) * actions, (0.5,) * actions
+    actor = make_actor(7, low, high, hidden=hidden, neuron=neuron, time_steps=time_steps)
+    actor.weights.flat.requires_grad_()
+    observation = torch.randn(1, batch, 7, requires_grad=True)
     compiled = actor(observation)
     steps, spikes, potentials = actor.trace(observation)
     nearest = min(float((potential.detach() - 0.5).abs().min()) for potential in potentials)
@@ -133,21 +163,42 @@ def test_compiled_layers_equal_the_steps(
     with torch.no_grad():
         torch.testing.assert_close(actor(observation), compiled, atol=0, rtol=0)
     assert batch < 30 or 0.02 < spikes[-1].mean() < 0.98
-    names = [*(name for name, _ in actor.named_parameters()), "observation"]
-    both = gradients(actor, compiled, observation), gradients(actor, steps, observation)
-    for name, a, b in zip(names, *both, strict=True):
+    mine, theirs = (gradients(actor, action, observation) for action in (compiled, steps))
+    for name, b in theirs.items():
         scale = float(b.abs().max())
         torch.testing.assert_close(
-            a, b, atol=1e-5 * max(scale, 1e-3), rtol=0, msg=lambda m, n=name: f"{n}: {m}"
+            mine[name], b, atol=1e-5 * max(scale, 1e-3), rtol=0, msg=lambda m, n=name: f"{n}: {m}"
         )
-    assert max(float(b.abs().max()) for b in both[1]) > 1e-3, "no gradient: the test shows nothing"
+    assert max(float(b.abs().max()) for b in theirs.values()) > 1e-3, "no gradient"
+
+
+@pytest.mark.parametrize("neuron", NAIVE)
+def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
+    """Torch's tracer, which is the same on every device, takes each function whole."""
+    kind = NEURONS[neuron]
+    about = About(kind, tuple(kind.constants.values()), 0.5, 5, 0.999)
+    observation, mu = torch.randn(3, 4, 2), torch.randn(3, 2, 8)
+    sigma, current = torch.rand(3, 2, 8) + 0.1, torch.randn(3, 4, 5, 16)
+    stimulation = stimulate(observation, mu, sigma)
+    _, states = run(current, about)
+    for function, *arguments in (
+        (stimulate, observation, mu, sigma),
+        (stimulate_backward, torch.ones_like(stimulation), stimulation, observation, mu, sigma),
+        (encode, stimulation, 5, 0.999),
+        (run, current, about),
+        (run_backward, torch.randn_like(current), states, about),
+    ):
+        traced = torch.compile(function.__wrapped__, backend="eager", fullgraph=True)
+        torch.testing.assert_close(traced(*arguments), function(*arguments))
 
 
 def test_compiled_passes_are_found_again(tmp_path: Path) -> None:
     """A second process compiles nothing: what is on the disk stays as it is."""
     script = (
-        "import torch\nfrom proxy_snn_control.spiking.actor import SpikingActor\n"
-        "SpikingActor(2, [-1.0], [1.0], hidden=(8,))(torch.zeros(3, 2)).sum().backward()"
+        "import torch\nfrom proxy_snn_control.spiking.actor import Sizes, SpikingActor\n"
+        "actor = SpikingActor([Sizes(2, (-1.0,), (1.0,))], hidden=(8,))\n"
+        "actor.weights.flat.requires_grad_()\n"
+        "actor(torch.zeros(1, 3, 2)).sum().backward()"
     )
     found = []
     for _ in range(2):

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 import pytest
 
@@ -20,136 +19,96 @@ torch = pytest.importorskip("torch")
 from conftest import TASK  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from training_kit import (  # noqa: E402
+    Hears,
+    StopAt,
+    equal,
+    flat,
+    learners,
+    quick,
+    start,
+    timeless,
+)
 
+from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig, load_config, save_config  # noqa: E402
 from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
-from proxy_snn_control.learning.replay import Replay  # noqa: E402
-from proxy_snn_control.learning.tasks import (  # noqa: E402
-    describe,
-    episode_seed,
-    make_environment,
-)
-from proxy_snn_control.learning.td3 import TD3  # noqa: E402
-from proxy_snn_control.learning.train import Listener, TrainingRun  # noqa: E402
+from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
+from proxy_snn_control.learning.tasks import make_environment  # noqa: E402
+from proxy_snn_control.learning.td3 import gradient, twin_q  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
-from proxy_snn_control.share import share_file  # noqa: E402
-from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
-
-QUICK = {
-    "env": TASK,
-    "steps": 60,
-    "random_steps": 60,
-    "eval_every": 40,
-    "eval_episodes": 2,
-    "checkpoint_every": 50,
-    "hidden": (16, 16),
-    "proxy_hidden": (16, 16),
-    "critic_hidden": (16, 16),
-    "batch_size": 16,
-    "threads": 1,
-}
-
-
-def quick(**changes) -> TrainConfig:
-    return TrainConfig(**{**QUICK, **changes})
-
-
-class StopAt(Listener):
-    def __init__(self, step: int) -> None:
-        self.stop_at, self.step = step, 0
-
-    def on_step(self, step: int) -> None:
-        self.step = step
-
-    def should_stop(self) -> bool:
-        return self.step >= self.stop_at
-
-
-def filled_replay(observations: int, actions: int) -> Replay:
-    rng = np.random.default_rng(0)
-    replay = Replay(500, observations, actions)
-    for i in range(300):
-        state, following = rng.normal(size=(2, observations))
-        replay.add(state, rng.uniform(-1, 1, actions), rng.normal(), following, i % 5 == 0)
-    return replay
-
-
-def snapshot(module) -> dict:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def equal(a: dict, b: dict) -> bool:
-    return all(torch.equal(a[name], b[name]) for name in a)
+from proxy_snn_control.spiking.actor import ReLUActor  # noqa: E402
 
 
 def test_who_moves_when_in_algorithm_3() -> None:
-    config = quick(tau=0.01, proxy_updates=3)
-    td3 = TD3(SpikingActor(4, (-1.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
-    replay, rng = filled_replay(4, 1), np.random.default_rng(0)
-    parts = {
-        "actor": td3.actor,
-        "proxy": td3.target,
-        "critic": td3.critic,
-        "target_critic": td3.target_critic,
-    }
+    config = quick(tau=0.01, proxy_updates=3, hidden=(16,))
+    td3 = learners([config], [(4, 1)])
     for update in (1, 2, 3, 4):
-        before = {name: snapshot(part) for name, part in parts.items()}
-        td3.update(replay, rng)
-        after = {name: snapshot(part) for name, part in parts.items()}
-        moved = {name for name in parts if not equal(before[name], after[name])}
+        before = flat(td3)
+        td3.update()
+        after = flat(td3)
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
         if update % 2:
-            assert moved == {"proxy", "critic"}
+            assert moved == {"target", "critic"}
             continue
-        assert moved == set(parts)
-        for name, value in after["target_critic"].items():
-            averaged = 0.99 * before["target_critic"][name] + 0.01 * after["critic"][name]
-            torch.testing.assert_close(value, averaged)
-    moments = td3.target.optimiser.state_dict()["state"][0]
+        assert moved == set(before)
+        averaged = 0.99 * before["target_critic"] + 0.01 * after["critic"]
+        torch.testing.assert_close(after["target_critic"], averaged)
+    assert td3.target_adam is not None
+    moments = td3.target_adam.moments(0)
     assert moments["step"] == 4 * 3, "K Adam steps of the proxy per training step"
 
 
 def test_the_critic_goal_is_the_clipped_double_q_of_the_proxy() -> None:
     """One critic update against the textbook, with the target noise switched off."""
-    config = quick(proxy_updates=1, target_noise=0.0, discount=0.9, critic_learning_rate=1e-12)
-    td3 = TD3(SpikingActor(4, (-1.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
-    replay = filled_replay(4, 1)
-    rng, same_rng = np.random.default_rng(5), np.random.default_rng(5)
-    loss = td3.update(replay, rng)["critic_loss"]
-    batch = replay.sample(config.batch_size, same_rng, torch.device("cpu"))
+    config = quick(
+        proxy_updates=1, target_noise=0.0, discount=0.9, critic_learning_rate=1e-12, hidden=(16,)
+    )
+    td3 = learners([config], [(4, 1)])
+    td3.update()
+    loss = td3.sums["critic_loss"][0]
+    batch = td3.replay.sample(torch.tensor(1), config.batch_size)
     with torch.no_grad():
         action = td3.target(batch.next_observation).clamp(-1, 1)
-        lower = torch.minimum(*td3.target_critic(batch.next_observation, action))
-        goal = torch.where(batch.terminal == 1, batch.reward, batch.reward + 0.9 * lower)
-        now = td3.critic(batch.observation, batch.action)
+        first, second = twin_q(td3.target_critic, batch.next_observation, action)[0]
+        lower = torch.minimum(first, second)
+        reward, terminal = batch.reward[0], batch.terminal[0]
+        goal = torch.where(terminal == 1, reward, reward + 0.9 * lower)
+        now = twin_q(td3.critic, batch.observation, batch.action)[0]
         errors = [((q - goal) ** 2).mean() for q in now]
-    torch.testing.assert_close(loss, sum(errors), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(td3.critic.q1(batch.observation, batch.action), now[0])
+    assert 0 < terminal.mean() < 1
+    torch.testing.assert_close(loss.float(), sum(errors), rtol=1e-4, atol=1e-6)
 
 
 def test_the_proxy_learns_to_imitate() -> None:
-    config = quick(proxy_hidden=(64, 64), proxy_learning_rate=3e-3)
+    config = quick(proxy_hidden=(64, 64), proxy_learning_rate=3e-3, hidden=(16,))
+    td3 = learners([config], [(4, 1)])
+    assert td3.target_adam is not None
     torch.manual_seed(0)
-    td3 = TD3(SpikingActor(4, (-2.0,), (1.0,), hidden=(16,)), config, torch.device("cpu"))
-    observations = torch.randn(512, 4)
+    observations = torch.randn(1, 512, 4)
     with torch.no_grad():
-        answers = td3.actor(observations)
-    losses = [float(td3.target.imitate(observations, answers)) for _ in range(200)]
+        actions = td3.actor(observations)
+    losses = []
+    for _ in range(200):
+        loss = td3.target.imitation_loss(observations, actions)
+        td3.target_adam.step(gradient(loss, td3.target.weights.flat))
+        losses.append(loss.item())
     assert losses[-1] < losses[0] / 10
-    assert losses[-1] < answers.var() / 2
+    assert losses[-1] < actions.var() / 2
 
 
 def test_time_limits_are_not_terminal(tmp_path: Path) -> None:
     config = quick(env="Pendulum-v1", random_steps=450, steps=1, eval_every=1000, eval_episodes=1)
-    run = TrainingRun(config, tmp_path / "run")
+    run = start(config, tmp_path / "run")
     run.run(Listener())
-    ended = run.replay.arrays["terminal"][: len(run.replay)].sum()
+    ended = run.replay.rows[0, : len(run.replay), -1].sum()
     assert len(run.replay) == 451
     assert ended == 0, "Pendulum ends by its time limit alone, twice in these steps"
 
 
 def test_a_run_and_its_files(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = TrainingRun(quick(), out)
+    run = start(quick(), out)
     assert run.run(Listener()) is True
     assert run.step == 120
     names = {path.name for path in out.iterdir()}
@@ -167,14 +126,14 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
     assert float(rows[-1]["critic_loss"]) > 0
     assert float(rows[-1]["proxy_loss"]) > 0
     assert float(rows[-1]["steps_per_second"]) > 0
-    assert TrainConfig(**load_config(out / "config.yaml")) == run.config
+    assert TrainConfig(**load_config(out / "config.yaml")) == run.runs[0].config
 
     best = load_policy(out / "policy.safetensors")
     means = {int(row["step"]): float(row["eval_return_mean"]) for row in rows[1:]}
     about = best.spec.provenance
     assert about["step"] == max(means, key=lambda step: means[step])
     assert about["evaluation"]["mean"] == max(means.values())
-    again = evaluate(best, make_environment(TASK), 2, run.config.evaluation_seed)
+    again = evaluate(best, make_environment(TASK), 2, run.runs[0].config.evaluation_seed)
     assert again is not None
     assert again.mean == about["evaluation"]["mean"], "the file acts as the actor in training did"
 
@@ -182,7 +141,7 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
     assert best.spec.observation_names is not None
     assert best.spec.observation_names[0] == "slider.position"
     last = load_policy(out / "policy_last.safetensors")
-    seen = run.replay.observations()
+    seen = run.replay.every(0, 1)["observation"]
     np.testing.assert_array_equal(last.quantiles[0], seen.min(axis=0))
     np.testing.assert_array_equal(last.quantiles[-1], seen.max(axis=0))
     middle = last.spec.observation_quantile_levels.index(0.5)
@@ -191,9 +150,9 @@ def test_a_run_and_its_files(tmp_path: Path) -> None:
 
 def test_same_seed_same_run(tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> dict:
-        run = TrainingRun(quick(seed=seed), tmp_path / name)
+        run = start(quick(seed=seed), tmp_path / name)
         run.run(Listener())
-        return snapshot(run.actor)
+        return flat(run.td3)
 
     first = weights("a", 1)
     assert equal(first, weights("b", 1))
@@ -202,15 +161,15 @@ def test_same_seed_same_run(tmp_path: Path) -> None:
 
 def test_stop_and_resume(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = TrainingRun(quick(), out)
+    run = start(quick(), out)
     assert run.run(StopAt(97)) is False
-    stopped, count = snapshot(run.actor), run.replay.count
+    stopped, count = flat(run.td3), run.replay.count
     assert run.step == 97
-    run = TrainingRun(quick(), out, resume=True)
+    run = start(quick(), out, resume=True)
     assert run.step == 97
     assert run.replay.count == count == 97
-    assert equal(snapshot(run.actor), stopped)
-    assert run.td3.actor_optimiser.state_dict()["state"][0]["step"] == (97 - 60) // 2
+    assert equal(flat(run.td3), stopped)
+    assert run.td3.actor_adam.moments(0)["step"] == (97 - 60) // 2
     assert run.run(Listener()) is True
     with open(out / "progress.csv", newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["0", "40", "80", "120"]
@@ -225,15 +184,15 @@ def test_stopped_within_an_evaluation(tmp_path: Path) -> None:
             return self.asked > 3
 
     out = tmp_path / "run"
-    assert TrainingRun(quick(), out).run(StopInEvaluation()) is False
-    run = TrainingRun(quick(), out, resume=True)
-    assert run.rows == []
+    assert start(quick(), out).run(StopInEvaluation()) is False
+    run = start(quick(), out, resume=True)
+    assert run.runs[0].rows == []
     assert run.run(Listener()) is True
-    assert [row["step"] for row in run.rows] == [0, 40, 80, 120]
+    assert [row["step"] for row in run.runs[0].rows] == [0, 40, 80, 120]
 
 
 def test_early_stop_at_a_return(tmp_path: Path) -> None:
-    run = TrainingRun(quick(stop_at_return=1.0), tmp_path / "run")
+    run = start(quick(stop_at_return=1.0), tmp_path / "run")
     assert run.run(Listener()) is True
     assert run.step == 40, "the first evaluation that leaves a policy"
 
@@ -241,9 +200,9 @@ def test_early_stop_at_a_return(tmp_path: Path) -> None:
 def test_no_run_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     with pytest.raises(UserError, match="not an empty folder"):
-        TrainingRun(quick(), tmp_path)
+        start(quick(), tmp_path)
     with pytest.raises(UserError, match="not an empty folder"):
-        TrainingRun(quick(), tmp_path / "precious")
+        start(quick(), tmp_path / "precious")
     assert os.listdir(tmp_path) == ["precious"]
 
 
@@ -253,7 +212,7 @@ def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with pytest.raises(UserError, match=f"{out}: another process is at work"):
-                TrainingRun(quick(), out, resume=True)
+                start(quick(), out, resume=True)
         except BlockingIOError:
             return False
         finally:
@@ -265,52 +224,53 @@ def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
             assert not claims()
 
     out = tmp_path / "run"
-    TrainingRun(quick(), out).run(Looks())
+    start(quick(), out).run(Looks())
     assert claims()
-    assert TrainingRun(quick(), out, resume=True).run(Listener()) is True
+    assert start(quick(), out, resume=True).run(Listener()) is True
 
 
 def test_a_run_that_cannot_begin_can_begin_again(tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as context:
-        context.setattr("proxy_snn_control.learning.train.save_config", fail)
+        context.setattr("proxy_snn_control.learning.run.save_config", fail)
         with pytest.raises(RuntimeError):
-            TrainingRun(quick(), out)
+            start(quick(), out)
     assert os.listdir(out) == []
-    assert TrainingRun(quick(), out).step == 0
+    assert start(quick(), out).step == 0
 
 
 def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run to resume"):
-        TrainingRun(quick(), tmp_path, resume=True)
+        start(quick(), tmp_path, resume=True)
     out = tmp_path / "run"
-    TrainingRun(quick(), out)
-    again = TrainingRun(quick(), out, resume=True)  # killed before the first checkpoint
+    start(quick(), out)
+    again = start(quick(), out, resume=True)  # killed before the first checkpoint
     assert again.step == 0
     again.run(StopAt(70))
     with pytest.raises(UserError, match="does not fit this run"):
-        TrainingRun(quick(hidden=(8,)), out, resume=True)
+        start(quick(hidden=(8,)), out, resume=True)
     with pytest.raises(UserError, match="it was written with policy_delay 2, not 3"):
-        TrainingRun(quick(policy_delay=3), out, resume=True)
-    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
+        start(quick(policy_delay=3), out, resume=True)
+    checkpoint = checkpoints.path_of(out / "checkpoint", 70)
     (transitions,) = checkpoint.parent.glob("replay-*")
     kept = transitions.read_bytes()
     for damage in (lambda: transitions.write_bytes(kept[:-4]), transitions.unlink):
         damage()
         with pytest.raises(UserError, match=r"replay-\S+ does not fit this run"):
-            TrainingRun(quick(), out, resume=True)
+            start(quick(), out, resume=True)
     save_file({"observation": torch.zeros(70, 9)}, transitions)
     with pytest.raises(UserError, match="does not hold 70 transitions"):
-        TrainingRun(quick(), out, resume=True)
+        start(quick(), out, resume=True)
     transitions.write_bytes(kept)
     whole = checkpoint.read_bytes()
     with safe_open(checkpoint, framework="pt") as file:
         metadata = file.metadata()
     for change in (
         lambda t: t.pop("actor.layers.0.bias"),
-        lambda t: t.update({"target.network.flat": torch.zeros(3, 1)}),
-        lambda t: [t.pop(name) for name in list(t) if name.startswith("actor_optimiser.")],
-        lambda t: t.update({"critic_optimiser.0.exp_avg": torch.zeros(1)}),
+        lambda t: t.update({"target.layers.0.weight": torch.zeros(3, 1)}),
+        lambda t: [t.pop(name) for name in list(t) if name.startswith("actor.adam.")],
+        lambda t: t.update({"critic.1.adam.exp_avg.layers.0.weight": torch.zeros(1)}),
+        lambda t: t.pop("episode.0.actions"),
         lambda t: t.update(surprise=torch.zeros(1)),
     ):
         checkpoint.write_bytes(whole)
@@ -318,14 +278,16 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         change(tensors)
         save_file(tensors, checkpoint, metadata)
         with pytest.raises(UserError, match="does not fit this run"):
-            TrainingRun(quick(), out, resume=True)
+            start(quick(), out, resume=True)
     state = json.loads(metadata["state"])
     for field, value in (
         ("rows", 5),
         ("rows", [{"a": 1}]),
         ("step", "x"),
         ("settings", {}),
-        ("rng", {}),
+        ("step", 60),
+        ("updates", None),
+        ("sums", {}),
         ("episodes", []),
         ("replay", [[0, 60]]),
         ("replay", [[20, 70]]),
@@ -334,19 +296,10 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         checkpoint.write_bytes(whole)
         save_file(load_file(checkpoint), checkpoint, changed)
         with pytest.raises(UserError, match="does not fit this run"):
-            TrainingRun(quick(), out, resume=True)
+            start(quick(), out, resume=True)
     checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match="does not fit this run"):
-        TrainingRun(quick(), out, resume=True)
-
-
-def timeless(out: Path) -> list[dict[str, str]]:
-    """progress.csv without what the clock says."""
-    with open(out / "progress.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {k: v for k, v in row.items() if k not in ("seconds", "steps_per_second")} for row in rows
-    ]
+        start(quick(), out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -361,50 +314,58 @@ def timeless(out: Path) -> list[dict[str, str]]:
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    straight = TrainingRun(quick(**changes), whole)
+    straight = start(quick(**changes), whole)
     straight.run(Listener())
-    TrainingRun(quick(**changes), parted).run(StopAt(60))
-    TrainingRun(quick(**changes), parted, resume=True).run(StopAt(97))
-    resumed = TrainingRun(quick(**changes), parted, resume=True)
+    start(quick(**changes), parted).run(StopAt(60))
+    start(quick(**changes), parted, resume=True).run(StopAt(97))
+    resumed = start(quick(**changes), parted, resume=True)
     assert not resumed.warnings
     resumed.run(Listener())
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
-    assert equal(snapshot(resumed.actor), snapshot(straight.actor))
-    assert equal(snapshot(resumed.td3.target), snapshot(straight.td3.target))
-    for name, array in straight.replay.arrays.items():
-        np.testing.assert_array_equal(resumed.replay.arrays[name], array)
+    assert equal(flat(resumed.td3), flat(straight.td3))
+    assert resumed.replay.count == straight.replay.count
+    assert torch.equal(resumed.replay.rows, straight.replay.rows)
 
 
 def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    TrainingRun(quick(), out).run(StopAt(70))
-    path = out / "checkpoint" / "checkpoint.safetensors"
+    start(quick(), out).run(StopAt(70))
+    path = checkpoints.path_of(out / "checkpoint", 70)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
     tensors["episode.0.observation"] += 1
     save_file(tensors, path, metadata)
-    run = TrainingRun(quick(), out, resume=True)
-    assert "does not repeat itself: the episode under way starts anew" in run.warnings[0]
+    run = start(quick(), out, resume=True)
+    assert "does not repeat itself: the episode under way starts anew" in run.warnings[0][1]
     assert run.run(Listener()) is True
 
 
 def test_many_checkpoints_leave_few_files(tmp_path: Path) -> None:
-    run = TrainingRun(quick(checkpoint_every=1), tmp_path / "run")
+    run = start(quick(checkpoint_every=1), tmp_path / "run")
     run.run(Listener())
     names = os.listdir(tmp_path / "run" / "checkpoint")
-    assert sorted(names) == ["checkpoint.safetensors", "replay-0000000000-0000000120.safetensors"]
+    assert sorted(names) == [
+        "checkpoint-0000000120.safetensors",
+        "replay-0000000000-0000000120.safetensors",
+    ]
 
 
-def poison(run: TrainingRun, step: int, observation: float = 0.0, reward: float = 0.0) -> None:
-    """Make the task add these numbers to what it says at one step."""
-    environment = run.episodes[0].environment.env
+def environment_of(run: Population):
+    """The one in which it gathers experience."""
+    assert run.collector.stage is not None
+    return run.collector.stage.episodes[0].environment
+
+
+def poison(run: Population, step: int, observation: float = 0.0, reward: float = 0.0) -> None:
+    """Make the task add these numbers to what it gives at one step."""
+    environment = environment_of(run).env
     play = environment.step
 
     def poisoned(action):
         seen, given, *rest = play(action)
-        if run.step == step:
+        if run.step + 1 == step:
             seen, given = seen + observation, given + reward
         return seen, given, *rest
 
@@ -420,14 +381,19 @@ def poison(run: TrainingRun, step: int, observation: float = 0.0, reward: float 
     ],
 )
 def test_a_nan_stops_the_run_and_names_itself(tmp_path: Path, changes: dict, says: str) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     poison(run, 71, **changes)
     with pytest.raises(UserError, match=says) as caught:
         run.run(Listener())
     assert f"at step {run.step} " in str(caught.value)
     assert "last good checkpoint is " in str(caught.value)
-    assert str(tmp_path / "run" / "checkpoint" / "checkpoint.safetensors") in str(caught.value)
-    assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 50
+    path = checkpoints.path_of(tmp_path / "run" / "checkpoint", 50)
+    assert str(path) in str(caught.value)
+    assert (tmp_path / "run" / "failure.txt").read_text() == f"{caught.value}\n"
+    again = start(quick(), tmp_path / "run", resume=True)
+    assert again.step == 50
+    assert again.run(Listener()) is True
+    assert not (tmp_path / "run" / "failure.txt").exists()
 
 
 def fail(*_, **__):
@@ -454,9 +420,9 @@ def fail(*_, **__):
     ],
 )
 def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, says) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     run.run(StopAt(50))
-    wrapped = run.evaluation_environment if evaluating else run.episodes[0].environment
+    wrapped = run.evaluators.environments[TASK] if evaluating else environment_of(run)
     play = getattr(wrapped.env, method)
     setattr(wrapped.env, method, lambda *action, **options: change(*play(*action, **options)))
     with pytest.raises(UserError, match=says) as caught:
@@ -466,26 +432,27 @@ def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, 
 
 
 def test_no_checkpoint_of_weights_that_are_no_numbers(tmp_path: Path) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     run.run(StopAt(70))
     with torch.no_grad():
-        run.td3.critic.networks.flat[0] = torch.nan
-    with pytest.raises(UserError, match=r"at step 70 critic.networks.flat is NaN or infinite"):
+        run.td3.critic.weights.flat[1, 0] = torch.nan
+    says = r"at step 70 critic\.1\.layers\.0\.weight is NaN or infinite"
+    with pytest.raises(UserError, match=says):
         run.checkpoint()
-    assert TrainingRun(quick(), tmp_path / "run", resume=True).step == 70
+    assert start(quick(), tmp_path / "run", resume=True).step == 70
 
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from proxy_snn_control import cli
-from proxy_snn_control.learning.train import TrainingRun
-save = TrainingRun.checkpoint
+from proxy_snn_control.learning.population import Population
+save = Population.checkpoint
 def checkpoint(self):
     if self.step >= 100:  # from here on no file may grow beyond this: what a full disk does
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
     save(self)
-TrainingRun.checkpoint = checkpoint
+Population.checkpoint = checkpoint
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -502,8 +469,8 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert f"{out}/checkpoint/replay-" in done.stderr
     assert "at step 100: " in done.stderr
     assert "cannot be written" in done.stderr
-    assert f"the last good checkpoint is {out}/checkpoint/checkpoint.safetensors" in done.stderr
-    run = TrainingRun(quick(), out, resume=True)
+    assert f"the last good checkpoint is {out}/checkpoint/checkpoint-0000000050" in done.stderr
+    run = start(quick(), out, resume=True)
     assert run.step == 50
     assert run.run(Listener()) is True
 
@@ -513,7 +480,7 @@ def test_a_disk_full_of_tensorboard_is_told_once(tmp_path: Path, monkeypatch) ->
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     run.run(StopAt(70))
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
     says = r"events\.out\.tfevents\.\*: cannot be written: No space left on device; the last good"
@@ -526,17 +493,13 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     settings = quick(steps=300, checkpoint_every=20, eval_every=60)
     config, out = tmp_path / "quick.yaml", tmp_path / "run"
     save_config(config, settings)
-    TrainingRun(settings, tmp_path / "whole").run(Listener())
+    start(settings, tmp_path / "whole").run(Listener())
     command = [sys.executable, "-m", "proxy_snn_control.cli", "train", "--out", str(out)]
     process = subprocess.Popen([*command, "--config", str(config)], stdout=subprocess.DEVNULL)
     kills, reached = 0, -1
-    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
-    rng = np.random.default_rng(0)
+    folder, rng = out / "checkpoint", np.random.default_rng(0)
     while True:
-        began = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while process.poll() is None and (
-            not checkpoint.exists() or checkpoint.stat().st_mtime_ns == began
-        ):
+        while process.poll() is None and (checkpoints.steps(folder) or [-1])[-1] <= reached:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.1))
         if process.poll() is not None:
@@ -544,10 +507,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         kills += 1
-        with safe_open(checkpoint, framework="pt") as file:
-            step = json.loads(file.metadata()["state"])["step"]
-        assert step >= reached
-        reached = step
+        steps = checkpoints.steps(folder)
+        assert steps[-1] > reached
+        reached = steps[-1]
         process = subprocess.Popen([*command, "--resume"], stdout=subprocess.DEVNULL)
         if kills == 5:
             process.wait(120)
@@ -558,24 +520,17 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 
 
-class Hears(Listener):
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def on_warning(self, text: str) -> None:
-        self.heard.append(text)
-
-
 def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     with torch.no_grad():  # the output layer far above its threshold: firing, not learning
-        run.actor.layers[-1].bias.fill_(50.0)
+        weights = run.td3.actor.weights
+        weights.of(0, weights.flat[0])["layers.2.bias"].fill_(50.0)
     listener = Hears()
     run.run(listener)
     assert len(listener.heard) == 1, "told once"
     assert "step 62: the actor's gradient is exactly zero" in listener.heard[0]
     assert "membrane potential is inside the surrogate window, or" in listener.heard[0]
-    last = run.rows[-1]
+    last = run.runs[0].rows[-1]
     assert last["actor_gradient_norm"] == 0
     assert last["inside_window_3"] == 0
     assert last["firing_rate_3"] == 1
@@ -583,10 +538,11 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("neuron", ["lif", "relu"])
 def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
-    run = TrainingRun(quick(neuron=neuron), tmp_path / "run")
+    run = start(quick(neuron=neuron), tmp_path / "run")
     with torch.no_grad():
-        last_bias = run.actor.decoder.bias if neuron == "lif" else run.actor.network.flat[-1:]
-        last_bias.fill_(50.0)
+        weights = run.td3.actor.weights
+        last = "decoder.bias" if neuron == "lif" else "layers.2.bias"
+        weights.of(0, weights.flat[0])[last].fill_(50.0)
     listener = Hears()
     run.run(listener)
     assert "or its actions are all at their limits" in listener.heard[0]
@@ -594,13 +550,19 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:
-    run = TrainingRun(quick(), tmp_path / "run")
+    run = start(quick(), tmp_path / "run")
     run.run(Listener())
     assert not run.warnings
-    last = run.rows[-1]
+    last = run.runs[0].rows[-1]
     assert last["actor_gradient_norm"] > 0
     assert all(0 < last[f"inside_window_{i}"] < 1 for i in (1, 2, 3))
     assert all(0 < last[f"firing_rate_{i}"] < 1 for i in (0, 1, 2, 3))
+
+
+def parts(run: Population) -> dict[str, torch.Tensor]:
+    """The actor's weights by name."""
+    weights = run.td3.actor.weights
+    return {name: part.clone() for name, part in weights.of(0, weights.flat[0]).items()}
 
 
 @pytest.mark.parametrize("target", ["proxy", "soft"])
@@ -610,16 +572,17 @@ def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str)
     config = quick(
         neuron=neuron, target=target, steps=300, random_steps=100, eval_every=200, env="Hopper-v4"
     )
-    run = TrainingRun(config, tmp_path / "run")
-    before = snapshot(run.actor)
+    run = start(config, tmp_path / "run")
+    before = parts(run)
     assert run.run(Listener()) is True
-    assert all(not torch.equal(before[name], now) for name, now in snapshot(run.actor).items())
+    assert all(not torch.equal(before[name], now) for name, now in parts(run).items())
     policy = load_policy(tmp_path / "run" / "policy_last.safetensors")
     assert policy.spec.neuron == neuron
-    observation = run.replay.observations()[:5]
-    run.actor.products = None  # what was deployed computes in float32
+    observation = run.replay.every(0, 1)["observation"][:5]
+    if isinstance(run.td3.actor, ReLUActor):  # what is deployed computes in float32
+        run.td3.actor.network.products = "float32"
     with torch.no_grad():
-        expected = run.actor(torch.from_numpy(observation)).numpy()
+        (expected,) = run.td3.actor(torch.from_numpy(observation)[None]).numpy()
     for row, action in zip(observation, expected, strict=True):
         np.testing.assert_allclose(policy.act(row), action, atol=1e-4)
     assert (policy.spike_count > 0) == (neuron != "relu")
@@ -629,41 +592,13 @@ def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str)
     assert ("firing_rate_1" in last) == (neuron != "relu")
 
 
-def test_settings_that_go_with_the_neuron() -> None:
-    """METHOD: the proxy's width and rate per neuron, CLIF's exception, and all of it settable."""
-
-    def proxy(**settings):
-        config = TrainConfig(**settings)
-        return config.proxy_hidden, config.proxy_learning_rate
-
-    assert proxy(neuron="lif") == ((512, 512), 1e-3)
-    assert proxy(neuron="dn") == ((512, 512), 3e-3)
-    assert proxy(neuron="clif", env="HalfCheetah-v4") == ((800, 600), 3e-3)
-    assert proxy(neuron="clif", env="InvertedDoublePendulum-v4") == ((512, 512), 3e-3)
-    assert proxy(neuron="clif", proxy_hidden=[32], proxy_learning_rate=1e-4) == ((32,), 1e-4)
-    fast = TrainConfig(**load_config(share_file("config/fast.yaml")))
-    assert (fast.proxy_updates, fast.proxy_learning_rate) == (1, 3e-3)
-    constants = TrainConfig(
-        neuron="dn", neuron_constants={"recovery_rate": -0.529}
-    ).neuron_constants
-    assert constants["recovery_rate"] == -0.529
-    assert constants["current_decay"] == 0.5
-
-
 def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:
-    run = TrainingRun(quick(num_envs=3, eval_every=60, checkpoint_every=60), tmp_path / "run")
-    starts = [tuple(episode.observation) for episode in run.episodes]
+    run = start(quick(num_envs=3, eval_every=60, checkpoint_every=60), tmp_path / "run")
+    starts = [tuple(observation) for observation in run.collector.arrays.observation]
     assert len(set(starts)) == 3
     run.run(Listener())
     assert run.step == run.replay.count == 120
     assert run.td3.updates == 60, "one update for each training step, however many environments"
-
-
-def test_intervals_must_fit_the_environments() -> None:
-    with pytest.raises(
-        UserError, match="setting eval_every is 40, expected a multiple of num_envs"
-    ):
-        quick(num_envs=7, random_steps=70, steps=70)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -686,137 +621,6 @@ def test_a_signal_stops_the_command_with_whole_files(
     assert "Traceback" not in stderr
     assert "--resume" in stdout
     load_policy(out / "policy.safetensors")
-    run = TrainingRun(quick(steps=10**6), out, resume=True)
+    run = start(quick(steps=10**6), out, resume=True)
     assert run.step >= 40
     assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
-
-
-def test_every_setting_is_explained_in_train_yaml() -> None:
-    path = share_file("config/train.yaml")
-    settings = load_config(path)
-    assert TrainConfig(**settings) == TrainConfig(), "train.yaml holds the defaults, the paper's"
-    assert list(settings) == list(TrainConfig.__dataclass_fields__), "and all, in the same order"
-    for line in path.read_text().splitlines():
-        if line and not line.startswith("#"):
-            assert "#" in line, f"no comment on: {line}"
-    for name in ("demo", "fast"):
-        TrainConfig(**load_config(share_file(f"config/{name}.yaml")))
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("stepz: 3", "'stepz' does not exist; did you mean steps"),
-        ("[1, 2]", "expected lines of"),
-        ("a: b: c", "is no YAML"),
-        ("seed: 3\ntau: 0.1\nseed: 4", "'seed' stands twice"),
-        ("steps: many", "setting steps is 'many', expected a whole number"),
-        ("steps: 1.5", "setting steps is 1.5"),
-        ("steps: true", "setting steps is True"),
-        ("steps: -1", "setting steps is -1"),
-        ("env: 7", "setting env is 7, expected text"),
-        ("hidden: 256", "setting hidden is 256, expected a list"),
-        ("hidden: [256, x]", "setting hidden is 'x'"),
-        ("tau: 2", "setting tau is 2"),
-        ("neuron: izh", "setting neuron is 'izh', expected one of lif"),
-        ("neuron_constants: 3", "setting neuron_constants is 3, expected lines of"),
-        ("neuron_constants: {decay: 0.5}", "has 'decay'; those of lif: voltage_decay, threshold"),
-        ("neuron_constants: {threshold: x}", "setting neuron_constants: threshold is 'x'"),
-        ("neuron_constants: {voltage_decay: 2}", "voltage_decay is 2.0, expected 0.0 to 1.0"),
-        ("precision: double", "setting precision is 'double', expected one of auto"),
-        ("encoder_span: [1, -1]", "encoder_span"),
-        ("encoder_span: [-1e39, 1]", "setting encoder_span is .*, expected -1000000.0 to"),
-        ("discount: .nan", "setting discount is nan"),
-        ("steps: " + "9" * 400, "setting steps is 999"),
-        ("steps: 2020-13-45", "is no YAML"),
-        ("steps: " + "[" * 5000, "is no YAML"),
-    ],
-)
-def test_wrong_settings_are_named(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=says):
-        TrainConfig(**load_config(path))
-
-
-def test_an_unknown_target_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="setting target is 'none', expected one of proxy"):
-        TrainingRun(quick(target="none"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_yaml_numbers_as_people_write_them(tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text("steps: 1e6\nactor_learning_rate: 1e-3\nhidden: [64]")
-    config = TrainConfig(**load_config(path))
-    assert (config.steps, config.actor_learning_rate, config.hidden) == (10**6, 1e-3, (64,))
-
-
-@pytest.mark.parametrize(
-    ("task", "says"),
-    [
-        ("Nothing-v0", "'Nothing-v0' is not registered"),
-        ("HalfCheeta-v5", "did you mean HalfCheetah-v5"),
-        ("CartPole-v1", "action space Discrete, expected a Box"),
-        ("FrozenLake-v1", "expected a Box"),
-        ("CarRacing-v3", "CarRacing-v3"),
-    ],
-)
-def test_tasks_that_do_not_fit(task: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        make_environment(task)
-
-
-class Small(gymnasium.Env):
-    def __init__(self, observations: int, low: list[float]) -> None:
-        self.observation_space = gymnasium.spaces.Box(-1, 1, (observations,))
-        self.action_space = gymnasium.spaces.Box(np.float32(low), np.ones(len(low), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("entry_point", "says"),
-    [
-        (fail, r"cannot be made: RuntimeError: motor is off \(.*test_training.py:"),
-        (
-            lambda **_: Path("/no/such.xml").read_text(),
-            "'Small-v0' cannot be made: FileNotFoundError: ",
-        ),
-        (lambda **_: Small(0, [-1.0]), "empty observation space"),
-        (lambda **_: Small(3, []), "empty action space"),
-        (lambda **_: Small(3, [-1.0, 1.0]), r"action\[1\] from 1.0 to 1.0, expected a range"),
-    ],
-)
-def test_a_task_that_is_no_good_is_named(entry_point, says: str) -> None:
-    gymnasium.register("Small-v0", entry_point, disable_env_checker=True)
-    try:
-        with pytest.raises(UserError, match=says):
-            make_environment("Small-v0")
-    finally:
-        del gymnasium.registry["Small-v0"]
-
-
-@pytest.mark.parametrize(
-    ("task", "first", "last", "action"),
-    [
-        ("HalfCheetah-v4", "rootz.position", "ffoot.velocity", "bthigh"),
-        ("Hopper-v5", "rootz.position", "foot_joint.velocity", "thigh_joint"),
-        ("Ant-v4", "root.z.position", "ankle_4.velocity", "hip_4"),
-        (TASK, "slider.position", "slider.constraint_force", "slide"),
-    ],
-)
-def test_names_of_observations(task: str, first: str, last: str, action: str) -> None:
-    known = describe(make_environment(task))
-    assert known.observation_names is not None
-    assert known.action_names is not None
-    assert len(known.observation_names) == known.observation_size
-    assert (known.observation_names[0], known.observation_names[-1]) == (first, last)
-    assert known.action_names[0] == action
-
-
-def test_unrecognised_observations_have_no_names() -> None:
-    assert describe(make_environment("Reacher-v5")).observation_names is None
-    assert describe(make_environment("Pendulum-v1")).observation_names is None
-
-
-def test_each_evaluation_episode_has_its_own_seed() -> None:
-    assert len({episode_seed(7, i) for i in range(10)}) == 10

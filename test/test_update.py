@@ -13,71 +13,81 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from idiom import Idiom  # noqa: E402
+from training_kit import CPU  # noqa: E402
 
-from proxy_snn_control.learning import precision  # noqa: E402
+from proxy_snn_control.learning import hardware  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
+from proxy_snn_control.learning.hardware import resolved  # noqa: E402
 from proxy_snn_control.learning.replay import Replay  # noqa: E402
 from proxy_snn_control.learning.td3 import TD3  # noqa: E402
-from proxy_snn_control.spiking.actor import SpikingActor  # noqa: E402
+from proxy_snn_control.policy import UserError  # noqa: E402
+from proxy_snn_control.spiking.actor import Sizes  # noqa: E402
 from proxy_snn_control.spiking.dense import ReLUNetwork  # noqa: E402
+from proxy_snn_control.spiking.weights import Weights  # noqa: E402
 
-OBSERVATIONS, ACTIONS = 7, 3
-CPU = torch.device("cpu")
+OBSERVATIONS, ACTIONS, BATCH = 7, 3, 64
 
 
 def filled_replay(count: int = 2000) -> Replay:
     rng = np.random.default_rng(0)
-    replay = Replay(count, OBSERVATIONS, ACTIONS)
-    for _ in range(count):
-        state, following = rng.normal(0, 2, (2, OBSERVATIONS))
-        replay.add(state, rng.uniform(-1, 1, ACTIONS), rng.normal(), following, rng.random() < 0.1)
+    replay = Replay(count, [(OBSERVATIONS, ACTIONS)], [0], CPU)
+    rows = np.hstack(
+        [
+            rng.normal(0, 2, (count, OBSERVATIONS)),
+            rng.uniform(-1, 1, (count, ACTIONS)),
+            rng.normal(size=(count, 1)),
+            rng.normal(0, 2, (count, OBSERVATIONS)),
+            rng.random((count, 1)) < 0.1,
+        ]
+    )
+    replay.add(torch.from_numpy(rows).float()[None])
     return replay
 
 
 def twins(lessons: int, **changes) -> tuple[TD3, Idiom]:
-    """Ours and the idiom, from the same weights."""
+    """Ours and the idiom, from the same weights; without smoothing noise, each having its own."""
     torch.manual_seed(0)
     idiom = Idiom(
         OBSERVATIONS, ACTIONS, lessons=lessons, hidden=(48, 40), proxy_hidden=(64, 32),
-        critic_hidden=(32, 24), batch=64,
+        critic_hidden=(32, 24), batch=BATCH, smoothing=0.0,
     )  # fmt: skip
     config = TrainConfig(
         target="proxy" if lessons else "soft", proxy_updates=max(lessons, 1), hidden=(48, 40),
-        proxy_hidden=(64, 32), critic_hidden=(32, 24), batch_size=64,
+        proxy_hidden=(64, 32), critic_hidden=(32, 24), batch_size=BATCH, target_noise=0.0,
         **{"precision": "float32", **changes},
     )  # fmt: skip
-    limits = (-1.0,) * ACTIONS, (1.0,) * ACTIONS
-    ours = TD3(SpikingActor(OBSERVATIONS, *limits, hidden=(48, 40)), config, CPU)
+    limits = Sizes(OBSERVATIONS, (-1.0,) * ACTIONS, (1.0,) * ACTIONS)
+    ours = TD3([config], [limits], filled_replay(), CPU)
     with torch.no_grad():
         for layer in idiom.actor.layers:
             layer.weight.mul_(2)
     idiom.soft_actor.load_state_dict(idiom.actor.state_dict())
-    copy_weights(idiom, ours)
+    put(ours.actor.weights, 0, actor_weights(idiom.actor))
+    if ours.target_adam:
+        put(ours.target.weights, 0, layers(idiom.proxy))
+    else:
+        put(ours.target.weights, 0, actor_weights(idiom.actor))
+    for row, (q, soft_q) in enumerate(((idiom.q1, idiom.soft_q1), (idiom.q2, idiom.soft_q2))):
+        put(ours.critic.weights, row, layers(q))
+        put(ours.target_critic.weights, row, layers(soft_q))
     return ours, idiom
 
 
-def copy_weights(idiom: Idiom, ours: TD3) -> None:
-    """From the idiom to ours; both keep what they keep in shapes of their own."""
-    ours.actor.load_state_dict(actor_weights(idiom.actor))
-    if ours.config.target == "proxy":
-        fill(ours.target.network, proxy_weights(idiom.proxy))
-    else:
-        ours.target.network.load_state_dict(ours.actor.state_dict())
-    fill(ours.critic.networks, critic_weights(idiom.q1, idiom.q2))
-    ours.target_critic.load_state_dict(ours.critic.state_dict())
+def put(weights: Weights, row: int, values: dict) -> None:
+    weights.put(row, weights.flat[row], values)
 
 
-def fill(network: ReLUNetwork, weights: dict) -> None:
-    with torch.no_grad():
-        for part, value in zip(network.parts(), weights.values(), strict=True):
-            part.copy_(value)
+def own(weights: Weights, row: int = 0) -> dict:
+    return {name: part.clone() for name, part in weights.of(row, weights.flat[row]).items()}
 
 
-def named(module, names) -> dict:
-    """A module's weights by name; ordinary networks keep theirs in one tensor."""
-    networks = [each for each in module.modules() if isinstance(each, ReLUNetwork)]
-    parts = [part.detach() for network in networks for part in network.parts()]
-    return dict(zip(names, parts, strict=True)) if parts else module.state_dict()
+def layers(network) -> dict:
+    """The weights of a torch.nn.Sequential of linear layers, as ours are named."""
+    return {
+        f"layers.{i // 2}.{kind}": part.detach()
+        for i, layer in enumerate(network)
+        for kind, part in layer.named_parameters()
+    }
 
 
 def actor_weights(actor) -> dict:
@@ -90,117 +100,96 @@ def actor_weights(actor) -> dict:
     }
 
 
-def proxy_weights(proxy) -> dict:
-    return {
-        name: p[None] if p.dim() == 2 else p[None, None] for name, p in proxy.named_parameters()
-    }
-
-
-def critic_weights(q1, q2) -> dict:
-    found = {}
-    for i, (a, b) in enumerate(zip(q1[::2], q2[::2], strict=True)):
-        found[f"weight {i}"] = torch.stack((a.weight, b.weight))
-        found[f"bias {i}"] = torch.stack((a.bias, b.bias)).unsqueeze(1)
-    return found
-
-
 @pytest.mark.parametrize("lessons", [3, 1, 0])
 def test_updates_equal_the_plain_idiom(lessons: int) -> None:
-    """Four updates, two of them of the actor, from equal weights on equal minibatches and noise."""
+    """Four updates, two of them of the actor, from equal weights on equal minibatches."""
     ours, idiom = twins(lessons)
-    replay = filled_replay()
-    for update in range(4):
-        rng = np.random.default_rng(update)
-        torch.manual_seed(update)
-        ours.update(replay, rng)
-        # The fast path draws all K minibatches at once: the same numbers, in the same order.
-        rng = np.random.default_rng(update)
-        drawn = replay.sample(64 * max(lessons, 1), rng, CPU)
-        minibatches = zip(*(part.split(64) for part in drawn), strict=True)
-        torch.manual_seed(update)
+    fresh, _ = twins(lessons)
+    for update in range(1, 5):
+        ours.update()
+        # All K minibatches are drawn at once: the same numbers, in the same order.
+        drawn = ours.replay.sample(torch.tensor(update), BATCH * max(lessons, 1))
+        minibatches = zip(*(part[0].split(BATCH) for part in drawn), strict=True)
         idiom.update(lambda minibatches=minibatches: next(minibatches))
     expected = {
-        "actor": (ours.actor, actor_weights(idiom.actor)),
-        "critic": (ours.critic, critic_weights(idiom.q1, idiom.q2)),
-        "target critic": (ours.target_critic, critic_weights(idiom.soft_q1, idiom.soft_q2)),
+        "actor": (own(ours.actor.weights), own(fresh.actor.weights), actor_weights(idiom.actor)),
     }
-    if lessons:
-        expected["proxy"] = (ours.target, proxy_weights(idiom.proxy))
-    else:
-        expected["soft target"] = (ours.target.network, actor_weights(idiom.soft_actor))
-    fresh, _ = twins(lessons)
-    untouched = {
-        "actor": fresh.actor,
-        "critic": fresh.critic,
-        "target critic": fresh.target_critic,
-        "proxy": fresh.target,
-        "soft target": getattr(fresh.target, "network", None),
-    }
-    for name, (module, weights) in expected.items():
-        before = named(untouched[name], weights)
-        for key, value in named(module, weights).items():
+    target = layers(idiom.proxy) if lessons else actor_weights(idiom.soft_actor)
+    expected["target"] = own(ours.target.weights), own(fresh.target.weights), target
+    for row, (q, soft) in enumerate(((idiom.q1, idiom.soft_q1), (idiom.q2, idiom.soft_q2))):
+        mine, before = own(ours.critic.weights, row), own(fresh.critic.weights, row)
+        expected[f"critic {row}"] = mine, before, layers(q)
+        mine, before = own(ours.target_critic.weights, row), own(fresh.target_critic.weights, row)
+        expected[f"target critic {row}"] = mine, before, layers(soft)
+    for name, (mine, before, theirs) in expected.items():
+        assert mine.keys() == theirs.keys()
+        for key, value in mine.items():
             moved = float((value - before[key]).abs().max())
             assert moved > 1e-7, f"{name} {key} has not moved: the test shows nothing"
             # Adam's first steps have the size of the learning rate, whatever the gradient's: where
             # a gradient is all but zero, rounding decides its sign.
-            away = (value - weights[key]).detach().abs()
+            away = (value - theirs[key]).detach().abs()
             assert float(away.max()) <= 2 * moved, f"{name} {key}"
             assert float((away > 0.02 * moved + 3e-7).float().mean()) < 0.01, f"{name} {key}"
 
 
-@pytest.mark.parametrize("networks", [1, 2])
+@pytest.mark.parametrize("networks", [1, 3])
 def test_dense_layers_equal_autograd(networks: int) -> None:
     """Forward and backward of the layers by hand against torch's own, in float64."""
     torch.manual_seed(0)
-    x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
-    network = ReLUNetwork(5, 8, 7, 3, networks=networks).double()
-    parameters = [part if networks == 2 else part[0] for part in network.parts()]
+    x = torch.randn(networks, 9, 5, dtype=torch.float64, requires_grad=True)
+    network = ReLUNetwork([(5, 8, 7, 3)] * networks)
+    for row in range(networks):
+        network.start(row, torch.Generator().manual_seed(row))
+    network.weights.to(dtype=torch.float64)
+    leaf = network.weights.flat.requires_grad_()
+    parameters = list(network.weights.named(leaf).values())
     h = x
     for i in range(0, len(parameters), 2):
-        h = (torch.relu(h) if i else h) @ parameters[i].mT + parameters[i + 1]
+        h = (torch.relu(h) if i else h) @ parameters[i].mT + parameters[i + 1][:, None]
     ours = network(x)
     torch.testing.assert_close(ours, h)
     weighted = torch.randn_like(h)
-    theirs = torch.autograd.grad((h * weighted).sum(), [x, network.flat])
-    mine = torch.autograd.grad((ours * weighted).sum(), [x, network.flat])
+    theirs = torch.autograd.grad((h * weighted).sum(), [x, leaf])
+    mine = torch.autograd.grad((ours * weighted).sum(), [x, leaf])
     for one, other in zip(mine, theirs, strict=True):
+        assert other.abs().max() > 1e-3, "no gradient: the test shows nothing"
         torch.testing.assert_close(one, other)
-    first = network.first(x)
-    torch.testing.assert_close(first, h[0] if networks == 2 else h)
+    first = network(x[:1], leaf.detach()[:1])
+    torch.testing.assert_close(first, h[:1])
     (to_x,) = torch.autograd.grad(first.sum(), [x])
-    (expected,) = torch.autograd.grad((network(x)[0] if networks == 2 else network(x)).sum(), [x])
+    (expected,) = torch.autograd.grad(network(x)[:1].sum(), [x])
     torch.testing.assert_close(to_x, expected)
 
 
 def test_bfloat16_rounds_all_but_the_last_layer() -> None:
-    torch.manual_seed(0)
-    network = ReLUNetwork(30, 20, 4, products=torch.bfloat16)
-    w, b, last, last_b = (part.detach()[0] for part in network.parts())
-    x = torch.randn(40, 30)
-    ours = network(x)
-    hidden = torch.addmm(b.bfloat16(), x.bfloat16(), w.bfloat16().T).relu().float()
+    network = ReLUNetwork([(30, 20, 4)], products="bfloat16")
+    network.start(0, torch.Generator().manual_seed(0))
+    w, b, last, last_b = own(network.weights).values()
+    x = torch.randn(1, 40, 30, generator=torch.Generator().manual_seed(0))
+    (ours,) = network(x)
+    hidden = torch.addmm(b.bfloat16(), x[0].bfloat16(), w.bfloat16().T).relu().float()
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, torch.addmm(last_b, hidden, last.T))
-    assert not torch.allclose(ours, torch.addmm(last_b, torch.addmm(b, x, w.T).relu(), last.T))
+    assert not torch.allclose(ours, torch.addmm(last_b, torch.addmm(b, x[0], w.T).relu(), last.T))
 
 
 def test_bfloat16_updates_are_near_float32_ones() -> None:
     exact, _ = twins(3)
     rounded, _ = twins(3, precision="bfloat16")
-    replay = filled_replay()
     measured = []
     for td3 in (exact, rounded):
-        torch.manual_seed(0)
-        rng = np.random.default_rng(0)
-        td3.update(replay, rng)
-        measured.append({name: float(value) for name, value in td3.update(replay, rng).items()})
-    assert measured[0].keys() == measured[1].keys()
+        td3.update()
+        td3.update()
+        measured.append({name: float(value) for name, value in td3.sums.items()})
     for name, value in measured[0].items():
         assert measured[1][name] == pytest.approx(value, rel=0.1)
         assert measured[1][name] != value, "bfloat16 must show"
 
 
 def test_precision_is_chosen_by_the_processor() -> None:
-    expected = "bfloat16" if precision.has_bfloat16_units() else "float32"
-    assert precision.resolve("auto", CPU) == expected
-    assert precision.resolve("float32", CPU) == "float32"
+    expected = "bfloat16" if hardware.has_bfloat16_units() else "float32"
+    assert resolved(TrainConfig(device="cpu")).precision == expected
+    assert resolved(TrainConfig(device="cpu", precision="float32")).precision == "float32"
+    with pytest.raises(UserError, match="precision is 'tf32', which only a GPU has"):
+        resolved(TrainConfig(device="cpu", precision="tf32"))

@@ -166,6 +166,7 @@ class Collector:
 
     Attributes:
         arrays: the numbers of all places; `arrays.observation` is what to act on next.
+        stage: the environments, where they are in this process.
     """
 
     def __init__(self, places: Sequence[Place], widths: Sequence[int], workers: int) -> None:
@@ -182,11 +183,11 @@ class Collector:
         memory = Arrays.memory(len(places), widths)
         self.arrays = Arrays(len(places), widths, memory)
         self._workers: list[_Worker] = []
-        self._stage: Stage | None = None
+        self.stage: Stage | None = None
         numbered = dict(enumerate(places))
         workers = min(workers, len(places))
         if not workers:
-            self._stage = Stage(self.arrays, numbered)
+            self.stage = Stage(self.arrays, numbered)
             return
         context = multiprocessing.get_context("spawn")
         for first in range(workers):
@@ -211,8 +212,8 @@ class Collector:
         self.arrays.action[:] = actions
         for worker in self._workers:
             worker.go.release()
-        if self._stage:
-            self._stage.step()
+        if self.stage:
+            self.stage.step()
 
     def end(self) -> Steps:
         """Wait for the step; the arrays it gives are overwritten by the next one."""
@@ -235,8 +236,8 @@ class Collector:
 
     def states(self) -> dict[int, Any]:
         """What `restore` needs, for each place; not between `begin` and `end`."""
-        if self._stage:
-            return self._stage.states()
+        if self.stage:
+            return self.stage.states()
         found: dict[int, Any] = {}
         for worker in self._workers:
             found |= self._ask(worker, "states")
@@ -248,8 +249,8 @@ class Collector:
         Returns:
             The places whose task does not repeat itself: their episodes start anew.
         """
-        if self._stage:
-            return self._stage.restore(states)
+        if self.stage:
+            return self.stage.restore(states)
         astray: list[int] = []
         for worker in self._workers:
             mine = {i: states[i] for i in worker.places if i in states}
@@ -258,8 +259,8 @@ class Collector:
 
     def close(self) -> None:
         """End the worker processes."""
-        if self._stage:
-            self._stage.close()
+        if self.stage:
+            self.stage.close()
         for worker in self._workers:
             worker.process.kill()
             worker.process.join()
@@ -267,8 +268,8 @@ class Collector:
         self._workers = []
 
     def _failure(self, i: int) -> str:
-        if self._stage:
-            return self._stage.failures[i]
+        if self.stage:
+            return self.stage.failures[i]
         (worker,) = (each for each in self._workers if i in each.places)
         failures: dict[int, str] = self._ask(worker, "failures")
         return failures[i]

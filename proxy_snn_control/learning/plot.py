@@ -1,66 +1,282 @@
-"""Pictures as PNG: learning curves of runs, and the spikes of a policy."""
+"""Pictures: learning curves of runs, and the spikes of a policy."""
 
 from __future__ import annotations
 
-import csv
+import textwrap
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from proxy_snn_control.learning.config import TrainConfig, load_config
-from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
+from proxy_snn_control.learning.results import (
+    Group,
+    group_runs,
+    learner_order,
+    read_runs,
+    seeds_text,
+)
+from proxy_snn_control.learning.statistics import student_t
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import replacing
-from proxy_snn_control.policy.runtime import load_policy
 
 RASTER_ACTIONS = 40
+FORMATS = ("png", "pdf", "svg")
+# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow; with eight
+# markers no two of the first 56 learners look the same.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "os^DvPp*"
+_END: dict[str, Any] = {"marker": "X", "markersize": 8, "markeredgecolor": "black"}
+_PANEL = (4.3, 2.9)  # inches, without title
+_LETTERS = 58  # in a line over a panel
 
 
-def plot_runs(runs: Sequence[Path], out: Path) -> None:
-    """Draw each run's evaluations, mean and one standard deviation, over environment steps.
+def plot_runs(paths: Sequence[Path], out: Path) -> None:
+    """Draw the evaluations of runs over environment steps: a panel a task, a line a learner.
 
-    Raises:
-        UserError: a folder holds no run, or the picture cannot be written.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for run in runs:
-        steps, means, deviations = _read_progress(run)
-        config = TrainConfig(**load_config(run / "config.yaml"))
-        label = f"{run.name}: {config.neuron} + {config.target}, {config.env}"
-        (line,) = axes.plot(steps, means, label=label)
-        low = [m - d for m, d in zip(means, deviations, strict=True)]
-        high = [m + d for m, d in zip(means, deviations, strict=True)]
-        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.2)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("evaluation return")
-    axes.legend(loc="upper left")
-    with replacing(out) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    pyplot.close(figure)
-
-
-def plot_spikes(run: Path, out: Path) -> None:
-    """Draw every spike of the run's best policy over the first actions of an evaluation episode.
+    Args:
+        paths: folders of runs, populations or sweeps.
+        out: the picture; its suffix says the format.
 
     Raises:
-        UserError: the run has no policy yet or one that does not spike, or the picture cannot be
-            written.
+        UserError: a folder holds no run or none with an evaluation, the format is unknown, or the
+            picture cannot be written.
     """
+    check_format(out)
+    groups = group_runs(read_runs(paths))
+    if not any(group.counted for group in groups.values()):
+        folder = next(iter(groups.values())).runs[0].folder
+        raise UserError(f"{folder}: no evaluation with a finite return yet, nor in another run")
+    save(draw_curves(groups), out)
+
+
+def check_format(out: Path) -> str:
+    """The format that a picture's name asks for.
+
+    Raises:
+        UserError: it is none of those that can be written.
+    """
+    suffix = out.suffix.lower().removeprefix(".")
+    if out.name and suffix not in FORMATS:
+        expected = ", ".join(f".{name}" for name in FORMATS)
+        raise UserError(f"{out}: its suffix is {out.suffix!r}, expected one of {expected}")
+    return suffix
+
+
+def save(figure: Any, out: Path) -> None:
+    """Write a figure in the format of the file's suffix, whole or not at all."""
     import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    kind = check_format(out)
+    # Fonts as outlines that printers and journals take; PostScript's Type 3 many refuse.
+    with replacing(out) as temporary, matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(temporary, dpi=150, format=kind)
 
-    policy = load_policy(run / "policy.safetensors")
+
+def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
+    """The figure of learning curves.
+
+    One line a learner, the mean over its seeds; a thin line for each seed, dashed if it collapsed.
+    The band is the 95% interval of the mean by Student's t; of two seeds it is their range, for
+    which that interval says nothing. Where no learner has a second seed, it is the standard
+    deviation over the evaluation's episodes. The mean is dotted where a seed that counts has ended.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    drawn = {key: group for key, group in groups.items() if any(len(r.steps) for r in group.runs)}
+    tasks = sorted({task for task, _ in drawn})
+    learners = learner_order(drawn)
+    single = all(len(group.runs) == 1 for group in drawn.values())
+    across = len(tasks) if len(tasks) < 4 else -(-len(tasks) // 2)
+    across = min(across, 3)
+    down = -(-len(tasks) // across)
+    width, height = (_PANEL[0] * across, _PANEL[1] * down) if len(tasks) > 1 else (6.6, 4.0)
+    longest = max(int(run.steps[-1]) for g in drawn.values() for run in g.runs if len(run.steps))
+    unit, unit_name = _unit(longest)
+    figure = Figure(layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False)
+    titles = {task: _panel_title(task, learners, drawn) for task in tasks}
+    looks: dict[str, dict[str, Any]] = {
+        learner: {
+            "color": _COLOURS[i % len(_COLOURS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "markersize": 4,
+            "markevery": ((0.3 + i) / len(learners) / 8, 1 / 8),  # shares of the axis, no two alike
+        }
+        for i, learner in enumerate(learners)
+    }
+    used: set[str] = set()
+    for panel, task in zip(panels.flat, tasks, strict=False):
+        limits: list[float] = []
+        for learner in learners:
+            if (task, learner) in drawn:
+                group = drawn[task, learner]
+                used |= _draw_group(panel, group, looks[learner], unit, single, limits)
+        low, high = min(limits), max(limits)
+        room = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
+        below, above = panel.get_ylim()
+        if high > low:
+            panel.set_ylim(max(below, low - room), min(above, high + room))
+        panel.set_title(titles[task], loc="left", fontsize="small")
+        panel.set_xlabel(f"environment steps{unit_name}")
+        panel.set_ylabel("evaluation return\n(sum of rewards of an episode)")
+        panel.grid(alpha=0.25, linewidth=0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels.flat[len(tasks) :]:
+        panel.set_axis_off()
+    handles = [Line2D([], [], label=learner, **look) for learner, look in looks.items()]
+    styles: dict[str, dict[str, Any]] = {
+        "one seed": {"linewidth": 0.8},
+        "collapsed seed": {"linewidth": 1.2, "linestyle": "--", **_END},
+        "mean without a seed that has ended": {"linestyle": ":"},
+    }
+    handles += [
+        Line2D([], [], color="grey", label=label, **style)
+        for label, style in styles.items()
+        if label in used
+    ]
+    letters = max(len(str(handle.get_label())) for handle in handles) + 7
+    columns = max(1, min(len(handles), int(width * 13 / letters)))
+    lines = sum(
+        max(titles[task].count("\n") + 1 for task in tasks[row * across : (row + 1) * across])
+        for row in range(down)
+    )
+    lines += 2 - (-len(handles) // columns)  # what the bands are, and the legend
+    figure.set_size_inches(width, height + 0.21 * lines)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, fontsize="small", frameon=False
+    )
+    figure.suptitle(textwrap.fill(_band_text(drawn, single), int(width * 13)), fontsize="small")
+    return figure
+
+
+def _draw_group(
+    panel: Any, group: Group, look: dict[str, Any], unit: int, single: bool, limits: list[float]
+) -> set[str]:
+    """Draw one learner on one task; adds to `limits` what was drawn, returns the styles used."""
+    used = set()
+    colour = look["color"]
+    alone = len(group.runs) == 1
+    for run in group.runs:
+        if not len(run.steps):
+            continue
+        limits += run.returns.tolist()
+        x = run.steps / unit
+        collapsed = run.seed in group.collapsed
+        if collapsed:
+            panel.plot(x, run.returns, "--", color=colour, linewidth=1.2, zorder=4)
+            panel.plot(x[-1:], run.returns[-1:], color=colour, zorder=5, **_END)
+            used.add("collapsed seed")
+        elif not alone:
+            panel.plot(x, run.returns, color=colour, linewidth=0.6, alpha=0.35, zorder=1.5)
+            used.add("one seed")
+        if single:
+            low, high = run.returns - run.deviations, run.returns + run.deviations
+            panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            limits += [*low[np.isfinite(low)].tolist(), *high[np.isfinite(high)].tolist()]
+    if not group.counted or (alone and group.collapsed):
+        return used
+    steps, mean, low, high, whole = over_seeds(group)
+    if not whole.all():
+        panel.plot(steps / unit, mean, ":", color=colour, linewidth=1.6, zorder=3)
+        used.add("mean without a seed that has ended")
+    panel.plot(steps / unit, np.where(whole, mean, np.nan), linewidth=1.6, zorder=3, **look)
+    panel.fill_between(steps / unit, low, high, color=colour, alpha=0.13, linewidth=0)
+    return used
+
+
+def over_seeds(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and 95% interval over the seeds that count.
+
+    Returns:
+        [evaluations] each: steps; mean; lower and upper bound, NaN with one seed and the range with
+        two; whether all the seeds are in it.
+    """
+    steps = np.unique(np.concatenate([run.steps for run in group.counted]))
+    returns = np.full((len(group.counted), len(steps)), np.nan)
+    for row, run in zip(returns, group.counted, strict=True):
+        row[np.searchsorted(steps, run.steps)] = run.returns
+    counts = np.isfinite(returns).sum(axis=0)
+    mean = np.nanmean(returns, axis=0)
+    low, high = np.full((2, len(steps)), np.nan)
+    for count in np.unique(counts[counts > 1]):
+        here = returns[:, counts == count]
+        if count == 2:
+            low[counts == count], high[counts == count] = np.nanmin(here, 0), np.nanmax(here, 0)
+            continue
+        half = student_t(int(count) - 1) * np.nanstd(here, axis=0, ddof=1) / count**0.5
+        low[counts == count] = mean[counts == count] - half
+        high[counts == count] = mean[counts == count] + half
+    return steps, mean, low, high, counts == len(group.counted)
+
+
+def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], Group]) -> str:
+    """The task, and each learner's seeds; learners of the same seeds are told together."""
+    told = defaultdict(list)
+    for learner in learners:
+        if (task, learner) not in groups:
+            told["no run"].append(learner)
+            continue
+        group = groups[task, learner]
+        text = seeds_text(run.seed for run in group.runs)
+        if group.short:
+            text += f" ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)"
+        told[text].append(learner)
+    lines = [task]
+    kept = "\N{NO-BREAK SPACE}"  # for the wrapping alone
+    for text, names in told.items():
+        who = ", ".join(names)
+        if len(who) > _LETTERS and len(told) == 1:  # the legend names them
+            who = f"all {len(names)} learners"
+        lines.append(f"{who}: {text.replace(' ', kept, 1)}")
+    return "\n".join(textwrap.fill(line, _LETTERS) for line in lines).replace(kept, " ")
+
+
+def _band_text(groups: dict[tuple[str, str], Group], single: bool) -> str:
+    if single:
+        return "Lines: evaluations. Bands: standard deviation over an evaluation's episodes."
+    sizes = {len(group.counted) for group in groups.values()}
+    text = "Lines: mean over seeds, thin: each seed."
+    if max(sizes) > 2:
+        text += " Bands: 95% interval of the mean over seeds (Student's t)"
+        text += ", with two seeds their range." if 2 in sizes else "."
+    elif 2 in sizes:
+        text += " Bands: range of the two seeds."
+    return text + (" One seed: no band." if 1 in sizes else "")
+
+
+def _unit(longest: int) -> tuple[int, str]:
+    """What the steps are counted in, and its name for the axis."""
+    if longest >= 1_000_000:
+        return 1_000_000, " (millions)"
+    return (1000, " (thousands)") if longest >= 10_000 else (1, "")
+
+
+def plot_spikes(path: Path, out: Path) -> None:
+    """Draw every spike of a run's best policy over the first actions of an evaluation episode.
+
+    Raises:
+        UserError: the folder holds not one run but several, the run has no policy yet or one that
+            does not spike, or the picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
+    from proxy_snn_control.policy.runtime import load_policy
+
+    check_format(out)
+    runs = read_runs([path])
+    if len(runs) > 1:
+        raise UserError(f"{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}")
+    run = runs[0]
+    policy = load_policy(run.folder / "policy.safetensors")
     if not policy.spec.spiking:
-        raise UserError(f"{run}: its policy is of {policy.spec.neuron} neurons, which do not spike")
-    config = TrainConfig(**load_config(run / "config.yaml"))
+        neuron = policy.spec.neuron
+        raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
+    config = TrainConfig(**load_config(run.folder / "config.yaml"))
     environment = make_environment(config.env)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
@@ -78,9 +294,8 @@ def plot_spikes(run: Path, out: Path) -> None:
     layers = [np.concatenate(layer) for layer in zip(*spikes, strict=True)]
     names = ["encoder", *(f"hidden {i + 1}" for i in range(len(layers) - 2)), "output"]
     heights = [max(layer.shape[1] ** 0.5, 6) for layer in layers] + [8]
-    figure, axes = pyplot.subplots(
-        len(layers) + 1, sharex=True, figsize=(9, 9), layout="constrained", height_ratios=heights
-    )
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    axes = figure.subplots(len(layers) + 1, sharex=True, height_ratios=heights)
     for axis, layer, name in zip(axes, layers, names, strict=False):
         axis.imshow(layer.T, aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1)
         axis.set_ylabel("neuron")
@@ -88,23 +303,5 @@ def plot_spikes(run: Path, out: Path) -> None:
     axes[-1].step(np.arange(len(actions)) * policy.spec.time_steps, actions, where="post")
     axes[-1].set_ylabel("action")
     axes[-1].set_xlabel(f"simulation steps, {policy.spec.time_steps} for each action")
-    figure.suptitle(f"{run.name}: {config.neuron} + {config.target}, {config.env}")
-    with replacing(out) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    pyplot.close(figure)
-
-
-def _read_progress(run: Path) -> tuple[list[float], list[float], list[float]]:
-    path = run / "progress.csv"
-    columns = ("step", "eval_return_mean", "eval_return_std")
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [[float(row[name]) for name in columns] for row in csv.DictReader(file)]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected the progress of a run") from None
-    except (KeyError, ValueError, TypeError):
-        raise UserError(f"{path}: is not the progress of a run") from None
-    if not rows:
-        raise UserError(f"{path}: holds no evaluation yet")
-    steps, means, deviations = map(list, zip(*rows, strict=True))
-    return steps, means, deviations
+    figure.suptitle(f"{run.task}, {run.learner}, seed {run.seed}: spikes of the best policy")
+    save(figure, out)

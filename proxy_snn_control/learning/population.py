@@ -147,6 +147,7 @@ class Population:
         self.warnings: list[tuple[Run, str]] = []
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
+        self._dead = np.zeros(len(members), bool)
         for run in self.runs:
             run.claim(resume)
         if resume:
@@ -294,26 +295,26 @@ class Population:
         listener.on_step(self.step)
 
     def _look(self, watch: np.ndarray) -> None:
-        """See how the members were after their last update."""
+        """See how the members were after their last update; nearly always nothing is new."""
+        finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
+        if finite.all() and np.array_equal(dead, self._dead):
+            return
         for m in self.active:
-            for name, value in zip(MEASURED, watch[m], strict=False):
-                if not np.isfinite(value):
-                    self._fail(m, f"{name} is NaN or infinite")
-                    break
-            else:
-                self._see_gradient(self.runs[m], dead=watch[m, -1] == 0)
+            if not finite[m].all():
+                self._fail(m, f"{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite")
+            elif dead[m] and not self._dead[m]:
+                self._warn_of_gradient(self.runs[m])
+        self._dead = dead
 
-    def _see_gradient(self, run: Run, dead: bool) -> None:
-        if dead and not run.dead:
-            why = "no output neuron's membrane potential is inside the surrogate window"
-            if not NEURONS[self.config.neuron].state:
-                why = "the units of a layer are all at zero"
-            text = (
-                f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
-                f"{why}, or its actions are all at their limits"
-            )
-            self.warnings.append((run, text))
-        run.dead = dead
+    def _warn_of_gradient(self, run: Run) -> None:
+        why = "no output neuron's membrane potential is inside the surrogate window"
+        if not NEURONS[self.config.neuron].state:
+            why = "the units of a layer are all at zero"
+        text = (
+            f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
+            f"{why}, or its actions are all at their limits"
+        )
+        self.warnings.append((run, text))
 
     def _fail(self, m: int, why: str) -> None:
         """Stop a member; the others go on.
@@ -457,9 +458,10 @@ class Population:
 
     def _snapshot(self, m: int) -> Snapshot:
         run, weights = self.runs[m], self.td3.actor.weights
+        numbers = weights.flat[m].detach().to("cpu", copy=True)
         arrays = {
-            name: np.ascontiguousarray(tensor.cpu().numpy().copy())
-            for name, tensor in weights.of(m, weights.flat[m]).items()
+            name: np.ascontiguousarray(tensor.numpy())
+            for name, tensor in weights.of(m, numbers).items()
         }
         sample = None
         if len(self.replay):

@@ -52,7 +52,6 @@ class Run:
         seconds: of training up to the last evaluation.
         updates_counted: updates that the lines of progress.csv tell of.
         returns: sum and number of the training episodes' returns since the last evaluation.
-        dead: whether the last actor update had a gradient of exactly zero.
         failure: why the member was stopped; None while it is well.
         done: whether it reached its goal before the others.
     """
@@ -64,7 +63,6 @@ class Run:
         self.best = -np.inf
         self.evaluated, self.seconds, self.updates_counted = -1, 0.0, 0
         self.returns = [0.0, 0]
-        self.dead = False
         self.failure: str | None = None
         self.done = False
         self._spans: checkpoint.Spans = []

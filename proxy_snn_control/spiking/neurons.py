@@ -37,7 +37,7 @@ class About(NamedTuple):
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU."""
-    on_gpu = functools.cache(lambda: torch.compile(function, dynamic=False))
+    on_gpu = functools.cache(lambda: torch.compile(function, fullgraph=True))
     able = importlib.util.find_spec("triton") is not None
 
     @functools.wraps(function)

@@ -1,0 +1,85 @@
+"""Tasks that can be trained for, and the names of what they observe and command."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import TASK
+
+from proxy_snn_control.learning.tasks import describe, episode_seed, make_environment
+from proxy_snn_control.policy import UserError
+
+
+def fail(*_, **__):
+    raise RuntimeError("motor is off")
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("Nothing-v0", "'Nothing-v0' is not registered"),
+        ("HalfCheeta-v5", "did you mean HalfCheetah-v5"),
+        ("CartPole-v1", "action space Discrete, expected a Box"),
+        ("FrozenLake-v1", "expected a Box"),
+        ("CarRacing-v3", "CarRacing-v3"),
+    ],
+)
+def test_tasks_that_do_not_fit(task: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        make_environment(task)
+
+
+class Small(gymnasium.Env):
+    def __init__(self, observations: int, low: list[float]) -> None:
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (observations,))
+        self.action_space = gymnasium.spaces.Box(np.float32(low), np.ones(len(low), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "says"),
+    [
+        (fail, r"cannot be made: RuntimeError: motor is off \(.*test_task_names.py:"),
+        (
+            lambda **_: Path("/no/such.xml").read_text(),
+            "'Small-v0' cannot be made: FileNotFoundError: ",
+        ),
+        (lambda **_: Small(0, [-1.0]), "empty observation space"),
+        (lambda **_: Small(3, []), "empty action space"),
+        (lambda **_: Small(3, [-1.0, 1.0]), r"action\[1\] from 1.0 to 1.0, expected a range"),
+    ],
+)
+def test_a_task_that_is_no_good_is_named(entry_point, says: str) -> None:
+    gymnasium.register("Small-v0", entry_point, disable_env_checker=True)
+    try:
+        with pytest.raises(UserError, match=says):
+            make_environment("Small-v0")
+    finally:
+        del gymnasium.registry["Small-v0"]
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "last", "action"),
+    [
+        ("HalfCheetah-v4", "rootz.position", "ffoot.velocity", "bthigh"),
+        ("Hopper-v5", "rootz.position", "foot_joint.velocity", "thigh_joint"),
+        ("Ant-v4", "root.z.position", "ankle_4.velocity", "hip_4"),
+        (TASK, "slider.position", "slider.constraint_force", "slide"),
+    ],
+)
+def test_names_of_observations(task: str, first: str, last: str, action: str) -> None:
+    known = describe(make_environment(task))
+    assert known.observation_names is not None
+    assert known.action_names is not None
+    assert len(known.observation_names) == known.observation_size
+    assert (known.observation_names[0], known.observation_names[-1]) == (first, last)
+    assert known.action_names[0] == action
+
+
+def test_unrecognised_observations_have_no_names() -> None:
+    assert describe(make_environment("Reacher-v5")).observation_names is None
+    assert describe(make_environment("Pendulum-v1")).observation_names is None
+
+
+def test_each_evaluation_episode_has_its_own_seed() -> None:
+    assert len({episode_seed(7, i) for i in range(10)}) == 10
