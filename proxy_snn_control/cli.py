@@ -298,12 +298,16 @@ def _sweep(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.progress import SweepProgress
 
     jobs, gpus = options.jobs, options.gpus_per_run
-    if jobs is not None and (options.ray or jobs < 1):
-        expected = "no such flag beside --ray" if options.ray else "1 or more"
-        raise UserError(f"--jobs is {jobs}, expected {expected}")
-    if gpus is not None and not (options.ray and 0 <= gpus <= 1):
-        expected = "0 to 1" if options.ray else "it only beside --ray"
-        raise UserError(f"--gpus-per-run is {gpus:g}, expected {expected}")
+    if jobs is not None and options.ray:
+        raise UserError(
+            "--jobs does not go with --ray: the cluster's cores say how many run at once"
+        )
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs is {jobs}, expected 1 or more")
+    if gpus is not None and not options.ray:
+        raise UserError("--gpus-per-run goes with --ray alone")
+    if gpus is not None and not 0 <= gpus <= 1:
+        raise UserError(f"--gpus-per-run is {gpus:g}, expected 0 to 1")
     if options.ray:
         options.extras = "train,cluster"
     runs = sweep.open_sweep(options.grid, options.out)
@@ -314,7 +318,8 @@ def _sweep(options: argparse.Namespace) -> int:
     todo = [run for run in runs if run not in done and run.folder not in failed]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
-    failures = [f"{folder} {why}" for folder, why in failed.items()]
+    again = "(earlier; without its failure.txt it would be tried again)"
+    failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
     if todo:
         steps = {run.folder: sweep.steps_of(run) for run in todo}

@@ -360,6 +360,22 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     assert steps(folders[1]) == steps(whole.folder)
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--jobs", 0], "--jobs is 0, expected 1 or more"),
+        (["--gpus-per-run", 0.5], "--gpus-per-run goes with --ray alone"),
+        (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: no Ray cluster answers"),
+    ],
+)
+def test_flags_that_do_not_go(tmp_path: Path, flags: list, says: str) -> None:
+    pytest.importorskip("ray")
+    done = run(write_grid(tmp_path / "g.yaml"), tmp_path / "out", *flags)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"proxy-snn: {says}")
+
+
 # Starts a Ray cluster of two workers, in a network of its own where that can be made: it listens on
 # every address of the machine. Then runs the command it is given, and stops the cluster.
 CLUSTER = """
