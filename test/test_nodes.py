@@ -459,8 +459,8 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     stage.spin(1.5)
     assert steps[-1].data == at, "paused means no step"
     assert stage.call(Trigger, "train/checkpoint").message == f"checkpoint at step {at:.0f}"
-    checkpoint = out / "checkpoint" / "checkpoint.safetensors"
-    written = checkpoint.stat().st_mtime_ns
+    written = sorted((out / "checkpoint").glob("checkpoint-*"))
+    assert [path.name for path in written] == [f"checkpoint-{at:010.0f}.safetensors"]
     assert stage.call(Trigger, "train/resume").success
     assert stage.until(lambda: steps[-1].data > at, 20)
 
@@ -469,7 +469,8 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     assert train.survivors() == []
     assert "Traceback" not in train.output
     assert "stopped at step" in train.output
-    assert checkpoint.stat().st_mtime_ns > written, "the end has a checkpoint of its own"
+    (last,) = (out / "checkpoint").glob("checkpoint-*")
+    assert last > written[0], "the end has a checkpoint of its own"
     assert load_policy(out / "policy_last.safetensors").spec.provenance["seed"] == 5
     with open(out / "progress.csv", newline="") as file:
         returns = [float(row["eval_return_mean"]) for row in csv.DictReader(file)]
@@ -482,10 +483,39 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     assert "done at step" in again.output
 
 
+def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
+    """A run for each seed, in processes of their own here; topics and diagnostics of each."""
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    returns = {seed: stage.hear(Float64, f"train/seed_{seed}/eval_return") for seed in (3, 4)}
+    states = stage.hear(DiagnosticArray, "/diagnostics")
+    steps = stage.hear(Float64, "train/step")
+    train = stage.start("train", config=quick_config(tmp_path), out=out, seed="[3, 4]")
+    assert stage.until(lambda: all(len(heard) > 1 for heard in returns.values()), 90), train.output
+    assert stage.call(Trigger, "train/pause").success
+    stage.spin(1.5)
+    at = steps[-1].data
+    stage.spin(1.5)
+    assert steps[-1].data == at, "paused means no step"
+    shown = {status.name: status.message for state in states[-2:] for status in state.status}
+    assert {name.rpartition("seed ")[2] for name in shown} == {"3", "4"}
+    assert set(shown.values()) == {"paused"}
+    assert stage.call(Trigger, "train/resume").success
+    assert stage.until(lambda: steps[-1].data > at, 20)
+    status, seconds = train.end(signal.SIGINT)
+    assert (status, seconds < 4) == (0, True), (seconds, train.output)
+    assert train.survivors() == []
+    assert "Traceback" not in train.output
+    for seed in (3, 4):
+        about = load_policy(out / f"seed-{seed}" / "policy_last.safetensors").spec.provenance
+        assert about["seed"] == seed
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
         ({}, "parameter out is empty"),
+        ({"out": "RUN", "seed": "x"}, "parameter seed is 'x', expected whole numbers"),
         ({"out": "RUN", "env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
         ({"out": "RUN", "neuron": "izh"}, "setting neuron is 'izh'"),
         ({"out": "RUN", "config": "/none.yaml"}, "config file /none.yaml"),

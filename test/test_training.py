@@ -525,6 +525,7 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     with torch.no_grad():  # the output layer far above its threshold: firing, not learning
         weights = run.td3.actor.weights
         weights.of(0, weights.flat[0])["layers.2.bias"].fill_(50.0)
+        weights.version += 1
     listener = Hears()
     run.run(listener)
     assert len(listener.heard) == 1, "told once"
@@ -543,6 +544,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
         weights = run.td3.actor.weights
         last = "decoder.bias" if neuron == "lif" else "layers.2.bias"
         weights.of(0, weights.flat[0])[last].fill_(50.0)
+        weights.version += 1
     listener = Hears()
     run.run(listener)
     assert "or its actions are all at their limits" in listener.heard[0]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from proxy_snn_control.spiking.weights import Weights
+
 
 class Adam:
     """Adam with its defaults (Kingma and Ba, ICLR 2015), by torch's fused implementation.
@@ -14,20 +16,21 @@ class Adam:
     Rows of equal learning rate are one launch on a GPU.
 
     Attributes:
-        rows: the parameters, the rows of `flat`.
+        rows: the parameters, the rows of `weights.flat`.
         optimiser: torch's, which keeps the moments of each.
     """
 
-    def __init__(self, flat: Tensor, rates: Sequence[float]) -> None:
-        """Optimise `flat` [rows, numbers] in place, row i at learning rate `rates[i]`."""
-        self.rows = [torch.nn.Parameter(row) for row in flat.detach()]
+    def __init__(self, weights: Weights, rates: Sequence[float]) -> None:
+        """Optimise weights in place, those of network i at learning rate `rates[i]`."""
+        self._weights = weights
+        self.rows = [torch.nn.Parameter(row) for row in weights.flat.detach()]
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for row, rate in zip(self.rows, rates, strict=True):
             groups.setdefault(rate, []).append(row)
         self.optimiser = torch.optim.Adam(
             [{"params": rows, "lr": rate} for rate, rows in groups.items()],
             fused=True,
-            capturable=flat.is_cuda,
+            capturable=weights.flat.is_cuda,
         )
 
     def step(self, gradient: Tensor) -> None:
@@ -35,6 +38,7 @@ class Adam:
         for row, its in zip(self.rows, gradient, strict=True):
             row.grad = its
         self.optimiser.step()
+        self._weights.version += 1
 
     def moments(self, row: int) -> dict[str, Tensor]:
         """A row's `step`, `exp_avg` and `exp_avg_sq`; empty before its first step."""

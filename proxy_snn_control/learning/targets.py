@@ -20,10 +20,11 @@ from proxy_snn_control.spiking.weights import Weights
 Actor = SpikingActor | ReLUActor
 
 
-def average(target: Tensor, online: Tensor, tau: Tensor | float) -> None:
+def average(target: Weights, online: Weights, tau: Tensor | float) -> None:
     """Polyak averaging of all weights: target = (1 - tau) * target + tau * online."""
     with torch.no_grad():
-        target.lerp_(online, tau)
+        target.flat.lerp_(online.flat, tau)
+    target.version += 1
 
 
 class Target:
@@ -109,7 +110,7 @@ class SoftTarget(Target):
 
     def follow(self, actor: Actor, tau: Tensor | float) -> None:
         """Move towards the actor's weights; all the way with tau 1."""
-        average(self.weights.flat, actor.weights.flat, tau)
+        average(self.weights, actor.weights, tau)
 
 
 TARGETS: dict[str, Any] = {"proxy": ProxyTarget, "soft": SoftTarget}

@@ -74,11 +74,11 @@ class TD3:
         self.target_critic = copy.deepcopy(self.critic)
         for learnt in (self.actor, self.target, self.critic):
             learnt.weights.flat.requires_grad_()
-        self.actor_adam = Adam(self.actor.weights.flat, [c.actor_learning_rate for c in configs])
+        self.actor_adam = Adam(self.actor.weights, [c.actor_learning_rate for c in configs])
         rates = [c.critic_learning_rate for c in configs for _ in range(2)]
-        self.critic_adam = Adam(self.critic.weights.flat, rates)
+        self.critic_adam = Adam(self.critic.weights, rates)
         rates = [c.proxy_learning_rate or 0.0 for c in configs]
-        self.target_adam = Adam(self.target.weights.flat, rates) if self.target.imitations else None
+        self.target_adam = Adam(self.target.weights, rates) if self.target.imitations else None
 
         def own(name: str) -> Tensor:
             values = [float(getattr(config, name)) for config in configs]
@@ -169,7 +169,7 @@ class TD3:
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)
-            average(self.target_critic.weights.flat, self.critic.weights.flat, self.tau_of_critics)
+            average(self.target_critic.weights, self.critic.weights, self.tau_of_critics)
             self.target.follow(self.actor, self.tau)
             self.gradient_norm.copy_(torch.linalg.vector_norm(slope[:, : self._undecoded], dim=1))
             self.sums["actor_loss"] += actor_loss.detach()

@@ -143,7 +143,7 @@ class SpikingActor:
         kinds = ("weight", "bias")
         parts = [named[f"layers.{i}.{kind}"] for i in range(self.depth) for kind in kinds]
         tables = [
-            table.of([weight[row] for weight in parts[::2]])
+            table.of([weight[row] for weight in parts[::2]], self.weights.version)
             for row, table in enumerate(self._tables)
         ]
         rate = fused.SpikingLayers.apply(

@@ -316,25 +316,20 @@ def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
 
 
 class Tables:
-    """The layers' tables, made anew when a weight has changed.
-
-    The weights are compared with a copy, a tenth of the work: torch's own count of a tensor's
-    versions misses what a fused optimiser does.
-    """
+    """The layers' tables, made anew when a weight has changed."""
 
     def __init__(self) -> None:
-        self._made_of: list[Tensor] = []
+        self._version = -1
         self._tables: list[np.ndarray] = []
 
-    def of(self, weights: Sequence[Tensor]) -> list[np.ndarray]:
-        """Give each layer's table, flat."""
-        if not self._made_of or not all(map(torch.equal, self._made_of, weights)):
-            self._made_of = [weight.detach().clone() for weight in weights]
-            self._tables = []
-            for weight in self._made_of:
+    def of(self, weights: Sequence[Tensor], version: int) -> list[np.ndarray]:
+        """Give each layer's table, flat; `version` is another one after every change."""
+        if self._version != version:
+            self._version, self._tables = version, []
+            for weight in weights:
                 fan_out, fan_in = weight.shape
                 table = _empty(_words(fan_out), _words(fan_in), GROUPS, 16, WIDTH)
-                tabulate(weight.numpy(), table)
+                tabulate(weight.numpy(force=True), table)
                 self._tables.append(table.reshape(-1))
         return self._tables
 

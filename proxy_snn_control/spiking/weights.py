@@ -25,6 +25,7 @@ class Weights:
     Attributes:
         flat: [networks, numbers], everything; replaced by `to`.
         shapes: by name, each with all axes at their longest.
+        version: raise it after changing numbers in place, for what is computed from them ahead.
     """
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
@@ -43,10 +44,12 @@ class Weights:
                 places[name] = None if whole else np.ix_(*map(_indices, mine, longest))
         self.sizes = [math.prod(shape) for shape in self.shapes.values()]
         self.flat = torch.zeros(len(layouts), sum(self.sizes))
+        self.version = 0
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         """Move or convert all weights."""
         self.flat = self.flat.to(device=device, dtype=dtype)
+        self.version += 1
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of `flat` [networks, numbers], laid out as the weights are: [networks, ...]."""
@@ -68,6 +71,7 @@ class Weights:
 
     def put(self, row: int, numbers: Tensor, values: Mapping[str, Tensor]) -> None:
         """Set the numbers of one network, [numbers], from tensors in its own shapes."""
+        self.version += 1
         with torch.no_grad():
             for name, part in self.named(numbers.detach()[None]).items():
                 value, where = (
