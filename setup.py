@@ -54,12 +54,14 @@ setup(
         # For Python 3.10 alone; the exact version, for network.py builds on its runtime.
         "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
+        "cluster": ["ray"],
         "benchmarks": ["stable-baselines3", "onnx", "onnxruntime", "spikingjelly", "snntorch"],
         "test": [
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
             "hypothesis",
+            "ray",
             "nir",
             "onnx",
             "onnxruntime",

@@ -144,6 +144,51 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train, extras="train")
 
+    sweep = commands.add_parser(
+        "sweep",
+        help="train every run of a grid: environments x learners x seeds",
+        description="Train every run of a grid of environments, learners and seeds, each into "
+        "DIR/ENV/LEARNER/seed-N. On a GPU runs of equal settings are one batch; on a CPU each is a "
+        "process of one thread. What is done is not done again: the command may be stopped "
+        "(Ctrl-C, SIGTERM, kill -9) and given again.",
+        epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
+        "config/table1.yaml the paper's.",
+    )
+    sweep.add_argument("grid", type=Path, metavar="GRID.yaml")
+    sweep.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the sweep's folder: new, empty, or one to go on with",
+    )
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="train only the I-th of N shares of the runs, I from 1 to N, as for a job array",
+    )
+    where.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="train on a Ray cluster of which every computer sees DIR under the same path: "
+        "host:port, or auto on one of its computers",
+    )
+    sweep.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at once on a CPU (as many as there are cores); not with --ray",
+    )
+    sweep.add_argument(
+        "--gpus-per-run",
+        type=float,
+        metavar="G",
+        help="with --ray: the part of a GPU that a run gets; 0.25 puts four runs of equal settings "
+        "on a GPU as one batch. 0 (the default): one CPU core each",
+    )
+    sweep.set_defaults(run=_sweep, extras="train")
+
     evaluate = commands.add_parser("evaluate", help="run a policy on its task, without ROS")
     evaluate.add_argument("policy", type=_path)
     evaluate.add_argument("--env", help="Gymnasium task; by default the one it was trained on")
@@ -259,6 +304,55 @@ def _run_training(members: Sequence[Any], resume: bool = False) -> bool:
     if failures := training.failures:
         raise UserError(f"{len(failures)} of {len(members)} runs failed: {'; '.join(failures)}")
     return finished
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning import sweep
+    from proxy_snn_control.learning.progress import SweepProgress
+
+    jobs, gpus = options.jobs, options.gpus_per_run
+    if jobs is not None and options.ray:
+        raise UserError(
+            "--jobs does not go with --ray: the cluster's cores say how many run at once"
+        )
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs is {jobs}, expected 1 or more")
+    if gpus is not None and not options.ray:
+        raise UserError("--gpus-per-run goes with --ray alone")
+    if gpus is not None and not 0 <= gpus <= 1:
+        raise UserError(f"--gpus-per-run is {gpus:g}, expected 0 to 1")
+    if options.ray:
+        options.extras = "train,cluster"
+    runs = sweep.open_sweep(options.grid, options.out)
+    if options.shard:
+        runs = sweep.share(runs, options.shard)
+    done = [run for run in runs if sweep.is_done(run)]
+    failed = {run.folder: why for run in runs if (why := sweep.failure_of(run)) and run not in done}
+    todo = [run for run in runs if run not in done and run.folder not in failed]
+    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
+    stopping.ready()
+    again = "(earlier; without its failure.txt it would be tried again)"
+    failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
+    finished = True
+    if todo:
+        steps = {run.folder: sweep.steps_of(run) for run in todo}
+        progress = SweepProgress(todo, steps, len(done), stopping.requested)
+        try:
+            finished, new = sweep.train_anywhere(
+                todo, progress, progress.say, jobs=jobs, ray=options.ray, gpus_per_run=gpus or 0.0
+            )
+        finally:
+            progress.close()
+        failures += new
+    done = [run for run in runs if sweep.is_done(run)]
+    print(f"{len(done)} of {len(runs)} runs are done")
+    for failure in failures:
+        print(f"proxy-snn: failed: {failure}", file=sys.stderr)
+    if not finished:
+        print("stopped; the same command goes on")
+    elif done:
+        print(f"tables and figures: proxy-snn report {options.out} --out {options.out}-report")
+    return 1 if failures else 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from training_kit import QUICK, equal, flat, learners, timeless  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.run import Member  # noqa: E402
+from proxy_snn_control.learning.sweep import is_begun, is_done, train_here  # noqa: E402
 from proxy_snn_control.policy import load_policy  # noqa: E402
 
 GPU = torch.device("cuda")
@@ -85,3 +86,29 @@ def test_a_population_on_a_gpu_and_its_files(tmp_path: Path) -> None:
     for seed in ("0", "1", "2"):
         assert timeless(tmp_path / "parted" / seed) == timeless(tmp_path / "whole" / seed)
         load_policy(tmp_path / "parted" / seed / "policy.safetensors")
+
+
+def test_a_sweep_is_batches(tmp_path: Path) -> None:
+    """What agrees goes together, one batch after the other, and from where it was stopped."""
+
+    class Stops(Listener):
+        def __init__(self) -> None:
+            self.step = 0
+
+        def on_step(self, step: int) -> None:
+            self.step = step
+
+        def should_stop(self) -> bool:
+            return self.step >= 70
+
+    members = [
+        Member(config, tmp_path / name / f"seed-{config.seed}")
+        for name, changes in {"a": {}, "b": {"hidden": (20, 20)}}.items()
+        for config in configs(**changes)
+    ]
+    said: list[str] = []
+    assert train_here(members, Stops(), said.append) == (False, [])
+    assert "batch 1 of 2 on the GPU" in said[0] and "and 2 more" in said[0]
+    assert [is_begun(member) for member in members] == [True] * 3 + [False] * 3
+    assert train_here(members, Listener(), said.append) == (True, [])
+    assert all(is_done(member) for member in members)

@@ -207,7 +207,7 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     assert heard.startswith("seed 1: stopped at step ")
     assert "_loss is NaN or infinite; the last good checkpoint is " in heard
     (failure,) = population.failures
-    assert failure.startswith("seed-1 at step ")
+    assert failure.startswith(f"{tmp_path / 'poisoned' / 'seed-1'} at step ")
     assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in heard
     for seed in (0, 2):
         assert timeless(tmp_path / "poisoned" / f"seed-{seed}") == timeless(

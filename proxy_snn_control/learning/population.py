@@ -167,7 +167,7 @@ class Population:
     @property
     def failures(self) -> list[str]:
         """Why members were stopped, a sentence each."""
-        return [f"{run.folder.name} {run.failure}" for run in self.runs if run.failure]
+        return [f"{run.folder} {run.failure}" for run in self.runs if run.failure]
 
     def run(self, listener: Listener) -> bool:
         """Train until done or told to stop; keeps a checkpoint either way.
@@ -442,9 +442,9 @@ class Population:
                 "eval_return_std": evaluation.std,
             }
             run.evaluated = verdict.step
-            run.add_row(row)
             if verdict.step:
                 run.keep_policies(verdict)
+            run.add_row(row)  # last: with this line a run is known to be so far
             for name, value in row.items():
                 self._boards[run.folder].add_scalar(name, value, verdict.step)
             listener.on_evaluation(run.member, row)

@@ -60,7 +60,7 @@ class Processes:
     @property
     def failures(self) -> list[str]:
         """Why members were stopped, a sentence each."""
-        return [f"{self.members[m].folder.name} {why}" for m, why in self._failed.items()]
+        return [f"{self.members[m].folder} {why}" for m, why in self._failed.items()]
 
     @property
     def step(self) -> int:

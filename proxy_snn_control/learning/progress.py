@@ -1,9 +1,9 @@
-"""A training's progress on a terminal: one line for all members, and one for each evaluation."""
+"""Progress on a terminal: one line for all members or runs, and one for each evaluation."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -49,20 +49,101 @@ class Progress(Listener):
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Print a line, and show the lowest, mean and best of the members' last evaluations."""
         who = f"{member.folder.name:>10}  " if self._several else ""
-        tqdm.write(
-            f"{who}step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
-            f"± {row['eval_return_std']:7.1f}  {row['steps_per_second']:6.0f} steps/s"
-        )
-        sys.stdout.flush()
+        _write_evaluation(who, row)
         self._last[member.folder] = row["eval_return_mean"]
         if self._several:
-            values = list(self._last.values())
-            mean = sum(values) / len(values)
-            self._bar.set_postfix_str(
-                f"returns: lowest {min(values):.0f}, mean {mean:.0f}, best {max(values):.0f}",
-                refresh=False,
-            )
+            self._bar.set_postfix_str(_spread(self._last.values()), refresh=False)
 
     def close(self) -> None:
         """End the bar's line."""
         self._bar.close()
+
+
+class SweepProgress(Listener):
+    """A bar of all runs' steps, with what is done and the slowest behind it."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        steps: dict[Path, int],
+        done: int,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Begin.
+
+        Args:
+            members: the runs to train.
+            steps: how far each is.
+            done: runs of the sweep that are done beside these.
+            should_stop: asked now and then.
+        """
+        self._stop = should_stop
+        self._steps, self._done, self._number = dict(steps), done, done + len(members)
+        self._goals = {folder: config.total_steps for config, folder in members}
+        self._one_task = len({config.env for config, _ in members}) == 1
+        self._last: dict[Path, float] = {}
+        self._bar = tqdm(
+            total=sum(self._goals.values()),
+            initial=sum(steps.values()),
+            unit="step",
+            disable=None,
+            smoothing=0.05,
+        )
+        self._show()
+
+    def should_stop(self) -> bool:
+        """Ask on."""
+        return self._stop()
+
+    def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
+        """Print a line, and move the bar."""
+        config, folder = member
+        mean, step = row["eval_return_mean"], int(row["step"])
+        _write_evaluation(f"{run_name(folder)}  ", row)
+        self._last[folder] = mean
+        goal = config.stop_at_return
+        if step >= config.total_steps or (goal is not None and step > 0 and mean >= goal):
+            self._done += 1
+            step = self._goals[folder]  # what a goal saves is done too
+        self._bar.update(max(0, step - self._steps[folder]))
+        self._steps[folder] = max(step, self._steps[folder])
+        self._show()
+
+    def on_warning(self, member: Member, text: str) -> None:
+        """Print a line."""
+        tqdm.write(f"proxy-snn: warning: {run_name(member.folder)}: {text}", file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """Print a line about the sweep."""
+        tqdm.write(text)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """End the bar's line."""
+        self._bar.close()
+
+    def _show(self) -> None:
+        text = (
+            f"{self._done} of {self._number} runs done, slowest at step {min(self._steps.values())}"
+        )
+        if self._one_task and self._last:  # returns of different tasks have nothing in common
+            text += f", {_spread(self._last.values())}"
+        self._bar.set_postfix_str(text)
+
+
+def run_name(folder: Path) -> str:
+    """ENV/LEARNER/seed-N of a sweep's run."""
+    return "/".join(folder.parts[-3:])
+
+
+def _write_evaluation(who: str, row: dict[str, float]) -> None:
+    tqdm.write(
+        f"{who}step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
+        f"± {row['eval_return_std']:7.1f}  {row['steps_per_second']:6.0f} steps/s"
+    )
+    sys.stdout.flush()
+
+
+def _spread(returns: Collection[float]) -> str:
+    mean = sum(returns) / len(returns)
+    return f"returns: lowest {min(returns):.0f}, mean {mean:.0f}, best {max(returns):.0f}"

@@ -1,0 +1,199 @@
+"""Runs of a sweep as tasks of a Ray cluster that is there; the extra `cluster` brings Ray.
+
+Every computer of the cluster sees the sweep's folder under the same path. A task whose worker is
+lost is tried again by Ray, on whatever computer is free, and goes on from the runs' checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.learning.run import Member
+from proxy_snn_control.policy.errors import UserError
+
+POLL_SECONDS = 0.3  # between two looks at what tasks tell
+ASK_SECONDS = 1.0  # between two looks of a task at whether to stop
+CONNECT_SECONDS = 10.0
+RETRIES = 10  # lost workers that a task survives
+
+
+class Desk:
+    """An actor where tasks leave messages for the command, and the command the word to stop."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[str, Member | None, Any]] = []
+        self._stopping = False
+        self._begun: set[int] = set()
+
+    def begin(self, task: int) -> bool:
+        """Note that a task begins; whether it had begun before."""
+        again = task in self._begun
+        self._begun.add(task)
+        return again
+
+    def tell(self, kind: str, member: Member | None, what: Any) -> None:
+        """Leave a message."""
+        self._messages.append((kind, member, what))
+
+    def take(self) -> list[tuple[str, Member | None, Any]]:
+        """Take the messages."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def stop(self) -> None:
+        """Have the tasks stop."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        """Whether they should."""
+        return self._stopping
+
+
+class _Reporter(Listener):
+    """A task's listener: passes everything on to the desk."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk, self._asked, self._stop = desk, -ASK_SECONDS, False
+
+    def should_stop(self) -> bool:
+        import ray
+
+        now = time.monotonic()
+        if now - self._asked > ASK_SECONDS:
+            self._asked = now
+            self._stop = ray.get(self._desk.stopping.remote())
+        return self._stop
+
+    def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
+        self._desk.tell.remote("evaluation", member, row)
+
+    def on_warning(self, member: Member, text: str) -> None:
+        self._desk.tell.remote("warning", member, text)
+
+    def say(self, text: str) -> None:
+        self._desk.tell.remote("say", None, text)
+
+
+# Trains runs, tells the listener of everything and says how they were put together; gives whether
+# all came to their end, and why some were stopped.
+Train = Callable[[Sequence[Member], Listener, Callable[[str], None]], tuple[bool, list[str]]]
+
+
+def train_on_cluster(
+    batches: Sequence[Sequence[Member]],
+    train: Train,
+    listener: Listener,
+    say: Callable[[str], None],
+    *,
+    address: str,
+    gpus_per_run: float,
+) -> tuple[bool, list[str]]:
+    """Train each batch as a task, on one processor core and `gpus_per_run` GPUs for each run.
+
+    Args:
+        batches: runs that go together, in folders that every computer sees.
+        train: what a task does with its runs.
+        listener: is told of everything, and asked whether to stop.
+        say: is told what tasks say.
+        address: of the cluster: host:port, or "auto" on one of its computers.
+        gpus_per_run: 0 for none.
+
+    Returns:
+        False if told to stop before the end; and why runs were stopped.
+
+    Raises:
+        UserError: there is no cluster, or it is lost.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    with _connected(address):
+        has = ray.cluster_resources()
+        say(f"a cluster of {has.get('CPU', 0):.0f} CPU cores and {has.get('GPU', 0):.0f} GPUs")
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        actor = ray.remote(num_cpus=0)(Desk)
+        desk: Any = actor.options(scheduling_strategy=here).remote()
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
+        tasks = {
+            task.options(num_gpus=round(gpus_per_run * len(batch), 4)).remote(
+                i, list(batch), train, desk
+            ): batch
+            for i, batch in enumerate(batches)
+        }
+        finished, failures, stopping = True, list[str](), False
+        while tasks:
+            if not stopping and listener.should_stop():
+                stopping = True
+                desk.stop.remote()
+            ready, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
+            for kind, member, what in ray.get(desk.take.remote()):
+                if kind == "say":
+                    say(what)
+                elif kind == "evaluation":
+                    listener.on_evaluation(member, what)
+                else:
+                    listener.on_warning(member, what)
+            for each in ready:
+                batch = tasks.pop(each)
+                try:
+                    done, why = ray.get(each)
+                except ray.exceptions.RayError as error:
+                    done, why = True, [f"{batch[0].folder}: its task failed: {_first_line(error)}"]
+                finished &= done
+                failures += why
+        return finished, failures
+
+
+def _work(
+    number: int, members: Sequence[Member], train: Train, desk: Any
+) -> tuple[bool, list[str]]:
+    """What a task does."""
+    import ray
+
+    reporter = _Reporter(desk)
+    if reporter.should_stop():
+        return False, []
+    if ray.get(desk.begin.remote(number)):
+        for member in members:
+            reporter.on_warning(member, "its worker was lost; it goes on from its checkpoint")
+    result = train(members, reporter, reporter.say)
+    ray.get(desk.stopping.remote())  # calls are served in turn: now all messages are there
+    return result
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Be a driver of the cluster."""
+    import ray
+
+    place = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if place:  # Ray would try for minutes
+            socket.create_connection((place[1], int(place[2])), CONNECT_SECONDS).close()
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        raise UserError(f"--ray {address}: no Ray cluster answers: {_first_line(error)}") from None
+    for number, handler in handlers.items():  # Ray sets its own, which end the process
+        signal.signal(number, handler)
+    try:
+        yield
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise UserError(
+            f"--ray {address}: the cluster is lost: {_first_line(error)}; the same command goes on"
+        ) from None
+    finally:
+        ray.shutdown()
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:300]

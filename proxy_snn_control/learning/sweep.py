@@ -1,0 +1,444 @@
+"""Every run of a grid: environments x learners x seeds, each in DIR/ENV/LEARNER/seed-N.
+
+What is done, begun or failed is read off the runs' folders alone, so that a sweep can be stopped
+at any moment, shared between computers, and given again.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+import gc
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from proxy_snn_control.learning import checkpoint
+from proxy_snn_control.learning.config import (
+    RESUMABLE,
+    TrainConfig,
+    check_name,
+    plain,
+    resumed_config,
+    save_config,
+    shared_settings,
+)
+from proxy_snn_control.learning.hardware import resolved
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.processes import Processes
+from proxy_snn_control.learning.run import Member
+from proxy_snn_control.learning.tasks import describe, make_environment
+from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.files import make_folder, write_bytes
+from proxy_snn_control.yaml_file import read_yaml
+
+COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
+PARTS = ("settings", "environments", "learners", "seeds")
+# Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
+FOR_REPLAY = 0.8
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class Result(NamedTuple):
+    """What came of training some runs.
+
+    Attributes:
+        finished: False if it was told to stop before the end.
+        failures: why runs were stopped, a sentence each that begins with the run's folder.
+    """
+
+    finished: bool
+    failures: list[str]
+
+
+# -- the grid
+
+
+def read_grid(path: Path, out: Path) -> list[Member]:
+    """The runs of a grid file: learner by learner, in each task by task, in each seed by seed.
+
+    Args:
+        path: the file, of `settings`, `environments`, `learners` and `seeds`.
+        out: the sweep's folder.
+
+    Raises:
+        UserError: no such file, or something in it is not as expected; names it.
+    """
+    where = f"grid file {path}"
+    grid = read_yaml("grid file", path)
+    if not isinstance(grid, dict):
+        raise UserError(f"{where}: expected a block for each of {', '.join(PARTS)}")
+    for name in grid:
+        if name not in PARTS:
+            near = difflib.get_close_matches(str(name), PARTS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f", expected {', '.join(PARTS)}"
+            raise UserError(f"{where}: there is no block {name!r}{hint}")
+    shared = _settings(f"{where}: settings", grid.get("settings"))
+    environments = {_folder_of(where, env): env for env in _several(where, grid, "environments")}
+    if len(environments) < len(grid["environments"]):
+        raise UserError(f"{where}: two of the environments would have the same folder")
+    learners = grid.get("learners")
+    if not isinstance(learners, dict) or not learners:
+        raise UserError(f"{where}: learners is {learners!r:.60}, expected names of settings")
+    members = []
+    for learner, own in learners.items():
+        if not isinstance(learner, str) or not _FOLDER.fullmatch(learner):
+            raise UserError(
+                f"{where}: learner {learner!r} is to name a folder: expected letters, digits and "
+                "any of . _ + -, a letter or digit first"
+            )
+        settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        for folder, env in environments.items():
+            for seed in _several(where, grid, "seeds"):
+                run = f"{folder}/{learner}/seed-{seed}"
+                try:
+                    config = TrainConfig(**{**settings, "env": env, "seed": seed})
+                except UserError as error:
+                    raise UserError(f"{where}: {run}: {error}") from None
+                members.append(Member(config, out / run))
+    return members
+
+
+def open_sweep(grid: Path, out: Path) -> list[Member]:
+    """Make the sweep's folder, or find it, and keep a copy of the grid in it.
+
+    Returns:
+        The grid's runs; those that have begun with the settings that they have.
+
+    Raises:
+        UserError: the folder holds something else, or runs of the same name with other settings;
+            or a task cannot be made.
+    """
+    members = read_grid(grid, out)
+    copy = out / COPY
+    if copy.is_file():
+        before = {folder: config for config, folder in read_grid(copy, out)}
+        for config, folder in members:
+            _compare(grid, folder, config, before.get(folder, config))
+    elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
+        raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
+    for env in {member.config.env for member in members}:
+        make_environment(env).close()  # better to hear now that it cannot be made
+    try:
+        begun = [_as_begun(member) for member in members]
+    except UserError as error:
+        raise UserError(f"grid file {grid}: {error}") from None
+    make_folder(out)
+    content = grid.read_bytes()
+    if not copy.is_file() or copy.read_bytes() != content:
+        write_bytes(copy, content)
+    return begun
+
+
+def share(members: Sequence[Member], text: str) -> list[Member]:
+    """The I-th of N shares of the runs, for "I/N" with I from 1 to N.
+
+    Shares are neighbours in the grid's order, so that runs that can be one batch stay together;
+    their sizes differ by at most one.
+
+    Raises:
+        UserError: the text is no such share.
+    """
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    i, n = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= i <= n:
+        raise UserError(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+    return list(members[(i - 1) * len(members) // n : i * len(members) // n])
+
+
+def _settings(where: str, given: Any) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: {given!r:.60}, expected lines of 'setting: value'")
+    for name in given:
+        if name in ("env", "seed"):
+            block = {"env": "environments", "seed": "seeds"}[name]
+            raise UserError(f"{where}: setting {name!r} has a block of its own, {block}")
+        check_name(where, name)
+    return given
+
+
+def _several(where: str, grid: dict[str, Any], name: str) -> list[Any]:
+    kind, expected = {"environments": (str, "task ids"), "seeds": (int, "whole numbers")}[name]
+    values = grid.get(name)
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{where}: {name} is {values!r:.60}, expected a list of {expected}")
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UserError(f"{where}: {name} has {value!r:.60}, expected {expected}")
+        if values.count(value) > 1:
+            raise UserError(f"{where}: {name} has {value!r} twice")
+    return values
+
+
+def _folder_of(where: str, env: str) -> str:
+    """A task's folder: its id, where "module:Id" and "space/Id" have signs that no folder has."""
+    folder = re.sub(r"[^A-Za-z0-9._+-]", "_", env)
+    if not _FOLDER.fullmatch(folder):
+        raise UserError(f"{where}: environments has {env!r}, which makes no name of a folder")
+    return folder
+
+
+def _compare(grid: Path, folder: Path, config: TrainConfig, before: TrainConfig) -> None:
+    kept = plain(before)
+    for name, value in plain(config).items():
+        if name not in RESUMABLE and value != kept[name]:
+            raise UserError(
+                f"grid file {grid}: {folder}: setting {name} is {value!r}, but this sweep was "
+                f"begun with {kept[name]!r}; give the learner another name, or the sweep another "
+                "folder"
+            )
+
+
+def _as_begun(member: Member) -> Member:
+    """The run with the settings that it recorded, such as the precision that "auto" became."""
+    if not is_begun(member):
+        return member
+    given = plain(member.config)
+    if not member.config.threads:  # then it is what each computer finds best
+        del given["threads"]
+    return Member(resumed_config(member.folder, given), member.folder)
+
+
+# -- what the folders say
+
+
+def is_begun(member: Member) -> bool:
+    """Whether the run has a folder to go on from."""
+    return (member.folder / "config.yaml").is_file()
+
+
+def is_done(member: Member) -> bool:
+    """Whether the run was evaluated at its last step, or reached its goal."""
+    config, folder = member
+    goal = config.stop_at_return
+    return any(
+        step >= config.total_steps or (goal is not None and step > 0 and mean >= goal)
+        for step, mean in evaluations(folder)
+    )
+
+
+def steps_of(member: Member) -> int:
+    """How far the run is, by its last evaluation."""
+    return min(
+        max((s for s, _ in evaluations(member.folder)), default=0), member.config.total_steps
+    )
+
+
+def failure_of(member: Member) -> str | None:
+    """Why the run was stopped for good, as its failure.txt says."""
+    with suppress(FileNotFoundError):
+        return (member.folder / "failure.txt").read_text().strip()
+    return None
+
+
+def evaluations(folder: Path) -> list[tuple[int, float]]:
+    """Step and mean return of each evaluation that a run's progress.csv has.
+
+    Raises:
+        UserError: it has other lines.
+    """
+    path = folder / "progress.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        try:
+            return [(int(r["step"]), float(r["eval_return_mean"])) for r in csv.DictReader(file)]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{path}: expected lines with step and eval_return_mean") from None
+
+
+# -- training
+
+
+def batches(members: Sequence[Member], most: int | None = None) -> list[list[Member]]:
+    """Split runs into what can be one population: equal settings, and a step that all can go from.
+
+    Args:
+        members: the runs.
+        most: runs in a batch; None for any number.
+    """
+    alike: dict[tuple[tuple[str, str], ...], list[Member]] = {}
+    for member in members:
+        alike.setdefault(shared_settings(member.config), []).append(member)
+    found = []
+    for group in alike.values():
+        steps = {m.folder: checkpoint.steps(m.folder / "checkpoint") or [0] for m in group}
+        while group:
+            # What was killed while it wrote checkpoints has some members at two steps.
+            held = Counter(step for member in group for step in steps[member.folder])
+            step = max(held, key=lambda step: (held[step], step))
+            found.append([m for m in group if step in steps[m.folder]])
+            group = [m for m in group if step not in steps[m.folder]]
+    return [
+        part for batch in found for part in _parts(batch, -(-len(batch) // (most or len(batch))))
+    ]
+
+
+def train_here(
+    members: Sequence[Member],
+    listener: Listener,
+    say: Callable[[str], None],
+    jobs: int | None = None,
+) -> Result:
+    """Train runs on this computer: on a GPU batch after batch, on a CPU a process for each.
+
+    Args:
+        members: the runs; those that are done, or have failed, are passed over.
+        listener: is told of everything, and asked whether to stop.
+        say: is told how the runs were put together.
+        jobs: processes at once on a CPU; None for as many as there are cores.
+
+    Raises:
+        UserError: a device that is asked for is not there.
+    """
+    failures = [f"{member.folder} {why}" for member in members if (why := failure_of(member))]
+    todo = [_as_begun(m) for m in members if not (is_done(m) or failure_of(m))]
+    here = [Member(resolved(config), folder) for config, folder in todo]
+    on_cpu = [
+        Member(replace(config, threads=config.threads or 1), folder)
+        for config, folder in here
+        if config.device == "cpu"
+    ]
+    on_gpu = batches([member for member in here if member.config.device != "cpu"])
+    if on_gpu:
+        room, _ = torch.cuda.mem_get_info()
+        on_gpu = [part for batch in on_gpu for part in fit(batch, int(FOR_REPLAY * room))]
+        for i, batch in enumerate(on_gpu):
+            say(
+                f"batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of "
+                f"{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
+            )
+    alone = [on_cpu] if len(on_cpu) == 1 else []
+    for batch in [*on_gpu, *alone]:
+        if listener.should_stop():
+            return Result(False, failures)
+        result = train_batch(batch, listener)
+        failures += result.failures
+        if not result.finished:
+            return Result(False, failures)
+    if len(on_cpu) < 2:
+        return Result(True, failures)
+    result = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
+    return Result(result.finished, failures + result.failures)
+
+
+def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
+    """Train what `batches` put together as one population, from where its members are."""
+    resume = any(is_begun(member) for member in batch)
+    for config, folder in batch:
+        if resume and not is_begun(Member(config, folder)):
+            # Killed while it began: a population goes on only with runs that have a config.yaml.
+            make_folder(folder)
+            save_config(folder / "config.yaml", config)
+    return _guarded(batch, lambda: Population(batch, resume=resume), listener)
+
+
+def fit(batch: list[Member], room: int) -> list[list[Member]]:
+    """Split a batch into the fewest equal parts whose replay buffers take at most `room` bytes."""
+    for count in range(1, len(batch)):
+        parts = _parts(batch, count)
+        if all(replay_bytes(part) <= room for part in parts):
+            return parts
+    return [[member] for member in batch]
+
+
+def replay_bytes(batch: Sequence[Member]) -> int:
+    """Memory of a population's replay buffers: float32 rows, all as wide as the widest task's."""
+    sizes = [_sizes(env) for env in {member.config.env for member in batch}]
+    observations, actions = (max(each) for each in zip(*sizes, strict=True))
+    return len(batch) * batch[0].config.replay_size * (2 * observations + actions + 2) * 4
+
+
+@functools.cache
+def _sizes(env: str) -> tuple[int, int]:
+    """Numbers of a task's observation and action."""
+    environment = make_environment(env)
+    task = describe(environment)
+    environment.close()
+    return task.observation_size, len(task.action_low)
+
+
+def _guarded(
+    batch: Sequence[Member], make: Callable[[], Population | Processes], listener: Listener
+) -> Result:
+    """Train; what ends this training ends no other."""
+    training = None
+    try:
+        training = make()
+        return Result(training.run(listener), training.failures)
+    except UserError as error:
+        failures = training.failures if training else []
+        if len(failures) < len(batch):  # what stopped the others is told by nobody else
+            failures.append(f"{_names(batch)}: {error}")
+        return Result(True, failures)
+    finally:
+        if training:
+            training.close()
+        del training
+        if torch.cuda.is_initialized():  # the next batch needs the memory
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def _parts(batch: list[Member], count: int) -> list[list[Member]]:
+    """Split a batch into so many parts, whose sizes differ by at most one."""
+    n = len(batch)
+    return [batch[i * n // count : (i + 1) * n // count] for i in range(count)]
+
+
+def _names(batch: Sequence[Member]) -> str:
+    first = str(batch[0].folder)
+    return first if len(batch) == 1 else f"{first} and {len(batch) - 1} more"
+
+
+def train_anywhere(
+    members: Sequence[Member],
+    listener: Listener,
+    say: Callable[[str], None],
+    *,
+    jobs: int | None = None,
+    ray: str | None = None,
+    gpus_per_run: float = 0.0,
+) -> Result:
+    """Train runs here, or where an address of a Ray cluster is given on that.
+
+    A task of the cluster is one run, or with GPUs as many as their fractions make a whole of.
+
+    Args:
+        members: the runs; those that are done, or have failed, are passed over.
+        listener: is told of everything, and asked whether to stop.
+        say: is told how the runs were put together.
+        jobs: processes at once on this computer's CPU; None for as many as there are cores.
+        ray: the cluster's address; None to train here.
+        gpus_per_run: the part of a GPU that a run gets on a cluster; 0: it computes on a CPU.
+
+    Raises:
+        UserError: a setting does not go with this, or there is no cluster.
+    """
+    if ray is None:
+        return train_here(members, listener, say, jobs)
+    from proxy_snn_control.learning.cluster import train_on_cluster
+
+    wanted = "cuda" if gpus_per_run else "cpu"
+    placed = []
+    for config, folder in members:
+        if config.device not in ("auto", wanted):
+            raise UserError(
+                f"setting device of {folder} is {config.device!r}, which does not go with "
+                f"--gpus-per-run {gpus_per_run:g}"
+            )
+        placed.append(Member(replace(config, device=wanted), folder.resolve()))
+    most = max(1, int(1 / gpus_per_run + 1e-9)) if gpus_per_run else 1
+    finished, failures = train_on_cluster(
+        batches(placed, most), train_here, listener, say, address=ray, gpus_per_run=gpus_per_run
+    )
+    return Result(finished, failures)
