@@ -154,10 +154,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument("grid", type=Path, metavar="GRID.yaml")
+    sweep.add_argument("grid", type=_path, metavar="GRID.yaml")
     sweep.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         required=True,
         metavar="DIR",
         help="the sweep's folder: new, empty, or one to go on with",
