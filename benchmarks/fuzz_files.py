@@ -55,6 +55,7 @@ neuron_constants: {voltage_decay: 0.75, threshold: 0.5}
 batch_size: 4
 replay_size: 100
 """
+LAST_STEP = 30  # of that
 ROBOT = """\
 sources:
   joints: {type: sensor_msgs/JointState, topic: joint_states, timeout: 0.2}
@@ -201,7 +202,12 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "resume": lambda run: ["train", "--resume", "--out", str(run), "--steps", "10"],
 }
 CHANGES = ("gone", "empty", "accident", "stranger", "pipe", "folder", "loop", "forged", "other")
-FILES = ("config.yaml", "progress.csv", "policy.safetensors", "checkpoint/checkpoint.safetensors")
+FILES = (
+    "config.yaml",
+    "progress.csv",
+    "policy.safetensors",
+    f"checkpoint/checkpoint-{LAST_STEP:010d}.safetensors",
+)
 
 
 def run_cases(rng: random.Random) -> Iterator[RunCase]:
