@@ -309,6 +309,7 @@ def _run_training(members: Sequence[Any], resume: bool = False) -> bool:
 def _sweep(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning import sweep
     from proxy_snn_control.learning.progress import SweepProgress
+    from proxy_snn_control.learning.results import read_failure
 
     jobs, gpus = options.jobs, options.gpus_per_run
     if jobs is not None and options.ray:
@@ -327,7 +328,8 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.shard:
         runs = sweep.share(runs, options.shard)
     done = [run for run in runs if sweep.is_done(run)]
-    failed = {run.folder: why for run in runs if (why := sweep.failure_of(run)) and run not in done}
+    reasons = {run.folder: read_failure(run.folder) for run in runs if run not in done}
+    failed = {folder: why for folder, why in reasons.items() if why}
     todo = [run for run in runs if run not in done and run.folder not in failed]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()

@@ -22,7 +22,7 @@ from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import read_file
 from proxy_snn_control.yaml_file import read_yaml
 
-MAX_PROGRESS_BYTES, MAX_FAILURE_BYTES = 2**26, 2**16
+_MAX_PROGRESS_BYTES, _MAX_FAILURE_BYTES = 2**26, 2**16
 LAST = 10  # evaluations whose mean is the steadier figure
 # A seed has collapsed whose last evaluations lie below this share of the way from the untrained
 # policy's return to the median, over the seeds, of the best evaluation.
@@ -284,7 +284,7 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
         raise UserError(f"config file {folder / 'config.yaml'}: has no setting env")
     if settings.get("env_kwargs"):
         task += f" {shown(_plain(settings['env_kwargs']))}"
-    columns = _progress(folder / "progress.csv")
+    columns = read_progress(folder)
     kept = np.isfinite(columns["eval_return_mean"])
     steps = columns["step"].astype(int)
     gradients = columns["actor_gradient_norm"]
@@ -300,24 +300,30 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
         deviations=columns["eval_return_std"][kept],
         gradient=float(gradients[-1]) if len(gradients) else float("nan"),
         missing=_missing(settings.get("eval_every"), steps, steps[kept]),
-        failure=_failure(folder / "failure.txt"),
+        failure=read_failure(folder),
     )
 
 
-def _failure(path: Path) -> str | None:
-    """Why a run was stopped, if it was."""
+def read_failure(folder: Path) -> str | None:
+    """Why a run was stopped, as its failure.txt says; None if it was not."""
+    path = folder / "failure.txt"
     if not path.exists():
         return None
     return " ".join(
-        read_file("failure", path, MAX_FAILURE_BYTES).decode("utf-8", "replace").split()
+        read_file("failure", path, _MAX_FAILURE_BYTES).decode("utf-8", "replace").split()
     )
 
 
-def _progress(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a progress.csv by step, empty ones where there is none yet; a blank is NaN."""
+def read_progress(folder: Path) -> dict[str, np.ndarray]:
+    """Columns of a run's progress.csv by step, empty where there is none yet; a blank is NaN.
+
+    Raises:
+        UserError: the file is no progress of a run.
+    """
+    path = folder / "progress.csv"
     names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm")
     rows: dict[float, list[float]] = {}
-    content = read_file("progress of a run", path, MAX_PROGRESS_BYTES) if path.exists() else b""
+    content = read_file("progress of a run", path, _MAX_PROGRESS_BYTES) if path.exists() else b""
     try:
         for row in csv.DictReader(content.decode("utf-8").splitlines()):
             numbers = [float(row.get(name) or "nan") for name in names]

@@ -25,7 +25,7 @@ from proxy_snn_control.learning.config import (
 )
 from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.results import MAX_FAILURE_BYTES, MAX_PROGRESS_BYTES
+from proxy_snn_control.learning.results import read_failure, read_progress
 from proxy_snn_control.learning.tasks import Task
 from proxy_snn_control.learning.td3 import MEASURED
 from proxy_snn_control.policy import PolicySpec, UserError, write_policy
@@ -34,7 +34,6 @@ from proxy_snn_control.policy.files import (
     claim,
     is_taken,
     make_folder,
-    read_file,
     remove,
     write_bytes,
 )
@@ -125,13 +124,10 @@ class Run:
 
     def see_end(self) -> None:
         """See from the folder whether the member was stopped, or reached its goal."""
-        failure, progress = self.folder / "failure.txt", self.folder / "progress.csv"
-        if failure.is_file():
-            self.failure = read_file("failure", failure, MAX_FAILURE_BYTES).decode().strip()
-        elif self.config.stop_at_return is not None and progress.is_file():
-            text = read_file("progress of a run", progress, MAX_PROGRESS_BYTES).decode()
-            means = [float(row["eval_return_mean"]) for row in csv.DictReader(io.StringIO(text))]
-            self.done = max(means[1:], default=-np.inf) >= self.config.stop_at_return
+        self.failure = read_failure(self.folder)
+        if self.failure is None and self.config.stop_at_return is not None:
+            means = read_progress(self.folder)["eval_return_mean"][1:]
+            self.done = bool((means >= self.config.stop_at_return).any())
 
     def last_good(self) -> str:
         """Which checkpoint there is."""

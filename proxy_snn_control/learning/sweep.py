@@ -6,18 +6,17 @@ at any moment, shared between computers, and given again.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import functools
 import gc
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from proxy_snn_control.learning import checkpoint
@@ -33,6 +32,7 @@ from proxy_snn_control.learning.config import (
 from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
+from proxy_snn_control.learning.results import read_failure, read_progress
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import describe, make_environment
 from proxy_snn_control.policy.errors import UserError
@@ -219,41 +219,16 @@ def is_begun(member: Member) -> bool:
 def is_done(member: Member) -> bool:
     """Whether the run was evaluated at its last step, or reached its goal."""
     config, folder = member
-    goal = config.stop_at_return
-    return any(
-        step >= config.total_steps or (goal is not None and step > 0 and mean >= goal)
-        for step, mean in evaluations(folder)
-    )
+    progress = read_progress(folder)
+    steps, means = progress["step"], progress["eval_return_mean"]
+    goal = np.inf if config.stop_at_return is None else config.stop_at_return
+    return bool(((steps >= config.total_steps) | ((steps > 0) & (means >= goal))).any())
 
 
 def steps_of(member: Member) -> int:
     """How far the run is, by its last evaluation."""
-    return min(
-        max((s for s, _ in evaluations(member.folder)), default=0), member.config.total_steps
-    )
-
-
-def failure_of(member: Member) -> str | None:
-    """Why the run was stopped for good, as its failure.txt says."""
-    with suppress(FileNotFoundError):
-        return (member.folder / "failure.txt").read_text().strip()
-    return None
-
-
-def evaluations(folder: Path) -> list[tuple[int, float]]:
-    """Step and mean return of each evaluation that a run's progress.csv has.
-
-    Raises:
-        UserError: it has other lines.
-    """
-    path = folder / "progress.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        try:
-            return [(int(r["step"]), float(r["eval_return_mean"])) for r in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: expected lines with step and eval_return_mean") from None
+    steps = read_progress(member.folder)["step"]
+    return int(min(steps.max(initial=0), member.config.total_steps))
 
 
 # -- training
@@ -300,8 +275,10 @@ def train_here(
     Raises:
         UserError: a device that is asked for is not there.
     """
-    failures = [f"{member.folder} {why}" for member in members if (why := failure_of(member))]
-    todo = [_as_begun(m) for m in members if not (is_done(m) or failure_of(m))]
+    failures = [
+        f"{member.folder} {why}" for member in members if (why := read_failure(member.folder))
+    ]
+    todo = [_as_begun(m) for m in members if not (is_done(m) or read_failure(m.folder))]
     here = [Member(resolved(config), folder) for config, folder in todo]
     on_cpu = [
         Member(replace(config, threads=config.threads or 1), folder)
