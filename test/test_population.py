@@ -278,6 +278,14 @@ def test_members_go_back_to_a_step_that_all_have(tmp_path: Path) -> None:
         start_all(configs, tmp_path / "parted", resume=True)
 
 
+def test_a_population_killed_while_it_began_begins_again(tmp_path: Path) -> None:
+    configs = [quick(seed=seed) for seed in (0, 1)]
+    start(configs[0], tmp_path / "seed-0")
+    again = start_all(configs, tmp_path, resume=True)
+    assert again.step == 0
+    assert again.run(Listener()) is True
+
+
 def test_members_that_reach_their_goal_end_alone(tmp_path: Path) -> None:
     """Seed 1 starts above 50, seed 0 below; the goal of the one is no news for the other."""
     configs = [quick(seed=seed, stop_at_return=55.0) for seed in (0, 1)]

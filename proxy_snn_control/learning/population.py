@@ -152,7 +152,8 @@ class Population:
         self._pending: list[Pending] = []
         self._dead = np.zeros(len(members), bool)
         for run in self.runs:
-            run.claim(resume)
+            # Killed while it began, a population may lack some of its runs.
+            run.claim(resume and (run.is_begun() or len(self.runs) == 1))
         if resume:
             self._resume()
         for run in self.runs:

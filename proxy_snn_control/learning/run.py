@@ -84,6 +84,10 @@ class Run:
 
     # -- the folder
 
+    def is_begun(self) -> bool:
+        """Whether there is a run in the folder to go on from."""
+        return (self.folder / "config.yaml").is_file()
+
     def claim(self, resume: bool) -> None:
         """Make the folder this process's own.
 
@@ -91,7 +95,7 @@ class Run:
             UserError: it already holds a run (or, to resume, holds none), or another process is at
                 work on it.
         """
-        if resume and not (self.folder / "config.yaml").is_file():
+        if resume and not self.is_begun():
             raise UserError(f"there is no run to resume in {self.folder}: it has no config.yaml")
         if not resume and is_taken(self.folder):
             raise UserError(

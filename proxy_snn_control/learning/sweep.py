@@ -26,7 +26,6 @@ from proxy_snn_control.learning.config import (
     check_name,
     plain,
     resumed_config,
-    save_config,
     shared_settings,
 )
 from proxy_snn_control.learning.hardware import resolved
@@ -311,11 +310,6 @@ def train_here(
 def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
     """Train what `batches` put together as one population, from where its members are."""
     resume = any(is_begun(member) for member in batch)
-    for config, folder in batch:
-        if resume and not is_begun(Member(config, folder)):
-            # Killed while it began: a population goes on only with runs that have a config.yaml.
-            make_folder(folder)
-            save_config(folder / "config.yaml", config)
     return _guarded(batch, lambda: Population(batch, resume=resume), listener)
 
 
