@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from idiom import Idiom  # noqa: E402
-from training_kit import CPU  # noqa: E402
+from training_kit import CPU, quick  # noqa: E402
 
 from proxy_snn_control.learning import hardware  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
@@ -133,6 +133,26 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
             assert float((away > 0.02 * moved + 3e-7).float().mean()) < 0.01, f"{name} {key}"
 
 
+def test_the_imitation_gradient_is_autograds() -> None:
+    """Of the proxy's mean squared error (Eq. 9), for members of different widths and limits."""
+    configs = [quick(seed=seed, precision="float32") for seed in (0, 1)]
+    sizes = [Sizes(5, (-1.0, -2.0, 0.0), (1.0, 3.0, 0.5)), Sizes(4, (-1.0,), (0.5,))]
+    replay = filled_replay()
+    td3 = TD3(configs, sizes, replay, CPU)
+    td3.target.weights.flat.data.mul_(3)
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.randn(2, 9, 5, generator=generator)
+    action = torch.randn(2, 9, 3, generator=generator)
+    observation[1, :, 4:], action[1, :, 1:] = 0, 0
+    loss, slope = td3.target.imitation(observation, action)
+    error = td3.target(observation) - action
+    expected = torch.stack([(error[0] ** 2).mean(), (error[1, :, :1] ** 2).mean()])
+    torch.testing.assert_close(loss, expected)
+    (autograds,) = torch.autograd.grad(expected.sum(), td3.target.weights.flat)
+    assert autograds.abs().max() > 1e-2
+    torch.testing.assert_close(slope, autograds, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("networks", [1, 3])
 def test_dense_layers_equal_autograd(networks: int) -> None:
     """Forward and backward of the layers by hand against torch's own, in float64."""
@@ -155,6 +175,9 @@ def test_dense_layers_equal_autograd(networks: int) -> None:
     for one, other in zip(mine, theirs, strict=True):
         assert other.abs().max() > 1e-3, "no gradient: the test shows nothing"
         torch.testing.assert_close(one, other)
+    again, pullback = network.with_pullback(x)
+    torch.testing.assert_close(again, h)
+    torch.testing.assert_close(pullback(weighted), theirs[1])
     first = network(x[:1], leaf.detach()[:1])
     torch.testing.assert_close(first, h[:1])
     (to_x,) = torch.autograd.grad(first.sum(), [x])

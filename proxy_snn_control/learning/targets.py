@@ -49,8 +49,16 @@ class Target:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
         raise NotImplementedError
 
-    def imitation_loss(self, observation: Tensor, action: Tensor) -> Tensor:
-        """How far it is from the actor's `action`, for each member: a loss to be minimised."""
+    def imitation(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """How far it is from the actor's `action`: a loss, and its gradient by the weights.
+
+        Args:
+            observation: [members, batch, observations].
+            action: [members, batch, actions].
+
+        Returns:
+            [members] and [members, numbers].
+        """
         raise NotImplementedError
 
     def follow(self, actor: Actor, tau: Tensor | float) -> None:
@@ -87,10 +95,16 @@ class ProxyTarget(Target):
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
         return self._limits.scale(torch.tanh(self.network(observation)))
 
-    def imitation_loss(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Mean squared distance from the actor's `action`, for each member (Eq. 9)."""
-        error = self(observation) - action
-        return (error * error).sum((1, 2)) / (self._actions * error.shape[1])
+    def imitation(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared distance from the actor's `action` (Eq. 9), and its gradient."""
+        read_out, pullback = self.network.with_pullback(observation)
+        squashed = torch.tanh(read_out)
+        error = self._limits.scale(squashed) - action
+        each = 1 / (self._actions * error.shape[1])  # actions that are padding have no error
+        loss = (error * error).sum((1, 2)) * each
+        # d tanh(z) = 1 - tanh(z)^2, and the limits' half range stretches it.
+        slope = error * (1 - squashed * squashed) * (2 * each[:, None, None] * self._limits.half)
+        return loss, pullback(slope)
 
 
 class SoftTarget(Target):

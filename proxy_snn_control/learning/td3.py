@@ -144,9 +144,9 @@ class TD3:
             actions = torch.cat((*others, own.detach()), dim=1)
             states = drawn.observation.split(n, dim=1)
             for state, action in zip(states, actions.split(n, dim=1), strict=True):
-                proxy_loss = self.target.imitation_loss(state, action)
-                self.target_adam.step(gradient(proxy_loss, self.target.weights.flat))
-            self.sums["proxy_loss"] += proxy_loss.detach()
+                proxy_loss, slope = self.target.imitation(state, action)
+                self.target_adam.step(slope)
+            self.sums["proxy_loss"] += proxy_loss
         elif actor_is_due:
             own = self.actor(s)
 
@@ -157,10 +157,11 @@ class TD3:
             next_a = torch.clamp(self.target(next_s) + noise, limits.low, limits.high)
             next_q = twin_q(self.target_critic, next_s, next_a).amin(dim=1)
             goal = reward + self.discount * (1 - terminal) * next_q
-        error = twin_q(self.critic, s, a) - goal[:, None]
-        critic_loss = (error * error).mean((2, 3)).sum(1)  # of both critics
-        self.critic_adam.step(gradient(critic_loss, self.critic.weights.flat))
-        self.sums["critic_loss"] += critic_loss.detach()
+            q, pullback = self.critic.with_pullback(for_both(s, a))
+            error = q.unflatten(0, (-1, 2)) - goal[:, None]
+            critic_loss = (error * error).mean((2, 3)).sum(1)  # of both critics
+            self.critic_adam.step(pullback(error.flatten(0, 1) * (2 / n)))
+        self.sums["critic_loss"] += critic_loss
 
         # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.
@@ -286,12 +287,16 @@ def gradient(losses: Tensor, flat: Tensor) -> Tensor:
     return found
 
 
-def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
-    """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
+def for_both(observation: Tensor, action: Tensor) -> Tensor:
+    """Raw observations and actions, twice for each member: the input of its two critics."""
     both = torch.cat((observation, action), dim=2)
     members, n, width = both.shape
-    q = critic(both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width))
-    return q.unflatten(0, (members, 2))
+    return both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width)
+
+
+def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
+    """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
+    return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 
 
 def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Actor:

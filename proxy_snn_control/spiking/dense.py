@@ -10,7 +10,7 @@ decimal place.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -56,6 +56,30 @@ class ReLUNetwork:
         flat = self._flat if flat is None else flat
         result: Tensor = _Layers.apply(x, flat, self.weights, self.products)
         return result
+
+    @torch.no_grad()
+    def with_pullback(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Run x, and give the function from the result's gradient to that of the weights.
+
+        It is the vector-Jacobian product that autograd would compute, without its bookkeeping,
+        which on a CPU takes a tenth of the time of such networks.
+
+        Args:
+            x: [networks, batch, inputs].
+
+        Returns:
+            [networks, batch, outputs]; and a function of a gradient of that shape that returns the
+            weights' gradient [networks, numbers].
+        """
+        result, passed = _run(x, self._flat, self.weights, self.products)
+
+        @torch.no_grad()
+        def pullback(gradient: Tensor) -> Tensor:
+            found = self._flat.new_empty(self._flat.shape)
+            _pull(gradient, passed, self.products, _parts(found, self.weights), to_x=False)
+            return found
+
+        return result, pullback
 
     @property
     def _flat(self) -> Tensor:
@@ -103,47 +127,59 @@ def _parts(flat: Tensor, weights: Weights) -> list[Tensor]:
     return [part[0] for part in parts] if len(flat) == 1 else parts
 
 
+def _run(x: Tensor, flat: Tensor, weights: Weights, products: str) -> tuple[Tensor, _Passed]:
+    exact = _parts(flat, weights)
+    kind = factor_type(products, flat.dtype)
+    # Each by itself: products of parts of one tensor, cast at once, are slower on a CPU.
+    passed = _Passed([], [*(part.to(kind) for part in exact[:-2]), *exact[-2:]])
+    one = len(flat) == 1
+    h = x[0] if one else x
+    add_product = torch.addmm if one else torch.baddbmm
+    for i in range(0, len(passed.weights), 2):
+        weight, bias = passed.weights[i : i + 2]
+        if i:
+            h.relu_()
+        h = h.to(weight.dtype)
+        passed.inputs.append(h)
+        with rounded("float32" if i == len(passed.weights) - 2 else products):
+            h = add_product(bias, h, weight.mT)
+    return (h.unsqueeze(0) if one else h), passed
+
+
+def _pull(
+    gradient: Tensor, passed: _Passed, products: str, to: list[Tensor], to_x: bool
+) -> Tensor | None:
+    """Fill in the weights' gradient, laid out as `_parts` does, unless `to` is empty; gives x's."""
+    one = passed.inputs[0].dim() == 2
+    g = gradient[0] if one else gradient
+    last = len(passed.inputs) - 1
+    for i in range(last, -1, -1):
+        h, weight = passed.inputs[i], passed.weights[2 * i]
+        g = g.to(weight.dtype)
+        with rounded("float32" if i == last else products):
+            if to:
+                to[2 * i].copy_(g.mT @ h)
+                torch.sum(g, -2, keepdim=True, dtype=to[0].dtype, out=to[2 * i + 1])
+            if i or to_x:
+                g = g @ weight
+        if i:  # the units that were silent pass nothing
+            g = torch.ops.aten.threshold_backward(g, h, 0)
+    if not to_x:
+        return None
+    return g.unsqueeze(0) if one else g
+
+
 class _Layers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, flat: Tensor, weights: Weights, products: str) -> Tensor:
-        exact = _parts(flat, weights)
-        kind = factor_type(products, flat.dtype)
-        # Each by itself: products of parts of one tensor, cast at once, are slower on a CPU.
-        passed = _Passed([], [*(part.to(kind) for part in exact[:-2]), *exact[-2:]])
-        h = x[0] if len(flat) == 1 else x
-        add_product = torch.addmm if len(flat) == 1 else torch.baddbmm
-        for i in range(0, len(passed.weights), 2):
-            weight, bias = passed.weights[i : i + 2]
-            if i:
-                h.relu_()
-            h = h.to(weight.dtype)
-            passed.inputs.append(h)
-            with rounded("float32" if i == len(passed.weights) - 2 else products):
-                h = add_product(bias, h, weight.mT)
-        ctx.passed, ctx.weights, ctx.products = passed, weights, products
-        ctx.flat, ctx.x_type = flat.detach(), x.dtype
-        return h.unsqueeze(0) if len(flat) == 1 else h
+        result, ctx.passed = _run(x, flat, weights, products)
+        ctx.weights, ctx.products, ctx.flat, ctx.x_type = weights, products, flat.detach(), x.dtype
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         to_x, to_flat, *_ = ctx.needs_input_grad
-        flat, passed, one = ctx.flat, ctx.passed, len(ctx.flat) == 1
-        found = flat.new_empty(flat.shape) if to_flat else None
+        found = ctx.flat.new_empty(ctx.flat.shape) if to_flat else None
         to = _parts(found, ctx.weights) if found is not None else []
-        g = gradients[0][0] if one else gradients[0]
-        last = len(passed.inputs) - 1
-        for i in range(last, -1, -1):
-            h, weight = passed.inputs[i], passed.weights[2 * i]
-            g = g.to(weight.dtype)
-            with rounded("float32" if i == last else ctx.products):
-                if to:
-                    to[2 * i].copy_(g.mT @ h)
-                    torch.sum(g, -2, keepdim=True, dtype=flat.dtype, out=to[2 * i + 1])
-                if i or to_x:
-                    g = g @ weight
-            if i:  # the units that were silent pass nothing
-                g = torch.ops.aten.threshold_backward(g, h, 0)
-        if not to_x:
-            return None, found, None, None
-        g = g.to(ctx.x_type)
-        return (g.unsqueeze(0) if one else g), found, None, None
+        g = _pull(gradients[0], ctx.passed, ctx.products, to, to_x)
+        return (None if g is None else g.to(ctx.x_type)), found, None, None
