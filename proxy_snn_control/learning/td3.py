@@ -137,11 +137,11 @@ class TD3:
         #    keep their graph, for the actor climbs on the same actions in 3.
         if self.target_adam:
             with torch.no_grad():
-                earlier = drawn.observation[:, :-n]
-                others = [self.actor(earlier)] if earlier.numel() else []
-            with torch.set_grad_enabled(actor_is_due):
+                earlier = drawn.observation[:, : -n if actor_is_due else None]
+                actions = self.actor(earlier) if earlier.numel() else drawn.action[:, :0]
+            if actor_is_due:
                 own = self.actor(s)
-            actions = torch.cat((*others, own.detach()), dim=1)
+                actions = torch.cat((actions, own.detach()), dim=1)
             states = drawn.observation.split(n, dim=1)
             for state, action in zip(states, actions.split(n, dim=1), strict=True):
                 proxy_loss, slope = self.target.imitation(state, action)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -94,17 +94,21 @@ class _Passed(NamedTuple):
 
 
 @contextmanager
-def rounded(precision: str) -> Iterator[None]:
-    """Let a GPU round the factors of float32 products to TF32 meanwhile, where that is asked."""
-    if precision != "tf32":
-        yield
-        return
+def _tf32() -> Iterator[None]:
     settings = torch.backends.cuda.matmul
     before, settings.allow_tf32 = settings.allow_tf32, True
     try:
         yield
     finally:
         settings.allow_tf32 = before
+
+
+def rounded(precision: str) -> AbstractContextManager[None]:
+    """Let a GPU round the factors of float32 products to TF32 meanwhile, where that is asked."""
+    return _tf32() if precision == "tf32" else _AS_THEY_ARE
+
+
+_AS_THEY_ARE = nullcontext()
 
 
 def factor_type(precision: str, own: torch.dtype) -> torch.dtype:
@@ -120,19 +124,26 @@ def _layout(sizes: Sequence[Axis]) -> dict[str, tuple[Axis, ...]]:
 
 
 def _parts(flat: Tensor, weights: Weights) -> list[Tensor]:
-    """Weight [networks, outputs, inputs] and bias [networks, 1, outputs] of each layer in turn."""
-    parts = list(weights.named(flat).values())
-    parts[1::2] = [bias.unsqueeze(1) for bias in parts[1::2]]
-    # One network: a plain product is quicker than a batch of one.
-    return [part[0] for part in parts] if len(flat) == 1 else parts
+    """Weight [networks, outputs, inputs] and bias [networks, 1, outputs] of each layer in turn.
+
+    Of one network without the first axis: a plain product is quicker than a batch of one.
+    """
+    rows: tuple[int, ...] = (len(flat),) if len(flat) > 1 else ()
+    parts = flat.split(weights.sizes, dim=1) if rows else flat[0].split(weights.sizes)
+    shapes = [shape if len(shape) == 2 else (1, *shape) for shape in weights.shapes.values()]
+    return [part.view(*rows, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _run(x: Tensor, flat: Tensor, weights: Weights, products: str) -> tuple[Tensor, _Passed]:
     exact = _parts(flat, weights)
-    kind = factor_type(products, flat.dtype)
-    # Each by itself: products of parts of one tensor, cast at once, are slower on a CPU.
-    passed = _Passed([], [*(part.to(kind) for part in exact[:-2]), *exact[-2:]])
-    one = len(flat) == 1
+    kind, one = factor_type(products, flat.dtype), len(flat) == 1
+    if kind == flat.dtype:
+        factors = exact
+    elif one:
+        factors = _parts(flat.to(kind), weights)
+    else:  # a CPU is slower with batches whose matrices do not follow each other
+        factors = [part.to(kind) for part in exact[:-2]] + exact[-2:]
+    passed = _Passed([], [*factors[:-2], *exact[-2:]])
     h = x[0] if one else x
     add_product = torch.addmm if one else torch.baddbmm
     for i in range(0, len(passed.weights), 2):

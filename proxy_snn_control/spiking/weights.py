@@ -55,7 +55,7 @@ class Weights:
         """Views of `flat` [networks, numbers], laid out as the weights are: [networks, ...]."""
         parts = flat.split(self.sizes, dim=1)
         return {
-            name: part.unflatten(1, shape)
+            name: part.view(len(flat), *shape)
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
