@@ -18,9 +18,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header
 
-from proxy_snn_control.nodes.command import CommandMap
-from proxy_snn_control.nodes.observation import Inputs
-from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
+from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.robot import Robot, load_robot, plain_robot
 from proxy_snn_control.policy import PolicySpec, UserError
 
 EXAMPLES = Path(__file__).parents[1] / "config" / "robots"

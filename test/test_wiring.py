@@ -9,8 +9,8 @@ from conftest import random_policy, rollout
 
 pytest.importorskip("mujoco")
 
+from proxy_snn_control.control.wiring import ENOUGH, WINDOW, Wiring
 from proxy_snn_control.learning.transitions import whitening
-from proxy_snn_control.nodes.wiring import ENOUGH, WINDOW, Wiring
 from proxy_snn_control.policy import Policy, load_policy
 
 PERIOD = 0.05

@@ -21,6 +21,8 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.learning.tasks import (
     clip_action,
     describe,
@@ -32,10 +34,7 @@ from proxy_snn_control.nodes.messages import (
     EPISODE_RETURNS,
     RELIABLE,
     SENSOR_DATA,
-    Latencies,
     diagnostics,
-    label_of,
-    number_array,
     values_of,
 )
 from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
