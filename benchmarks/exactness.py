@@ -173,7 +173,7 @@ def main() -> int:
         policy = load_policy(path)
         if not policy.spec.spiking:
             continue
-        actor, began = torch_actor(*read_policy(path)), time.monotonic()
+        actor, began = torch_actor(*read_policy(path)[:2]), time.monotonic()
         half = options.observations // 2
 
         def both(policy: Policy = policy, half: int = half) -> Iterator[np.ndarray]:

@@ -424,7 +424,7 @@ def outcome(mutant: Mutant, path: Path) -> str:
         if mutant.size is not None:
             file.truncate(mutant.size)
     try:
-        spec, tensors = read_policy(path)
+        spec, tensors, _ = read_policy(path)
     except PolicyFileError as error:
         before, _, reason = str(error).partition(f"policy file {path}: ")
         if before or not reason or "\n" in reason or len(reason) > 500:

@@ -263,7 +263,7 @@ def turn(act: Act, observations: np.ndarray, seconds: float) -> np.ndarray:
 
 def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], bytes]:
     """A table for one policy; and its ordinary network as an ONNX model."""
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
     if not policy.compiled:
         raise SystemExit("the compiled pass is not to be had here")

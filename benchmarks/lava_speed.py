@@ -79,7 +79,7 @@ def starts(spec: PolicySpec, tensors: Tensors, layers: list[Layer]) -> dict[str,
 def main() -> None:
     """Measure, print."""
     path, observations = sys.argv[1:]
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     policy, rows = load_policy(path), np.load(observations)
     layers = float_layers(spec, tensors)
     runtime = ChipPolicy(spec, tensors, Chip(layers, spec.time_steps))

@@ -67,7 +67,7 @@ def in_lava(python: Path, path: Path, rows: np.ndarray) -> dict[str, Any]:
 
 def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
     """One policy's part of the page, and whether the promises are kept."""
-    policy, (spec, tensors) = load_policy(path), read_policy(path)
+    policy, (spec, tensors, _) = load_policy(path), read_policy(path)
     task = spec.provenance["env"]
     rows = np.concatenate(list(rollouts(policy, RECORDED, seed=1)))
     sources = {

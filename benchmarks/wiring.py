@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    spec, tensors = read_policy(POLICY)
+    spec, tensors, _ = read_policy(POLICY)
     task, plain = Task(), Policy(spec, tensors)
     noises = [np.inf, 0.1, 0.6] * 8
     parts = [task.run(plain, 1000, i, noise) for i, noise in enumerate(noises)]

@@ -32,6 +32,11 @@ RESPAWN_SECONDS = 1.0
 
 # What belongs to this Python and this ROS and not to Lava's environment.
 NOT_LAVAS = ("PYTHONPATH", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+# As python -P -m, which Lava's Python 3.10 does not have: nothing in the current folder is run.
+RUN_MODULE = (
+    "import sys; sys.path[:1] = filter(None, sys.path[:1]); import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
 
 
 def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
@@ -43,7 +48,8 @@ def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
         raise RuntimeError(f"lava_python {given['lava_python']}: no such file; make lava makes one")
     if not given["policy"]:
         raise RuntimeError("policy is empty; with backend:=lava it cannot be in the parameter file")
-    command = [given["lava_python"], "-m", "proxy_snn_control.nodes", "neuromorphic", "--ros-args"]
+    command = [given["lava_python"], "-c", RUN_MODULE, "proxy_snn_control.nodes", "neuromorphic"]
+    command += ["--ros-args"]
     command += ["-p", f"policy:={given['policy']}", "-p", f"precision:={given['precision']}"]
     if given["namespace"]:
         command += ["-r", f"__ns:=/{given['namespace'].strip('/')}"]

@@ -12,13 +12,17 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import PolicySpec, UserError, load_policy
 from proxy_snn_control.policy import energy as energy_count
+
+if TYPE_CHECKING:
+    from proxy_snn_control.learning.evaluate import Evaluation
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return status
+
+
+def _path(text: str) -> Path:
+    if not text:  # to Path it would be the current folder
+        raise argparse.ArgumentTypeError("is empty, expected a path")
+    return Path(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,13 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         required=True,
         metavar="RUN",
         help="the run's folder; must be new or empty, so that no run is overwritten by accident",
     )
     train.add_argument(
-        "--config", type=Path, metavar="F.yaml", help="a file of settings, as config/train.yaml"
+        "--config", type=_path, metavar="F.yaml", help="a file of settings, as config/train.yaml"
     )
     train.add_argument(
         "--resume",
@@ -114,19 +124,19 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train, extras="train")
 
     evaluate = commands.add_parser("evaluate", help="run a policy on its task, without ROS")
-    evaluate.add_argument("policy", type=Path)
+    evaluate.add_argument("policy", type=_path)
     evaluate.add_argument("--env", help="Gymnasium task; by default the one it was trained on")
     evaluate.add_argument("--episodes", type=int, default=10)
     evaluate.add_argument("--seed", type=int, default=0, help="episode i starts from SEED + i")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument(
-        "--video", type=Path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
+        "--video", type=_path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
     _add_costs(evaluate)
     evaluate.set_defaults(run=_evaluate, extras="sim")
 
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
-    inspect.add_argument("policy", type=Path)
+    inspect.add_argument("policy", type=_path)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
@@ -138,9 +148,9 @@ def _parser() -> argparse.ArgumentParser:
         "out) or its spiking core as a NIR graph (encoder's spikes in, output population's spikes "
         "out). docs/exchange.md describes both.",
     )
-    export.add_argument("policy", type=Path)
+    export.add_argument("policy", type=_path)
     export.add_argument("--format", required=True, choices=("nir", "onnx"))
-    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    export.add_argument("--out", type=_path, required=True, metavar="FILE")
     export.set_defaults(run=_export, extras="export")
 
     plot = commands.add_parser(
@@ -148,8 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         help="draw the learning curves of runs, or a policy's spikes",
         description="Draw the evaluations of runs over environment steps, as a PNG.",
     )
-    plot.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs")
-    plot.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    plot.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="folders of runs")
+    plot.add_argument("--out", type=_path, required=True, metavar="FILE.png")
     plot.add_argument(
         "--spikes",
         action="store_true",
@@ -163,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train InvertedDoublePendulum-v5 from scratch, draw the learning curve, then "
         "run sim and controller as two processes over ROS topics for 10 episodes.",
     )
-    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="RUN")
+    demo.add_argument("--out", type=_path, default=Path("demo"), metavar="RUN")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo, extras="train,ros")
     return parser
@@ -228,7 +238,7 @@ def _run_training(config: Any, out: Path, resume: bool = False) -> bool:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.evaluate import evaluate
-    from proxy_snn_control.learning.tasks import Checked, make_environment
+    from proxy_snn_control.learning.tasks import check_fit, make_environment
     from proxy_snn_control.learning.video import check_name, film
 
     if options.episodes < 1:
@@ -242,11 +252,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     # Gymnasium imports the module of a "module:task": not at the word of a file.
     if not isinstance(task, str) or (":" in task and not options.env):
         raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
-    environment = Checked(make_environment(task))
-    _check_fit(policy, options.policy, task, environment)
+    stdout = _stdout_for_json() if options.json else None
+    environment = make_environment(task)
+    check_fit(policy.spec, options.policy, environment)
     stopping.ready()
-    result = evaluate(policy, environment, options.episodes, options.seed, stopping.requested)
-    environment.close()
+    with _Progress(options.episodes) as progress:
+        result = evaluate(
+            policy, environment, options.episodes, options.seed, stopping.requested, progress.tell
+        )
     if result is None:
         raise UserError("stopped before the last episode ended")
     if options.video:
@@ -262,13 +275,66 @@ def _evaluate(options: argparse.Namespace) -> int:
         **_energy(policy.spec, activity, _costs(options)),
     }
     if options.json:
-        print(json.dumps(report))
-        return 0
+        _write(stdout, json.dumps(report))
+    else:
+        _print_evaluation(policy.spec, result, report)
+    environment.close()  # last: what it may still raise is not about the results
+    return 0
+
+
+class _Progress:
+    """Says on stderr how far an evaluation is, on a terminal at once, elsewhere now and then."""
+
+    def __init__(self, episodes: int) -> None:
+        self._episodes, self._shown = episodes, False
+        self._terminal = bool(sys.stderr and sys.stderr.isatty())
+        self._every = 0.2 if self._terminal else 10.0
+        self._next = time.monotonic() + self._every
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def tell(self, episode: int, length: int) -> None:
+        """Note the step of an episode, and say so if it is time to."""
+        now = time.monotonic()
+        if now < self._next or not sys.stderr:
+            return
+        self._next, self._shown = now + self._every, True
+        text = f"episode {episode + 1} of {self._episodes}: {length} steps"
+        print(f"\r{text}\033[K" if self._terminal else text, end="", file=sys.stderr)
+        print("" if self._terminal else "\n", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown and self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _stdout_for_json() -> int | None:
+    """Keep stdout for the JSON alone: what a task prints, until it is gone, goes to stderr.
+
+    Returns:
+        The descriptor to write the JSON to; None where stdout is closed.
+    """
+    if not sys.stdout:
+        return None
+    sys.stdout.flush()
+    own = os.dup(sys.stdout.fileno())
+    other = sys.stderr.fileno() if sys.stderr else os.open(os.devnull, os.O_WRONLY)
+    os.dup2(other, sys.stdout.fileno())  # what libraries in C print goes there too
+    return own
+
+
+def _write(descriptor: int | None, line: str) -> None:
+    rest = f"{line}\n".encode()
+    while rest and descriptor is not None:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _print_evaluation(spec: PolicySpec, result: Evaluation, report: dict[str, Any]) -> None:
     for episode, (value, length) in enumerate(zip(result.returns, result.lengths, strict=True)):
         print(f"episode {episode + 1}: return {value:.2f} in {length} steps")
-    print(f"{task}: mean {result.mean:.2f} ± {result.std:.2f}")
-    _print_energy(policy.spec, report)
-    return 0
+    print(f"{report['env']}: mean {result.mean:.2f} ± {result.std:.2f}")
+    _print_energy(spec, report)
 
 
 def _add_costs(command: argparse.ArgumentParser) -> None:
@@ -336,16 +402,6 @@ def _print_energy(spec: PolicySpec, energy: dict[str, Any]) -> None:
         f"{energy['nanojoules_per_action']:.2f} nJ; "
         f"an ordinary network of this width: {ordinary}"
     )
-
-
-def _check_fit(policy: Policy, path: Path, task: str, environment: Any) -> None:
-    found = environment.observation_space.shape[0], environment.action_space.shape[0]
-    expected = policy.spec.observation_size, policy.spec.action_size
-    if found != expected:
-        raise UserError(
-            f"task {task!r} has {found[0]} observations and {found[1]} actions, policy file "
-            f"{path} is for {expected[0]} and {expected[1]}"
-        )
 
 
 def _inspect(options: argparse.Namespace) -> int:

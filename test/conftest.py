@@ -139,7 +139,7 @@ def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mujoco")
     from proxy_snn_control.learning.transitions import whitening
 
-    spec, tensors = read_policy(CHEETAH / "lif-HalfCheetah-v4.safetensors")
+    spec, tensors, _ = read_policy(CHEETAH / "lif-HalfCheetah-v4.safetensors")
     policy = Policy(spec, tensors)
     noises = [np.inf, 0.1, 0.6] * 3
     parts = [rollout(policy, 900, 100 + i, noise) for i, noise in enumerate(noises)]

@@ -32,7 +32,7 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
 
     In floating point the runtime's are expected, in fixed point those of the arithmetic in NumPy.
     """
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     rows = np.load(observations)
     expected: Policy = load_policy(path)
     assert expected.compiled
@@ -60,7 +60,7 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
 
 def cycle(path: str, count: str) -> dict[str, Any]:
     """Start and stop a network again and again; what is left afterwards."""
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     layers, left = float_layers(spec, tensors), []
     for _ in range(int(count)):
         network = Quick(layers, spec.time_steps)
@@ -79,7 +79,7 @@ def cycle(path: str, count: str) -> dict[str, Any]:
 
 def lose_one(path: str) -> dict[str, Any]:
     """Kill each process of a network in turn, another network each time; how long until told."""
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     layers, seconds = float_layers(spec, tensors), []
     for index in range(2):
         network = Quick(layers, spec.time_steps)
@@ -98,7 +98,7 @@ def lose_one(path: str) -> dict[str, Any]:
 
 def hold(path: str, kind: str) -> dict[str, Any]:
     """Infer until killed; says which processes there are once it has begun."""
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     network = (Quick if kind == "quick" else Straightforward)(
         float_layers(spec, tensors), spec.time_steps
     )

@@ -149,7 +149,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
         (("train", "--env", "CartPole-v1", "--out", "RUN"), "expected a Box"),
         (("train", "--neuron", "izh", "--out", "RUN"), "setting neuron is 'izh'"),
         (("train", "--steps", "-5", "--out", "RUN"), "setting steps is -5"),
-        (("train", "--config", "none.yaml", "--out", "RUN"), "config file none.yaml: No such file"),
+        (("train", "--config", "none.yaml", "--out", "RUN"), "config file none.yaml: no such file"),
         (("train", "--resume", "--out", "RUN"), "config.yaml"),
         (("train", "--env", TASK, "--out", "README.md"), "is not an empty folder"),
         (("evaluate", "POLICY", "--env", "a:b:c"), "task 'a:b:c' cannot be made"),

@@ -151,8 +151,8 @@ def test_compiled_passes_are_found_again(tmp_path: Path) -> None:
     )
     found = []
     for _ in range(2):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
         subprocess.run([sys.executable, "-c", script], env=environment, check=True)
-        found.append({file.name: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nb*")})
+        found.append({file.name: file.stat().st_mtime_ns for file in tmp_path.rglob("*.numba")})
     assert found[0]
     assert found[1] == found[0]

@@ -83,7 +83,7 @@ def assert_same(ours: Policy, theirs: Policy, observations: np.ndarray) -> None:
 def test_the_chip_is_the_runtime_to_the_last_bit(path: Path) -> None:
     policy = load_policy(path)
     assert policy.compiled
-    assert_same(on_chip(*read_policy(path)), policy, rollout(policy, 500))
+    assert_same(on_chip(*read_policy(path)[:2]), policy, rollout(policy, 500))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_other_neurons_are_refused(neuron: str) -> None:
 def test_fixed_point_keeps_nearly_all_spikes(path: Path) -> None:
     policy = load_policy(path)
     observations = rollout(policy, 900)
-    spec, tensors = read_policy(path)
+    spec, tensors, _ = read_policy(path)
     layers = fixed_layers(spec, tensors, observations[:600])
     fixed = ChipPolicy(spec, tensors, Chip(layers, spec.time_steps))
     lost, actions = [], []
@@ -336,7 +336,7 @@ def test_the_node_answers_with_the_runtime_s_spikes(
 ) -> None:
     from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 
-    spec, tensors = read_policy(policy_file)
+    spec, tensors, _ = read_policy(policy_file)
     host, policy, asker = (
         ChipPolicy(spec, tensors),
         Policy(spec, tensors),

@@ -69,6 +69,8 @@ def test_installed_nodes_run(prefix: Path, tmp_path: Path, node: str) -> None:
     pytest.importorskip("rclpy")
     arguments = {"controller": ["-p", "autostart:=true"], "sim": ["-p", "env:=Nothing-v0"]}[node]
     command = [str(prefix / "lib/proxy_snn_control" / node), "--ros-args", *arguments]
+    for name in ("runpy", "numpy", "yaml", "rclpy", "proxy_snn_control"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')")
     done = run_installed(prefix, tmp_path, *command)
     expected = {"controller": "parameter policy is empty", "sim": "'Nothing-v0' is not registered"}
     assert done.returncode == 1

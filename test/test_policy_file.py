@@ -1,8 +1,10 @@
 """The policy file: what goes in comes out, and nothing else comes in."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
+import math
 import os
 import pickle
 import random
@@ -20,6 +22,7 @@ from conftest import random_policy
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
+from proxy_snn_control.learning.transitions import transition_model, why_left_out
 from proxy_snn_control.policy import (
     PolicyFileError,
     UserError,
@@ -27,7 +30,12 @@ from proxy_snn_control.policy import (
     read_policy,
     write_policy,
 )
-from proxy_snn_control.policy.file import MAX_FILE_BYTES, MAX_HEADER_BYTES
+from proxy_snn_control.policy.file import (
+    MAX_FILE_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_TRANSITION,
+    check_spec,
+)
 from proxy_snn_control.policy.neurons import NEURONS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -70,7 +78,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         provenance={"env": "T", "nested": {"n": [1, 2]}},
     )
     write_policy(path, spec, tensors)
-    read_spec, read_tensors = read_policy(path)
+    read_spec, read_tensors, _ = read_policy(path)
     assert read_spec == spec
     assert read_tensors.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -99,7 +107,7 @@ def test_the_safetensors_library_reads_and_writes_the_same_format(
     with safe_open(path, framework="np") as file:
         assert file.metadata().keys() == {"policy", "sha256"}
     rewrite(path, header_of(path))  # by the library: other order of metadata and tensors
-    read_spec, read_tensors = read_policy(path)
+    read_spec, read_tensors, _ = read_policy(path)
     assert read_spec == spec
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(read_tensors[name], tensor, strict=True)
@@ -237,7 +245,8 @@ def test_a_file_that_changes_its_size_meanwhile(policy_file: Path, monkeypatch) 
     policy_file.write_bytes(whole + bytes(1000))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", lambda _: told)
-        read_policy(policy_file)  # only what was there at first is read
+        # Only what was there at first is read, and that is what the digest is of.
+        assert read_policy(policy_file).digest == hashlib.sha256(whole).hexdigest()
         policy_file.write_bytes(whole[:-100])
         with pytest.raises(PolicyFileError, match="became shorter"):
             read_policy(policy_file)
@@ -273,6 +282,81 @@ def test_what_is_too_large_to_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="time_steps times the neurons of all layers is 4"):
         write_policy(tmp_path / "p", wide, tensors)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"action_high": (2e6,)}, "field action_high is [2000000.0], expected 1 finite numbers"),
+        ({"action_low": (float("nan"),)}, "field action_low is [nan]"),
+        ({"control_period": -0.05}, "field control_period is -0.05, expected null or seconds"),
+        ({"control_period": float("nan")}, "field control_period is nan"),
+        ({"hidden": (4000, 4000, 600)}, "more than a policy file may"),
+        ({"hidden": (8,) * 200}, "field hidden is"),
+        ({"time_steps": 1000, "hidden": (4200,)}, "time_steps times the neurons of all layers is"),
+        ({"provenance": {"env": "a\x1bb"}}, "field provenance is"),
+        (
+            {
+                "observation_size": 9000,
+                "observation_names": tuple(f"joint{i:025}" for i in range(9000)),
+            },
+            "bytes of header, expected at most 262144; the names of observations and actions",
+        ),
+    ],
+)
+def test_what_no_file_could_hold_is_refused_before_training(
+    tmp_path: Path, change: dict, says: str
+) -> None:
+    spec, _ = random_policy()
+    check_spec(tmp_path / "p", spec)
+    with pytest.raises(PolicyFileError) as caught:
+        check_spec(tmp_path / "p", dataclasses.replace(spec, **change))
+    assert says in str(caught.value)
+
+
+def test_whatever_passes_before_training_can_be_written(tmp_path: Path) -> None:
+    """Up to the last byte: the transition model and the names are counted in."""
+    path = tmp_path / "p"
+    spec, _ = random_policy(observations=511, actions=1)
+    assert spec.transition_size == MAX_TRANSITION
+    room = MAX_FILE_BYTES - MAX_HEADER_BYTES
+    numbers = sum(map(math.prod, (spec.tensor_shapes | spec.optional_shapes).values()))
+    wide = spec.hidden[0] + (room // 4 - numbers) // (spec.layer_sizes[0] + spec.hidden[1] + 1)
+    largest = dataclasses.replace(spec, hidden=(wide, *spec.hidden[1:]))
+    check_spec(path, largest)
+    with pytest.raises(PolicyFileError, match="more than a policy file may"):
+        check_spec(path, dataclasses.replace(largest, hidden=(wide + 1, *spec.hidden[1:])))
+    shapes = largest.tensor_shapes | largest.optional_shapes
+    write_policy(
+        path, largest, {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    )
+    assert MAX_FILE_BYTES * 0.98 < path.stat().st_size < MAX_FILE_BYTES
+
+
+def test_transitions_of_many_numbers_are_left_out(tmp_path: Path) -> None:
+    """A file grows with the observation, not with its square; older ones are still read."""
+    path, rng = tmp_path / "p", np.random.default_rng(0)
+    sizes = []
+    for observations in (600, 1200, 2400):
+        spec, tensors = random_policy(observations, 1)
+        check_spec(path, spec)
+        seen, acted = rng.normal(size=(20, observations)), rng.normal(size=(20, 1))
+        write_policy(path, spec, tensors | transition_model(seen, acted, seen))
+        assert load_policy(path).whitening is None
+        assert f"a transition is {spec.transition_size} numbers" in why_left_out(spec)
+        sizes.append(path.stat().st_size)
+    assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.01)
+
+    spec, tensors = random_policy(520, 1)
+    old = {"transition.whitening": np.eye(spec.transition_size, dtype=np.float32)}
+    write_policy(path, spec, tensors | old)
+    assert load_policy(path).whitening is not None
+
+    spec, tensors = random_policy(3, 1)
+    assert not why_left_out(spec)
+    seen, acted = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
+    write_policy(path, spec, tensors | transition_model(seen, acted, seen))
+    assert load_policy(path).whitening is not None
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, policy_file: Path) -> None:

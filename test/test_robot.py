@@ -122,7 +122,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
         (changed(1, to=2), "has the name 1, expected text; quote it"),
         ("", "is empty, expected lines of"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nsources: [*b, *b, *b]", "'a' does not exist"),
-        ("#" * 2**21, "is no file of at most 1048576 bytes"),
+        ("#" * 2**21, "has 2097152 bytes, more than the 262144 it may"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str) -> None:
@@ -135,9 +135,9 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str
 def test_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(UserError, match=r"is no file of at most"):
+        with pytest.raises(UserError, match=r"is not a file but a (folder|pipe)"):
             load_robot(str(path), SPEC, 0.5, False)
-    with pytest.raises(UserError, match=r"robot file /none.yaml: No such file"):
+    with pytest.raises(UserError, match=r"robot file /none.yaml: no such file"):
         load_robot("/none.yaml", SPEC, 0.5, False)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,6 @@ LONGEST_HISTORY = 1000
 TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
 TIMES = (0.001, 3600.0)
 LARGEST = 1e9
-MAX_BYTES = 2**20
 # As ROS has topic names, with what it puts in for {node}, {ns} and {namespace}.
 _TOPIC = re.compile(r"(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*")
 # What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
@@ -224,7 +222,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
             the policy that the file does not speak of.
     """
     known = ("sources", "observation", "history", "command")
-    content = _Section(f"robot file {path}", _read(path), known)
+    content = _Section(f"robot file {path}", read_yaml("robot file", path), known)
     described = content.section("sources")
     sources = tuple(
         _source(name, described.section(name), timeout, reliable) for name in described.names
@@ -333,18 +331,6 @@ class _Section:
                 f"{LARGEST:g}"
             )
         return float(value)
-
-
-def _read(path: str) -> Any:
-    try:
-        status = Path(path).stat()  # before it is opened: a pipe would be waited for
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise UserError(f"robot file {path}: is no file of at most {MAX_BYTES} bytes")
-    except OSError as error:
-        raise UserError(f"robot file {path}: {error.strerror}") from None
-    except ValueError as error:  # a name with a zero in it
-        raise UserError(f"robot file {path}: {error}") from None
-    return read_yaml("robot file", path)
 
 
 def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Source:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import gymnasium
 import numpy as np
 
-from proxy_snn_control.learning.tasks import clip_action, episode_seed
+from proxy_snn_control.learning.tasks import clip_action, episode_seed, task_id
+from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.runtime import Policy
+
+# Actions. An episode that is longer is taken for one without an end: half an hour at 50 Hz.
+LONGEST = 100_000
 
 
 @dataclass
@@ -37,14 +41,24 @@ def evaluate(
     episodes: int,
     seed: int,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda episode, length: None,
 ) -> Evaluation | None:
     """Run episodes; episode i starts from `episode_seed(seed, i)`, so two calls agree exactly.
+
+    Args:
+        policy: what acts.
+        environment: the task.
+        episodes: how many.
+        seed: of the first.
+        should_stop: asked before every action.
+        progress: told after every action which episode it is, from 0, and its length so far.
 
     Returns:
         The evaluation, or None if `should_stop` said so before the last episode ended.
 
     Raises:
         ObservationError: the task's observation does not fit the policy.
+        TaskError: an episode does not end within `LONGEST` actions.
     """
     result = Evaluation([], [], np.zeros(len(policy.spec.layer_sizes), np.int64))
     for episode in range(episodes):
@@ -57,8 +71,20 @@ def evaluate(
             observation, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
             length += 1
+            progress(episode, length)
             ended = terminated or truncated
+            if not ended:
+                check_length(environment, length)
             result.spike_counts += policy.spike_counts
         result.returns.append(total)
         result.lengths.append(length)
     return result
+
+
+def check_length(environment: gymnasium.Env, length: int) -> None:
+    """Raise a TaskError if an episode of this task has gone on for too long."""
+    if length >= LONGEST:
+        raise TaskError(
+            f"an episode of task {task_id(environment)!r} has not ended after {length} steps, "
+            "expected an end; max_episode_steps sets one where the task is registered"
+        )

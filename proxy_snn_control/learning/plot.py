@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from proxy_snn_control.learning.config import TrainConfig, load_config
-from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
+from proxy_snn_control.learning.tasks import check_fit, clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import replacing
 from proxy_snn_control.policy.runtime import load_policy
@@ -62,6 +62,7 @@ def plot_spikes(run: Path, out: Path) -> None:
         raise UserError(f"{run}: its policy is of {policy.spec.neuron} neurons, which do not spike")
     config = TrainConfig(**load_config(run / "config.yaml"))
     environment = make_environment(config.env)
+    check_fit(policy.spec, run / "policy.safetensors", environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
     actions = []

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import numbers
+import reprlib
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import TaskError, UserError
+from proxy_snn_control.policy.file import PolicySpec
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -37,8 +42,8 @@ class Task:
     action_names: tuple[str, ...] | None
 
 
-def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
-    """Make a task that a policy can be trained for.
+def make_environment(task_id: str, **options: Any) -> Checked:
+    """Make a task that a policy can be trained for; every step of it is checked.
 
     Raises:
         UserError: there is no such task, or its spaces are not a flat Box of observations and a
@@ -57,16 +62,18 @@ def make_environment(task_id: str, **options: Any) -> gymnasium.Env:
         raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
+    checked = Checked(environment)
     try:
-        _check_space(task_id, "observation", environment.observation_space)
-        _check_space(task_id, "action", environment.action_space)
+        for kind in ("observation", "action"):
+            _check_space(task_id, kind, _attribute(checked, f"{kind}_space"))
     except UserError:
-        environment.close()
+        with suppress(TaskError):
+            checked.close()
         raise
-    return environment
+    return checked
 
 
-def _check_space(task_id: str, kind: str, space: gymnasium.Space) -> None:
+def _check_space(task_id: str, kind: str, space: Any) -> None:
     if not isinstance(space, gymnasium.spaces.Box):
         found = type(space).__name__
         raise UserError(f"task {task_id!r} has {kind} space {found}, expected a Box")
@@ -78,11 +85,18 @@ def _check_space(task_id: str, kind: str, space: gymnasium.Space) -> None:
         raise UserError(f"task {task_id!r} has an empty {kind} space, expected a number or more")
     if kind == "action" and not space.is_bounded("both"):
         raise UserError(f"task {task_id!r} has actions without limits, expected a bounded Box")
-    if kind == "action" and not (space.low < space.high).all():
-        i = int(np.flatnonzero(space.low >= space.high)[0])
+    if kind == "action":
+        _check_limits(task_id, space.low, space.high)
+
+
+def _check_limits(task_id: str, low: np.ndarray, high: np.ndarray) -> None:
+    """Limits must be what a policy file can hold, and apart also as float32."""
+    largest = policy_file.LARGEST
+    apart = low.astype(np.float32) < high.astype(np.float32)
+    for i in np.flatnonzero(~apart | (low < -largest) | (high > largest))[:1]:
+        expected = f"limits within {-largest:g} to {largest:g}" if apart[i] else "a range"
         raise UserError(
-            f"task {task_id!r} has action[{i}] from {space.low[i]} to {space.high[i]}, expected a "
-            "range"
+            f"task {task_id!r} has action[{i}] from {low[i]} to {high[i]}, expected {expected}"
         )
 
 
@@ -101,66 +115,133 @@ class Checked(gymnasium.Wrapper):
     """A task of which every step and reset is checked, so that what is wrong names itself.
 
     Raises:
-        TaskError: the task raised, an observation is not of the task's shape, or an observation or
-            a reward is no number or none that float32 holds.
+        TaskError: the task raised, an observation is not of the task's shape, an observation or a
+            reward is no number or none that float32 holds, or an end is neither true nor false.
     """
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
         try:
-            observation, about = self.env.reset(**options)
+            given = self.env.reset(**options)
         except Exception as error:  # a task is anybody's code
             raise self._failure("reset", error) from error
+        observation, about = self._all_of("reset", given, ("observation", "info"))
         self._check(observation)
         return observation, about
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act."""
         try:
-            observation, given, terminal, truncated, about = self.env.step(action)
-            reward = float(given)
+            given: Any = self.env.step(action)
         except Exception as error:
             raise self._failure("step", error) from error
+        names = ("observation", "reward", "terminated", "truncated", "info")
+        observation, reward, *ends, about = self._all_of("step", given, names)
         self._check(observation)
-        if not abs(reward) <= LARGEST:
-            raise TaskError(f"the reward of task {self._id!r} is NaN or infinite")
-        return observation, reward, terminal, truncated, about
+        for name, end in zip(names[2:], ends, strict=False):
+            if not isinstance(end, (bool, np.bool_)):
+                raise TaskError(
+                    f"{name} of task {self.id!r} is {reprlib.repr(end)}, expected True or False"
+                )
+        return observation, self._number(reward), bool(ends[0]), bool(ends[1]), about
+
+    def close(self) -> None:
+        """End the task."""
+        try:
+            self.env.close()
+        except Exception as error:
+            raise self._failure("close", error) from error
 
     @property
-    def _id(self) -> str:
-        return self.spec.id if self.spec else type(self.unwrapped).__name__
+    def id(self) -> str:
+        """The Gymnasium id, or the name of the task's class where it has none."""
+        return task_id(self)
+
+    def _all_of(self, method: str, given: Any, names: Sequence[str]) -> Any:
+        if not isinstance(given, tuple) or len(given) != len(names):
+            raise TaskError(
+                f"{method} of task {self.id!r} gives {reprlib.repr(given)}, expected "
+                f"{len(names)} values: {', '.join(names)}"
+            )
+        return given
+
+    def _number(self, reward: Any) -> float:
+        try:
+            found = np.asarray(reward)
+        except Exception:  # it is anybody's object
+            found = np.asarray(None)
+        if found.dtype.kind not in "biuf" or found.size != 1:
+            raise TaskError(
+                f"the reward of task {self.id!r} is {reprlib.repr(reward)}, expected a number"
+            )
+        number = float(found.reshape(()))
+        if not abs(number) <= LARGEST:
+            raise TaskError(f"the reward of task {self.id!r} is NaN or infinite")
+        return number
 
     def _check(self, observation: Any) -> None:
         try:
             numbers = np.asarray(observation, np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(
-                f"the observation of task {self._id!r} is no array of numbers: {error}"
+                f"the observation of task {self.id!r} is no array of numbers: {error}"
             ) from None
         if numbers.shape != self.observation_space.shape:
             raise TaskError(
-                f"the observation of task {self._id!r} has shape {numbers.shape}, expected "
+                f"the observation of task {self.id!r} has shape {numbers.shape}, expected "
                 f"{self.observation_space.shape} as its space says"
             )
         wrong = ~(np.abs(numbers) <= LARGEST)
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
-            raise TaskError(f"observation[{i}] of task {self._id!r} is NaN or infinite")
+            raise TaskError(f"observation[{i}] of task {self.id!r} is NaN or infinite")
 
     def _failure(self, method: str, error: Exception) -> TaskError:
-        return TaskError(f"task {self._id!r} failed in {method}: {_reason(error)}")
+        return TaskError(f"task {self.id!r} failed in {method}: {_reason(error)}")
+
+
+def task_id(environment: gymnasium.Env) -> str:
+    """The Gymnasium id, or the name of the task's class where it has none."""
+    return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
+
+
+def _attribute(environment: gymnasium.Env, name: str) -> Any:
+    """An attribute of somebody's task, of any kind; None where there is none."""
+    try:
+        return getattr(environment.unwrapped, name, None)
+    except Exception as error:  # a property is anybody's code too
+        raise TaskError(
+            f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
+            f"{_reason(error)}"
+        ) from error
+
+
+def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
+    """Raise a UserError that names both, unless the policy of the file is for this task's sizes."""
+    observations: Any = environment.observation_space
+    actions: Any = environment.action_space
+    found = observations.shape[0], actions.shape[0]
+    expected = spec.observation_size, spec.action_size
+    if found != expected:
+        raise UserError(
+            f"task {task_id(environment)!r} has {found[0]} observations and {found[1]} actions, "
+            f"policy file {path} is for {expected[0]} and {expected[1]}"
+        )
 
 
 def describe(environment: gymnasium.Env) -> Task:
-    """Read off a task what goes into the policy file."""
+    """Read off a task what goes into the policy file.
+
+    Raises:
+        TaskError: the task fails, or its control period is none that a policy file can hold.
+    """
     actions: Any = environment.action_space
-    period = getattr(environment.unwrapped, "dt", None)
     return Task(
-        id=environment.spec.id if environment.spec else type(environment.unwrapped).__name__,
+        id=task_id(environment),
         observation_size=environment.observation_space.shape[0],  # type: ignore[index]
         action_low=tuple(map(float, actions.low)),
         action_high=tuple(map(float, actions.high)),
-        control_period=float(period) if period else None,
+        control_period=_control_period(environment),
         observation_names=_observation_names(environment),
         action_names=_action_names(environment),
     )
@@ -178,14 +259,46 @@ def episode_seed(seed: int, episode: int) -> int:
     return seed + episode
 
 
-def _action_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
-    model = getattr(environment.unwrapped, "model", None)
-    if model is None or not hasattr(model, "nu"):
+def _control_period(environment: gymnasium.Env) -> float | None:
+    """Seconds of simulated time per action: MuJoCo tasks, and others, have them as `dt`."""
+    given = _attribute(environment, "dt")
+    if given is None:
         return None
-    names = []
+    low, high = policy_file.PERIOD
+    is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
+    if not is_number or not low <= given <= high:
+        raise TaskError(
+            f"the attribute dt of task {task_id(environment)!r} is {reprlib.repr(given)}, expected "
+            f"the seconds of an action, from {low} to {high}, or None"
+        )
+    return float(given)
+
+
+def _mujoco(environment: gymnasium.Env) -> tuple[Any, Any] | None:
+    """MuJoCo's model and data, if the task has them; others may call something else so."""
+    model, data = _attribute(environment, "model"), _attribute(environment, "data")
+    if model is None or data is None:
+        return None
+    try:
+        import mujoco
+    except ImportError:
+        return None
+    is_mujoco = isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData)
+    return (model, data) if is_mujoco else None
+
+
+def _action_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
+    if not (found := _mujoco(environment)):
+        return None
+    import mujoco
+
+    joints = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
+    model, names = found[0], []
     for i in range(model.nu):
-        joint = model.joint(model.actuator_trnid[i, 0]).name
-        names.append(model.actuator(i).name or joint)
+        name = model.actuator(i).name
+        if not name and int(model.actuator_trntype[i]) in joints:
+            name = model.joint(model.actuator_trnid[i, 0]).name
+        names.append(name)
     return _all_different(names, environment.action_space.shape[0])  # type: ignore[index]
 
 
@@ -195,8 +308,7 @@ def _observation_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
     Gymnasium does not name them. A candidate layout counts only if it reproduces the observation
     number by number in states the task goes through, so a name can be missing but never wrong.
     """
-    base: Any = environment.unwrapped
-    if not hasattr(base, "model") or not hasattr(base, "data"):
+    if not (found := _mujoco(environment)):
         return None
     environment.reset(seed=0)
     layouts = None
@@ -207,7 +319,7 @@ def _observation_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
         size = len(observation)
         matching = {
             tuple(names[:size])
-            for names, values in _layouts(base.model, base.data)
+            for names, values in _layouts(*found)
             if len(values) >= size and np.allclose(values[:size], observation, atol=1e-9)
         }
         layouts = matching if layouts is None else layouts & matching
@@ -277,5 +389,5 @@ def _coordinate_names(model: Any) -> tuple[list[str], list[str]]:
 
 
 def _all_different(names: list[str], size: int) -> tuple[str, ...] | None:
-    usable = len(names) == size and all(names) and len(set(names)) == size
+    usable = len(names) == len(set(names)) == size and all(n and n.isprintable() for n in names)
     return tuple(names) if usable else None

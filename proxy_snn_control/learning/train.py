@@ -29,17 +29,16 @@ from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.learning.tasks import (
-    Checked,
     Task,
     clip_action,
     describe,
     make_environment,
 )
 from proxy_snn_control.learning.td3 import TD3
-from proxy_snn_control.learning.transitions import whitening
+from proxy_snn_control.learning.transitions import transition_model, why_left_out
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.errors import TaskError, WriteError
-from proxy_snn_control.policy.file import check_size
+from proxy_snn_control.policy.file import check_spec
 from proxy_snn_control.policy.files import (
     claim,
     is_taken,
@@ -97,8 +96,8 @@ class TrainingRun:
                 holds none), or another process is at work on it.
         """
         self.config, self.out = config, out
-        environments = [Checked(make_environment(config.env)) for _ in range(config.num_envs)]
-        self.evaluation_environment = Checked(make_environment(config.env))
+        environments = [make_environment(config.env) for _ in range(config.num_envs)]
+        self.evaluation_environment = make_environment(config.env)
         self.task = describe(self.evaluation_environment)
         device = _device(config.device)
         use_processor(config.threads)
@@ -106,8 +105,8 @@ class TrainingRun:
         self.step = 0
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
+        check_spec(out / "policy.safetensors", self._spec({}))
         self.actor = _make_actor(config, self.task)
-        check_size(out / "policy.safetensors", self._spec({}))
         try:
             self.td3 = TD3(self.actor, config, device)
         except RuntimeError as error:
@@ -131,7 +130,7 @@ class TrainingRun:
         self.best = -np.inf
         self.rows: list[dict[str, float]] = []
         self.interval: dict[str, list[float]] = {}
-        self.warnings: list[str] = []
+        self.warnings = [sentence] if (sentence := why_left_out(self._spec({}))) else []
         self._dead = False
 
         self._checkpoint = out / "checkpoint"
@@ -351,9 +350,7 @@ class TrainingRun:
         tensors = {
             **self._weights,
             "observation.quantiles": quantiles.astype(np.float32),
-            "transition.whitening": whitening(
-                sample["observation"], sample["action"], sample["next_observation"]
-            ),
+            **transition_model(sample["observation"], sample["action"], sample["next_observation"]),
         }
         for name in names:
             write_policy(self.out / name, self._spec(evaluation), tensors)

@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from proxy_snn_control.policy.file import MAX_TRANSITION, PolicySpec
+
 # Numbers that hang together without any play get as much as float32 can tell.
 PLAY = 1e-6
 SMALLEST_SCALE = 1e-3
+
+
+def transition_model(
+    observations: np.ndarray, actions: np.ndarray, following: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The tensors of a policy file that tell it; none where transitions are too long.
+
+    Arguments are those of `whitening`.
+    """
+    if 2 * observations.shape[1] + actions.shape[1] + 1 > MAX_TRANSITION:
+        return {}
+    return {"transition.whitening": whitening(observations, actions, following)}
+
+
+def why_left_out(spec: PolicySpec) -> str:
+    """A sentence for the user if this policy's file will not tell it, else nothing."""
+    size = spec.transition_size
+    if size <= MAX_TRANSITION:
+        return ""
+    return (
+        f"a transition is {size} numbers, more than the {MAX_TRANSITION} of which a policy file "
+        "tells how they follow each other: a controller will see what is far outside of training's "
+        "range, but no other wiring mistake"
+    )
 
 
 def whitening(observations: np.ndarray, actions: np.ndarray, following: np.ndarray) -> np.ndarray:

@@ -14,18 +14,20 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.learning.evaluate import check_length
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import replacing
+from proxy_snn_control.policy.files import check_target, replacing
 from proxy_snn_control.policy.runtime import Policy
 
 KINDS = (".mp4", ".gif")
 
 
 def check_name(path: Path) -> None:
-    """Raise a UserError unless the name says what kind of film it is to be."""
+    """Raise a UserError unless the name says what kind of film it is to be, and it can be there."""
     if path.suffix.lower() not in KINDS:
         raise UserError(f"video file {path}: ends in {path.suffix!r}, expected .mp4 or .gif")
+    check_target(path)
 
 
 def make_drawable(task: str, **options: Any) -> gymnasium.Env:
@@ -112,7 +114,7 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
     rate = float(environment.metadata.get("render_fps", 30))
     observation, _ = environment.reset(seed=episode_seed(seed, 0))
     first: Any = environment.render()
-    total, ended = 0.0, False
+    total, length, ended = 0.0, 0, False
     with (
         replacing(path) as temporary,
         _writer(temporary, path.suffix.lower(), first, rate) as append,
@@ -122,7 +124,10 @@ def film(policy: Policy, task: str, seed: int, path: Path) -> float:
             action = clip_action(environment, policy.act(observation))
             observation, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
+            length += 1
             ended = terminated or truncated
+            if not ended:
+                check_length(environment, length)
             append(environment.render())
     environment.close()
     return total

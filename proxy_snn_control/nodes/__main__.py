@@ -9,16 +9,22 @@ import sys
 from proxy_snn_control.nodes import stopping
 
 NODES = ("controller", "sim", "train", "neuromorphic")
+USAGE = "[-h] [--ros-args -p PARAMETER:=VALUE --params-file FILE -r FROM:=TO ...]"
 
 
 def main() -> int:
     """Start the node named first on the command line; the rest is for ROS."""
     if len(sys.argv) < 2 or sys.argv[1] not in NODES:
-        print(f"usage: python -m {__package__} {{{','.join(NODES)}}} [--ros-args ...]")
+        print(f"usage: python -m {__package__} {{{','.join(NODES)}}} {USAGE}")
         return 2
     # Before rclpy, torch or MuJoCo load: a Ctrl-C during those seconds is a clean stop too.
     stopping.install()
     name = sys.argv[1]
+    given = _not_for_ros(sys.argv[2:])
+    unknown = [argument for argument in given if argument not in ("-h", "--help")]
+    if unknown:
+        print(f"{name}: unknown argument {unknown[0]!r}; usage: {name} {USAGE}", file=sys.stderr)
+        return 2
     try:
         from proxy_snn_control.policy.errors import UserError
 
@@ -38,12 +44,30 @@ def main() -> int:
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    if given:
+        print(f"usage: {name} {USAGE}\n\n{(module.__doc__ or '').splitlines()[0]}\n\nparameters:")
+        for parameter in module.PARAMETERS:
+            print(f"  {parameter.name}, {parameter.default!r}: {parameter.description}")
+        return 0
     status: int = module.main(sys.argv[2:])
     stopping.finish()
     # All is written and sent. What is left, unloading torch and MuJoCo, can take a second.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _not_for_ros(arguments: list[str]) -> list[str]:
+    """The arguments outside of --ros-args ... [--]; no node has any besides --help."""
+    found, for_ros = [], False
+    for argument in arguments:
+        if argument == "--ros-args":
+            for_ros = True
+        elif argument == "--" and for_ros:
+            for_ros = False
+        elif not for_ros:
+            found.append(argument)
+    return found
 
 
 if __name__ == "__main__":

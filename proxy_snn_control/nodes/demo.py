@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from proxy_snn_control import child
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.policy import UserError, load_policy
 from proxy_snn_control.policy.files import is_taken
@@ -182,7 +182,7 @@ def stay_on_loopback() -> None:
 
 def node_command(name: str, namespace: str, parameters: dict[str, Any]) -> list[str]:
     """The command line that runs a node of this package with these parameters."""
-    command = [sys.executable, "-m", "proxy_snn_control.nodes", name, "--ros-args"]
+    command = child.command("proxy_snn_control.nodes", name, "--ros-args")
     if namespace:
         command += ["-r", f"__ns:={namespace}"]
     for key, value in parameters.items():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
-from proxy_snn_control.control.limits import JointLimit, read_urdf
+from proxy_snn_control.control.limits import MAX_BYTES, JointLimit, read_urdf
 from proxy_snn_control.control.loop import Loop, Send
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import CommandTopic, load_robot, plain_robot
@@ -19,6 +17,7 @@ from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.parameters import check_choices, safety_settings
 from proxy_snn_control.policy import Policy, UserError, read_policy
+from proxy_snn_control.policy.files import read_file
 
 # How often commands go out if neither the rate nor the policy tells.
 DEFAULT_PERIOD = 0.02
@@ -52,7 +51,7 @@ def load_loop(
     rate, lockstep = values["rate"], values["lockstep"]
     if 0 < rate < 1e-3:
         raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")
-    spec, tensors = read_policy(path)
+    spec, tensors, checksum = read_policy(path)
     if neuron not in (None, spec.neuron):
         # Its code would have to be compiled, which can take seconds.
         raise UserError(
@@ -60,7 +59,6 @@ def load_loop(
             "cleanup and configure take another"
         )
     policy = Policy(spec, tensors)
-    checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     timeout = values["observation_timeout"]
     if values["robot"]:
         robot = load_robot(values["robot"], spec, timeout, lockstep)
@@ -145,13 +143,10 @@ def _joints(command: CommandTopic) -> list[JointLimit]:
     """What the URDF of a robot file says of the command's joints, [outputs]."""
     if not command.urdf:
         return []
-    path = Path(command.urdf)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"urdf {path}: {getattr(error, 'strerror', None) or error}") from None
+    path = command.urdf
+    text = read_file("urdf", path, MAX_BYTES).decode(errors="replace")
     names = [output.joint for output in command.outputs]
     if "" in names:
         raise UserError(f"urdf {path}: an output of the command has no joint, expected one in each")
-    found = read_urdf(text, str(path), names)
+    found = read_urdf(text, path, names)
     return [found[name] for name in names]

@@ -10,11 +10,12 @@ import os
 from pathlib import Path
 
 from proxy_snn_control.policy import UserError
-from proxy_snn_control.policy.files import write_bytes
+from proxy_snn_control.policy.files import read_file, write_bytes
 
 FOLDER = "proxy_snn_control"
 STOPPED, ACTIVE = "stopped", "active"
 _MAX_NAME = 200
+_MAX_BYTES = 64
 
 
 class Memory:
@@ -42,13 +43,14 @@ class Memory:
 
         What cannot be read counts as STOPPED.
         """
-        try:
-            with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)) as file:
-                self._state = STOPPED if file.read(16) != ACTIVE else ACTIVE
-        except FileNotFoundError:
+        if not os.path.lexists(self._path):
             self._state = ""
-        except (OSError, ValueError):
-            self._state = STOPPED
+            return ""
+        try:
+            content = read_file("state file", self._path, _MAX_BYTES)
+        except UserError:
+            content = b""
+        self._state = ACTIVE if content == ACTIVE.encode() else STOPPED
         return self._state
 
     def keep(self, state: str) -> None:

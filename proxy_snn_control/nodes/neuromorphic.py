@@ -9,10 +9,8 @@ request is the next.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -29,7 +27,7 @@ from proxy_snn_control.neuromorphic.network import Quick
 from proxy_snn_control.neuromorphic.processes import NetworkError
 from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.policy import UserError, load_policy, read_policy
+from proxy_snn_control.policy import Policy, UserError, read_policy
 from proxy_snn_control.policy.energy import typical_observations
 
 PARAMETERS = (
@@ -60,10 +58,9 @@ class Neuromorphic(Node):
             raise UserError(
                 f"parameter precision is {precision!r}, expected {' or '.join(PRECISIONS)}"
             )
-        spec, tensors = read_policy(path)
-        self._checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        spec, tensors, self._checksum = read_policy(path)
         if precision == "fixed":
-            layers = fixed_layers(spec, tensors, typical_observations(load_policy(path)))
+            layers = fixed_layers(spec, tensors, typical_observations(Policy(spec, tensors)))
         else:
             layers = float_layers(spec, tensors)
         self._spec, self._fault, self._latencies = spec, "", Latencies()

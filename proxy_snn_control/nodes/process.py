@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,14 +15,18 @@ from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
+    SetParametersResult,
 )
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.policy import UserError
+from proxy_snn_control.policy.errors import one_line
+from proxy_snn_control.policy.files import opened
 
 try:
     from rclpy.experimental import EventsExecutor as Executor  # the quickest; since Kilted
@@ -27,6 +34,9 @@ except ImportError:
     Executor = SingleThreadedExecutor
 
 SPIN_SECONDS = 0.1
+# Options of --ros-args that name a file for ROS to read, and how large one may be.
+FILES = ("--params-file", "--log-config-file")
+MAX_FILE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,14 @@ class Parameter:
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
-    """Declare parameters on a node with their descriptions and ranges.
+    """Declare all of a node's parameters, with their descriptions and ranges.
 
     Raises:
-        rclpy.exceptions.ParameterException: a given value is of the wrong type or out of range.
+        rclpy.exceptions.ParameterException: a given value is of the wrong type, out of range, or
+            text that is more than one printable line.
+        UserError: a parameter is given that the node does not have: its value would be missed.
     """
+    node.add_on_set_parameters_callback(_on_set)
     for parameter in parameters:
         descriptor = ParameterDescriptor(
             description=parameter.description,
@@ -66,6 +79,23 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high or 0))
             ]
         node.declare_parameter(parameter.name, default, descriptor)
+    known = list(node.get_parameters_by_prefix(""))
+    for name in node._parameter_overrides:  # no public name tells what was given
+        if not node.has_parameter(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"parameter {name!r} does not exist{hint}")
+
+
+def _on_set(parameters: list[Any]) -> SetParametersResult:
+    """Text of parameters goes into messages and logs: it must not move a terminal's cursor."""
+    for parameter in parameters:
+        value = parameter.value
+        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if not all(text.isprintable() for text in texts if isinstance(text, str)):
+            reason = f"parameter {parameter.name} is {value!r}, expected printable text"
+            return SetParametersResult(successful=False, reason=reason)
+    return SetParametersResult(successful=True)
 
 
 def value_of(node: Node, name: str) -> Any:
@@ -106,14 +136,22 @@ def run(
         The exit status: 0 after a clean stop, 1 after an error.
     """
     try:
+        for option, value in itertools.pairwise(arguments):
+            if option in FILES:
+                with opened("parameter file", value, MAX_FILE_BYTES):
+                    pass  # ROS would wait for a pipe
         rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # rclpy raises bare and private types for --ros-args it cannot read, parameter files too.
-        print(f"ROS arguments: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ROS arguments: {_sentence(error)}", file=sys.stderr)
         return 1
     node = None
     try:
-        node = make_node()
+        try:
+            node = make_node()
+        except (NameValidationException, rclpy_implementation.RCLError) as error:
+            # Names given by remapping, of nodes, namespaces and topics, are only now known whole.
+            raise UserError(_sentence(error)) from error
         stopping.ready()
         executor = Executor()
         executor.add_node(node)
@@ -122,10 +160,10 @@ def run(
         status: int = node.exit_status or 0
     except (UserError, ParameterException) as error:
         status = 1
-        _report(node, " ".join(str(error).split()))
+        _report(node, _sentence(error))
     except Exception as error:
         status = 1
-        _report(node, f"stopped by a defect: {type(error).__name__}: {error}")
+        _report(node, f"stopped by a defect: {type(error).__name__}: {_sentence(error)}")
         raise
     finally:
         if node is not None:
@@ -141,6 +179,11 @@ def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
         failure: Exception | None = getattr(node, "failure", None)
         if failure is not None:  # in a task, which an executor does not survive raising it
             raise failure
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, in one line, without places in the sources of ROS."""
+    return one_line(re.sub(r", at /\S+:\d+|[\s^]*$", "", " ".join(str(error).split())))
 
 
 def _report(node: Node | None, sentence: str) -> None:

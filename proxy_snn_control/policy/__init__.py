@@ -1,12 +1,13 @@
 """The policy file and the runtime that acts from it. Needs NumPy, nothing else."""
 
 from .errors import ObservationError, PolicyFileError, UserError
-from .file import PolicySpec, read_policy, write_policy
+from .file import PolicyFile, PolicySpec, read_policy, write_policy
 from .runtime import Policy, load_policy
 
 __all__ = [
     "ObservationError",
     "Policy",
+    "PolicyFile",
     "PolicyFileError",
     "PolicySpec",
     "UserError",

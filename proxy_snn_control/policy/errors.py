@@ -1,8 +1,16 @@
 """The errors a user can cause and mend. Everything else is a defect and keeps its traceback."""
 
+LONGEST = 1500
+
 
 class UserError(Exception):
-    """One sentence that names the file, parameter or topic, the value, and what was expected."""
+    """One sentence that names the file, parameter or topic, the value, and what was expected.
+
+    What it names may be anything: as text the sentence is one line, as `one_line` makes it.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class WriteError(UserError):
@@ -19,3 +27,12 @@ class PolicyFileError(UserError):
 
 class ObservationError(UserError, ValueError):
     """An observation of the wrong length, or with a NaN or an infinity in it."""
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal or a log: escapes for what cannot be printed, the middle left out."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )

@@ -37,7 +37,7 @@ def export(policy: str | os.PathLike[str], kind: str, out: str | os.PathLike[str
         UserError: the format cannot express this policy, or the file cannot be written.
         ModuleNotFoundError: the format's own package (nir, onnx) is not installed.
     """
-    spec, tensors = read_policy(policy)
+    spec, tensors, _ = read_policy(policy)
     if kind == "nir":
         import nir
 

@@ -14,16 +14,15 @@ import itertools
 import json
 import math
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from .errors import PolicyFileError
-from .files import write_bytes
+from .files import opened, write_bytes
 from .neurons import NEURONS
 
 FORMAT = "proxy_snn_control.policy"
@@ -32,12 +31,16 @@ VERSION = 2
 # A header's JSON may take forty times its length once parsed: file and header stay below 100 MB.
 MAX_FILE_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**18
+SPARE_HEADER_BYTES = 2**10  # for the evaluation, of which nothing is known before training
 MAX_NESTING = 20
 MAX_SIZE = 2**20
 MAX_LAYERS = 100
 MAX_TIME_STEPS = 1000
 # The runtime keeps the spikes and potentials of every neuron at every time step of an action.
 MAX_NEURON_STEPS = 2**22
+# The transition model takes the square of the numbers of a transition: beyond these it is left out,
+# for it would outgrow the weights, and a controller could not compute with it between two commands.
+MAX_TRANSITION = 1024
 # Numbers within these cannot overflow float32 on their way to an action.
 SMALLEST, LARGEST = 1e-6, 1e6
 PERIOD = (1e-4, 3600.0)
@@ -112,13 +115,55 @@ class PolicySpec:
     @property
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of the tensors that a file may lack."""
-        transition = 2 * self.observation_size + self.action_size + 1
-        return {"transition.whitening": (transition, transition)}
+        return {"transition.whitening": (self.transition_size, self.transition_size)}
+
+    @property
+    def transition_size(self) -> int:
+        """How many numbers a transition is: observation, action, next observation, 1."""
+        return 2 * self.observation_size + self.action_size + 1
 
 
-def check_size(path: str | os.PathLike[str], spec: PolicySpec) -> None:
-    """Raise a PolicyFileError if the policy would be larger than a policy may be."""
-    numbers = sum(math.prod(shape) for shape in spec.tensor_shapes.values())
+class PolicyFile(NamedTuple):
+    """What `read_policy` found.
+
+    Attributes:
+        spec: what the policy is.
+        tensors: the float32 arrays named in `spec.tensor_shapes`, and those of
+            `spec.optional_shapes` that the file has.
+        digest: SHA-256 of the bytes that these were made of, 64 hexadecimal digits: who tells which
+            policy acts tells this, and does not read the file again, which may be another by then.
+    """
+
+    spec: PolicySpec
+    tensors: Tensors
+    digest: str
+
+
+def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
+    """See, before any training, that what it will write of this policy makes a valid file.
+
+    Raises:
+        PolicyFileError: it would be larger than a policy may be, or a field is not as it must be.
+    """
+    shapes = spec.tensor_shapes
+    if spec.transition_size <= MAX_TRANSITION:
+        shapes |= spec.optional_shapes
+    _check_size(path, spec, shapes)
+    fields = json.loads(json.dumps(dataclasses.asdict(spec)))
+    _spec_from_fields(path, fields)
+    length = len(_header(spec, shapes)) + SPARE_HEADER_BYTES
+    if length > MAX_HEADER_BYTES:
+        raise _error(
+            path,
+            f"would have {length} bytes of header, expected at most {MAX_HEADER_BYTES}; the names "
+            "of observations and actions are in it",
+        )
+
+
+def _check_size(
+    path: str | os.PathLike[str], spec: PolicySpec, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    numbers = sum(map(math.prod, shapes.values()))
     if 4 * numbers > MAX_FILE_BYTES - MAX_HEADER_BYTES:
         raise _error(path, f"would have {4 * numbers} bytes, more than a policy file may")
     steps = spec.time_steps * sum(spec.layer_sizes)
@@ -146,69 +191,56 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
             is never written).
         UserError: the file cannot be written.
     """
-    check_size(path, spec)
-    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
-    header: dict[str, Any] = {
-        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
-    }
+    shapes = {name: array.shape for name, array in tensors.items()}
+    _check_size(path, spec, shapes)
     data = bytearray()
     for name, array in sorted(tensors.items()):
         if array.dtype != np.float32:
             raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
-        offsets = [len(data), len(data) + array.nbytes]
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
         data += array.astype("<f4").tobytes()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
+    text = _header(spec, shapes)
     text = text.replace(CHECKSUM_KEY + ZEROS, CHECKSUM_KEY + _checksum(text, data).encode())
     content = len(text).to_bytes(8, "little") + text + data
     _decode(path, io.BytesIO(content), len(content))
     write_bytes(path, content)
 
 
-def read_policy(path: str | os.PathLike[str]) -> tuple[PolicySpec, Tensors]:
+def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
+    """The header of a file with these tensors in the order of their names; zeros for checksum."""
+    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
+    header: dict[str, Any] = {
+        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
+    }
+    end = 0
+    for name, shape in sorted(shapes.items()):
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
+
+
+def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     """Read and validate a policy file.
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
-    Returns:
-        The specification, and the float32 arrays named in `spec.tensor_shapes`, and those of
-        `spec.optional_shapes` that the file has.
-
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; says which and why.
     """
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _error(path, "is not a file")
-            return _decode(path, file, status.st_size)
-    except FileNotFoundError:
-        raise _error(path, "no such file") from None
-    except IsADirectoryError:
-        raise _error(path, "is not a file") from None
-    except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror or error}") from None
+    with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
+        return _decode(path, file, size)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-
-
-def _decode(
-    path: str | os.PathLike[str], file: io.BufferedIOBase, size: int
-) -> tuple[PolicySpec, Tensors]:
+def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFile:
     """Read `size` bytes, once, and make a policy of them or raise a PolicyFileError.
 
     The order gives the most telling reason: what is cut off or of another version is told so,
     then the checksum finds all accidents, and what is wrong after that was written so.
     """
-    if size > MAX_FILE_BYTES:
-        raise _error(path, f"has {size} bytes, more than the {MAX_FILE_BYTES} a policy may")
     if size < 8:
         raise _error(path, f"is no safetensors file: it has only {size} bytes")
-    length = int.from_bytes(file.read(8), "little")
+    begin = file.read(8)
+    length = int.from_bytes(begin, "little")
     if length > MAX_HEADER_BYTES:
         raise _error(
             path,
@@ -218,7 +250,7 @@ def _decode(
     if 8 + length > size:
         raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
     text, data = file.read(length), bytearray(size - 8 - length)
-    if len(text) < length or file.readinto(data) < len(data):
+    if len(text) < length or file.readinto(data) < len(data):  # type: ignore[attr-defined]
         raise _error(path, "became shorter while it was read")
 
     header = _object(path, "is no safetensors file, or a damaged one: its header", text)
@@ -247,10 +279,12 @@ def _decode(
     if unknown := sorted(metadata.keys() - {"policy", "sha256"}):
         raise _error(path, f"has the unknown metadata {_short(unknown[0])}")
     spec = _spec_from_fields(path, fields)
-    check_size(path, spec)
+    _check_size(path, spec, spec.tensor_shapes)
     tensors = _tensors(path, spec, header, data)
     _check_numbers(path, spec, tensors)
-    return spec, tensors
+    digest = hashlib.sha256(begin + text)
+    digest.update(data)
+    return PolicyFile(spec, tensors, digest.hexdigest())
 
 
 def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[str, Any]:

@@ -1,34 +1,111 @@
-"""Writing files so that a reader sees the old one or the new one, never half of either."""
+"""Files of users: reading without surprises, and writing whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import UserError, WriteError
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the name of a temporary file beside `path`; flush and rename it to `path` at the end.
+def opened(
+    kind: str, path: str | os.PathLike[str], limit: int, error: type[UserError] = UserError
+) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a user's file for reading: only a regular one, of `limit` bytes or fewer.
 
-    If the block raises, the temporary file is removed and whatever stood at `path` stays.
+    A pipe or a device is neither opened nor waited for, also where it takes the file's place just
+    now. A network drive can still keep the reader waiting: no control loop reads a file.
+
+    Args:
+        kind: what the file is to the user, such as "config file"; messages begin with it.
+        path: where it is.
+        limit: the most bytes that it may have.
+        error: what to raise.
+
+    Returns:
+        The file, and its size in bytes.
 
     Raises:
+        UserError: no such file, no regular one, too large, or it cannot be read.
+    """
+    name = f"{kind} {os.fspath(path)}"
+    if "\0" in os.fspath(path):
+        raise error(f"{name}: is no name of a file")
+    try:
+        _check_regular(name, os.stat(path), error)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            _check_regular(name, status, error)
+            if status.st_size > limit:
+                raise error(f"{name}: has {status.st_size} bytes, more than the {limit} it may")
+            yield file, status.st_size
+    except FileNotFoundError:
+        raise error(f"{name}: no such file") from None
+    except OSError as reason:
+        raise error(f"{name}: cannot be read: {reason.strerror or reason}") from None
+
+
+def read_file(
+    kind: str, path: str | os.PathLike[str], limit: int, error: type[UserError] = UserError
+) -> bytes:
+    """Read a user's file whole. Arguments and errors are those of `opened`."""
+    with opened(kind, path, limit, error) as (file, size):
+        content = file.read(size)
+        if len(content) < size:
+            raise error(f"{kind} {os.fspath(path)}: became shorter while it was read")
+        return content
+
+
+def _check_regular(name: str, status: os.stat_result, error: type[UserError]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{name}: is not a file but a {_kind_of(status.st_mode)}")
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the name of an empty file beside `path`; flush it and rename it to `path` at the end.
+
+    The file is new, of a name that nobody can know before. However it is written, it gets the mode
+    of every new file of this process. If the block raises, it is removed and whatever stood at
+    `path` stays.
+
+    Raises:
+        UserError: what stands at `path` is a folder, a pipe, a device or a socket.
         WriteError: the file cannot be written (no such folder, no permission, disk full).
     """
     target = Path(path)
-    if not target.name:
-        raise UserError(f"{target}: is a folder, expected the name of a file")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    check_target(target)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(temporary, flags, 0o666)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            os.close(descriptor)
             yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
+            descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                os.fchmod(descriptor, mode)  # a library may have put a file of its own there
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            check_target(target)
             os.replace(temporary, target)
         except OSError as error:
             raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -36,6 +113,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """See that a file can stand there: nothing does yet, or a regular file, which is replaced.
+
+    Raises:
+        UserError: something else does, such as a folder, a device or a pipe.
+        WriteError: there is no such folder, or it cannot be looked into.
+    """
+    target = Path(path)
+    if not target.name:
+        raise UserError(f"{target}: is a folder, expected the name of a file")
+    if "\0" in str(target):
+        raise UserError(f"{target}: is no name of a file")
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError as error:
+        if target.parent.is_dir():
+            return
+        raise WriteError(f"{target}: cannot be written: {error.strerror}") from None
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from None
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{target}: cannot be written: it is a {_kind_of(mode)}, expected a file")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

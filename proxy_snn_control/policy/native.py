@@ -1,10 +1,9 @@
 """The event-driven pass as machine code: compiled once, kept on disk, loaded without the compiler.
 
 event.py says what the pass does. At first use on a computer a process of its own compiles it with
-Numba, which takes some seconds and some 150 MB; the object file is kept in the user's cache, in
-`$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`, one per neuron and processor.
-From then on only llvmlite is needed, to load it. Without llvmlite and Numba there is no compiled
-pass, and runtime.py acts with NumPy alone.
+Numba, which takes some seconds and some 150 MB; the object file is kept (cache.py), one per neuron
+and processor. From then on only llvmlite is needed, to load it. Without llvmlite and Numba there is
+no compiled pass, and runtime.py acts with NumPy alone.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import importlib.util
 import itertools
 import logging
 import os
-import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
+from proxy_snn_control import child
+
+from . import cache
 from .file import MAX_FILE_BYTES, PolicySpec, Tensors
-from .files import write_bytes
 from .neurons import NEURONS
 
 WIDTH = 32  # neurons of a layer at once
@@ -79,17 +77,13 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
     for source in SOURCES:
         key.update(Path(__file__).with_name(source).read_bytes())
     key.update(f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}".encode())
-    file = _cache(f"{neuron}-{key.hexdigest()[:24]}.o")
-    content = _kept(file) if file else None
+    name = f"{neuron}-{key.hexdigest()[:24]}.o"
+    content = cache.kept(name)
     if content is None:
         content = _compile(neuron)
         if content is None:
             return None
-        if file:
-            try:
-                write_bytes(file, hashlib.sha256(content).digest() + content)
-            except (OSError, UserError) as error:
-                _log.warning("the compiled pass is not kept for the next start: %s", error)
+        cache.keep(name, content)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
@@ -101,36 +95,11 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
     return engine, kind(engine.get_function_address("act"))
 
 
-def _cache(name: str) -> Path | None:
-    """Where to keep a file; None where others could put one for us to run."""
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "proxy_snn_control"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        about = folder.stat()
-    except (OSError, RuntimeError) as error:
-        _log.warning("the compiled pass cannot be kept for the next start: %s", error)
-        return None
-    if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        _log.warning("%s can be written by others: the compiled pass is not kept there", folder)
-        return None
-    return folder / name
-
-
-def _kept(file: Path) -> bytes | None:
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return None
-    digest, content = content[:32], content[32:]
-    return content if hashlib.sha256(content).digest() == digest else None
-
-
 def _compile(neuron: str) -> bytes | None:
     if not importlib.util.find_spec("numba"):
         return None
     _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
-    command = [sys.executable, "-m", f"{__package__}.event", neuron]
+    command = child.command(f"{__package__}.event", neuron)
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:

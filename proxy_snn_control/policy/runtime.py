@@ -26,18 +26,22 @@ class Policy:
             training, at `spec.observation_quantile_levels` (0 and 1 are its range).
         whitening: float32 [z, z], how observations followed each other in training
             (docs/policy_file.md), or None where the file does not tell.
+        digest: SHA-256 of the bytes of the file it was read from; empty if it was not.
         compiled: whether compiled code acts (event.py), or NumPy.
     """
 
-    def __init__(self, spec: PolicySpec, tensors: Tensors, *, compiled: bool = True) -> None:
+    def __init__(
+        self, spec: PolicySpec, tensors: Tensors, digest: str = "", *, compiled: bool = True
+    ) -> None:
         """Build a policy on `tensors`, float32 with the names and shapes of `spec.tensor_shapes`.
 
         Args:
             spec: what the policy is.
             tensors: its weights; call `refresh` after changing them in place.
+            digest: of the file they were read from.
             compiled: False to act with NumPy even where the compiled pass can be had.
         """
-        self.spec = spec
+        self.spec, self.digest = spec, digest
         self.quantiles = tensors["observation.quantiles"]
         self.whitening = tensors.get("transition.whitening")
         limits = limits_of(spec)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
-from proxy_snn_control.policy import neurons
+from proxy_snn_control.policy import cache, neurons
 
 WIDTH = 32  # neurons of a tile, and spikes of a word
 ROWS = 16  # rows of a tile
@@ -92,11 +93,9 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
     return types.uint32(potential, types.int64, types.float32), generate
 
 
-# Numba names an intrinsic anew in every process, and that name is part of what it looks compiled
-# passes up by on the disk: it would compile them, and keep them, at every start. The file's date is
-# part of it too, so that an edit counts.
-for _each in (_add_word, _fired):
-    _each._set_uuid(f"{__name__}.{_each._name}")
+def _sources() -> bytes:
+    """What the compiled passes are made of; kept ones are taken only where it is the same."""
+    return (inspect.getsource(neurons) + inspect.getsource(sys.modules[__name__])).encode()
 
 
 class Passes(NamedTuple):
@@ -114,15 +113,11 @@ def passes(neuron: Any, threaded: bool) -> Passes:
 
     For one thread they start none: idle ones would spin beside another run's work. What does the
     work is compiled apart from the loop over threads, in which it takes several times longer.
-
-    Numba keeps compiled passes on disk under the values of the variables they close over. So the
-    equations' text is one of those: a pass is compiled anew when they change.
     """
-    key = inspect.getsource(neurons), threaded
     members = len(neuron.state)
     load, store = LOADS[members - 1], STORES[members - 1]
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
-    compiled = numba.njit(cache=True, nogil=True, parallel=threaded)
+    compiled = cache.compiled(_sources(), neuron.__name__, nogil=True, parallel=threaded)
 
     @register_jitable
     def encode_rows(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
@@ -144,7 +139,6 @@ def passes(neuron: Any, threaded: bool) -> Passes:
     @compiled
     def encode(parts: int, stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
         """Fill in spike bits of the soft-reset encoder (Eq. 11), stimulation [batch, neurons]."""
-        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(bits))
             encode_rows(stimulation[mine], threshold, bits[mine])
@@ -152,7 +146,6 @@ def passes(neuron: Any, threaded: bool) -> Passes:
     @compiled
     def unpack(parts: int, bits: np.ndarray, one: Any, spikes: np.ndarray) -> None:
         """Fill in spikes as [batch, T, neurons] of zeros and `one`s."""
-        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(bits))
             _unpack_rows(bits[mine], one, spikes[mine])
@@ -256,7 +249,6 @@ def passes(neuron: Any, threaded: bool) -> Passes:
         Fills bits_out, spike counts [batch, neurons] and, unless it has no members, the trace of
         states [batch, T, members, neurons].
         """
-        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(bits))
             forward_rows(
@@ -277,7 +269,6 @@ def passes(neuron: Any, threaded: bool) -> Passes:
 
         The surrogate gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w.
         """
-        assert key
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(states))
             backward_rows(states[mine], gradient[mine], constants, threshold, window)
@@ -285,7 +276,7 @@ def passes(neuron: Any, threaded: bool) -> Passes:
     return Passes(encode, unpack, forward, backward)
 
 
-@numba.njit(cache=True, nogil=True)
+@cache.compiled(_sources(), nogil=True)
 def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
     """Fill in what each value of each four bits adds to the currents.
 
