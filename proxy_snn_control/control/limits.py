@@ -103,8 +103,10 @@ def saturate(
                     limited = True
             stop = limit.deceleration if limit.deceleration < math.inf else limit.acceleration
             room = limit.high - now_p if v > 0 else now_p - limit.low
-            # How far it goes, if it does not brake, in the time that braking takes.
-            if stop < math.inf and v and room + ROUNDING < v * v / stop:
+            # How far it goes in the time that braking takes; and where that is less, how far in
+            # this step and while it brakes after it.
+            ahead = max(v * v / stop, abs(v) * seconds + v * v / (2 * stop))
+            if stop < math.inf and v and room + ROUNDING < ahead:
                 brake = limited = True
         want_p[i], want_v[i], want_a[i] = p, v, a
     if brake:

@@ -138,8 +138,8 @@ class SafetyGate:
             position = self._interface == "position"
             found.append(
                 JointLimit(
-                    low,
-                    high,
+                    max(low, joint.low) if position else low,
+                    min(high, joint.high) if position else high,
                     min(rate, joint.velocity) if position else rate,
                     min(change, joint.acceleration) if position else change,
                 )
