@@ -83,7 +83,8 @@ class Stream:
             away = abs(sample.stamp - stamp) * 1e-9 if stamp else abs(sample.received - received)
             if away > distance:
                 break  # they are in order
-            best, distance = sample, away
+            if away < distance:
+                best, distance = sample, away
         return best
 
     def interval(self) -> float | None:
