@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import random_policy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -36,7 +36,7 @@ from proxy_snn_control.policy import ObservationError, Policy, PolicySpec, UserE
 
 PERIOD = 0.02
 # More of them: HOSTILE_EXAMPLES=25000 python -m pytest test/test_control.py -k leaves
-HOSTILE_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
+HOSTILE_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))
 NAMES = ("angle", "height")
 TWO_SOURCES: dict[str, Any] = {
     "sources": {
@@ -552,8 +552,22 @@ def test_rivals_stop_it_while_they_are_there(world: World) -> None:
 # silence, the stop, the lifecycle and settings that change.
 NUMBERS = st.one_of(st.floats(-3, 3), st.sampled_from([math.nan, math.inf, -math.inf, 1e300, 1e30]))
 STAMPS = st.one_of(
-    st.sampled_from([0.0, PERIOD, -PERIOD, 0.01, 5.0, -50.0, 1e6]), st.floats(-0.1, 0.1)
+    st.sampled_from([0.0, PERIOD, -PERIOD, 0.01, -0.21, -0.35, 5.0, -50.0, 1e6]),
+    st.floats(-0.1, 0.1),
 )
+
+
+class Possessed:
+    """A backend whose policy wants something of its own."""
+
+    def __init__(self, policy: Policy, value: float) -> None:
+        self.policy, self.value = policy, value
+
+    def act(self, observation: Any, label: str, out: np.ndarray, now: float) -> Policy:
+        self.policy.act(observation, out)
+        with np.errstate(over="ignore"):
+            out[:] = self.value
+        return self.policy
 
 
 class Hostile(RuleBasedStateMachine):
@@ -565,14 +579,15 @@ class Hostile(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(self.folder, TWO_SOURCES)
-        self.active = False
+        self.active = True
         self.clock = 100.0
-        self.heard = [-math.inf, -math.inf]
+        self.heard = [0.0, 0.0]
         self.pressing: set[bytes] = set()
         self.latched = False
         self.slewed = False
         self.checked = 0
         self.last: list[float] | None = None
+        self.world.loop.activate()
 
     def take(self, source: int, message: Any) -> None:
         self.heard[source] = self.world.now
@@ -601,9 +616,23 @@ class Hostile(RuleBasedStateMachine):
         self.clock += seconds
         self.world.wait(seconds)
 
+    @rule(source=st.integers(0, 1), seconds=st.sampled_from([0.1, 0.25, 0.35]))
+    def one_long_before_the_other(self, source: int, seconds: float) -> None:
+        stamp = self.clock
+        for late in (False, True):
+            at = source if not late else 1 - source
+            self.take(at, (joints, trunk)[at](stamp, 0.5))
+            if not late:
+                self.pass_time(seconds)
+
     @rule(jump=st.sampled_from([-50.0, -0.3, 0.3, 1e5]))
     def set_the_clock(self, jump: float) -> None:
         self.clock = max(self.clock + jump, 1.0)
+
+    @rule(value=NUMBERS)
+    def possess(self, value: float) -> None:
+        loop = self.world.loop
+        loop.backend = Possessed(loop.policy, value)  # type: ignore[assignment]
 
     @rule(pressed=st.booleans(), who=st.sampled_from([b"a", b"b"]))
     def press(self, pressed: bool, who: bytes) -> None:
@@ -661,6 +690,8 @@ class Hostile(RuleBasedStateMachine):
                 assert label != UNASKED, "what nobody asked for is the safe command"
                 assert at - self.heard[0] <= 0.2 + 1e-9, "stale joints"
                 assert at - self.heard[1] <= 0.3 + 1e-9, "stale odometry"
+                if self.slewed and self.last:
+                    assert abs(number - self.last[0]) <= self.slew * PERIOD + 1e-9, "a leap"
             self.last = [number]
         self.checked = len(world.sent)
 
@@ -672,5 +703,6 @@ def test_nothing_leaves_that_must_not(tmp_path: Path) -> None:
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),
     )
     Hostile.TestCase("runTest").runTest()
