@@ -137,6 +137,7 @@ class Inputs:
             (i, joints) for i, s in enumerate(robot.sources) if (joints := robot.measured(s))
         ]
         self._measured = measured
+        self._direct &= not measured  # what is measured comes behind the entries' values
         self.missed = 0
         self.forget(0.0)
 
