@@ -22,6 +22,7 @@ from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
@@ -407,3 +408,37 @@ def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_fi
 def test_without_autostart_it_says_what_it_waits_for(stage: Stage, policy_file: Path) -> None:
     controller = stage.start("controller", policy=policy_file)
     assert stage.until(lambda: "waits to be configured and activated" in controller.output)
+
+
+# ---- the robot's side
+
+
+def test_the_guard_after_the_controller_was_killed(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    """What a forward_command_controller hears, which would go on with the last command."""
+    heard: list[list[float]] = []
+    stage.node.create_subscription(
+        Float64MultiArray, "guarded_command", lambda m: heard.append(m.data.tolist()), RELIABLE
+    )
+    guard = stage.start("guard", safe_command="[0.75]", timeout=0.3)
+    controller = start(stage, policy_file)
+    judge.moving()
+    assert stage.until(lambda: len(heard) > 20)
+    assert [0.75] not in heard[-10:]
+    controller.end(signal.SIGKILL)
+    assert stage.until(lambda: heard[-5:] == [[0.75]] * 5), guard.output
+    stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    stage.spin(0.5)
+    for bad in ([np.nan], [], [0.1, 0.2]):
+        stray.publish(number_array(bad, ""))
+    stage.spin(0.5)
+    assert heard[-1] == [0.75]
+    start(stage, policy_file, resume_after_crash="true")
+    assert stage.until(lambda: [0.75] not in heard[-10:])
+    assert guard.end(signal.SIGTERM)[0] == 0
+    stage.spin(0.3)
+    assert heard[-1] == [0.75]
+    refused = stage.start("guard")
+    assert refused.wait(20) == 1
+    assert "parameter safe_command is [], expected a finite value" in refused.output

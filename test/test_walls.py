@@ -20,6 +20,7 @@ MAY_NOT_IMPORT = {
     "neuromorphic": HEAVY,
     "control": {*HEAVY, "rclpy"},
     "nodes/controller.py": HEAVY,
+    "nodes/guard.py": HEAVY,
     "nodes/neuromorphic.py": HEAVY,
     "nodes/sim.py": {"torch"},
 }
