@@ -282,6 +282,10 @@ class Sim(Node):
             self._refuse(f"command {action.tolist()} is not finite")
             return
         self._fault = ""
+        if not self._first_command and not self._lockstep:
+            # What went by while nobody commanded is no part of the first episode.
+            self._begin_episode()
+            self._was_reset = True
         self._first_command = self._first_command or received
         self._last_command = received
         self._round_trips.add(received - self._sent)
@@ -312,6 +316,9 @@ class Sim(Node):
         self._return += float(reward)
         self._steps += 1
         if not (terminated or truncated):
+            return
+        if not self._first_command:
+            self._begin_episode()
             return
         self._episode_returns.publish(Float64(data=self._return))
         self._episode += 1
