@@ -400,21 +400,66 @@ POLICIES = {
         ["forward", "turn"],
     ),
 }
+# With a history, for a policy without names.
+QUADRUPED = {"observations": 225, "actions": 12, "neuron": "relu"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_examples_fit_their_policies(path: Path) -> None:
-    task, observations, actions = POLICIES[path.stem]
+    task, observations, actions = POLICIES.get(path.stem, ("", None, None))
     if task:
         pytest.importorskip("mujoco")
         from proxy_snn_control.learning.tasks import describe, make_environment
 
         described = describe(make_environment(task))
         observations, actions = described.observation_names, described.action_names
-    spec = spec_of(list(observations or ()), list(actions or ()))
+    if path.stem == "quadruped":
+        spec = random_policy(**QUADRUPED)[0]
+    else:
+        spec = spec_of(list(observations or ()), list(actions or ()))
     robot = load_robot(str(path), spec, 0.5, False)
     Inputs(robot)
     commands = CommandMap(robot.command)
     action = np.linspace(-0.2, 0.2, spec.action_size)
     np.testing.assert_allclose(commands.action(commands.numbers(action)), action)
     commands.message(commands.numbers(action), "", Time())
+
+
+def test_a_quadruped_with_an_ordinary_policy() -> None:
+    """Isaac Lab's terms, from messages to joint positions."""
+    from proxy_snn_control.policy import Policy
+
+    policy = Policy(*random_policy(**QUADRUPED))
+    robot = load_robot(str(EXAMPLES / "quadruped.yaml"), policy.spec, 0.5, False)
+    inputs, commands = Inputs(robot, period=0.02), CommandMap(robot.command)
+    names = [output.joint for output in robot.command.outputs]
+    default = [output.offset for output in robot.command.outputs]
+    upright = Imu(orientation=Quaternion(w=1.0), angular_velocity=Vector3(z=4.0))
+    raw = [0.0] * 12
+    inputs.take(2, Twist(linear=Vector3(x=0.5), angular=Vector3(z=-1.0)), 0.0)
+    for step in range(6):
+        now = 0.02 * step
+        stamp = Header(stamp=Time(sec=10, nanosec=round(now * 1e9)))
+        upright.header = stamp
+        moved = [value + 0.1 * step for value in default]
+        velocity = [20.0] * 12
+        state = JointState(header=stamp, name=names, position=moved, velocity=velocity)
+        assert not inputs.take(0, state, now)
+        assert inputs.take(1, upright, now)
+        observation = inputs.observation(raw, raw)
+        raw = policy.act(observation).astype(float).tolist()
+    gravity, positions = observation[15:30], observation[45:105]
+    assert observation[:15].tolist() == [0, 0, 1] * 5
+    assert gravity.tolist() == [0, 0, -1] * 5
+    assert observation[30:45].tolist() == [0.5, 0, -1] * 5
+    np.testing.assert_allclose(
+        positions.reshape(5, 12), np.outer([0.1, 0.2, 0.3, 0.4, 0.5], [1] * 12)
+    )
+    np.testing.assert_allclose(observation[105:165], 1.0)
+    numbers = commands.numbers(np.array(raw, np.float32))
+    np.testing.assert_allclose(
+        numbers,
+        np.clip(np.array(default) + 0.25 * np.array(raw), commands.low, commands.high),
+        atol=1e-6,
+    )
+    assert inputs.measured() == moved, "where a ramp begins"
