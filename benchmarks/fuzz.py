@@ -1,11 +1,12 @@
-"""Give the reader of policy files damaged and hostile ones, for as long as one likes.
+"""Give readers of files damaged and hostile ones, for as long as one likes.
 
     python benchmarks/fuzz.py --seconds 180 --seed 1
 
 Whatever a file holds, `read_policy` raises a PolicyFileError that names it, soon and in little
 memory. Half of the files carry a checksum that fits, so that the checks behind it are reached;
 those alone may load, and then they must be policies that act, and that the safetensors library
-reads too. test/test_policy_file.py uses the same mutations with a fixed seed.
+reads too. fuzz_files.py does so with YAML files and the folders of runs. test/test_policy_file.py
+and test/test_files.py use the same mutations with a fixed seed.
 """
 
 from __future__ import annotations
@@ -429,7 +430,7 @@ def outcome(mutant: Mutant, path: Path) -> str:
         before, _, reason = str(error).partition(f"policy file {path}: ")
         if before or not reason or "\n" in reason or len(reason) > 500:
             raise NotRefusedError(f"{mutant.kind}: bad message {error!r}") from error
-        return _reason(reason)
+        return reason_of(reason)
     except BaseException as error:
         raise NotRefusedError(f"{mutant.kind}: {type(error).__name__}: {error}") from error
     if not mutant.sealed:
@@ -458,7 +459,8 @@ def _must_be_valid(
         raise ValueError("it is another one when written and read again")
 
 
-def _reason(reason: str) -> str:
+def reason_of(reason: str) -> str:
+    """A reason without what it names, to count its kind by."""
     reason = re.sub(r"((?:field|tensor) )\S+( \w+) .*", r"\1...\2 ...", reason)
     reason = re.sub(r"((?:lacks|unknown) (?:the )?\w+) .*", r"\1 ...", reason)
     return re.sub(r"\b\d+\b|\(.*\)|(?<=version ).*;", "...", reason)
@@ -466,46 +468,63 @@ def _reason(reason: str) -> str:
 
 def main() -> int:
     """Run, and print what came of it; 1 if a file was not refused as it should."""
+    import fuzz_files
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("fuzz_failure.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("fuzz_failure"))
     options = parser.parse_args()
     rng = random.Random(options.seed)
     reasons: Counter[str] = Counter()
     slowest = 0.0, ""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "policy.safetensors"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path, original = folder / "policy.safetensors", fuzz_files.make_run(folder)
         contents = []
         for neuron in NEURONS:
             write_policy(path, *small_policy(neuron))
             contents.append(path.read_bytes())
-        source = mutants(contents, rng, sparse_share=1e-3)
+        source, cases = mutants(contents, rng, sparse_share=1e-3), fuzz_files.run_cases(rng)
+        texts = {"config file": fuzz_files.CONFIG, "robot file": fuzz_files.ROBOT}
+        for kind, text in texts.items():
+            (folder / kind).write_text(text)
+            fuzz_files.yaml_outcome(kind, folder / kind)
         outcome(next(source), path)
         memory, began = _peak_bytes(), time.monotonic()
         while time.monotonic() - began < options.seconds:
-            mutant = next(source)
             start = time.process_time()  # of this process: others may keep it waiting
             try:
-                reasons[outcome(mutant, path)] += 1
+                draw, content = rng.random(), b""
+                if draw < 0.003:  # a run's folder takes a hundred times as long as a policy file
+                    kind = "a run's folder"
+                    reasons[fuzz_files.run_outcome(original, next(cases), rng)] += 1
+                    memory = max(memory, _peak_bytes())  # of torch and matplotlib
+                elif draw < 0.3:
+                    kind = rng.choice(list(texts))
+                    content = fuzz_files.hostile_yaml(texts[kind], rng)
+                    (folder / kind).write_bytes(content)
+                    reasons[fuzz_files.yaml_outcome(kind, folder / kind)] += 1
+                else:
+                    mutant = next(source)
+                    kind, content = mutant.kind, mutant.content
+                    reasons[outcome(mutant, path)] += 1
                 seconds = time.process_time() - start
                 if seconds > SECONDS_LIMIT:
-                    raise NotRefusedError(f"{mutant.kind}: took {seconds:.1f} s")
+                    raise NotRefusedError(f"{kind}: took {seconds:.1f} s")
                 if _peak_bytes() - memory > MEMORY_LIMIT:
-                    raise NotRefusedError(f"{mutant.kind}: took {_peak_bytes() - memory} bytes")
+                    raise NotRefusedError(f"{kind}: took {_peak_bytes() - memory} bytes")
             except NotRefusedError as error:
-                options.out.write_bytes(mutant.content)
-                size = f", extended to {mutant.size} bytes" if mutant.size else ""
-                print(f"{error}\nits bytes are in {options.out}{size}", file=sys.stderr)
+                options.out.write_bytes(content)
+                print(f"{error}\nits bytes are in {options.out}", file=sys.stderr)
                 return 1
-            slowest = max(slowest, (seconds, mutant.kind))
+            slowest = max(slowest, (seconds, kind))
         ran = time.monotonic() - began
-    print(f"ran {ran:.0f} s with seed {options.seed}: {reasons.total()} files")
+    print(f"ran {ran:.0f} s with seed {options.seed}: {reasons.total()} files and folders")
     for reason, count in reasons.most_common():
         print(f"{count:9} {reason}")
     print(f"slowest: {slowest[0]:.3f} s ({slowest[1]}), its writing and checks included")
-    grown = (_peak_bytes() - memory) / 1e6
-    print(f"peak memory: {_peak_bytes() / 1e6:.0f} MB, {grown:.0f} MB more than before")
+    print(f"peak memory: {_peak_bytes() / 1e6:.0f} MB")
     return 0
 
 
@@ -514,4 +533,6 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import fuzz  # fuzz_files.py knows this module by its name
+
+    sys.exit(fuzz.main())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-# What `python -P -m MODULE` does, for a Python that may be 3.10, which has no -P: with -c the first
-# entry of sys.path is an empty one, the current folder. resource/bin and launch/ have it too.
+# What `python -P -m MODULE` does, also in Python 3.10, which Lava needs and that has no -P: with -c
+# the first entry of sys.path is an empty one, the current folder. So do resource/bin and launch/.
 RUN_MODULE = (
     "import sys; sys.path[:1] = filter(None, sys.path[:1]); import runpy; "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
@@ -17,5 +17,4 @@ def command(module: str, *arguments: str) -> list[str]:
 
     Started by -m alone, Python would look there first: for a numba.py, a numpy.py, a yaml.py.
     """
-    run = ["-P", "-m"] if sys.version_info >= (3, 11) else ["-c", RUN_MODULE]
-    return [sys.executable, *run, module, *arguments]
+    return [sys.executable, "-c", RUN_MODULE, module, *arguments]

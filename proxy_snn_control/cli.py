@@ -9,6 +9,7 @@ stopping.install(early_status=1)  # before NumPy and the rest load: Ctrl-C is no
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 when done, 1 after a clear one-line error, 2 on wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name or a ± that its encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -248,9 +251,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.video:
         check_name(options.video)
     policy = load_policy(options.policy)
-    task = options.env or policy.spec.provenance.get("env")
+    given = options.env is not None
+    task = options.env if given else policy.spec.provenance.get("env")
     # Gymnasium imports the module of a "module:task": not at the word of a file.
-    if not isinstance(task, str) or (":" in task and not options.env):
+    if not isinstance(task, str) or (":" in task and not given):
         raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
     stdout = _stdout_for_json() if options.json else None
     environment = make_environment(task)
@@ -444,6 +448,8 @@ def _inspect(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from proxy_snn_control.policy.exchange import export
 
+    if options.out.exists() and options.out.samefile(options.policy):
+        raise UserError(f"--out is {options.out}, the policy itself, expected another file")
     export(options.policy, options.format, options.out)
     print(options.out)
     return 0

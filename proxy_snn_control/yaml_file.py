@@ -26,7 +26,8 @@ class _Loader(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        names = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
         for name, times in names.items():
             if times > 1:
                 line = node.start_mark.line + 1
@@ -61,7 +62,7 @@ def read_yaml(kind: str, path: str | os.PathLike[str]) -> Any:
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # of a wrong !!timestamp or !!bool PyYAML raises what comes
         reason = " ".join(str(error).split())
         raise UserError(f"{kind} {path}: is no YAML ({reason})") from None
 
@@ -85,6 +86,8 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tu
             for each in child if isinstance(child, tuple) else (child,):
                 inside, deep = _check_size(each, known)
                 size, height = size + inside, max(height, deep + 1)
+    elif any("\ud800" <= letter <= "\udfff" for letter in node.value):
+        raise yaml.YAMLError(f"{_place(node)} holds half a character")
     if size > MAX_NODES:
         raise yaml.YAMLError(
             f"{_place(node)} has more than {MAX_NODES} values, aliases written out"

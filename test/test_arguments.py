@@ -1,6 +1,7 @@
 """Command lines of nodes: what is not known, or cannot be a name or a text, is named at once."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -76,3 +77,26 @@ def test_control_characters_do_not_reach_the_terminal(stage: Stage, tmp_path: Pa
     assert process.wait(30) == 1, process.output
     assert r"parameter policy is 'a\x1b[2J\nb', expected printable text" in process.output
     assert "\x1b" not in process.output
+
+
+BAD_END = """
+import gymnasium
+from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
+
+class BadEnd(InvertedPendulumEnv):
+    def close(self):
+        raise OSError("gone")
+
+gymnasium.register("BadEnd-v0", BadEnd)
+"""
+
+
+def test_a_task_that_raises_at_its_end(stage: Stage, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    (tmp_path / "bad_end.py").write_text(BAD_END)
+    stage.environment["PYTHONPATH"] = str(tmp_path)
+    sim = stage.start("sim", env="bad_end:BadEnd-v0")
+    assert stage.until(lambda: "lockstep" in sim.output), sim.output
+    status, _ = sim.end(signal.SIGTERM)
+    assert "task 'BadEnd-v0' failed in close: OSError: gone" in sim.output
+    assert (status, "Traceback" in sim.output) == (1, False), sim.output

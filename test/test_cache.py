@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,7 @@ def test_where_nothing_can_be_kept_all_goes_on(tmp_path: Path, caplog, monkeypat
     assert record.message.startswith("compiled code is not kept for the next start: ")
     assert "Not a directory" in record.message
 
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     assert not was_kept()
 
@@ -130,11 +129,9 @@ def test_a_full_disk_is_told_of_and_done_without(folder: Path, caplog, monkeypat
     assert was_kept()
 
 
-@pytest.mark.parametrize("python", [sys.version_info, (3, 10)])
-def test_children_run_nothing_from_the_current_folder(tmp_path: Path, monkeypatch, python) -> None:
+def test_children_run_nothing_from_the_current_folder(tmp_path: Path) -> None:
     for name in ("runpy", "importlib", "signal", "numpy", "proxy_snn_control"):
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')")
-    monkeypatch.setattr(sys, "version_info", python)
     command = child.command("proxy_snn_control.nodes", "none", "--x")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "")

@@ -153,9 +153,11 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
         (("train", "--resume", "--out", "RUN"), "config.yaml"),
         (("train", "--env", TASK, "--out", "README.md"), "is not an empty folder"),
         (("evaluate", "POLICY", "--env", "a:b:c"), "task 'a:b:c' cannot be made"),
+        (("evaluate", "POLICY", "--env", ""), "task '' cannot be made"),
         (("evaluate", "IMPORTS"), "names no usable task"),
+        (("export", "POLICY", "--format", "onnx", "--out", "POLICY"), "the policy itself"),
         (("plot", ".", "--out", "x.png"), "progress.csv"),
-        (("plot", "RUN", "--out", "x.png"), "RUN/progress.csv: No such file"),
+        (("plot", "RUN", "--out", "x.png"), "progress of a run RUN/progress.csv: no such file"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
@@ -176,11 +178,39 @@ def test_a_mistake_gets_one_sentence(
     assert not (tmp_path / "RUN").exists()
 
 
-@pytest.mark.parametrize("arguments", [(), ("fly",), ("train",), ("evaluate",), ("plot", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("train",),
+        ("evaluate",),
+        ("plot", "x"),
+        ("train", "--out", ""),
+        ("train", "--config", "", "--out", "RUN"),
+        ("evaluate", ""),
+        ("plot", "", "--out", "x.png"),
+        ("demo", "--out", ""),
+    ],
+)
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "usage:" in done.stderr
+
+
+def test_another_encoding_than_utf_8(policy_file: Path) -> None:
+    pytest.importorskip("gymnasium")
+    command = [sys.executable, "-m", "proxy_snn_control.cli", "evaluate", str(policy_file)]
+    done = subprocess.run(
+        [*command, "--episodes", "1"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r" \xb1 0.00" in done.stdout
 
 
 def test_help_explains_every_option() -> None:

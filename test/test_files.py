@@ -1,12 +1,20 @@
 """Files of users: what is read is a file and no larger than it may be; what is written is whole."""
 
 import os
+import random
 import socket
 import stat
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import fuzz_files
 
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, read_file, replacing, write_bytes
@@ -167,6 +175,13 @@ def bomb(separator: str, first: str) -> str:
         ("a: " + "9" * 5000, "is no YAML"),
         ("\n".join(f"k{i}: 1" for i in range(MAX_BYTES // 12)) + "\nk0: 1", "'k0' stands twice"),
         ("? [a, b]\n: 1", "is no YAML"),
+        ("!!set x", "is no YAML"),
+        ("!!timestamp x", "is no YAML"),
+        ("!!bool x", "is no YAML"),
+        ("!!int ''", "is no YAML"),
+        ('a: ["\\uD800"]', "holds half a character"),
+        ('"\\uDFFF": 1', "holds half a character"),
+        ("a: !!map [b]", "is no YAML"),
         ("!!python/object/apply:os.system [ls]", "is no YAML"),
         ("a: \x00", "is no YAML"),
         ("\ufffe", "is no YAML"),
@@ -183,6 +198,53 @@ def test_yaml_is_never_larger_than_its_file(tmp_path: Path, text: str, says: str
     assert str(caught.value).startswith(f"config file {path}: ")
     assert says in str(caught.value)
     assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("kind", ["config file", "robot file"])
+def test_fuzzing_yaml_with_a_fixed_seed(tmp_path: Path, kind: str) -> None:
+    """`python benchmarks/fuzz.py` goes on with this for as long as one likes."""
+    if kind == "robot file":
+        pytest.importorskip("rclpy")
+    text = {"config file": fuzz_files.CONFIG, "robot file": fuzz_files.ROBOT}[kind]
+    rng, path, reasons = random.Random(0), tmp_path / "f.yaml", Counter()
+    path.write_text(text)
+    assert fuzz_files.yaml_outcome(kind, path) == f"{kind}: valid"
+    for _ in range(150):
+        path.write_bytes(fuzz_files.hostile_yaml(text, rng))
+        reasons[fuzz_files.yaml_outcome(kind, path)] += 1
+    assert reasons[f"{kind}: valid"] < 75
+    assert len(reasons) > 20, reasons
+
+
+FUZZ_RUNS = """
+import itertools, random, sys
+from pathlib import Path
+import fuzz_files
+original = fuzz_files.make_run(Path(sys.argv[1]))
+for command in fuzz_files.COMMANDS:
+    case = fuzz_files.RunCase("progress.csv", "none", command)
+    print(fuzz_files.run_outcome(original, case, random.Random(0)))
+rng = random.Random(0)
+for case in itertools.islice(fuzz_files.run_cases(rng), 12):
+    print(fuzz_files.run_outcome(original, case, rng))
+"""
+
+
+def test_fuzzing_folders_of_runs_with_a_fixed_seed(tmp_path: Path) -> None:
+    for module in ("torch", "mujoco", "matplotlib"):
+        pytest.importorskip(module)
+    done = subprocess.run(
+        [sys.executable, "-c", FUZZ_RUNS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(fuzz_files.__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes = done.stdout.splitlines()
+    assert [each for each in outcomes[:4] if not each.endswith("progress.csv none: taken")] == []
+    assert sum(each.endswith(": refused") for each in outcomes[4:]) > 6, outcomes
 
 
 def test_aliases_are_allowed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ before stays whole until the new one is.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 
 from proxy_snn_control.learning.config import RESUMABLE, plain
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import remove, replacing
+from proxy_snn_control.policy.files import opened, remove, replacing
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.train import TrainingRun
@@ -90,7 +91,7 @@ def load_checkpoint(folder: Path, run: TrainingRun) -> None:
     """
     path = folder / NAME
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened("checkpoint", path, sys.maxsize), safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
             if state["version"] != VERSION:
                 raise UserError(f"checkpoint {path} has version {state['version']}, not {VERSION}")
@@ -98,7 +99,7 @@ def load_checkpoint(folder: Path, run: TrainingRun) -> None:
         _restore(run, state, tensors)
         for first, last in state["replay"]:
             path = _transitions_path(folder, first, last)
-            with safe_open(path, framework="np") as file:
+            with opened("checkpoint", path, sys.maxsize), safe_open(path, framework="np") as file:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = {name: (last - first, a.shape[1]) for name, a in run.replay.arrays.items()}
             if {name: array.shape for name, array in found.items()} != expected:

@@ -11,10 +11,11 @@ import numpy as np
 from proxy_snn_control.learning.config import TrainConfig, load_config
 from proxy_snn_control.learning.tasks import check_fit, clip_action, episode_seed, make_environment
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import replacing
+from proxy_snn_control.policy.files import read_file, replacing
 from proxy_snn_control.policy.runtime import load_policy
 
 RASTER_ACTIONS = 40
+MAX_PROGRESS_BYTES = 2**26
 
 
 def plot_runs(runs: Sequence[Path], out: Path) -> None:
@@ -98,12 +99,11 @@ def plot_spikes(run: Path, out: Path) -> None:
 def _read_progress(run: Path) -> tuple[list[float], list[float], list[float]]:
     path = run / "progress.csv"
     columns = ("step", "eval_return_mean", "eval_return_std")
+    content = read_file("progress of a run", path, MAX_PROGRESS_BYTES)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [[float(row[name]) for name in columns] for row in csv.DictReader(file)]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected the progress of a run") from None
-    except (KeyError, ValueError, TypeError):
+        lines = content.decode("utf-8").splitlines()
+        rows = [[float(row[name]) for name in columns] for row in csv.DictReader(lines)]
+    except (KeyError, ValueError, TypeError, csv.Error):
         raise UserError(f"{path}: is not the progress of a run") from None
     if not rows:
         raise UserError(f"{path}: holds no evaluation yet")

@@ -167,7 +167,11 @@ def run(
         raise
     finally:
         if node is not None:
-            node.close()
+            try:
+                node.close()
+            except UserError as error:  # of a task that does not end as it should
+                status = 1
+                _report(node, _sentence(error))
             node.destroy_node()
         rclpy.try_shutdown()
     return status

@@ -60,8 +60,10 @@ def keep(name: str, content: bytes) -> None:
 def _folder() -> Path | None:
     """Where compiled code is kept; None where others could put some for us to run."""
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "proxy_snn_control"
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not base.is_absolute():  # as the XDG specification says: then it does not count
+            base = Path.home() / ".cache"
+        folder = base / "proxy_snn_control"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         ours = _is_ours(folder.stat())
     except (OSError, RuntimeError, ValueError) as error:
