@@ -1,6 +1,7 @@
 """What a real robot and a hostile day bring, on real processes: others who speak, deaths."""
 
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import Stage, random_policy
-from test_faults import GOOD, Judge, set_parameters, start
+from test_faults import GOOD, SAFE, Judge, set_parameters, start
 
 pytest.importorskip("rclpy")
 
@@ -357,6 +358,61 @@ def test_transitions_that_cannot_be_are_answered(
     judge.moving()
     assert stage.state() == "active"
     assert controller.process.poll() is None
+    judge.verdict()
+
+
+BROKEN = """
+import sys
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.controller import Controller
+from proxy_snn_control.nodes.process import run
+
+class Broken(Controller):
+    def _configure(self):
+        raise RuntimeError("a defect in configure")
+
+stopping.install()
+sys.exit(run(Broken, sys.argv[1:], Broken.start))
+"""
+
+
+def test_an_exception_in_a_transition_is_logged_whole(stage: Stage, policy_file: Path) -> None:
+    command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
+    controller = stage.launch(command)
+    assert not stage.transition("configure")
+    assert stage.until(lambda: "a defect in configure" in controller.output)
+    assert 'raise RuntimeError("a defect' in controller.output or "_configure" in controller.output
+    assert "Traceback" in controller.output
+    assert stage.state() == "unconfigured"
+
+
+LISTENER = """
+import rclpy
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
+rclpy.init()
+node = rclpy.create_node("listener")
+heard = lambda message: print("heard", flush=True)
+node.create_subscription(Float64MultiArray, "command", heard, QoSProfile(depth=1))
+rclpy.spin(node)
+"""
+
+
+def test_a_subscriber_that_hangs_is_not_waited_for(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    """Stopped in its tracks, it acknowledges nothing; the others hear the last command at once."""
+    listener = stage.launch([sys.executable, "-c", LISTENER])
+    start(stage, policy_file)
+    assert stage.until(lambda: "heard" in listener.output)
+    listener.process.send_signal(signal.SIGSTOP)
+    judge.moving()
+    assert stage.transition("deactivate")
+    stage.spin(0.2)
+    assert judge.commands[-1] == SAFE
+    for label in ("cleanup", "configure", "activate"):
+        assert stage.transition(label)
+    judge.moving()
     judge.verdict()
 
 

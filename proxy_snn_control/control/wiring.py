@@ -368,8 +368,15 @@ def _group_explanations(
         if part.kind == ("dimension",):
             whats.setdefault(part.name.rpartition(".")[2], []).extend(part.places)
     groups = [(f"all of .{what}", places) for what, places in whats.items() if len(places) > 2]
-    if len(groups) > 1:
-        groups.append(("all joints", [place for _, places in groups for place in places]))
+    driven = {part.name.removeprefix("command ") for part in parts if part.kind == ("command",)}
+    joints = [
+        place
+        for part in parts
+        if part.kind == ("dimension",) and part.name.rpartition(".")[0] in driven
+        for place in part.places
+    ]
+    if joints:
+        groups.append(("all joints with a command", joints))
     for name, places in groups:
         for factor, said in ((DEGREES, "in degrees"), (1 / DEGREES, "in radians, not degrees")):
             undo = _undo_scale(places, 1 / factor)
