@@ -386,6 +386,26 @@ def test_every_kind_of_command(tmp_path: Path) -> None:
         read(tmp_path, content)
 
 
+@pytest.mark.parametrize("field", ["positions", "velocities", "effort"])
+def test_trajectories_that_a_default_controller_takes(tmp_path: Path, field: str) -> None:
+    """Positions in every point, at rest in the end, times that go up: what it checks."""
+    outputs = [{"action": "right", "joint": "b"}, {"action": "left", "joint": "a"}]
+    command = {"type": "trajectory_msgs/JointTrajectory", "topic": "t", "outputs": outputs}
+    content = {**GOOD, "command": {**command, "time_from_start": 0.25, "field": field}}
+    robot = read(tmp_path, content)
+    inputs = Inputs(robot)
+    inputs.take(0, joint_state("abc", 1.0, 2.0, 3.0), 0.0)
+    assert inputs.measured() == [2.0, 1.0], "in the command's order"
+    message = CommandMap(robot.command).message([0.5, 0.75], "", Time(), inputs.measured())
+    times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points]
+    assert times == sorted(set(times))
+    assert all(len(point.positions) == 2 for point in message.points)
+    assert not any(message.points[-1].velocities)
+    expected = {"positions": [0.5, 0.75], "velocities": [2.125, 1.1875], "effort": [2.0, 1.0]}
+    assert message.points[0].positions.tolist() == expected[field]
+    assert getattr(message.points[0], field).tolist() == [0.5, 0.75]
+
+
 # ---- the examples
 
 POLICIES = {

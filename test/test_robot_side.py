@@ -1,5 +1,6 @@
 """What a real robot and a hostile day bring, on real processes: others who speak, deaths."""
 
+import os
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
@@ -133,6 +135,23 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     start(stage, policy_file)
     judge.moving()
     judge.verdict()
+
+
+def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "home"))
+    assert Memory(5, "/arm/controller").recall() == ""
+    for state in (ACTIVE, STOPPED, ""):
+        Memory(5, "/arm/controller").keep(state)
+        assert Memory(5, "/arm/controller").recall() == state
+        assert Memory(6, "/arm/controller").recall() == ""
+        assert Memory(5, "/leg/controller").recall() == ""
+    (path,) = (tmp_path / "home").iterdir()
+    os.mkfifo(path / "5.arm.controller")
+    assert Memory(5, "/arm/controller").recall() == STOPPED, "what cannot be read is no permission"
+    monkeypatch.setenv("ROS_HOME", str(path / "5.arm.controller"))
+    memory = Memory(5, "/arm/controller")
+    memory.keep(ACTIVE)
+    assert "a stop would be forgotten" in memory.trouble
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
