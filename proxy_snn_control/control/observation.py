@@ -59,13 +59,15 @@ class Stream:
     def take(self, message: Any, now: float, publisher: bytes) -> tuple[Sample | None, bool]:
         """Read a message; what it says anew, and whether it could not be read."""
         self.heard += 1
+        if publisher:
+            self.reader.note(message, now, publisher)
         try:
             if self.reader.stamped:
                 refusal = self.reader.refusal(message, now)
                 if refusal:
                     self.dropped[refusal] += 1
                     return None, False
-            sample = self.reader.read(message, now, publisher)
+            sample = self.reader.read(message, now)
         except ObservationError as error:
             self.fault = f"topic {self.source.topic}: {error}"
             self.dropped["unreadable"] += 1

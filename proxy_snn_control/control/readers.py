@@ -84,10 +84,8 @@ class Reader:
 
     Attributes:
         label: what the last message that was read had for a label.
-        wants_publishers: whether `read` is to be told who sent a message.
+        stamped: whether its messages have a header.
     """
-
-    wants_publishers = False
 
     def __init__(self, source: Source, repeats: bool) -> None:
         self.label = ""
@@ -100,7 +98,10 @@ class Reader:
         """Why a message says nothing new, by its stamp; "" if it does or has none."""
         return self._stamps.refusal("", nanoseconds(message), now) if self.stamped else ""
 
-    def read(self, message: Any, now: float, publisher: bytes = b"") -> Sample | None:
+    def note(self, message: Any, now: float, publisher: bytes) -> None:
+        """Take note of who sent a message, now (seconds)."""
+
+    def read(self, message: Any, now: float) -> Sample | None:
         """Read a message that was received now, in seconds.
 
         Returns:
@@ -160,8 +161,6 @@ class JointStates(Reader):
     begin from) may be missing.
     """
 
-    wants_publishers = True
-
     def __init__(
         self,
         source: Source,
@@ -193,8 +192,16 @@ class JointStates(Reader):
         refusals = [self._stamps.refusal(joint, stamp, now) for joint in self._here]
         return "" if "" in refusals or not refusals else refusals[0]
 
-    def read(self, message: Any, now: float, publisher: bytes = b"") -> Sample | None:
-        """As `Reader.read`; who published is kept for each joint."""
+    def note(self, message: Any, now: float, publisher: bytes) -> None:
+        """Keep for each joint who told of it, also what is then left out."""
+        if message.name != self._names:
+            self._find(message.name)
+        for joint in self._here:
+            tellers = self._tellers.setdefault(joint, {})
+            tellers[publisher] = (tellers.get(publisher, (now,))[0], now)
+
+    def read(self, message: Any, now: float) -> Sample | None:
+        """As `Reader.read`."""
         if len(set(message.name)) != len(message.name):
             raise ObservationError(f"has a joint twice in {', '.join(message.name)}")
         for field, places, indices in self._parts:
@@ -204,10 +211,6 @@ class JointStates(Reader):
                     f"has {len(data)} values of {field} for {len(message.name)} joints"
                 )
             self._numbers[places] = np.frombuffer(data)[indices]
-        if publisher:
-            for joint in self._here:
-                tellers = self._tellers.setdefault(joint, {})
-                tellers[publisher] = (tellers.get(publisher, (now,))[0], now)
         this = (now, nanoseconds(message))
         said = {j: t for j, t in self._said.items() if now - t[0] <= self._timeout}
         said.update(dict.fromkeys(self._here, this))
