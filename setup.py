@@ -78,6 +78,7 @@ setup(
         (f"{SHARE}/config", glob("config/*.yaml")),
         (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        (f"{SHARE}/security", glob("security/*")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.
         (f"lib/{PACKAGE}", sorted(glob("resource/bin/*"))),
     ],

@@ -131,7 +131,7 @@ def read_config(path: Path) -> None:
 
 def read_robot(path: Path) -> None:
     """As the controller does."""
-    from proxy_snn_control.nodes.robot import load_robot
+    from proxy_snn_control.control.robot import load_robot
 
     spec = dataclasses.replace(small_policy()[0], action_names=("motor",))
     load_robot(str(path), spec, 0.5, False)

@@ -3,8 +3,9 @@
     python benchmarks/wiring.py --seeds 5 --out docs/results/wiring.md
 
 A trained policy acts for two seconds, 40 steps, in a task with one thing wired wrongly; what
-nodes/wiring.py finds is held against what is wrong. The policy kept in benchmarks/policies does not
-know how observations follow each other; random, exploring and wild steps stand for its training's.
+control/wiring.py finds is held against what is wrong. The policy kept in benchmarks/policies does
+not know how observations follow each other; random, exploring and wild steps stand for its
+training's.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from page import heading, write
 
+from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.learning.transitions import whitening
-from proxy_snn_control.nodes.wiring import Wiring
 from proxy_snn_control.policy import Policy, read_policy
 
 POLICY = Path(__file__).parent / "policies" / "lif-HalfCheetah-v4.safetensors"

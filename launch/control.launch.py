@@ -9,6 +9,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import Parameter, ParameterValue
 from launch_ros.substitutions import FindPackageShare
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import LaunchContext, LaunchDescription
 
@@ -21,9 +22,22 @@ CONTROLLER = {
     "policy": ("", str, "the policy file (*.safetensors)"),
     "robot": ("", str, "YAML file that says how topics map to observations and commands"),
     "rate": ("", float, "commands a second; 0 answers every observation"),
+    "lockstep": ("", bool, "the sim waits for every command"),
     "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),
+    "wiring": ("", str, "on what moves otherwise than in training: warn, require or none"),
+    "rivals": ("", str, "on others who publish on its topics: warn or stop"),
+    "observation_timeout": ("", float, "seconds without a source until the safe command"),
+    "safe_hold": ("", bool, "as the safe command, the last that was sent"),
+    "ramp_in": ("", float, "seconds over which commands grow after activation"),
+    "stop_heartbeat": ("", float, "seconds within which stop must be heard; 0: not relied on"),
+    "resume_after_crash": ("", bool, "command after a crash without ~/arm"),
+    "lock": ("", bool, "nothing can be changed after configure"),
+    "command_deadline": ("", float, "deadline in seconds that the command topic offers; 0: none"),
+    "command_lease": ("", float, "liveliness lease in seconds that it offers; 0: none"),
     "autostart": ("true", bool, "configure and activate at start"),
     "backend": ("native", str, "what runs the spiking layers: this node (native) or lava"),
+    "backend_deadline": ("", float, "seconds to wait for lava; 0: half a control period"),
+    "backend_fallback": ("", str, "what commands if lava is late: native or safe"),
     "use_sim_time": ("", bool, "take the time from /clock"),
 }
 # Long enough for a controller that fails at once not to keep the machine busy.
@@ -51,8 +65,13 @@ def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
     command = [given["lava_python"], "-c", RUN_MODULE, "proxy_snn_control.nodes", "neuromorphic"]
     command += ["--ros-args"]
     command += ["-p", f"policy:={given['policy']}", "-p", f"precision:={given['precision']}"]
-    if given["namespace"]:
-        command += ["-r", f"__ns:=/{given['namespace'].strip('/')}"]
+    # Where the controller is, also in a group of an including file: it asks by a relative name.
+    pushed = given.get("ros_namespace")
+    namespace = make_namespace_absolute(prefix_namespace(pushed, given["namespace"]))
+    if namespace and namespace != "/":
+        command += ["-r", f"__ns:={namespace}"]
+    for source, target in given.get("ros_remaps", []):
+        command += ["-r", f"{source}:={target}"]
     if shutil.which("setpriv"):  # so that it ends with the launch, whatever ends that
         command = ["setpriv", "--pdeathsig", "TERM", *command]
     environment = {name: value for name, value in os.environ.items() if name not in NOT_LAVAS}
@@ -127,7 +146,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "respawn",
                 default_value="false",
-                description="start the controller again a second after it died",
+                description="start the controller again a second after it died; it then waits "
+                "for ~/arm unless resume_after_crash is true",
             ),
             DeclareLaunchArgument(
                 "log_level",

@@ -6,11 +6,12 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from proxy_snn_control.policy import UserError, read_policy
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.
 SIM = {
-    "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
+    "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
@@ -26,6 +27,15 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
+def task_of(policy_file: str) -> str:
+    """The task that a policy was trained on; "" if its file does not tell."""
+    try:
+        spec = read_policy(policy_file)[0]
+    except UserError as error:
+        raise RuntimeError(str(error)) from None
+    return str(spec.provenance.get("env", ""))
+
+
 def start_both(context: LaunchContext) -> list[Node]:
     """Sim and controller, with the arguments that were given; the end of either ends the launch."""
 
@@ -36,6 +46,8 @@ def start_both(context: LaunchContext) -> list[Node]:
             if context.launch_configurations[name]
         }
 
+    if not context.launch_configurations["env"]:
+        context.launch_configurations["env"] = task_of(context.launch_configurations["policy"])
     lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")
     return [

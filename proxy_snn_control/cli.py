@@ -532,7 +532,11 @@ def _inspect(options: argparse.Namespace) -> int:
     activity = energy_count.activity(policy, energy_count.typical_observations(policy))
     energy = _energy(spec, activity, _costs(options))
     if options.json:
-        seen = {"observation_quantiles": policy.quantiles.tolist(), "compiled": policy.compiled}
+        seen = {
+            "observation_quantiles": policy.quantiles.tolist(),
+            "compiled": policy.compiled,
+            "wiring_can_be_checked": policy.whitening is not None,
+        }
         print(json.dumps({**dataclasses.asdict(spec), **seen, **energy}))
         return 0
     layers = " -> ".join(map(str, spec.layer_sizes))
@@ -551,6 +555,8 @@ def _inspect(options: argparse.Namespace) -> int:
     names = spec.action_names or [""] * spec.action_size
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
+    tells = "all of it" if policy.whitening is not None else "period and ranges alone"
+    print(f"the controller's wiring check: {tells} (transition.whitening)")
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)

@@ -199,7 +199,9 @@ class Stage:
         from rclpy.executors import SingleThreadedExecutor
 
         self.folder = folder
-        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        # What a controller leaves behind when it is killed belongs to this test alone.
+        home = {"ROS_DOMAIN_ID": str(domain), "ROS_HOME": str(folder / "ros_home")}
+        self.environment = {**os.environ, **home}
         self.processes: list[NodeProcess] = []
         self._context = rclpy.Context()
         rclpy.init(

@@ -27,7 +27,8 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Float64, Float64MultiArray, Header, UInt8MultiArray
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA, number_array
+from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import Policy, load_policy, write_policy
 
 SAFE = [0.25]
@@ -284,7 +285,8 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
     controller.process.kill()
     assert stage.until(lambda: "deadline" in events)
     assert stage.until(lambda: "alive 0" in events)
-    assert start(stage, policy_file, command_deadline=0.5, command_lease=1.0)
+    given = {"command_deadline": 0.5, "command_lease": 1.0, "resume_after_crash": "true"}
+    assert start(stage, policy_file, **given)
     judge.moving()
 
 
@@ -307,7 +309,7 @@ def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
     judge.moving()
     write_policy(policy_file, *random_policy(seed=1, action_high=(0.5,)))
     refused = stage.call(Trigger, "controller/reload")
-    assert "limits or control period are not those of the policy at work" in refused.message
+    assert "its limits are not those of the policy at work" in refused.message
     judge.moving()
     assert SAFE not in judge.commands, "not one command was lost to a fault"
     assert "Traceback" not in controller.output

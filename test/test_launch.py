@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TASK, NodeProcess, Stage
+from conftest import TASK, NodeProcess, Stage, random_policy
 
 pytest.importorskip("rclpy")
 
@@ -19,9 +19,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Float64, Float64MultiArray
+from std_srvs.srv import Trigger
 
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
-from proxy_snn_control.policy import load_policy
+from proxy_snn_control.policy import load_policy, write_policy
 
 FILES = ("train", "control", "sim", "demo")
 FOLDER = Path(__file__).parents[1] / "launch"
@@ -255,6 +256,51 @@ def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
     assert process.survivors() == []
 
 
+@pytest.mark.skipif(not LAVA.exists(), reason="there is no .venv-lava; `make lava` makes it")
+def test_lava_in_a_group_with_a_namespace(stage: Stage, policy_file: Path) -> None:
+    bringup = policy_file.with_name("group.launch.py")
+    bringup.write_text(
+        f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import PushRosNamespace
+from launch_ros.substitutions import FindPackageShare
+
+CONTROL = PathJoinSubstitution(
+    [FindPackageShare("proxy_snn_control"), "launch", "control.launch.py"]
+)
+
+
+def generate_launch_description():
+    given = dict(policy={str(policy_file)!r}, backend="lava", lava_python={str(LAVA)!r})
+    return LaunchDescription([GroupAction([
+        PushRosNamespace("robot"),
+        IncludeLaunchDescription(CONTROL, launch_arguments=given.items()),
+    ])])
+"""
+    )
+    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    topic = "/robot/observation"
+    observations = stage.node.create_publisher(Float64MultiArray, topic, SENSOR_DATA)
+    stage.node.create_timer(0.05, lambda: observations.publish(Float64MultiArray(data=[0.1] * 9)))
+    process = stage.launch(["ros2", "launch", str(bringup)])
+
+    def backends() -> set[str]:
+        statuses = [status for message in diagnostics for status in message.status]
+        return {
+            pair.value
+            for status in statuses
+            if status.name == "/robot/controller"
+            for pair in status.values
+            if pair.key == "backend"
+        }
+
+    assert stage.until(lambda: "lava" in backends(), 60), process.output
+    os.killpg(process.process.pid, signal.SIGINT)
+    process.wait(20)
+
+
 def test_control_says_why_it_cannot_start(stage: Stage) -> None:
     process = launch(stage, "control", "policy:=/nowhere/p.safetensors")
     assert stage.until(lambda: "policy file /nowhere/p.safetensors: no such file" in process.output)
@@ -366,7 +412,8 @@ def test_nothing_commands_after_launch_was_killed(
 
 
 def test_respawn(stage: Stage, policy_file: Path, config: Path) -> None:
-    process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
+    arguments = ("respawn:=true", "resume_after_crash:=true")
+    process, commands = control_and_sim(stage, policy_file, config, *arguments)
     for times in (1, 2):
         killed = process_of(process, "controller")
         os.kill(killed, signal.SIGKILL)
@@ -385,6 +432,40 @@ def test_respawn(stage: Stage, policy_file: Path, config: Path) -> None:
     os.killpg(process.process.pid, signal.SIGINT)  # while launch waits before it respawns
     process.wait(20)
     assert process.survivors() == []
+
+
+def test_a_respawned_controller_waits_for_arm(
+    stage: Stage, policy_file: Path, config: Path
+) -> None:
+    process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
+    os.kill(process_of(process, "controller"), signal.SIGKILL)
+    assert stage.until(lambda: "did not end in order; ~/arm lets go on" in process.output)
+    stage.spin(1.0)
+    heard = len(commands)
+    assert stage.until(lambda: len(commands) > heard + 10), process.output
+    assert set(commands_of(commands[heard:])) == {0.5}
+    assert stage.call(Trigger, "controller/arm").success
+    assert stage.until(lambda: len(set(commands_of(commands[heard:]))) > 10), process.output
+    os.killpg(process.process.pid, signal.SIGINT)
+    process.wait(20)
+    assert process.survivors() == []
+
+
+def test_arguments_reach_the_controller(stage: Stage, policy_file: Path) -> None:
+    given = ("lockstep:=true", "wiring:=none", "rivals:=stop", "ramp_in:=2", "lock:=true")
+    process = launch(stage, "control", f"policy:={policy_file}", *given)
+    values = parameters(stage, "controller", *(argument.split(":=")[0] for argument in given))
+    assert values == [True, "none", "stop", 2.0, True], process.output
+    ends_cleanly(process)
+
+
+def test_demo_takes_the_policys_task(stage: Stage, tmp_path: Path) -> None:
+    policy = tmp_path / "hopper.safetensors"
+    write_policy(policy, *random_policy(11, 3, provenance={"env": "Hopper-v5"}))
+    process = launch(stage, "demo", f"policy:={policy}", "episodes:=2")
+    assert process.wait(60) == 0, process.output
+    assert "Hopper-v5 in lockstep" in process.output
+    assert "episode 2: return" in process.output
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])

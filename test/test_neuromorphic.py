@@ -334,7 +334,7 @@ class Asker:
 def test_the_node_answers_with_the_runtime_s_spikes(
     stage: Stage, node: NodeProcess, policy_file: Path
 ) -> None:
-    from proxy_snn_control.nodes.spikes import labels_of, spikes_message, spikes_of
+    from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 
     spec, tensors, _ = read_policy(policy_file)
     host, policy, asker = (
@@ -405,8 +405,9 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
 ) -> None:
     from std_msgs.msg import Float64, Float64MultiArray
 
+    from proxy_snn_control.control.messages import number_array
     from proxy_snn_control.learning.evaluate import evaluate
-    from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, number_array
+    from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE
 
     told, episodes = Told(stage), 20
     returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
@@ -440,7 +441,8 @@ def test_killed_in_the_middle_of_an_episode(
     """At 50 Hz: every observation has one command, the policy's, whoever ran the layers."""
     from std_msgs.msg import Float64MultiArray
 
-    from proxy_snn_control.nodes.messages import RELIABLE, label_of, number_array
+    from proxy_snn_control.control.messages import label_of, number_array
+    from proxy_snn_control.nodes.messages import RELIABLE
 
     told, sent = Told(stage), list[np.ndarray]()
     commands = stage.hear(Float64MultiArray, "command")
@@ -483,7 +485,8 @@ def test_killed_in_the_middle_of_an_episode(
 def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> None:
     from std_msgs.msg import Float64MultiArray
 
-    from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA, number_array
+    from proxy_snn_control.control.messages import number_array
+    from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 
     commands = stage.hear(Float64MultiArray, "command", RELIABLE)
     observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)

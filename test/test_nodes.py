@@ -19,13 +19,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.nodes.messages import (
-    EPISODE_RETURNS,
-    RELIABLE,
-    SENSOR_DATA,
-    label_of,
-    number_array,
-)
+from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
 FAULT_SECONDS = 0.3
@@ -144,7 +139,7 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
         stray.publish(number_array(np.array([0.9]), label))
     stage.spin(0.3)
     assert sim.process.poll() is None, "there is something left to do for the second one"
-    second = stage.start("controller", **controller)
+    second = stage.start("controller", **controller, resume_after_crash="true")
     assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
     assert stage.until(lambda: len(returns) == 400)
     assert [message.data for message in returns] == evaluated(policy_file, 3, 400)
@@ -318,10 +313,10 @@ from proxy_snn_control.nodes.controller import Controller
 from proxy_snn_control.nodes.process import run
 
 class Broken(Controller):
-    def _step(self, loop, now):
-        if loop.inputs.observation(loop.sent)[0] > 1:
+    def _step(self, loop):
+        if loop.inputs.observation([0.0])[0] > 1:
             raise RuntimeError("a defect in the loop")
-        super()._step(loop, now)
+        super()._step(loop)
 
 stopping.install()
 sys.exit(run(Broken, sys.argv[1:], Broken.start))

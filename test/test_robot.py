@@ -18,9 +18,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header
 
-from proxy_snn_control.nodes.command import CommandMap
-from proxy_snn_control.nodes.observation import Inputs
-from proxy_snn_control.nodes.robot import Robot, load_robot, plain_robot
+from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.robot import Robot, load_robot, plain_robot
 from proxy_snn_control.policy import PolicySpec, UserError
 
 EXAMPLES = Path(__file__).parents[1] / "config" / "robots"
@@ -386,6 +386,26 @@ def test_every_kind_of_command(tmp_path: Path) -> None:
         read(tmp_path, content)
 
 
+@pytest.mark.parametrize("field", ["positions", "velocities", "effort"])
+def test_trajectories_that_a_default_controller_takes(tmp_path: Path, field: str) -> None:
+    """Positions in every point, at rest in the end, times that go up: what it checks."""
+    outputs = [{"action": "right", "joint": "b"}, {"action": "left", "joint": "a"}]
+    command = {"type": "trajectory_msgs/JointTrajectory", "topic": "t", "outputs": outputs}
+    content = {**GOOD, "command": {**command, "time_from_start": 0.25, "field": field}}
+    robot = read(tmp_path, content)
+    inputs = Inputs(robot)
+    inputs.take(0, joint_state("abc", 1.0, 2.0, 3.0), 0.0)
+    assert inputs.measured() == [2.0, 1.0], "in the command's order"
+    message = CommandMap(robot.command).message([0.5, 0.75], "", Time(), inputs.measured())
+    times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points]
+    assert times == sorted(set(times))
+    assert all(len(point.positions) == 2 for point in message.points)
+    assert not any(message.points[-1].velocities)
+    expected = {"positions": [0.5, 0.75], "velocities": [2.125, 1.1875], "effort": [2.0, 1.0]}
+    assert message.points[0].positions.tolist() == expected[field]
+    assert getattr(message.points[0], field).tolist() == [0.5, 0.75]
+
+
 # ---- the examples
 
 POLICIES = {
@@ -400,21 +420,66 @@ POLICIES = {
         ["forward", "turn"],
     ),
 }
+# With a history, for a policy without names.
+QUADRUPED = {"observations": 225, "actions": 12, "neuron": "relu"}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_examples_fit_their_policies(path: Path) -> None:
-    task, observations, actions = POLICIES[path.stem]
+    task, observations, actions = POLICIES.get(path.stem, ("", None, None))
     if task:
         pytest.importorskip("mujoco")
         from proxy_snn_control.learning.tasks import describe, make_environment
 
         described = describe(make_environment(task))
         observations, actions = described.observation_names, described.action_names
-    spec = spec_of(list(observations or ()), list(actions or ()))
+    if path.stem == "quadruped":
+        spec = random_policy(**QUADRUPED)[0]
+    else:
+        spec = spec_of(list(observations or ()), list(actions or ()))
     robot = load_robot(str(path), spec, 0.5, False)
     Inputs(robot)
     commands = CommandMap(robot.command)
     action = np.linspace(-0.2, 0.2, spec.action_size)
     np.testing.assert_allclose(commands.action(commands.numbers(action)), action)
     commands.message(commands.numbers(action), "", Time())
+
+
+def test_a_quadruped_with_an_ordinary_policy() -> None:
+    """Isaac Lab's terms, from messages to joint positions."""
+    from proxy_snn_control.policy import Policy
+
+    policy = Policy(*random_policy(**QUADRUPED))
+    robot = load_robot(str(EXAMPLES / "quadruped.yaml"), policy.spec, 0.5, False)
+    inputs, commands = Inputs(robot, period=0.02), CommandMap(robot.command)
+    names = [output.joint for output in robot.command.outputs]
+    default = [output.offset for output in robot.command.outputs]
+    upright = Imu(orientation=Quaternion(w=1.0), angular_velocity=Vector3(z=4.0))
+    raw = [0.0] * 12
+    inputs.take(2, Twist(linear=Vector3(x=0.5), angular=Vector3(z=-1.0)), 0.0)
+    for step in range(6):
+        now = 0.02 * step
+        stamp = Header(stamp=Time(sec=10, nanosec=round(now * 1e9)))
+        upright.header = stamp
+        moved = [value + 0.1 * step for value in default]
+        velocity = [20.0] * 12
+        state = JointState(header=stamp, name=names, position=moved, velocity=velocity)
+        assert not inputs.take(0, state, now)
+        assert inputs.take(1, upright, now)
+        observation = inputs.observation(raw, raw)
+        raw = policy.act(observation).astype(float).tolist()
+    gravity, positions = observation[15:30], observation[45:105]
+    assert observation[:15].tolist() == [0, 0, 1] * 5
+    assert gravity.tolist() == [0, 0, -1] * 5
+    assert observation[30:45].tolist() == [0.5, 0, -1] * 5
+    np.testing.assert_allclose(
+        positions.reshape(5, 12), np.outer([0.1, 0.2, 0.3, 0.4, 0.5], [1] * 12)
+    )
+    np.testing.assert_allclose(observation[105:165], 1.0)
+    numbers = commands.numbers(np.array(raw, np.float32))
+    np.testing.assert_allclose(
+        numbers,
+        np.clip(np.array(default) + 0.25 * np.array(raw), commands.low, commands.high),
+        atol=1e-6,
+    )
+    assert inputs.measured() == moved, "where a ramp begins"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from proxy_snn_control.nodes.safety import SafetyGate, SafetySettings, StopLatch
+from proxy_snn_control.control.safety import SafetyGate, SafetySettings
+from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.policy import UserError
 
 LOW, HIGH = [-1.0, 0.5], [1.0, 2.0]
@@ -58,7 +59,7 @@ def test_hold_repeats_the_last_command_in_order() -> None:
     assert sent(gate, [np.nan, 1.5], 0.2) == [0.5, 1.5]
     assert sent(gate, None, 0.3, "stale") == [0.5, 1.5]
     gate.start(1.0)
-    assert sent(gate, None, 1.0, "stale") == [0.25, 1.0], "what was before activation is forgotten"
+    assert sent(gate, None, 1.0, "stale") == [0.5, 1.5], "what the robot got last, whatever we were"
 
 
 def test_slew_rate() -> None:

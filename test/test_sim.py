@@ -19,8 +19,9 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.control.messages import label_of, number_array
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA, label_of, number_array
+from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.sensors import find_base
 
 

@@ -12,13 +12,15 @@ import proxy_snn_control
 PACKAGE = Path(proxy_snn_control.__file__).parent
 HEAVY = {"torch", "gymnasium", "mujoco"}
 # A part may import those above it in this list, never those below.
-PARTS = ["policy", "spiking", "learning", "neuromorphic", "nodes", "cli"]
+PARTS = ["policy", "spiking", "learning", "neuromorphic", "control", "nodes", "cli"]
 MAY_NOT_IMPORT = {
     "policy": {*HEAVY, "rclpy"},
     "spiking": {"rclpy"},
     "learning": {"rclpy"},
     "neuromorphic": HEAVY,
+    "control": {*HEAVY, "rclpy"},
     "nodes/controller.py": HEAVY,
+    "nodes/guard.py": HEAVY,
     "nodes/neuromorphic.py": HEAVY,
     "nodes/sim.py": {"torch"},
 }
@@ -77,6 +79,14 @@ def test_acting_loads_numpy_and_the_loader_of_machine_code_alone(policy_file: Pa
     )
     assert {"numpy", "llvmlite"} <= loaded
     assert not loaded & {*HEAVY, "rclpy", "yaml", "safetensors", "numba"}
+
+
+def test_what_decides_loads_no_ros_and_nothing_heavy() -> None:
+    """Message classes are looked up by name, when a robot file asks for them."""
+    modules = sorted(path.stem for path in (PACKAGE / "control").glob("*.py"))
+    code = "\n".join(f"import proxy_snn_control.control.{name}" for name in modules)
+    loaded = loaded_by(code.replace(".__init__", ""))
+    assert not loaded & {*HEAVY, "rclpy", "std_msgs", "sensor_msgs", "builtin_interfaces"}
 
 
 @pytest.mark.parametrize(("node", "may_not"), [("controller", HEAVY), ("sim", {"torch"})])

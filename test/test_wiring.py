@@ -9,8 +9,8 @@ from conftest import random_policy, rollout
 
 pytest.importorskip("mujoco")
 
+from proxy_snn_control.control.wiring import ENOUGH, WINDOW, Wiring
 from proxy_snn_control.learning.transitions import whitening
-from proxy_snn_control.nodes.wiring import ENOUGH, WINDOW, Wiring
 from proxy_snn_control.policy import Policy, load_policy
 
 PERIOD = 0.05
@@ -108,6 +108,51 @@ def test_one_commands_sign(cheetah: Policy, joint: int) -> None:
     """Of the thighs and shins; a foot's sign could as well be that of its joint (see the docs)."""
     found = findings(cheetah, done=times(-1, joint))
     assert found == [f"command {JOINTS[joint]} has the wrong sign"]
+
+
+JOINT_DIMENSIONS = (*range(2, 8), *range(11, 17))
+
+
+def test_all_joints_in_degrees(cheetah: Policy) -> None:
+    for seed in SEEDS:
+        first, *ranges = findings(cheetah, seed, seen=times(180 / np.pi, *JOINT_DIMENSIONS))
+        assert first.endswith("most likely: all joints with a command look in degrees")
+        assert any(said.startswith("bthigh.position is") for said in ranges)
+
+
+def test_the_commands_of_both_legs_exchanged(cheetah: Policy) -> None:
+    for seed in SEEDS:
+        (found,) = findings(cheetah, seed, done=lambda action: action[[3, 4, 5, 0, 1, 2]])
+        assert found.endswith("most likely: command b* and command f* look exchanged")
+
+
+def test_several_mistakes_at_once(cheetah: Policy) -> None:
+    degrees = times(180 / np.pi, *JOINT_DIMENSIONS)
+    for seed in SEEDS:
+        exchanged = findings(cheetah, seed, seen=degrees, done=lambda a: a[[3, 4, 5, 0, 1, 2]])
+        assert "all joints with a command look in degrees" in exchanged[0]
+        assert "b* and " in exchanged[0]
+
+
+def test_what_repeats_itself_and_what_does_not_move() -> None:
+    policy = Policy(*random_policy(3, 1, control_period=None))
+    policy.quantiles[:] = [[-1] * 3, [0] * 3, [1] * 3]
+    rng = np.random.default_rng(0)
+    for noise, says in (
+        ([0.0, 0.0, 0.0], "all that is observed repeats itself to the last bit"),
+        ([0.0, 0.3, 0.3], "topic joints repeats itself to the last bit"),
+        ([1e-4, 1e-4, 1e-4], "nothing moves although commands change"),
+        ([0.3, 0.3, 0.3], ""),
+    ):
+        wiring = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
+        for i in range(30):
+            wiring.add(0.1 + rng.normal(size=3) * noise, rng.uniform(-1, 1, 1), float(i))
+        assert "; ".join(wiring.findings(True)).startswith(says)
+        assert bool(wiring.findings(True)) == bool(says)
+        resting = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
+        for i in range(30):
+            resting.add(0.1 + rng.normal(size=3) * noise, [0.3], float(i))
+        assert resting.findings(True) == [], "nobody asks it to move"
 
 
 def test_nothing_can_be_told_of_a_robot_at_rest(cheetah: Policy) -> None:

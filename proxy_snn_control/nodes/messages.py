@@ -1,4 +1,4 @@
-"""Messages that sim and controller share: number arrays with a label, and diagnostics."""
+"""What the nodes share: quality of service, spike rasters and diagnostics."""
 
 from __future__ import annotations
 
@@ -24,29 +24,6 @@ SENSOR_DATA = QoSProfile(
 )
 # Kept for those who come late: a return is news once an episode, and a run's score in the end.
 EPISODE_RETURNS = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-# Label of a command that answers no observation.
-UNASKED = "unasked"
-LATENCY_SAMPLES = 20_000
-
-
-def number_array(values: Sequence[float] | np.ndarray, label: str) -> Float64MultiArray:
-    """Make a Float64MultiArray of values [n].
-
-    The label of its one dimension says which observation this is, or which one it answers: a sim
-    in lockstep tells a late or repeated answer by it. Other readers may ignore it; without a label
-    there is no dimension, as most publishers have it.
-    """
-    message = Float64MultiArray(data=array("d", values))
-    if label:
-        size = len(values)
-        message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
-    return message
-
-
-def label_of(message: Float64MultiArray) -> str:
-    """The label `number_array` gave a message, or "" if it has none."""
-    dimensions = message.layout.dim
-    return dimensions[0].label if dimensions else ""
 
 
 def values_of(message: Float64MultiArray) -> np.ndarray:
@@ -74,27 +51,6 @@ def raster(spikes: Sequence[np.ndarray], label: str) -> UInt8MultiArray:
     flat = [np.asarray(layer).astype(np.uint8).ravel() for layer in spikes]
     message.data = array("B", np.concatenate(flat).tobytes())
     return message
-
-
-class Latencies:
-    """Durations in seconds, of which the last ones are kept for the percentiles."""
-
-    def __init__(self) -> None:
-        self._samples = np.zeros(LATENCY_SAMPLES)
-        self.count = 0
-
-    def add(self, seconds: float) -> None:
-        """Note a duration."""
-        self._samples[self.count % LATENCY_SAMPLES] = seconds
-        self.count += 1
-
-    def milliseconds(self) -> dict[str, str]:
-        """Median and 99th percentile as diagnostics show them; nothing before the first."""
-        kept = self._samples[: self.count]
-        if not len(kept):
-            return {}
-        median, high = np.percentile(kept, (50, 99)) * 1e3
-        return {"latency_median_ms": f"{median:.3f}", "latency_99_ms": f"{high:.3f}"}
 
 
 def diagnostics(

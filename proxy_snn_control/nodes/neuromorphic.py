@@ -19,13 +19,14 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
 
+from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
+from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.neuromorphic.chip import float_layers
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.network import Quick
 from proxy_snn_control.neuromorphic.processes import NetworkError
-from proxy_snn_control.nodes.messages import RELIABLE, Latencies, diagnostics
+from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.nodes.spikes import labels_of, spikes_message, spikes_of
 from proxy_snn_control.policy import Policy, UserError, read_policy
 from proxy_snn_control.policy.energy import typical_observations
 

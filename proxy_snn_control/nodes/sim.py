@@ -21,6 +21,8 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.learning.tasks import (
     clip_action,
     describe,
@@ -32,10 +34,7 @@ from proxy_snn_control.nodes.messages import (
     EPISODE_RETURNS,
     RELIABLE,
     SENSOR_DATA,
-    Latencies,
     diagnostics,
-    label_of,
-    number_array,
     values_of,
 )
 from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
@@ -283,6 +282,10 @@ class Sim(Node):
             self._refuse(f"command {action.tolist()} is not finite")
             return
         self._fault = ""
+        if not self._first_command and not self._lockstep:
+            # What went by while nobody commanded is no part of the first episode.
+            self._begin_episode()
+            self._was_reset = True
         self._first_command = self._first_command or received
         self._last_command = received
         self._round_trips.add(received - self._sent)
@@ -313,6 +316,9 @@ class Sim(Node):
         self._return += float(reward)
         self._steps += 1
         if not (terminated or truncated):
+            return
+        if not self._first_command:
+            self._begin_episode()
             return
         self._episode_returns.publish(Float64(data=self._return))
         self._episode += 1

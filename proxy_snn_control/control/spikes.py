@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from std_msgs.msg import MultiArrayDimension, UInt8MultiArray
 
+from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.policy import UserError
 
 
-def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> UInt8MultiArray:
+def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> Any:
     """Make a message of spikes, bool [T, neurons] of each layer.
 
     The data are the layers one after the other, each by time step, eight neurons to a byte with the
@@ -23,25 +24,24 @@ def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> U
     tells requests apart and is repeated in the answer; the second one's, or in a message of one
     layer that of another dimension of size 0, the policy file's `checksum`.
     """
-    message = UInt8MultiArray()
-    message.layout.dim = [
-        MultiArrayDimension(size=layer.shape[1], stride=layer.size) for layer in layers
-    ]
+    message = message_class("std_msgs/UInt8MultiArray")()
+    dimension = message_class("std_msgs/MultiArrayDimension")
+    message.layout.dim = [dimension(size=layer.shape[1], stride=layer.size) for layer in layers]
     if len(layers) == 1:
-        message.layout.dim.append(MultiArrayDimension())
+        message.layout.dim.append(dimension())
     message.layout.dim[0].label, message.layout.dim[1].label = label, checksum
     flat = np.concatenate([np.asarray(layer, bool).ravel() for layer in layers])
     message.data = array("B", np.packbits(flat, bitorder="little").tobytes())
     return message
 
 
-def labels_of(message: UInt8MultiArray) -> tuple[str, str]:
+def labels_of(message: Any) -> tuple[str, str]:
     """The label and the checksum of a message of spikes, "" each where it has none."""
     first, second = [*(dimension.label for dimension in message.layout.dim[:2]), "", ""][:2]
     return first, second
 
 
-def spikes_of(message: UInt8MultiArray, time_steps: int, sizes: Sequence[int]) -> list[np.ndarray]:
+def spikes_of(message: Any, time_steps: int, sizes: Sequence[int]) -> list[np.ndarray]:
     """The spikes of a message, bool [T, neurons] of each layer.
 
     Raises:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from proxy_snn_control.nodes.robot import action_names, observation_names
+from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.policy import Policy
 
 # Two seconds at 20 Hz; half of them are enough to speak.
@@ -47,6 +47,15 @@ EXCHANGED = 3.0
 CLOSE = 6.0
 # A number is far outside once it is beyond training's range by half that range.
 OUTSIDE = 0.5
+# Several mistakes at once are undone one after the other, so many at most.
+MOST_MISTAKES = 12
+# If nothing explains it, the parts that fit worst are named, so many at most.
+MOST_NAMED = 4
+# Commands change if one does by this share of its range (standard deviation); then nothing moves if
+# the observations change by less than this share (of the mean square) of what they did in training.
+COMMANDED = 0.05
+STILL = 1e-3
+DEGREES = 180 / math.pi
 # Beyond this nothing is computed with.
 LARGEST = 1e30
 # Of the control period: how far the mean period of observations or commands may be off.
@@ -67,10 +76,25 @@ class Part:
     places: tuple[int, ...]
 
 
-class Wiring:
-    """Watches observations and actions, and says what is wired otherwise than in training."""
+Undo = Callable[[np.ndarray], np.ndarray]
 
-    def __init__(self, policy: Policy) -> None:
+
+class Wiring:
+    """Watches observations and actions, and says what is wired otherwise than in training.
+
+    Attributes:
+        can_tell: whether the policy file tells how observations follow each other.
+        scope: what can be told with it, in a sentence.
+        found: what the last search has found, a sentence each.
+    """
+
+    def __init__(self, policy: Policy, sources: Sequence[tuple[str, Sequence[int]]] = ()) -> None:
+        """Prepare.
+
+        Args:
+            policy: whose training is compared with.
+            sources: topics, each with the dimensions of the observation that it tells.
+        """
         spec = policy.spec
         self._observations, self._actions = spec.observation_size, spec.action_size
         self._names = observation_names(spec)
@@ -79,11 +103,32 @@ class Wiring:
         self._range = low, high
         self._low, self._high = low - margin, high + margin
         self._period = spec.control_period
+        self._reach = np.array(spec.action_high) - np.array(spec.action_low)
+        self._sources = [(topic, list(places)) for topic, places in sources if places]
         parts = _parts(self._names, action_names(spec))
         self._models, self._changes = _models(
             policy.whitening, parts, self._observations, self._actions
         )
+        self.can_tell = bool(self._models)
+        if self.can_tell:
+            self.scope = (
+                "compares the control period, ranges, and how observations follow each other: "
+                "exchanged joints and commands, signs, scales and offsets; not of a robot at rest"
+            )
+        else:
+            self.scope = (
+                "this policy file does not tell how observations follow each other "
+                "(transition.whitening): joints or commands that are exchanged, and signs, cannot "
+                "be told, only the control period and what is far outside training's range"
+            )
+        self.found: list[str] = []
         self.forget()
+
+    def objections(self, check_period: bool) -> list[str]:
+        """Why the robot must not move yet, a sentence each."""
+        if self._count < ENOUGH:
+            return [f"{self._count} observations were seen, expected {ENOUGH} first"]
+        return self.findings(check_period)
 
     def forget(self) -> None:
         """Start over: what follows is not the next step of what was."""
@@ -142,8 +187,11 @@ class Wiring:
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
         period = self._period_off(self._times[order]) if check_period else ""
         outside = self._outside(self._rows[order, : self._observations])
-        mistakes = [period] if period else (yield from self._mistakes(order))
-        return mistakes or outside
+        stuck = self._stuck(order)
+        if period or stuck:
+            return [period] * bool(period) + stuck + outside
+        found, certain = yield from self._mistakes(order)
+        return found if certain else found + outside
 
     def _period_off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
@@ -166,29 +214,90 @@ class Wiring:
             for i in np.nonzero(outside.mean(axis=0) >= 0.1)[0]
         ]
 
-    def _mistakes(self, order: np.ndarray) -> Generator[None, None, list[str]]:
-        if not self._models:
+    def _stuck(self, order: np.ndarray) -> list[str]:
+        """What does not change at all, or does not move, although commands do."""
+        rows, acted = self._rows[order], self._acted[order]
+        if not acted.all() or len(rows) < ENOUGH:
             return []
+        actions = rows[:, self._observations :]
+        if not (actions.std(axis=0) > COMMANDED * self._reach).any():
+            return []
+        seen = rows[:, : self._observations]
+        frozen = (seen == seen[0]).all(axis=0)
+        if frozen.all():
+            return ["all that is observed repeats itself to the last bit, although commands change"]
+        found = [
+            f"topic {topic} repeats itself to the last bit, although commands change"
+            for topic, places in self._sources
+            if frozen[places].all()
+        ]
+        span = np.maximum(self._range[1] - self._range[0], 1e-9)
+        usual = self._changes if self.can_tell else (0.1 * span) ** 2
+        moved = np.minimum(np.diff(seen, axis=0) ** 2 / usual, 1.0).mean()
+        if not found and moved < STILL:
+            found = ["nothing moves although commands change: is there anybody who acts on them?"]
+        return found
+
+    def _mistakes(self, order: np.ndarray) -> Generator[None, None, tuple[list[str], bool]]:
+        """What is wired wrongly, and whether that explains what is seen."""
+        if not self._models:
+            return [], False
         parts, precision, z = self._transitions(order)
         change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
         if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
-            return []
+            return [], False
         worth = np.sum(z @ precision * z, axis=1)
         best = np.argsort(worth)[: max(1, int(SHARE * len(z)))]
         moments = z[best].T @ z[best] / len(best)
-        as_wired = -0.5 * float(np.sum(precision * moments))
-        excess = -0.5 * len(precision) - as_wired
+        excess = _excess(precision, moments)
         explained = []
-        for explanation in _explanations(parts, precision, moments, excess > EXCHANGED):
-            explained.append(explanation)
+        for gain, sentence, _ in _explanations(parts, precision, moments, excess > EXCHANGED):
+            explained.append((gain, sentence))
             yield
         explained.sort(reverse=True)
         gain, sentence = explained[0]
-        if gain < max(MISTAKE, EXPLAINS * excess):
-            odd = "what is observed moves otherwise than in training, by no one wiring mistake"
-            return [odd] if excess > ODD else []
-        others = [other for value, other in explained[1:3] if gain - value < CLOSE]
-        return [" or ".join([sentence, *others])]
+        if gain >= max(MISTAKE, EXPLAINS * excess):
+            others = [other for value, other in explained[1:3] if gain - value < CLOSE]
+            return [" or ".join([sentence, *others])], True
+        if excess <= ODD:
+            return [], False
+        return (yield from self._several(parts, precision, moments)), False
+
+    def _several(
+        self, parts: Sequence[Part], precision: np.ndarray, moments: np.ndarray
+    ) -> Generator[None, None, list[str]]:
+        """Mistakes that together explain what is seen, or the parts that fit worst."""
+        first = excess = _excess(precision, moments)
+        undone, found = moments, []
+        for _ in range(MOST_MISTAKES):
+            best: tuple[float, str, Undo | None] = (0.0, "", None)
+            for candidates in (
+                _group_explanations(parts, precision, undone),
+                _explanations(parts, precision, undone, True),
+            ):
+                for each in candidates:
+                    if each[0] > best[0]:
+                        best = each
+                    yield
+            gain, sentence, undo = best
+            if undo is None or gain < MISTAKE:
+                break
+            undone = undo(undone)
+            excess -= gain
+            found.append(sentence)
+        if found and first - excess >= EXPLAINS * first:
+            return [f"several things at once, most likely: {', and '.join(found)}"]
+        # How much worse than in training each dimension fits, with all that it is tied to.
+        misfit = 0.5 * (np.sum(precision * moments, axis=1) - 1)
+        n, m = self._observations, self._actions
+        acts = len(precision) == 2 * n + m + 1
+        names = [*self._names, *(f"command {i}" for i in range(m if acts else 0)), *self._names]
+        per_name: dict[str, float] = {}
+        for name, value in zip(names, misfit[:-1], strict=True):
+            per_name[name] = per_name.get(name, 0.0) + float(value)
+        worst = sorted(per_name, key=per_name.__getitem__, reverse=True)[:MOST_NAMED]
+        odd = "what is observed moves otherwise than in training, by no one wiring mistake"
+        return [f"{odd}; most of it in {', '.join(worst)}"]
 
     def _transitions(self, order: np.ndarray) -> tuple[list[Part], np.ndarray, np.ndarray]:
         """The steps in `order` as rows z, with the parts of z and its precision matrix."""
@@ -244,10 +353,94 @@ def _parts(observations: Sequence[str], actions: Sequence[str]) -> list[Part]:
     ]
 
 
+def _excess(precision: np.ndarray, moments: np.ndarray) -> float:
+    """By how many nats per step it is worse than training."""
+    return 0.5 * float(np.sum(precision * moments)) - 0.5 * len(precision)
+
+
+def _group_explanations(
+    parts: Sequence[Part], precision: np.ndarray, moments: np.ndarray
+) -> Iterator[tuple[float, str, Undo]]:
+    """Mistakes that are made with many parts at once: degrees, and one side for the other."""
+    before = _excess(precision, moments)
+    whats: dict[str, list[int]] = {}
+    for part in parts:
+        if part.kind == ("dimension",):
+            whats.setdefault(part.name.rpartition(".")[2], []).extend(part.places)
+    groups = [(f"all of .{what}", places) for what, places in whats.items() if len(places) > 2]
+    driven = {part.name.removeprefix("command ") for part in parts if part.kind == ("command",)}
+    joints = [
+        place
+        for part in parts
+        if part.kind == ("dimension",) and part.name.rpartition(".")[0] in driven
+        for place in part.places
+    ]
+    if joints:
+        groups.append(("all joints with a command", joints))
+    for name, places in groups:
+        for factor, said in ((DEGREES, "in degrees"), (1 / DEGREES, "in radians, not degrees")):
+            undo = _undo_scale(places, 1 / factor)
+            gain = before - _excess(precision, undo(moments)) - len(places) * math.log(factor)
+            yield gain, f"{name} look {said}", undo
+    for kind in {part.kind for part in parts}:
+        alike = {part.name: part for part in parts if part.kind == kind}
+        for one, other, pairs in _sides(alike):
+            order = np.arange(len(precision))
+            for a, b in pairs:
+                here = [*alike[a].places, *alike[b].places]
+                order[here] = [*alike[b].places, *alike[a].places]
+            undo = _undo_exchange(order)
+            gain = before - _excess(precision, undo(moments))
+            yield gain, f"{one} and {other} look exchanged", undo
+
+
+def _sides(names: Collection[str]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Names that differ in their beginning alone, several of them alike: left_*, right_*."""
+    stems: dict[str, dict[str, str]] = {}
+    first, last = min(names), max(names)
+    common = next((i for i in range(len(first)) if first[i] != last[i : i + 1]), len(first))
+    for name in names:
+        for end in range(common + 1, len(name)):
+            stems.setdefault(name[:end], {})[name[end:]] = name
+    tried = set()
+    for one, other in itertools.combinations(sorted(stems, key=len), 2):
+        if len(one) > common + 8 or len(other) > common + 8:
+            continue
+        both = sorted(stems[one].keys() & stems[other].keys())
+        pairs = [(stems[one][rest], stems[other][rest]) for rest in both]
+        if len(pairs) > 1 and frozenset(pairs) not in tried:
+            tried.add(frozenset(pairs))
+            yield f"{one}*", f"{other}*", pairs
+
+
+def _undo_scale(places: list[int], factor: float) -> Undo:
+    def undo(moments: np.ndarray) -> np.ndarray:
+        undone = moments.copy()
+        undone[places] *= factor
+        undone[:, places] *= factor
+        return undone
+
+    return undo
+
+
+def _undo_shift(places: list[int], offset: float) -> Undo:
+    def undo(moments: np.ndarray) -> np.ndarray:
+        undone = moments.copy()
+        undone[places] += offset * undone[-1]
+        undone[:, places] += offset * undone[:, -1:]
+        return undone
+
+    return undo
+
+
+def _undo_exchange(order: np.ndarray) -> Undo:
+    return lambda moments: moments[order][:, order]
+
+
 def _explanations(
     parts: Sequence[Part], precision: np.ndarray, moments: np.ndarray, exchanges: bool
-) -> Iterator[tuple[float, str]]:
-    """Every mistake, undone: the gain in nats per step, and the sentence that tells of it."""
+) -> Iterator[tuple[float, str, Undo]]:
+    """Every mistake, undone: the gain in nats per step, the sentence that tells of it, and how."""
     weighted = precision * moments
     for part in parts:
         places = list(part.places)
@@ -268,16 +461,17 @@ def _explanations(
             # Only the rows and columns of these change; what stands in both is counted once.
             rows = precision[here] * (moments[there][:, order] - moments[here])
             lost = 2 * float(rows.sum()) - float(rows[:, here].sum())
-            yield -0.5 * lost, f"{one.name} and {other.name} look exchanged"
+            sentence = f"{one.name} and {other.name} look exchanged"
+            yield -0.5 * lost, sentence, _undo_exchange(order)
 
 
-def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[float, str]:
+def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[float, str, Undo]:
     """The likeliest factor u that undoes a scale: it maximises k log|u| - (a u^2 + 2 b u) / 2."""
     k = len(places)
     own = float(weighted[np.ix_(places, places)].sum())
     cross = float(weighted[places].sum()) - own
     before = -0.5 * (own + 2 * cross)
-    best = (-math.inf, "")
+    best: tuple[float, str, Undo] = (-math.inf, "", _undo_scale(places, 1.0))
     for sign in (1, -1):
         root = math.sqrt(cross * cross + 4 * own * k)
         u = (-cross + sign * root) / (2 * own) if own > 0 else 1.0
@@ -298,18 +492,19 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
                 if command
                 else f"is {size:.2g} times what it was in training"
             )
-        if said:
-            best = max(best, (gain, f"{part.name} {' and '.join(said)}"))
+        if said and gain > best[0]:
+            best = (gain, f"{part.name} {' and '.join(said)}", _undo_scale(places, u))
     return best
 
 
 def _shifted(
     part: Part, precision: np.ndarray, moments: np.ndarray, places: list[int]
-) -> tuple[float, str]:
+) -> tuple[float, str, Undo]:
     """The likeliest offset; the last number of z is 1, so its moments are the means."""
     slope = float(precision[places] @ moments[:, -1] @ np.ones(len(places)))
     curvature = float(precision[np.ix_(places, places)].sum())
     if curvature <= 0 or len(places) > 2:
-        return -math.inf, ""
+        return -math.inf, "", _undo_shift(places, 0.0)
     offset = slope / curvature
-    return 0.5 * slope * slope / curvature, f"{part.name} is off by {offset:.3g}"
+    gain, sentence = 0.5 * slope * slope / curvature, f"{part.name} is off by {offset:.3g}"
+    return gain, sentence, _undo_shift(places, -offset)

@@ -1,7 +1,7 @@
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against
-the policy; what only the messages themselves can tell is checked by observation.py and command.py.
+the policy; what only the messages themselves can tell is checked by readers.py and command.py.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-from rclpy.exceptions import InvalidTopicNameException
-from rclpy.validate_topic_name import validate_topic_name
 
 from proxy_snn_control.policy import PolicySpec, UserError
 from proxy_snn_control.yaml_file import read_yaml
@@ -35,11 +33,18 @@ SOURCES = (VECTOR, JOINT_STATE, *FIELD_SOURCES)
 FIELD_COMMANDS = ("geometry_msgs/Twist", "geometry_msgs/TwistStamped")
 COMMANDS = (VECTOR, TRAJECTORY, *FIELD_COMMANDS)
 JOINT_FIELDS = ("position", "velocity", "effort")
-TRAJECTORY_FIELDS = ("positions", "velocities", "effort")
+# What a joint trajectory has for each, and what a command's numbers are.
+TRAJECTORY_FIELDS = {"positions": "position", "velocities": "velocity", "effort": "effort"}
 FUNCTIONS = ("sin", "cos")
+FRAMES = ("world",)
+ORDERS = ("step", "group")
+ENDS = ("last", "first")
+LONGEST_HISTORY = 1000
 TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
 TIMES = (0.001, 3600.0)
 LARGEST = 1e9
+# As ROS has topic names, with what it puts in for {node}, {ns} and {namespace}.
+_TOPIC = re.compile(r"(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*")
 # What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
@@ -51,6 +56,7 @@ class Source:
     Attributes:
         timeout: seconds without a message after which it is stale.
         reliable: ask for reliable delivery; best effort hears every publisher.
+        hold: its last message counts until the timeout, whatever the others say meanwhile.
         size: how many numbers a vector must have, where that is known.
     """
 
@@ -59,6 +65,7 @@ class Source:
     topic: str
     timeout: float
     reliable: bool = False
+    hold: bool = False
     size: int | None = None
 
 
@@ -75,6 +82,9 @@ class Term:
             its field, the path of a field; for a previous action the action's index.
         wrap: bring an angle into [-pi, pi).
         function: "", "sin" or "cos".
+        unwrap: let an angle go on beyond a half turn, counted from the first message.
+        frame: "world" to turn a vector's component from the body's axes into the world's.
+        raw: of a previous action, what the policy wanted and not what was sent.
     """
 
     name: str
@@ -84,6 +94,9 @@ class Term:
     offset: float = 0.0
     wrap: bool = False
     function: str = ""
+    unwrap: bool = False
+    frame: str = ""
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class Output:
         action: index of the policy's action.
         place: a joint's name, a field's path, or "" in a vector.
         low, high: the limits, in the command's units.
+        joint: the joint that it moves, where that is known.
     """
 
     action: int
@@ -102,6 +116,7 @@ class Output:
     offset: float
     low: float
     high: float
+    joint: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,8 @@ class CommandTopic:
         field: what a joint trajectory's numbers are, one of TRAJECTORY_FIELDS.
         time_from_start: seconds in which a joint trajectory's point is to be reached.
         frame_id: of the header, where the message has one.
+        interface: what the numbers are to the joints, one of JOINT_FIELDS; "" if not known.
+        urdf: a file with the joints' limits, or "".
     """
 
     type: str
@@ -120,15 +137,53 @@ class CommandTopic:
     field: str = ""
     time_from_start: float = 0.0
     frame_id: str = ""
+    interface: str = ""
+    urdf: str = ""
 
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot file, read and checked."""
+    """A robot file, read and checked.
+
+    Attributes:
+        terms: the dimensions of the observation, or with a history those of one step.
+        layout: with a history, for each dimension of the observation how many steps ago, and which
+            of the terms.
+    """
 
     sources: tuple[Source, ...]
     terms: tuple[Term, ...]
     command: CommandTopic
+    layout: tuple[tuple[int, int], ...] = ()
+
+    def told_by_source(self) -> list[tuple[str, list[int]]]:
+        """Topics of the sources that do not hold, with the dimensions that they tell now."""
+        present = self.layout or [(0, i) for i in range(len(self.terms))]
+        return [
+            (
+                source.topic,
+                [
+                    place
+                    for place, (ago, i) in enumerate(present)
+                    if ago == 0 and self.terms[i].source == source.name
+                ],
+            )
+            for source in self.sources
+            if not source.hold
+        ]
+
+    def measured(self, source: Source) -> tuple[str, ...]:
+        """The joints, [outputs], whose position the command has to know from this source.
+
+        It begins from there if it sets positions, and brakes before their limits. An output without
+        such a joint has ""; nothing if there is none at all.
+        """
+        command = self.command
+        to_measure = command.interface == "position" or command.type == TRAJECTORY or command.urdf
+        if source.type != JOINT_STATE or not to_measure:
+            return ()
+        joints = tuple(output.joint for output in self.command.outputs)
+        return joints if any(joints) else ()
 
 
 def observation_names(spec: PolicySpec) -> tuple[str, ...]:
@@ -146,7 +201,7 @@ def action_names(spec: PolicySpec) -> tuple[str, ...]:
 def plain_robot(spec: PolicySpec, timeout: float, reliable: bool) -> Robot:
     """What is there without a robot file: vectors on the topics observation and command."""
     size = spec.observation_size
-    source = Source("observation", VECTOR, "observation", timeout, reliable, size)
+    source = Source("observation", VECTOR, "observation", timeout, reliable, size=size)
     terms = tuple(Term(name, "observation", i) for i, name in enumerate(observation_names(spec)))
     limits = zip(spec.action_low, spec.action_high, strict=True)
     outputs = tuple(Output(i, "", 1.0, 0.0, low, high) for i, (low, high) in enumerate(limits))
@@ -166,21 +221,20 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
         UserError: no such file, no such setting, a wrong value, or an observation or action of
             the policy that the file does not speak of.
     """
-    content = _Section(
-        f"robot file {path}", read_yaml("robot file", path), ("sources", "observation", "command")
-    )
+    known = ("sources", "observation", "history", "command")
+    content = _Section(f"robot file {path}", read_yaml("robot file", path), known)
     described = content.section("sources")
     sources = tuple(
         _source(name, described.section(name), timeout, reliable) for name in described.names
     )
-    terms = _terms(
-        content.section("observation"), spec, {source.name: source for source in sources}
-    )
-    command = _command(content.section("command"), spec)
+    by_name = {source.name: source for source in sources}
+    history = content.section("history") if "history" in content else None
+    terms, layout = _terms(content.section("observation"), history, spec, by_name)
+    command = _command(content.section("command"), spec, Path(path).parent)
     for source in sources:
         if source.topic == command.topic:
             raise UserError(f"robot file {path}: topic {source.topic} is source and command, too")
-    return Robot(sources, terms, command)
+    return Robot(sources, terms, command, layout)
 
 
 class _Section:
@@ -219,7 +273,9 @@ class _Section:
         _Section(self.where, self._content, known)
 
     def text(self, name: str, allowed: Collection[str] = (), default: str | None = None) -> str:
-        value = self._content.get(name, default) if default is not None else self.get(name)
+        if default is not None and name not in self._content:
+            return default
+        value = self.get(name)
         if not isinstance(value, str) or (value == "" and default is None):
             raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
         if allowed and value not in allowed:
@@ -251,11 +307,11 @@ class _Section:
 
     def topic(self) -> str:
         value = self.text("topic")
-        try:
-            validate_topic_name(value)
-        except InvalidTopicNameException as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.where}: topic is {value!r}, which is none: {reason}") from None
+        if not _TOPIC.fullmatch(value) or "__" in value:
+            raise UserError(
+                f"{self.where}: topic is {value!r}, which is none: expected names of letters, "
+                "digits and underscores with / between them"
+            )
         return value
 
     def numbers(self, name: str, length: int) -> list[float]:
@@ -278,13 +334,14 @@ class _Section:
 
 
 def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Source:
-    section.only("type", "topic", "timeout", "reliable")
+    section.only("type", "topic", "timeout", "reliable", "hold")
     return Source(
         name=name,
         type=_type(section, SOURCES),
         topic=section.topic(),
         timeout=section.seconds("timeout", timeout),
         reliable=reliable or section.flag("reliable"),
+        hold=section.flag("hold"),
     )
 
 
@@ -296,21 +353,58 @@ def _type(section: _Section, known: Collection[str]) -> str:
     return section.text("type", known)
 
 
-def _terms(section: _Section, spec: PolicySpec, sources: dict[str, Source]) -> tuple[Term, ...]:
-    """The terms in the policy's order, each dimension exactly once."""
+def _terms(
+    section: _Section, history: _Section | None, spec: PolicySpec, sources: dict[str, Source]
+) -> tuple[tuple[Term, ...], tuple[tuple[int, int], ...]]:
+    """The terms in the policy's order, each dimension exactly once, and the history's layout."""
     terms = {name: _term(section.section(name), name, spec, sources) for name in section.names}
     unused = set(sources) - {term.source for term in terms.values()}
     if unused:
         raise UserError(f"{section.where}: no entry uses the source {min(unused)}")
+    if history is not None:
+        return tuple(terms.values()), _layout(history, list(terms), spec)
     if spec.observation_names is None:
         if len(terms) != spec.observation_size:
             raise UserError(
                 f"{section.where}: has {len(terms)} entries, but the policy has "
                 f"{spec.observation_size} observations (without names)"
             )
-        return tuple(terms.values())
+        return tuple(terms.values()), ()
     _same_names(section.where, "observation", terms, spec.observation_names)
-    return tuple(terms[name] for name in spec.observation_names)
+    return tuple(terms[name] for name in spec.observation_names), ()
+
+
+def _layout(
+    section: _Section, names: Sequence[str], spec: PolicySpec
+) -> tuple[tuple[int, int], ...]:
+    """Where each dimension of an observation with a history is: how many steps ago, which entry."""
+    section.only("steps", "by", "newest")
+    steps = section.number("steps")
+    if steps != int(steps) or not 2 <= steps <= LONGEST_HISTORY:
+        raise UserError(
+            f"{section.where}: steps is {steps:g}, expected a whole number from 2 to "
+            f"{LONGEST_HISTORY}"
+        )
+    if len(names) * steps != spec.observation_size:
+        raise UserError(
+            f"{section.where}: {len(names)} entries and {steps:g} steps make "
+            f"{len(names) * steps:g} numbers, but the policy has {spec.observation_size} "
+            "observations"
+        )
+    by, newest = section.text("by", ORDERS, "step"), section.text("newest", ENDS, "last")
+    agos = list(range(int(steps)))
+    if newest == "last":
+        agos.reverse()
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        groups.setdefault(name.partition(".")[0] if by == "group" else "", []).append(i)
+    layout = [(ago, i) for group in groups.values() for ago in agos for i in group]
+    if spec.observation_names is None:
+        return tuple(layout)
+    # The policy's names say where each is; older steps have how many steps ago behind the name.
+    where = {f"{names[i]}[-{ago}]" if ago else names[i]: (ago, i) for ago, i in layout}
+    _same_names(section.where, "observation", where, spec.observation_names)
+    return tuple(where[name] for name in spec.observation_names)
 
 
 def _same_names(where: str, kind: str, given: Collection[str], wanted: Collection[str]) -> None:
@@ -328,7 +422,7 @@ def _same_names(where: str, kind: str, given: Collection[str], wanted: Collectio
 
 def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Source]) -> Term:
     if "previous_action" in section:
-        section.only("previous_action", "scale", "offset")
+        section.only("previous_action", "raw", "scale", "offset")
         action = section.text("previous_action", action_names(spec))
         return Term(
             name,
@@ -336,14 +430,16 @@ def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Sou
             action_names(spec).index(action),
             section.number("scale", 1.0),
             section.number("offset", 0.0),
+            raw=section.flag("raw"),
         )
     source = sources[section.text("source", sources)]
-    common = ("source", "scale", "offset", "wrap", "function")
+    common = ("source", "scale", "offset", "wrap", "unwrap", "function")
     number: int | tuple[str, str] | str
+    frame = ""
     if source.type == VECTOR:
         section.only("index", *common)
         index = section.get("index")
-        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < 2**20:
             found = reprlib.repr(index)
             raise UserError(f"{section.where}: index is {found}, expected a whole number from 0")
         number = index
@@ -351,8 +447,11 @@ def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Sou
         section.only("joint", "field", *common)
         number = (section.text("joint"), section.text("field", JOINT_FIELDS))
     else:
-        section.only("field", *common)
+        section.only("field", "frame", *common)
         number = section.text("field")
+        frame = section.text("frame", FRAMES, "")
+    if section.flag("wrap") and section.flag("unwrap"):
+        raise UserError(f"{section.where}: wrap and unwrap are both true, expected one of them")
     return Term(
         name,
         source.name,
@@ -360,45 +459,60 @@ def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Sou
         section.number("scale", 1.0),
         section.number("offset", 0.0),
         section.flag("wrap"),
-        section.text("function", ("", *FUNCTIONS), ""),
+        section.text("function", FUNCTIONS, ""),
+        section.flag("unwrap"),
+        frame,
     )
 
 
-def _command(section: _Section, spec: PolicySpec) -> CommandTopic:
+def _command(section: _Section, spec: PolicySpec, folder: Path) -> CommandTopic:
     kind = _type(section, COMMANDS)
-    extra: tuple[str, ...] = ()
-    if kind == TRAJECTORY:
-        extra = ("field", "time_from_start", "frame_id")
-    elif kind == "geometry_msgs/TwistStamped":
-        extra = ("frame_id",)
+    extra: tuple[str, ...] = {
+        VECTOR: ("interface", "urdf"),
+        TRAJECTORY: ("field", "time_from_start", "frame_id", "urdf"),
+        "geometry_msgs/TwistStamped": ("frame_id",),
+    }.get(kind, ())
     section.only("type", "topic", "outputs", *extra)
     described = section.get("outputs")
     if not isinstance(described, list) or not described:
         raise UserError(f"{section.where}: outputs is {reprlib.repr(described)}, expected a list")
+    interface = section.text("interface", JOINT_FIELDS, "") if kind == VECTOR else ""
     outputs = tuple(
-        _output(_Section(f"{section.where}: outputs[{i}]", item), kind, spec)
+        _output(_Section(f"{section.where}: outputs[{i}]", item), kind, bool(interface), spec)
         for i, item in enumerate(described)
     )
     names = action_names(spec)
     used = [names[output.action] for output in outputs]
     _same_names(f"{section.where}: outputs", "action", used, names)
-    for what in (used, [output.place for output in outputs if output.place]):
+    places = [output.place for output in outputs if output.place]
+    joints = [output.joint for output in outputs if output.joint]
+    for what in (used, places, joints):
         for name in what:
             if what.count(name) > 1:
                 raise UserError(f"{section.where}: outputs has {name} twice")
+    field = section.text("field", TRAJECTORY_FIELDS, "positions") if kind == TRAJECTORY else ""
+    urdf = section.text("urdf", default="")
+    if urdf and not (joints and (interface or field)):
+        raise UserError(
+            f"{section.where}: urdf is {urdf!r}, but its limits need interface, and joint in every "
+            "output"
+        )
     return CommandTopic(
         kind,
         section.topic(),
         outputs,
-        section.text("field", TRAJECTORY_FIELDS, "positions") if kind == TRAJECTORY else "",
+        field,
         section.seconds("time_from_start") if kind == TRAJECTORY else 0.0,
         section.text("frame_id", default=""),
+        TRAJECTORY_FIELDS.get(field, interface),
+        str(folder / urdf) if urdf else "",
     )
 
 
-def _output(section: _Section, kind: str, spec: PolicySpec) -> Output:
+def _output(section: _Section, kind: str, has_interface: bool, spec: PolicySpec) -> Output:
     place = {VECTOR: "", TRAJECTORY: "joint"}.get(kind, "field")
-    section.only("action", "scale", "offset", "limits", *filter(None, [place]))
+    names = ["joint"] if has_interface else filter(None, [place])
+    section.only("action", "scale", "offset", "limits", *names)
     action = action_names(spec).index(section.text("action", action_names(spec)))
     scale, offset = section.number("scale", 1.0), section.number("offset", 0.0)
     if scale == 0:
@@ -417,4 +531,6 @@ def _output(section: _Section, kind: str, spec: PolicySpec) -> Output:
                 f"{most}, expected some of that within them"
             )
     allowed = TWIST_FIELDS if place == "field" else ()
-    return Output(action, section.text(place, allowed) if place else "", scale, offset, low, high)
+    where = section.text(place, allowed) if place else ""
+    joint = where if kind == TRAJECTORY else section.text("joint", default="")
+    return Output(action, where, scale, offset, low, high, joint)

@@ -1,0 +1,179 @@
+"""Who computes the action: the runtime in this process, or the neuromorphic node that is asked.
+
+The controller never waits for that node for longer than a deadline, and for one that is not there
+not at all: once an answer did not come in time, requests only sound out whether it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
+from proxy_snn_control.neuromorphic.chip import NEURONS
+from proxy_snn_control.neuromorphic.host import ChipPolicy
+from proxy_snn_control.policy import ObservationError, Policy, PolicySpec, UserError
+from proxy_snn_control.policy.file import Tensors
+
+NO_ANSWER = "the neuromorphic node does not answer"
+# In seconds: a fallback that lasts longer is an error, and not a node that is being restarted.
+PATIENCE = 5.0
+
+
+class Backend(Protocol):
+    """What the loop asks for actions."""
+
+    def act(
+        self, observation: np.ndarray, label: str, out: np.ndarray, now: float
+    ) -> Policy | None:
+        """Put the action for an observation in `out`.
+
+        Returns:
+            The policy that acted, or None if the answer is still to come.
+
+        Raises:
+            ObservationError: as `Policy.act`, or nobody can act.
+        """
+
+
+class Native:
+    """The runtime in this process."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def act(
+        self, observation: np.ndarray, label: str, out: np.ndarray, now: float
+    ) -> Policy | None:
+        """Act at once."""
+        self.policy.act(observation, out)
+        return self.policy
+
+
+@dataclass(frozen=True)
+class Question:
+    """What waits for an answer.
+
+    Attributes:
+        observation: [observations].
+        label: the observation's, for the command.
+        request: the request's label.
+    """
+
+    observation: np.ndarray
+    label: str
+    request: str
+
+
+class Neuromorphic:
+    """Asks the neuromorphic node for a policy's spikes; if it does not answer, falls back.
+
+    Attributes:
+        policy: encodes and decodes, and has the spikes of the last answer.
+        question: what waits for an answer, if anything does.
+        lost: whether the last answer that was waited for did not come in time.
+        late: how many answers came when nobody waited for them any more.
+        fallbacks: how many actions were found without the node.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        tensors: Tensors,
+        checksum: str,
+        fallback: Policy | None,
+        send: Callable[[Any], None],
+    ) -> None:
+        """Prepare to ask for a policy whose file has this SHA-256.
+
+        Args:
+            spec: of the policy.
+            tensors: of the policy.
+            checksum: of its file.
+            fallback: acts if the node does not answer; None for nobody.
+            send: publishes a request.
+
+        Raises:
+            UserError: its neurons have no model on the chip.
+        """
+        if spec.neuron not in NEURONS:
+            raise UserError(
+                f"parameter backend is 'lava', but the policy's neuron is {spec.neuron}, expected "
+                f"{' or '.join(NEURONS)}"
+            )
+        self.policy = ChipPolicy(spec, tensors)
+        self.question: Question | None = None
+        self.lost, self.late, self.fallbacks = False, 0, 0
+        self._checksum, self._asked = checksum, 0
+        self._fallback, self._send = fallback, send
+        self._lost_since = 0.0
+
+    def act(
+        self, observation: np.ndarray, label: str, out: np.ndarray, now: float
+    ) -> Policy | None:
+        """Ask the node; of one that does not answer nothing is waited for."""
+        spikes = self.policy.ask(observation)
+        self._asked += 1
+        request = str(self._asked)
+        self._send(spikes_message([spikes], request, self._checksum))
+        if not self.lost:
+            self.question = Question(observation.copy(), label, request)
+            return None
+        return self._fall_back(observation, out)
+
+    def give_up(self, out: np.ndarray, now: float) -> Policy:
+        """Wait no longer for the answer, nor for the next ones until one has come; fall back.
+
+        Raises:
+            ObservationError: there is nobody to fall back to.
+        """
+        assert self.question is not None
+        observation, self.question = self.question.observation, None
+        self.lost, self._lost_since = True, now
+        return self._fall_back(observation, out)
+
+    def forget(self) -> None:
+        """Wait for nothing."""
+        self.question = None
+
+    def fault(self, now: float) -> str:
+        """A fallback that lasts, or ""."""
+        if not self.lost or now - self._lost_since < PATIENCE:
+            return ""
+        return (
+            f"{NO_ANSWER} on neuromorphic/answer for {now - self._lost_since:.0f} s, "
+            f"{self.fallbacks} commands without it; is it in this namespace?"
+        )
+
+    def answer(self, message: Any, out: np.ndarray) -> Question | None:
+        """Take an answer; the action goes into `out`.
+
+        Returns:
+            What it answers, or None if nothing waits for it.
+
+        Raises:
+            UserError: these are no spikes of this policy.
+        """
+        request, checksum = labels_of(message)
+        if checksum != self._checksum:
+            raise UserError(f"an answer is of policy {checksum[:12]!r}, not {self._checksum[:12]}")
+        spec = self.policy.spec
+        spikes = spikes_of(message, spec.time_steps, spec.layer_sizes[1:])
+        self.lost = False
+        question = self.question
+        if question is None or question.request != request:
+            self.late += 1
+            return None
+        self.question = None
+        out[:] = self.policy.answer(spikes)
+        return question
+
+    def _fall_back(self, observation: np.ndarray, out: np.ndarray) -> Policy:
+        self.fallbacks += 1
+        if self._fallback is None:
+            raise ObservationError(NO_ANSWER)
+        self._fallback.act(observation, out)
+        return self._fallback

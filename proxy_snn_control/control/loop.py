@@ -1,0 +1,342 @@
+"""The loop: what comes of a message, and of a time that has passed. The clock is passed in.
+
+A message goes to `take`. If there is something to answer, `answer` finds the observation, the
+action and the command, in this order, and sends what the gate lets through. Whoever calls also
+calls `watch` several times within the shortest timeout, and `repeat` at the control rate for as
+long as `faulty`: a source that is silent makes nobody else speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from proxy_snn_control.control.backend import Native, Neuromorphic
+from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.messages import UNASKED
+from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.robot import Robot
+from proxy_snn_control.control.safety import SafetyGate
+from proxy_snn_control.control.statistics import Statistics
+from proxy_snn_control.control.stop import StopLatch
+from proxy_snn_control.control.wiring import Wiring
+from proxy_snn_control.policy import ObservationError, Policy
+
+# A command this many control periods after the last one has missed its deadline.
+LATE = 1.5
+# Of a control period: what may be spent on looking for wiring mistakes after a command.
+LOOKING = 0.05
+
+Send = Callable[[Sequence[float], str], None]
+
+
+class Loop:
+    """What is at work between configure and cleanup.
+
+    Attributes:
+        policy: the policy at work; its counts are those of the last action.
+        checksum: SHA-256 of its file.
+        active: whether commands go out.
+        faulty: whether the safe command is to be repeated until something better is known.
+        rivalry: why others who command or observe forbid to go on, or "".
+        watches_wiring: whether it looks for wiring mistakes.
+        statistics: since it became active.
+        on_action: called after a command with the policy that acted and the observation's label.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        checksum: str,
+        robot: Robot,
+        inputs: Inputs,
+        commands: CommandMap,
+        gate: SafetyGate,
+        stop: StopLatch,
+        wiring: Wiring,
+        backend: Native | Neuromorphic,
+        period: float,
+        clock: Callable[[], float],
+        send: Send,
+    ) -> None:
+        """Put the parts together; nothing acts before `activate`.
+
+        Args:
+            policy: at work.
+            checksum: SHA-256 of its file.
+            robot: the robot file, or what stands for it.
+            inputs: make observations.
+            commands: make commands.
+            gate: what may go out.
+            stop: the stop, which outlives this loop.
+            wiring: looks for mistakes.
+            backend: makes actions.
+            period: the control period in seconds.
+            clock: the time in seconds; it only goes forward.
+            send: sends a command [outputs], with the label of what it answers.
+        """
+        self.policy, self.checksum, self.robot = policy, checksum, robot
+        self.inputs, self.commands, self.gate = inputs, commands, gate
+        self.stop, self.wiring, self.backend, self.period = stop, wiring, backend, period
+        self.active = self.faulty = False
+        self.rivalry = ""
+        self.watches_wiring = self.checks_period = self.shadows = False
+        self.at_rate = False
+        self.statistics = Statistics()
+        self.on_action: Callable[[Policy, str], None] | None = None
+        self._clock, self._emit = clock, send
+        self._action = np.zeros(policy.spec.action_size, np.float32)
+        self._sent = [0.0] * policy.spec.action_size
+        self._raw = [0.0] * policy.spec.action_size
+        self._measures = any(robot.measured(source) for source in robot.sources)
+        self._lasting = ""
+        self._sent_at = 0.0
+        self._search: Generator[None, None, list[str]] | None = None
+
+    # ---- lifecycle
+
+    def activate(self) -> None:
+        """Begin to command, from what was sent last; what came before is no longer fresh."""
+        now = self._clock()
+        self.statistics = Statistics()
+        self.inputs.forget(now)
+        self.gate.start(now)
+        self.stop.watch_from(now)
+        self._note_sent(self.gate.begin, "")
+        self._raw = list(self._sent)
+        self.wiring.forget()
+        self._search, self._lasting, self._sent_at = None, "", 0.0
+        if isinstance(self.backend, Neuromorphic):
+            self.backend.forget()
+        self.active, self.faulty = True, False
+
+    def deactivate(self, why: str) -> None:
+        """Stop commanding; the last command is the safe one."""
+        if not self.active:
+            return
+        self.active = self.faulty = False
+        self._measure()
+        sent, _ = self.gate.check(None, why, self._clock())
+        if len(sent):
+            self._emit(sent, UNASKED)
+        self.statistics.fault = self._lasting = ""
+
+    def replace(self, other: Loop) -> None:
+        """Go on with another loop's policy, which has the same names, limits and period."""
+        self.settle()
+        self.policy, self.checksum, self.wiring = other.policy, other.checksum, other.wiring
+        self.backend = other.backend
+        self._search = None
+
+    def assumptions(self, warnings: bool = False) -> list[str]:
+        """What is taken for granted of the sources; of these what is to be warned of, if asked."""
+        sources = self.robot.sources
+        if warnings:
+            return [
+                f"topic {source.topic}: its timeout of {source.timeout:g} s is below the control "
+                f"period of {self.period:g} s: the safe command goes out between observations"
+                for source in sources
+                if source.timeout < self.period
+            ]
+        if len(sources) < 2:
+            return []
+        return [
+            f"topic {stream.source.topic} has no stamps: its messages count as of when they arrive"
+            for stream in self.inputs.streams
+            if not stream.reader.stamped
+        ]
+
+    # ---- what happens
+
+    def take(self, index: int, message: Any, publisher: bytes = b"") -> bool:
+        """Read a message of a source; whether there is something to answer now."""
+        return self.inputs.take(index, message, self._clock(), publisher) and not self.at_rate
+
+    def answer(self) -> None:
+        """Command, or if inactive only look."""
+        now = self._clock()
+        inputs = self.inputs
+        if self.at_rate:
+            inputs.pair(now)
+        fault = self.fault(now)
+        if not (fault or inputs.ready):
+            return
+        if not self.active:
+            if self.watches_wiring and not fault:
+                self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
+                self._look()
+            return
+        self.settle()
+        observation = acted = None
+        if not fault:
+            observation = inputs.observation(self._sent, self._raw)
+            try:
+                acted = self.backend.act(observation, inputs.label, self._action, now)
+                if acted is None:
+                    return  # and go on in `answered` or `settle`
+            except ObservationError as error:
+                topics = ", ".join(source.topic for source in self.robot.sources)
+                fault = f"topic {topics}: {error}"
+        self._finish(observation, inputs.label, acted, fault, now)
+
+    def answered(self, message: Any) -> bool:
+        """Take an answer of the neuromorphic node; whether it was waited for.
+
+        Raises:
+            UserError: it is no answer for this policy.
+        """
+        if not isinstance(self.backend, Neuromorphic):
+            return False
+        question = self.backend.answer(message, self._action)
+        if question is None or not self.active:
+            return False
+        now = self._clock()
+        acted = self.backend.policy
+        self._finish(question.observation, question.label, acted, self.fault(now), now)
+        return True
+
+    def settle(self) -> bool:
+        """If a question still waits for the neuromorphic node, answer it without.
+
+        Returns:
+            Whether one did.
+        """
+        backend = self.backend
+        if not isinstance(backend, Neuromorphic) or backend.question is None:
+            return False
+        question, now, acted = backend.question, self._clock(), None
+        fault = self.fault(now)
+        try:
+            acted = backend.give_up(self._action, now)
+        except ObservationError as error:
+            fault = fault or str(error)
+        if self.active:
+            self._finish(question.observation, question.label, acted, fault, now)
+        return True
+
+    def watch(self) -> None:
+        """Look whether something has become wrong that nobody else would notice."""
+        now = self._clock()
+        if self.active and not self.faulty:
+            fault = self.fault(now)
+            if fault:
+                self._send_safe(fault, now)
+
+    def repeat(self) -> None:
+        """While a fault lasts and nothing else makes us, send the safe command again."""
+        now = self._clock()
+        fault = self.fault(now) or self._lasting
+        if not self.active or not fault:
+            self.faulty = False
+        elif now - self._sent_at > 0.9 * self.repeat_period:
+            self._send_safe(fault, now)
+
+    @property
+    def repeat_period(self) -> float:
+        """Seconds between two safe commands while a fault lasts."""
+        return min(self.period, min(source.timeout for source in self.robot.sources))
+
+    def stopped(self) -> None:
+        """The stop was pressed: the safe command goes out now."""
+        if self.active:
+            self._send_safe(self.stop.fault, self._clock())
+
+    def arm(self) -> None:
+        """Let commands go out again after a stop, with a ramp.
+
+        Raises:
+            UserError: the stop is still pressed.
+        """
+        was_stopped = bool(self.stop.fault)
+        now = self._clock()
+        self.stop.arm(now)
+        if was_stopped:
+            self.gate.ramp(now)
+
+    def fault(self, now: float) -> str:
+        """What forbids to act, or ""."""
+        if self.stop.heartbeat:
+            self.stop.silent(now)
+        return self.stop.fault or self.inputs.fault(now) or self.rivalry
+
+    # ---- what goes out
+
+    def _finish(
+        self,
+        observation: np.ndarray | None,
+        label: str,
+        acted: Policy | None,
+        fault: str,
+        now: float,
+    ) -> None:
+        """Send the action that was found, or the safe command, and take note of it."""
+        numbers = None
+        if acted is not None and not fault:
+            numbers = self.commands.numbers(self._action)
+            self._raw = self._action.tolist()
+        sent, fault = self._send(numbers, fault, label, now)
+        done = self._clock()
+        self._note_sent(sent, fault)
+        # Of an observation or a command that was no good nobody is reminded but by the next one.
+        self._lasting = "" if fault and self.fault(now) else fault
+        if fault or observation is None or acted is None:
+            return
+        statistics = self.statistics
+        statistics.latencies.add(done - self.inputs.newest)
+        if self.watches_wiring:
+            self.wiring.add(observation, None if self.shadows else self._sent, now)
+            self._look()
+        statistics.spikes += acted.spike_count
+        statistics.operations += acted.synaptic_operations
+        if self.on_action is not None:
+            self.on_action(acted, label)
+
+    def _send(
+        self, numbers: list[float] | None, fault: str, label: str, now: float
+    ) -> tuple[Sequence[float], str]:
+        """Send what the gate lets through: with `deactivate` the one place that sends."""
+        self._measure()
+        sent, fault = self.gate.check(numbers, fault, now)
+        if len(sent):
+            self._emit(sent, label)
+        statistics = self.statistics
+        if self._sent_at and now - self._sent_at > LATE * self.period:
+            statistics.missed += 1
+        self._sent_at, statistics.fault = now, fault
+        if fault:
+            self.faulty = True
+            statistics.last_fault = fault
+            statistics.safe_commands += 1
+        return sent, fault
+
+    def _send_safe(self, fault: str, now: float) -> None:
+        """Send the safe command without having been asked."""
+        self._note_sent(self._send(None, fault, UNASKED, now)[0], fault)
+
+    def _measure(self) -> None:
+        if self._measures:
+            self.gate.measure(self.inputs.measured())
+
+    def _note_sent(self, sent: Sequence[float], fault: str) -> None:
+        """Remember what the robot got; after a fault the next step is not one of the policy's."""
+        if len(sent):
+            self._sent = self.commands.action(sent)
+        if fault:
+            self.wiring.forget()
+            self._search = None
+
+    def _look(self) -> None:
+        """Go on looking for wiring mistakes, for as long as the next command can wait."""
+        if self._search is None:
+            if not self.wiring.due():
+                return
+            self._search = self.wiring.search(self.checks_period)
+        until = self._clock() + LOOKING * self.period
+        try:
+            while self._clock() < until:
+                next(self._search)
+        except StopIteration as end:
+            self._search = None
+            self.wiring.found = end.value

@@ -1,0 +1,54 @@
+"""Message classes by name, and number arrays that carry a label. No rclpy."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from proxy_snn_control.policy import UserError
+
+# Label of a command that answers no observation.
+UNASKED = "unasked"
+
+
+@functools.cache
+def message_class(kind: str) -> Any:
+    """The class of a message type such as "sensor_msgs/JointState".
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    package, _, name = kind.partition("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except ModuleNotFoundError:
+        raise UserError(
+            f"message type {kind}: the package {package} is not installed; source a ROS 2 that "
+            f"has it, or pip install 'proxy_snn_control[ros]'"
+        ) from None
+
+
+def number_array(values: Sequence[float] | np.ndarray, label: str) -> Any:
+    """Make a Float64MultiArray of values [n].
+
+    The label of its one dimension says which observation this is, or which one it answers: a sim
+    in lockstep tells a late or repeated answer by it. Other readers may ignore it; without a label
+    there is no dimension, as most publishers have it.
+    """
+    message = message_class("std_msgs/Float64MultiArray")(data=array("d", values))
+    if label:
+        size = len(values)
+        dimension = message_class("std_msgs/MultiArrayDimension")
+        message.layout.dim = [dimension(label=label, size=size, stride=size)]
+    return message
+
+
+def label_of(message: Any) -> str:
+    """The label `number_array` gave a message, or "" if it has none."""
+    dimensions = message.layout.dim
+    return dimensions[0].label if dimensions else ""

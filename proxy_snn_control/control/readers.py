@@ -1,0 +1,353 @@
+"""Readers: from a source's messages to the numbers that its entries of a robot file ask for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from proxy_snn_control.control import geometry
+from proxy_snn_control.control.cdr import read_vector
+from proxy_snn_control.control.messages import label_of, message_class
+from proxy_snn_control.control.robot import JOINT_STATE, VECTOR, Robot, Source, Term
+from proxy_snn_control.policy import ObservationError, UserError
+
+ANGLES = ("roll", "pitch", "yaw")
+AXES = ("x", "y", "z")
+GRAVITY = "gravity"
+WORLD = "world"
+# REP 145: a driver that has no such estimate says so by -1 in the covariance's first place.
+NO_ESTIMATE = -1.0
+
+
+class Sample(NamedTuple):
+    """What a source said at one time.
+
+    Attributes:
+        number: counts the source's samples.
+        received: when the oldest part of it was received, in seconds.
+        stamp: of the oldest part, in nanoseconds; 0 without one.
+        values: one for each of the source's entries.
+    """
+
+    number: int
+    received: float
+    stamp: int
+    values: np.ndarray
+
+
+class Stamps:
+    """Whether what was said is new, by its stamp.
+
+    A stamp must be later than the last one. One that is further from it than the source's timeout
+    is of another clock: it counts if the source had been silent for as long, or if the next message
+    goes on from it. So a clock that is set anew is followed, and of two publishers whose clocks
+    differ only the one that was there first is heard.
+    """
+
+    def __init__(self, timeout: float, repeats: bool) -> None:
+        self._timeout, self._repeats = timeout, repeats
+        self._span = round(timeout * 1e9)
+        self._last: dict[str, tuple[int, float]] = {}
+        self._other: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Start over."""
+        self._last.clear()
+        self._other.clear()
+
+    def refusal(self, part: str, stamp: int, now: float) -> str:
+        """Why a stamp (nanoseconds) of a part of the source does not count; "" if it does."""
+        last = self._last.get(part)
+        if last is not None and stamp:
+            ahead = stamp - last[0]
+            if ahead == 0 and not self._repeats:
+                return "repeated"
+            if -self._span <= ahead < 0:
+                return "late"
+            if not 0 <= ahead <= self._span and now - last[1] <= self._timeout:
+                on = stamp - self._other.get(part, stamp + 1)
+                if not (0 if self._repeats else 1) <= on <= self._span:
+                    self._other[part] = stamp
+                    return "of another clock"
+        self._last[part] = (stamp, now)
+        if self._other:
+            self._other.pop(part, None)
+        return ""
+
+
+class Reader:
+    """Reads what one source says.
+
+    Attributes:
+        label: what the last message that was read had for a label.
+        stamped: whether its messages have a header.
+    """
+
+    def __init__(self, source: Source, repeats: bool) -> None:
+        self.label = ""
+        self.stamped = hasattr(message_class(source.type)(), "header")
+        self._source, self._timeout = source, source.timeout
+        self._stamps = Stamps(source.timeout, repeats)
+        self._count = 0
+
+    def refusal(self, message: Any, now: float) -> str:
+        """Why a message says nothing new, by its stamp; "" if it does or has none."""
+        return self._stamps.refusal("", nanoseconds(message), now) if self.stamped else ""
+
+    def note(self, message: Any, now: float, publisher: bytes) -> None:
+        """Take note of who sent a message, now (seconds)."""
+
+    def read(self, message: Any, now: float) -> Sample | None:
+        """Read a message that was received now, in seconds.
+
+        Returns:
+            What the source has now said anew, or None if something is still to come.
+
+        Raises:
+            ObservationError: the message has not what it should have.
+        """
+        values = self._values(message)
+        self._count += 1
+        return Sample(self._count, now, nanoseconds(message) if self.stamped else 0, values)
+
+    def missing(self) -> str:
+        """What has not been said, to go on with a sentence."""
+        return ""
+
+    def forget(self) -> None:
+        """Start over."""
+        self._stamps.forget()
+
+    def _values(self, message: Any) -> np.ndarray:
+        raise NotImplementedError
+
+
+def nanoseconds(message: Any) -> int:
+    """A message's stamp."""
+    stamp = message.header.stamp
+    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
+
+
+class Vector(Reader):
+    """Numbers of a Float64MultiArray, by index."""
+
+    def __init__(self, source: Source, wanted: Sequence[int], repeats: bool) -> None:
+        super().__init__(source, repeats)
+        self._size = source.size
+        self._least = max(wanted) + 1
+        self._indices = list(wanted)
+        self._whole = self._indices == list(range(len(wanted)))
+
+    def _values(self, message: Any) -> np.ndarray:
+        if isinstance(message, bytes):
+            self.label, values = read_vector(message)
+        else:
+            self.label, values = label_of(message), np.frombuffer(message.data)
+        if len(values) != (self._size or len(values)) or len(values) < self._least:
+            expected = self._size or f"at least {self._least}"
+            raise ObservationError(f"has {len(values)} values, expected {expected}")
+        return values[: self._least] if self._whole else values[self._indices]
+
+
+class JointStates(Reader):
+    """Positions, velocities and efforts by joint, in whatever order a message has them.
+
+    Some drivers say something of some joints only in each message; all is said once every joint
+    was in one, the oldest within the timeout. Joints that are only measured (for the command to
+    begin from) may be missing.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        wanted: Sequence[tuple[str, str]],
+        measured: Sequence[str],
+        repeats: bool,
+    ) -> None:
+        super().__init__(source, repeats)
+        self._wanted = [*wanted, *((joint, "position") for joint in measured)]
+        self._joints = {joint for joint, _ in wanted}
+        self._names: list[str] | None = None
+        self._here: list[str] = []
+        self._parts: list[tuple[str, list[int], list[int]]] = []
+        self._said: dict[str, tuple[float, int]] = {}
+        # Of each joint who told of it, first and last.
+        self._tellers: dict[str, dict[bytes, tuple[float, float]]] = {}
+        self._numbers = np.full(len(self._wanted), np.nan)
+
+    def forget(self) -> None:
+        """Start over."""
+        super().forget()
+        self._said.clear()
+
+    def refusal(self, message: Any, now: float) -> str:
+        """A message counts if any of its joints is newer: several drivers may share a topic."""
+        if message.name != self._names:
+            self._find(message.name)
+        stamp = nanoseconds(message)
+        refusals = [self._stamps.refusal(joint, stamp, now) for joint in self._here]
+        return "" if "" in refusals or not refusals else refusals[0]
+
+    def note(self, message: Any, now: float, publisher: bytes) -> None:
+        """Keep for each joint who told of it, also what is then left out."""
+        if message.name != self._names:
+            self._find(message.name)
+        for joint in self._here:
+            tellers = self._tellers.setdefault(joint, {})
+            tellers[publisher] = (tellers.get(publisher, (now,))[0], now)
+
+    def read(self, message: Any, now: float) -> Sample | None:
+        """As `Reader.read`."""
+        if len(set(message.name)) != len(message.name):
+            raise ObservationError(f"has a joint twice in {', '.join(message.name)}")
+        for field, places, indices in self._parts:
+            data = getattr(message, field)
+            if len(data) != len(message.name):
+                raise ObservationError(
+                    f"has {len(data)} values of {field} for {len(message.name)} joints"
+                )
+            self._numbers[places] = np.frombuffer(data)[indices]
+        this = (now, nanoseconds(message))
+        said = {j: t for j, t in self._said.items() if now - t[0] <= self._timeout}
+        said.update(dict.fromkeys(self._here, this))
+        self._said = said
+        if len(said) < len(self._joints):
+            return None
+        self._said = {}
+        received, stamp = min(said.values())
+        self._count += 1
+        return Sample(self._count, received, stamp, self._numbers.copy())
+
+    def missing(self) -> str:
+        """The joints that were in no message."""
+        lacking = self._joints.difference(self._said, self._names or self._joints)
+        return f" (joint {', '.join(sorted(lacking))} not in it)" if lacking else ""
+
+    def told_twice(self, now: float, seconds: float) -> dict[str, list[bytes]]:
+        """Joints that several publishers told of in turns in the last seconds, with those."""
+        found = {}
+        for joint, tellers in self._tellers.items():
+            for publisher in [p for p, (_, last) in tellers.items() if now - last > seconds]:
+                del tellers[publisher]
+            if len(tellers) > 1:
+                firsts, lasts = zip(*tellers.values(), strict=True)
+                if max(firsts) < min(lasts):  # and not one after the other
+                    found[joint] = sorted(tellers)
+        return found
+
+    def _find(self, names: Sequence[str]) -> None:
+        """Look up the joints; drivers keep to one order, so this is done once."""
+        self._names = list(names)
+        here = {name: i for i, name in enumerate(names)}
+        self._here = [joint for joint in here if joint in self._joints]
+        self._parts = []
+        for field in sorted({field for _, field in self._wanted}):
+            found = [
+                (place, here[joint])
+                for place, (joint, its) in enumerate(self._wanted)
+                if its == field and joint in here
+            ]
+            if found:
+                self._parts.append((field, [p for p, _ in found], [i for _, i in found]))
+
+
+class Fields(Reader):
+    """Numbers of a message by the paths of its fields."""
+
+    def __init__(self, source: Source, wanted: Sequence[Term], repeats: bool) -> None:
+        super().__init__(source, repeats)
+        kind = message_class(source.type)
+        self._getters = [_getter(kind, term, source.name) for term in wanted]
+        paths = [str(term.number) for term in wanted]
+        if any(term.frame for term in wanted):
+            paths.append("orientation")
+        # What an IMU may say it has no estimate of: the first number of these is -1 then.
+        self._estimates = [
+            (part, attrgetter(f"{part}_covariance"))
+            for part in ("orientation", "angular_velocity", "linear_acceleration")
+            if source.type == "sensor_msgs/Imu" and any(path.startswith(part) for path in paths)
+        ]
+
+    def _values(self, message: Any) -> np.ndarray:
+        for part, covariance in self._estimates:
+            if covariance(message)[0] == NO_ESTIMATE:
+                raise ObservationError(
+                    f"says that it has no {part} ({part}_covariance[0] is -1, REP 145)"
+                )
+        return np.array([get(message) for get in self._getters])
+
+
+def make_reader(source: Source, robot: Robot, repeats: bool) -> Reader:
+    """The reader of a source.
+
+    Raises:
+        UserError: its message's package is missing, or a field is none of its message's.
+    """
+    terms = [term for term in robot.terms if term.source == source.name]
+    if source.type == VECTOR:
+        return Vector(source, [term.number for term in terms], repeats)  # type: ignore[misc]
+    if source.type == JOINT_STATE:
+        wanted = [term.number for term in terms]
+        measured = [joint for joint in robot.measured(source) if joint]
+        return JointStates(source, wanted, measured, repeats)  # type: ignore[arg-type]
+    return Fields(source, terms, repeats)
+
+
+def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
+    """Make a function that reads a number: at a path, or one that a quaternion there tells."""
+    path = str(term.number)
+    parent, _, last = path.rpartition(".")
+    try:
+        empty = kind()
+        if last in ANGLES and hasattr(attrgetter(parent)(empty), "w"):
+            return functools.partial(_angle, attrgetter(parent), ANGLES.index(last), term.unwrap)
+        if last in AXES and parent.endswith(f".{GRAVITY}"):
+            quaternion = attrgetter(parent.removesuffix(f".{GRAVITY}"))
+            if hasattr(quaternion(empty), "w"):
+                return functools.partial(_gravity, quaternion, AXES.index(last))
+        value = attrgetter(path)(empty)
+    except (AttributeError, ValueError):
+        value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(
+            f"source {source}: {path!r} is no number in {kind.__module__.split('.')[0]}/"
+            f"{kind.__name__}, expected a path such as those of ros2 topic echo --field"
+        )
+    if term.frame == WORLD:
+        turn = _orientation(empty)
+        vector = attrgetter(parent) if parent else None
+        if turn is None or vector is None or last not in AXES or hasattr(vector(empty), "w"):
+            raise UserError(
+                f"source {source}: {path!r} cannot be turned into world axes, expected a vector of "
+                "an Odometry's twist or of an Imu"
+            )
+        return functools.partial(_turned, turn, vector, AXES.index(last))
+    return attrgetter(path)
+
+
+def _orientation(message: Any) -> Callable[[Any], Any] | None:
+    """Where a message has the orientation of the body whose axes its vectors are told in."""
+    if hasattr(message, "orientation"):
+        return attrgetter("orientation")
+    if hasattr(message, "pose") and hasattr(message, "twist"):
+        return attrgetter("pose.pose.orientation")
+    return None
+
+
+def _angle(get: Callable[[Any], Any], axis: int, full: bool, message: Any) -> float:
+    q = get(message)
+    return geometry.full_pitch(q) if full and axis == 1 else geometry.angle(q, axis)
+
+
+def _gravity(get: Callable[[Any], Any], axis: int, message: Any) -> float:
+    return geometry.gravity(get(message), axis)
+
+
+def _turned(
+    orientation: Callable[[Any], Any], vector: Callable[[Any], Any], axis: int, message: Any
+) -> float:
+    return geometry.to_world(orientation(message), vector(message), axis)

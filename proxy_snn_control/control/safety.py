@@ -1,0 +1,288 @@
+"""The one place that decides what goes out to the robot."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy_snn_control.control.limits import JointLimit, saturate
+from proxy_snn_control.control.stop import StopLatch
+from proxy_snn_control.policy import UserError
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """What is safe.
+
+    Attributes:
+        safe_command: the command sent on any fault, [outputs]; if empty zeros, or for positions
+            the last command.
+        hold: send the last command instead, once there is one.
+        slew_rate: how far a number may change in a second, [outputs]; no limit if empty.
+        ramp_in: seconds over which commands grow from where they begin to the policy's; counts
+            from the next ramp on.
+        acceleration: how far that change may change in a second, [outputs]; no limit if empty.
+        start_command: where commands begin if neither the robot's state nor a last command tells,
+            [outputs]; the safe command if empty.
+    """
+
+    safe_command: Sequence[float] = ()
+    hold: bool = False
+    slew_rate: Sequence[float] = ()
+    ramp_in: float = 0.0
+    acceleration: Sequence[float] = ()
+    start_command: Sequence[float] = ()
+
+
+class SafetyGate:
+    """Turns what the policy wants into what the robot may get.
+
+    Every number that is sent comes from `check`. In its order: the stop topic, the fault that was
+    found on the way (stale, unreadable or not finite), finite, within the limits, ramp-in, slew
+    rate, acceleration and the joints' own limits. The safe command goes out at once, without these
+    last. What was sent last is the gate's state, whatever the node's state was meanwhile.
+
+    Attributes:
+        last: what was sent last, [outputs], or None if nothing was.
+        measured: where the joints are, [outputs], as far as that is known.
+    """
+
+    def __init__(
+        self,
+        low: Sequence[float],
+        high: Sequence[float],
+        period: float,
+        stop: StopLatch,
+        settings: SafetySettings,
+        interface: str = "",
+        joints: Sequence[JointLimit] = (),
+        last: Sequence[float] | None = None,
+    ) -> None:
+        """Set the limits [outputs], the control period in seconds, the stop, and what is safe.
+
+        Args:
+            low: the least, [outputs].
+            high: the most, [outputs].
+            period: the control period in seconds.
+            stop: the stop.
+            settings: what is safe.
+            interface: "position", "velocity" or "effort", where that is known.
+            joints: what the joints may do, [outputs], where that is known.
+            last: what was sent last, [outputs], if anything was.
+
+        Raises:
+            UserError: a setting has the wrong length or a value that cannot be.
+        """
+        # Plain lists: of a handful of numbers Python makes shorter work than NumPy.
+        self._limits = list(zip(map(float, low), map(float, high), strict=True))
+        self._period = period
+        self._stop = stop
+        self._interface, self._joints = interface, list(joints)
+        self._moves = interface == "velocity" and bool(joints)
+        fits = last is not None and len(last) == len(self._limits)
+        self.last: Sequence[float] | None = list(last) if last is not None and fits else None
+        self._velocity = [0.0] * len(self._limits)
+        self.measured: Sequence[float | None] = ()
+        self.change(settings)
+        self.start(0.0)
+
+    def change(self, settings: SafetySettings) -> None:
+        """Take other settings; those that are wrong leave the present ones."""
+        zeros = self._within([0.0] * len(self._limits))
+        safe = [float(value) for value in settings.safe_command] or zeros
+        self._expect("safe_command", safe, self._limits)
+        begin = [float(value) for value in settings.start_command] or safe
+        self._expect("start_command", begin, self._limits)
+        positive = [(1e-9, 1e300)] * len(self._limits)
+        slew = [float(value) for value in settings.slew_rate]
+        if slew:
+            self._expect("slew_rate", slew, positive)
+        acceleration = [float(value) for value in settings.acceleration]
+        if acceleration:
+            self._expect("acceleration", acceleration, positive)
+        combined = self._combined(slew, acceleration)
+        position = self._interface == "position"
+        if position and not settings.safe_command:
+            safe = begin
+        self._safe, self._begin = safe, begin
+        # Zeros are a place for a position: without a better word it stays where it is.
+        self._hold = settings.hold or (position and not settings.safe_command)
+        self._nowhere = position and not settings.safe_command and not settings.start_command
+        self._slew, self._next_ramp = slew, settings.ramp_in
+        self._joint_limits = combined
+
+    def _combined(self, slew: list[float], acceleration: list[float]) -> list[JointLimit]:
+        """The joints' limits together with slew rate and acceleration; nothing if slew is all."""
+        if not (acceleration or self._joints):
+            return []
+        infinite = [math.inf] * len(self._limits)
+        moves = self._moves
+        if moves and acceleration:
+            raise UserError(
+                f"parameter acceleration is {acceleration}, but the command's numbers are "
+                "velocities with limits from a URDF: for these slew_rate is the acceleration"
+            )
+        found = []
+        for joint, (low, high), rate, change in zip(
+            self._joints or [JointLimit()] * len(self._limits),
+            self._limits,
+            slew or infinite,
+            acceleration or infinite,
+            strict=True,
+        ):
+            if moves:  # the number is a velocity: what slews it is an acceleration
+                found.append(dataclasses.replace(joint, acceleration=min(rate, joint.acceleration)))
+                continue
+            position = self._interface == "position"
+            found.append(
+                JointLimit(
+                    max(low, joint.low) if position else low,
+                    min(high, joint.high) if position else high,
+                    min(rate, joint.velocity) if position else rate,
+                    min(change, joint.acceleration) if position else change,
+                )
+            )
+        return found
+
+    def start(self, now: float) -> None:
+        """Begin to command, now (seconds): with a ramp from what was sent last."""
+        self._fresh, self._last_time = True, now
+        self.measured = ()
+        self._velocity = [0.0] * len(self._limits)
+        self.ramp(now)
+
+    def measure(self, positions: Sequence[float | None]) -> None:
+        """Take where the joints are, [outputs]: commands for positions begin there."""
+        self.measured = positions
+
+    def ramp(self, now: float) -> None:
+        """Begin a ramp from what was sent last."""
+        self._ramp, self._ramp_start = self._next_ramp, now
+        self._ramp_from: Sequence[float] | None = None if self._fresh else self.last
+
+    @property
+    def safe(self) -> Sequence[float]:
+        """The command for a fault now, [outputs]; empty if none is safer than any other."""
+        self._settle()
+        if self._hold and self.last is not None:
+            return self.last
+        return () if self._nowhere else self._safe
+
+    @property
+    def begin(self) -> Sequence[float]:
+        """Where commands begin, [outputs]."""
+        self._settle()
+        return self._begin if self.last is None else self.last
+
+    def _settle(self) -> None:
+        """After a start: begin where the robot is, if that is known and a position is commanded."""
+        if not self._fresh or self._interface != "position" or not self.measured:
+            return
+        there = self.last if self.last is not None else self._begin
+        if self.last is None and self._nowhere and None in self.measured:
+            return
+        found = [there[i] if m is None else m for i, m in enumerate(self.measured)]
+        self.last = self._within(found)
+        self._fresh = False
+
+    def check(
+        self, command: Sequence[float] | None, fault: str, now: float
+    ) -> tuple[Sequence[float], str]:
+        """Decide what to send.
+
+        Args:
+            command: [outputs], whatever came of the policy; None if nothing did.
+            fault: what was wrong on the way to it, "" if nothing.
+            now: the time in seconds, on a clock that only goes forward.
+
+        Returns:
+            The command [outputs], and what was wrong ("" if nothing). If anything was, the command
+            is the safe one. It is empty if nothing is to be sent: a position, and nobody knows of
+            one that is safe.
+        """
+        fault = self._stop.fault or fault or self._fault(command)
+        if fault or command is None:
+            sent = self.safe
+            self._velocity = [0.0] * len(self._limits)
+        else:
+            sent = self._gently(command, now)
+            self._fresh = False
+        if len(sent):
+            self.last, self._last_time = sent, now
+        return sent, fault
+
+    def _fault(self, command: Sequence[float] | None) -> str:
+        if command is None or len(command) != len(self._limits):
+            found = "no" if command is None else len(command)
+            return f"command has {found} values, expected {len(self._limits)}"
+        for value, (low, high) in zip(command, self._limits, strict=True):
+            if not low <= value <= high:  # NaN is within nothing
+                what = "outside the limits" if math.isfinite(value) else "not finite"
+                return f"command {list(command)} is {what}"
+        return ""
+
+    def _gently(self, command: Sequence[float], now: float) -> Sequence[float]:
+        elapsed = now - self._ramp_start
+        if elapsed >= self._ramp and not self._slew and not self._joint_limits:
+            return command
+        begin = self.begin
+        gentle = list(command)
+        if elapsed < self._ramp:
+            share = elapsed / self._ramp
+            if self._ramp_from is None:
+                self._ramp_from = list(begin)
+            pairs = zip(gentle, self._ramp_from, strict=True)
+            gentle = self._within([first + share * (value - first) for value, first in pairs])
+        # A long silence is no licence for a leap.
+        seconds = min(now - self._last_time, self._period)
+        if self._joint_limits:
+            return self._saturated(gentle, begin, seconds)
+        if self._slew:
+            gentle = self._within(
+                [
+                    min(max(value, last - rate * seconds), last + rate * seconds)
+                    for value, last, rate in zip(gentle, begin, self._slew, strict=True)
+                ]
+            )
+        return gentle
+
+    def _saturated(
+        self, wanted: list[float], last: Sequence[float], seconds: float
+    ) -> Sequence[float]:
+        """Within what the joints may do, from what was sent last."""
+        if seconds <= 0:
+            return list(last)
+        if self._moves:
+            limits, where = self._joint_limits, [m or 0.0 for m in self.measured]
+            if not self.measured or None in self.measured:
+                # Nobody tells where they are, so there is no end of a range to brake before.
+                where = [0.0] * len(wanted)
+                limits = [dataclasses.replace(j, low=-math.inf, high=math.inf) for j in limits]
+            return self._within(saturate(limits, seconds, where, last, None, wanted)[1])
+        position, velocity, _, _ = saturate(
+            self._joint_limits, seconds, last, self._velocity, wanted
+        )
+        self._velocity = velocity
+        return self._within(position)
+
+    def _within(self, values: Sequence[float]) -> list[float]:
+        """Values moved into the limits."""
+        return [
+            min(max(value, low), high)
+            for value, (low, high) in zip(values, self._limits, strict=True)
+        ]
+
+    def _expect(
+        self, name: str, values: Sequence[float], limits: Sequence[tuple[float, float]]
+    ) -> None:
+        if len(values) != len(limits):
+            raise UserError(f"parameter {name} has {len(values)} values, expected {len(limits)}")
+        for value, (low, high) in zip(values, limits, strict=True):
+            if not low <= value <= high:
+                expected = "numbers above 0"
+                if limits is self._limits:
+                    lows, highs = zip(*limits, strict=True)
+                    expected = f"values within {list(lows)} and {list(highs)}"
+                raise UserError(f"parameter {name} is {list(values)}, expected {expected}")

@@ -1,0 +1,102 @@
+"""The stop: latched once anybody presses it, until nobody does any more and it is re-armed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from proxy_snn_control.policy import UserError
+
+STOP_PRESSED = "topic stop is true"
+NOT_ARMED = "stopped; topic stop was released, ~/arm lets go on"
+# What a controller finds that is started after another of its name.
+LATCHED = "stopped before this controller was started; ~/arm lets go on"
+DIED = "a controller of this name was active and did not end in order; ~/arm lets go on"
+# Whoever publishes where that is not known.
+SOMEBODY = b""
+
+
+class StopLatch:
+    """What every publisher of the stop topic said last, and whether anything may go out.
+
+    Attributes:
+        fault: why nothing may go out, or "".
+    """
+
+    def __init__(self, heartbeat: float = 0.0) -> None:
+        """Begin armed.
+
+        Args:
+            heartbeat: seconds within which every publisher that was heard must be heard again,
+                and at least one must have been; 0 asks for none.
+        """
+        self.fault = ""
+        self.heartbeat = heartbeat
+        self._pressing: set[bytes] = set()
+        self._gone: set[bytes] = set()
+        self._heard: dict[bytes, float] = {}
+        self._since = 0.0
+
+    @property
+    def pressed(self) -> bool:
+        """Whether anybody presses it."""
+        return bool(self._pressing)
+
+    def latch(self, fault: str) -> None:
+        """Stop for another reason than the topic; `arm` lets go on."""
+        self.fault = fault
+
+    def watch_from(self, now: float) -> None:
+        """Begin to expect a heartbeat, now (seconds)."""
+        self._since = now
+        self._heard = dict.fromkeys(self._heard, now)
+
+    def press(self, pressed: bool, publisher: bytes = SOMEBODY, now: float = 0.0) -> None:
+        """Take what a publisher of the stop topic says, now (seconds)."""
+        self._heard[publisher] = now
+        if pressed:
+            self._pressing.add(publisher)
+            self._gone.discard(publisher)
+            self.fault = STOP_PRESSED
+            return
+        # Of those that are gone, whoever is there may release what they pressed.
+        self._pressing -= {publisher, *self._gone}
+        self._gone.clear()
+        if self.fault == STOP_PRESSED and not self._pressing:
+            self.fault = NOT_ARMED
+
+    def present(self, publishers: Collection[bytes]) -> None:
+        """Take who publishes the stop topic now."""
+        self._gone = {who for who in self._pressing if who and who not in publishers}
+
+    def silent(self, now: float) -> str:
+        """Latch, if a publisher that is relied on has not been heard in time; why, or ""."""
+        if not self.heartbeat:
+            return ""
+        last = min(self._heard.values(), default=self._since)
+        if now - last <= self.heartbeat:
+            return ""
+        who = "a publisher of topic stop has" if self._heard else "topic stop has"
+        said = f"{who} been silent for more than {self.heartbeat:g} s; ~/arm lets go on"
+        if not self.fault:
+            self.fault = said
+        return said
+
+    def arm(self, now: float = 0.0) -> None:
+        """Let commands go out again.
+
+        Raises:
+            UserError: somebody still presses the stop, or nobody is there who could.
+        """
+        if self._pressing:
+            count = len(self._pressing)
+            by = f" by {count} publishers" if count > 1 else ""
+            raise UserError(f"{STOP_PRESSED}{by}, expected it to be released first")
+        if self.heartbeat:
+            # Those that are silent for good are relied on no more; somebody else must be there.
+            self._heard = {w: t for w, t in self._heard.items() if now - t <= self.heartbeat}
+            if not self._heard:
+                raise UserError(
+                    f"topic stop has been silent for more than {self.heartbeat:g} s (parameter "
+                    "stop_heartbeat), expected a publisher that says false again and again"
+                )
+        self.fault = ""

@@ -1,0 +1,85 @@
+"""Who else is there: publishers of our topics, told by node, and who sent a message."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+
+from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.control.readers import JointStates
+
+# Within which two publishers that tell of the same joint speak at the same time.
+TOGETHER_SECONDS = 2.0
+
+
+def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
+    """A subscription's callback that is also told who published, as far as ROS tells.
+
+    rclpy gives the information about a message as a second argument, its EventsExecutor both as
+    one (rclpy 9.1); which of the callbacks want it, it reads off their signature.
+    """
+
+    def call(*received: Any) -> None:
+        message, info = received if len(received) == 2 else received[0]
+        gid = info.get("publisher_gid")  # since Jazzy
+        callback(message, bytes(gid["data"]) if gid else b"")
+
+    def two(message: Any, info: Any) -> None: ...
+
+    call.__signature__ = inspect.signature(two)  # type: ignore[attr-defined]
+    return call
+
+
+def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
+    """Node, endpoint and message type of all who publish a topic, by its full name."""
+    return [
+        (
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+            bytes(info.endpoint_gid),
+            info.topic_type.replace("/msg/", "/"),
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+
+
+def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
+    """A sentence for every topic on which somebody speaks who should not.
+
+    Args:
+        node: the controller.
+        loop: at work.
+        command_topic: the full name of the topic on which it commands.
+        now: the time in seconds, of the loop's clock.
+    """
+    found = []
+    own = node.get_fully_qualified_name()
+    commanding = sorted(name for name, _, _ in publishers(node, command_topic))
+    if own in commanding:
+        commanding.remove(own)
+    if commanding:
+        found.append(f"topic {command_topic} has other publishers: {', '.join(commanding)}")
+    for stream in loop.inputs.streams:
+        topic = node.resolve_topic_name(stream.source.topic)
+        there = publishers(node, topic)
+        wrong = [f"{name} as {kind}" for name, _, kind in there if kind != stream.source.type]
+        if wrong:
+            found.append(
+                f"topic {topic} is published by {', '.join(wrong)}, expected {stream.source.type}"
+            )
+        speaking = [(name, gid) for name, gid, kind in there if kind == stream.source.type]
+        if len(speaking) < 2:
+            continue
+        names = ", ".join(sorted(name for name, _ in speaking))
+        if not isinstance(stream.reader, JointStates):
+            found.append(f"topic {topic} has {len(speaking)} publishers: {names}")
+            continue
+        twice = stream.reader.told_twice(now, TOGETHER_SECONDS)
+        if twice:
+            known = {gid: name for name, gid in speaking}
+            gids = sorted({gid for each in twice.values() for gid in each})
+            who = ", ".join(known.get(gid, "one that is gone") for gid in gids)
+            found.append(f"topic {topic}: joint {', '.join(sorted(twice))} is told of by {who}")
+    return found

@@ -1,0 +1,152 @@
+"""From parameters and files to a loop: everything is read and checked before anything acts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from proxy_snn_control.control.backend import Native, Neuromorphic
+from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.limits import MAX_BYTES, JointLimit, read_urdf
+from proxy_snn_control.control.loop import Loop, Send
+from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.robot import CommandTopic, load_robot, plain_robot
+from proxy_snn_control.control.safety import SafetyGate
+from proxy_snn_control.control.stop import StopLatch
+from proxy_snn_control.control.wiring import Wiring
+from proxy_snn_control.nodes.parameters import check_choices, safety_settings
+from proxy_snn_control.policy import Policy, UserError, read_policy
+from proxy_snn_control.policy.files import read_file
+
+# How often commands go out if neither the rate nor the policy tells.
+DEFAULT_PERIOD = 0.02
+
+
+def load_loop(
+    values: dict[str, Any],
+    stop: StopLatch,
+    send: Send,
+    ask: Callable[[Any], None],
+    last: Callable[[CommandTopic], Sequence[float] | None],
+    neuron: str | None = None,
+) -> Loop:
+    """Read and check the files and parameters; nothing that acts is changed.
+
+    Args:
+        values: the parameters'.
+        stop: the stop.
+        send: sends a command.
+        ask: sends a request to the neuromorphic node.
+        last: what was sent last to a command topic, if anything was.
+        neuron: what the policy's must be, if that matters.
+
+    Raises:
+        UserError: a file or a parameter is not as it should be.
+    """
+    path = values["policy"]
+    if not path:
+        raise UserError("parameter policy is empty, expected the path of a policy file")
+    check_choices(values)
+    rate, lockstep = values["rate"], values["lockstep"]
+    if 0 < rate < 1e-3:
+        raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")
+    spec, tensors, checksum = read_policy(path)
+    if neuron not in (None, spec.neuron):
+        # Its code would have to be compiled, which can take seconds.
+        raise UserError(
+            f"policy file {path}: its neuron is {spec.neuron}, expected {neuron} as at work; "
+            "cleanup and configure take another"
+        )
+    policy = Policy(spec, tensors)
+    timeout = values["observation_timeout"]
+    if values["robot"]:
+        robot = load_robot(values["robot"], spec, timeout, lockstep)
+    else:
+        robot = plain_robot(spec, timeout, lockstep)
+    joints = _joints(robot.command)
+    commands = CommandMap(robot.command, joints)
+    period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
+    inputs = Inputs(robot, repeats=lockstep, period=period, freshest=rate > 0)
+    gate = SafetyGate(
+        commands.low,
+        commands.high,
+        period,
+        stop,
+        safety_settings(values),
+        robot.command.interface,
+        joints,
+        last(robot.command),
+    )
+    backend: Native | Neuromorphic = Native(policy)
+    if values["backend"] == "lava":
+        fallback = policy if values["backend_fallback"] == "native" else None
+        backend = Neuromorphic(spec, tensors, checksum, fallback, ask)
+    wiring = Wiring(policy, robot.told_by_source())
+    if values["wiring"] == "require" and not wiring.can_tell:
+        raise UserError(
+            f"policy file {path}: parameter wiring is 'require', but {wiring.scope}; expected a "
+            "policy file with transition.whitening, or wiring warn or none"
+        )
+    loop = Loop(
+        policy,
+        checksum,
+        robot,
+        inputs,
+        commands,
+        gate,
+        stop,
+        wiring,
+        backend,
+        period,
+        time.monotonic,
+        send,
+    )
+    loop.at_rate = rate > 0
+    loop.watches_wiring = values["wiring"] != "none"
+    loop.checks_period = not lockstep
+    return loop
+
+
+def differences(new: Loop, old: Loop) -> str:
+    """In what another policy's loop differs from the one at work, to end a sentence; or ""."""
+    specs = new.policy.spec, old.policy.spec
+    sizes = [(spec.observation_size, spec.action_size) for spec in specs]
+    if sizes[0] != sizes[1]:
+        return (
+            f"has {sizes[0][0]} observations and {sizes[0][1]} actions, expected {sizes[1][0]} "
+            f"and {sizes[1][1]}"
+        )
+    wrong = []
+    if any(
+        getattr(specs[0], name) != getattr(specs[1], name)
+        for name in ("observation_names", "action_names")
+    ):
+        wrong.append("names")
+    if any(
+        getattr(specs[0], name) != getattr(specs[1], name) for name in ("action_low", "action_high")
+    ):
+        wrong.append("limits")
+    if specs[0].control_period != specs[1].control_period:
+        wrong.append("control period")
+    if wrong:
+        return f"its {' and '.join(wrong)} are not those of the policy at work, expected the same"
+    if (new.robot, new.period) != (old.robot, old.period):
+        return (
+            "other parameters or the robot file were changed since configure; cleanup and "
+            "configure take them"
+        )
+    return ""
+
+
+def _joints(command: CommandTopic) -> list[JointLimit]:
+    """What the URDF of a robot file says of the command's joints, [outputs]."""
+    if not command.urdf:
+        return []
+    path = command.urdf
+    text = read_file("urdf", path, MAX_BYTES).decode(errors="replace")
+    names = [output.joint for output in command.outputs]
+    if "" in names:
+        raise UserError(f"urdf {path}: an output of the command has no joint, expected one in each")
+    found = read_urdf(text, path, names)
+    return [found[name] for name in names]

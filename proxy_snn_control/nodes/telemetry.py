@@ -1,0 +1,144 @@
+"""What others see of the controller: diagnostics once a second, spikes, faults in the log."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import UInt8MultiArray
+
+from proxy_snn_control.control.backend import Neuromorphic
+from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
+from proxy_snn_control.policy import Policy
+from proxy_snn_control.policy.energy import inference_energy
+
+GOODBYE_SECONDS = 0.5
+# Of the messages of a source that come within a second: how many may be left out.
+DROPPED_SHARE = 0.05
+# So many at least: one doubled message of three is no share.
+DROPPED_LEAST = 3
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+
+
+class Telemetry:
+    """Publishes what there is to know."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._diagnostics = node.create_publisher(
+            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+        )
+        self._spikes = node.create_publisher(UInt8MultiArray, "~/spikes", SENSOR_DATA)
+        self._counted, self._counted_at = 0, time.monotonic()
+        self._before: dict[str, tuple[int, int]] = {}
+        self._told: set[str] = set()
+        self._faults_logged_at = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody listens to the spikes."""
+        return bool(self._spikes.get_subscription_count() > 0)
+
+    def show_spikes(self, policy: Policy, label: str) -> None:
+        """Publish the spikes of an action."""
+        self._spikes.publish(raster(policy.spikes, label))
+
+    def forget(self) -> None:
+        """Begin to count, and to tell, anew."""
+        self._counted, self._counted_at = 0, time.monotonic()
+        self._before.clear()
+        self._told.clear()
+
+    def log_fault(self, fault: str, sent: bool) -> None:
+        """Log a fault, at most once a second.
+
+        Not by rclpy's own throttle: it takes longer than all the rest of a command.
+        """
+        now = time.monotonic()
+        if now - self._faults_logged_at > 1.0:
+            self._faults_logged_at = now
+            what = "sent the safe command" if sent else "nothing is sent"
+            self._node.get_logger().error(f"{fault}; {what}")
+
+    def log_once(self, sentence: str) -> None:
+        """Log a warning, unless the same was logged, but for its numbers."""
+        key = _NUMBER.sub("#", sentence)
+        if key not in self._told:
+            self._told.add(key)
+            self._node.get_logger().warning(sentence)
+
+    def dropped(self, loop: Loop) -> list[str]:
+        """A sentence for every source of which too many messages were left out since last time."""
+        found = []
+        for stream in loop.inputs.streams:
+            topic, total = stream.source.topic, sum(stream.dropped.values())
+            heard, before = self._before.get(topic, (0, 0))
+            self._before[topic] = (stream.heard, total)
+            share = (total - before) / max(stream.heard - heard, 1)
+            if total - before >= DROPPED_LEAST and share > DROPPED_SHARE:
+                reasons = ", ".join(f"{n} {reason}" for reason, n in stream.dropped.items())
+                found.append(
+                    f"topic {topic}: {share:.0%} of its messages were left out (so far {reasons})"
+                )
+        return found
+
+    def values(self, loop: Loop, policy: str) -> dict[str, object]:
+        """What the diagnostics show of a loop."""
+        now, statistics, inputs = time.monotonic(), loop.statistics, loop.inputs
+        count = statistics.latencies.count
+        rate = (count - self._counted) / max(now - self._counted_at, 1e-3)
+        self._counted, self._counted_at = count, now
+        values: dict[str, object] = {
+            "policy": policy,
+            "policy_sha256": loop.checksum,
+            "commands": count,
+            "commands_per_second": f"{rate:.1f}",
+            "safe_commands": statistics.safe_commands,
+            "last_fault": statistics.last_fault,
+            "missed_deadlines": statistics.missed,
+            **statistics.latencies.milliseconds(),
+            "stale_sources": "; ".join(inputs.stale(now)),
+            "ignored_messages": inputs.ignored,
+            "missed_observations": inputs.missed,
+            "wiring": "; ".join(loop.wiring.found),
+            "wiring_checks": loop.wiring.scope,
+        }
+        for topic, age, skew in inputs.timing(now):
+            values[f"{topic}: age_ms"] = f"{age * 1e3:.1f}"
+            values[f"{topic}: skew_ms"] = f"{skew * 1e3:.1f}"
+        for stream in inputs.streams:
+            for reason, number in stream.dropped.items():
+                values[f"{stream.source.topic}: {reason}"] = number
+        if isinstance(loop.backend, Neuromorphic):
+            values |= {
+                "backend": "fallback" if loop.backend.lost else "lava",
+                "backend_fallbacks": loop.backend.fallbacks,
+                "backend_late_answers": loop.backend.late,
+            }
+        if count:
+            operations, spikes = statistics.operations / count, statistics.spikes / count
+            joules = inference_energy(loop.policy.spec, operations)
+            values |= {
+                "spikes_per_command": f"{spikes:.1f}",
+                "synaptic_operations_per_command": f"{operations:.0f}",
+                "nanojoules_per_command": f"{joules * 1e9:.3f}",
+            }
+        return values
+
+    def publish(
+        self, state: str, fault: str, warnings: list[str], values: Mapping[str, object]
+    ) -> None:
+        """Publish the diagnostics."""
+        message: Any = diagnostics(self._node, fault, values, "; ".join(warnings), state)
+        self._diagnostics.publish(message)
+
+    def close(self) -> None:
+        """Wait until the last diagnostics have arrived."""
+        self._diagnostics.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))

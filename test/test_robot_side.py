@@ -1,0 +1,527 @@
+"""What a real robot and a hostile day bring, on real processes: others who speak, deaths."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import Stage, random_policy
+from test_faults import GOOD, SAFE, Judge, set_parameters, start
+
+pytest.importorskip("rclpy")
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray, Header
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
+from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.policy import load_policy, write_policy
+
+NAMES = {"observation_names": ("angle",), "action_names": ("go",), "control_period": 0.02}
+
+
+@pytest.fixture
+def judge(stage: Stage, policy_file: Path) -> Judge:
+    return Judge(stage, load_policy(policy_file))
+
+
+class Told:
+    """The controller's diagnostics as they come."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.last = stage, DiagnosticStatus()
+        stage.node.create_subscription(DiagnosticArray, "/diagnostics", self._take, 100)
+
+    def _take(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith("/controller"):
+                self.last = status
+
+    def __getitem__(self, key: str) -> str:
+        return {pair.key: pair.value for pair in self.last.values}.get(key, "")
+
+    def says(self, text: str, level: bytes | None = None, seconds: float = 30.0) -> bool:
+        return self.stage.until(
+            lambda: text in self.last.message and level in (None, self.last.level), seconds
+        )
+
+
+def meet_stop(stage: Stage, stop: Any) -> None:
+    assert stage.until(lambda: stop.get_subscription_count() >= 2)
+    stage.spin(0.5)
+
+
+# ---- the stop
+
+
+def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    """One presses, the other says false ten times a second: that is no release."""
+    start(stage, policy_file)
+    a, b = (stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10)) for _ in "ab")
+    meet_stop(stage, a)
+    meet_stop(stage, b)
+    stage.node.create_timer(0.1, lambda: b.publish(Bool(data=False)))
+    judge.moving()
+    a.publish(Bool(data=True))
+    stage.spin(0.5)
+    refused = stage.call(Trigger, "controller/arm")
+    assert (refused.success, "released first" in refused.message) == (False, True)
+    judge.safe_only(len(judge.commands), 20)
+    a.publish(Bool(data=False))
+    stage.spin(0.3)
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+    # Who pressed it is gone for good: then whoever is there may release it.
+    a.publish(Bool(data=True))
+    stage.spin(0.3)
+    judge.safe_only(len(judge.commands))
+    stage.node.destroy_publisher(a)
+    assert stage.until(lambda: stage.call(Trigger, "controller/arm").success)
+    judge.moving()
+    judge.verdict()
+
+
+def test_a_stop_outlives_the_controllers_death(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
+    controller = start(stage, policy_file, resume_after_crash="true")
+    judge.moving()
+    meet_stop(stage, stop)
+    stop.publish(Bool(data=True))
+    stage.spin(0.5)
+    judge.safe_only(len(judge.commands))
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        controller.end(number)
+        stage.spin(0.5)
+        before = len(judge.commands)
+        controller = start(stage, policy_file, resume_after_crash="true")
+        judge.safe_only(before, 20)
+        assert "stopped before this controller was started" in controller.output
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+    controller.end(signal.SIGTERM)
+    start(stage, policy_file)
+    judge.moving()
+    judge.verdict()
+
+
+def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    told = Told(stage)
+    controller = start(stage, policy_file)
+    judge.moving()
+    controller.end(signal.SIGKILL)
+    stage.spin(0.5)
+    before = len(judge.commands)
+    controller = start(stage, policy_file)
+    judge.safe_only(before, 20)
+    assert told.says("was active and did not end in order; ~/arm lets go on")
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+    assert controller.end(signal.SIGINT)[0] == 0
+    before = len(judge.commands)
+    start(stage, policy_file)
+    judge.moving()
+    judge.verdict()
+
+
+def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "home"))
+    assert Memory(5, "/arm/controller").recall() == ""
+    for state in (ACTIVE, STOPPED, ""):
+        Memory(5, "/arm/controller").keep(state)
+        assert Memory(5, "/arm/controller").recall() == state
+        assert Memory(6, "/arm/controller").recall() == ""
+        assert Memory(5, "/leg/controller").recall() == ""
+    (path,) = (tmp_path / "home").iterdir()
+    os.mkfifo(path / "5.arm.controller")
+    assert Memory(5, "/arm/controller").recall() == STOPPED, "what cannot be read is no permission"
+    monkeypatch.setenv("ROS_HOME", str(path / "5.arm.controller"))
+    memory = Memory(5, "/arm/controller")
+    memory.keep(ACTIVE)
+    assert "a stop would be forgotten" in memory.trouble
+
+
+def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    start(stage, policy_file, stop_heartbeat=0.5)
+    stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
+    meet_stop(stage, stop)
+    judge.safe_only(len(judge.commands))
+    refused = stage.call(Trigger, "controller/arm")
+    assert "expected a publisher that says false again and again" in refused.message
+    timer = stage.node.create_timer(0.1, lambda: stop.publish(Bool(data=False)))
+    stage.spin(0.3)
+    assert stage.call(Trigger, "controller/arm").success
+    judge.moving()
+    timer.cancel()  # it dies, without a word
+    stage.spin(1.0)
+    judge.safe_only(len(judge.commands), 20)
+    judge.verdict()
+
+
+# ---- others who speak
+
+
+def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    told = Told(stage)
+    controller = start(stage, policy_file)
+    judge.moving()
+    other = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    assert told.says("topic /command has other publishers: /observer", DiagnosticStatus.WARN)
+    judge.moving()
+    assert set_parameters(stage, rivals="stop")[0].successful
+    stage.spin(1.5)
+    judge.safe_only(len(judge.commands), 20)
+    assert told.says("other publishers: /observer", DiagnosticStatus.ERROR)
+    stage.node.destroy_publisher(other)
+    stage.spin(1.5)
+    judge.moving()
+    second = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+    assert told.says("topic /observation has 2 publishers: /observer, /observer")
+    stage.node.destroy_publisher(second)
+    assert controller.output.count("has other publishers") < 6, "and not once a second"
+    judge.verdict()
+
+
+def joint_robot(path: Path, **command: Any) -> Path:
+    content = {
+        "sources": {"joints": {"type": "sensor_msgs/JointState", "topic": "joint_states"}},
+        "observation": {"angle": {"source": "joints", "joint": "arm", "field": "position"}},
+        "command": {
+            "type": "std_msgs/Float64MultiArray",
+            "topic": "command",
+            "outputs": [{"action": "go"}],
+            **command,
+        },
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+class Joint:
+    """A robot's driver: where its joint is, at 50 Hz."""
+
+    def __init__(self, stage: Stage, position: float, name: str = "arm") -> None:
+        self.position, self.stamp, self.name = position, 0.0, name
+        self.twice = False
+        self._publisher = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
+        self.timer = stage.node.create_timer(0.02, self._tell)
+
+    def _tell(self) -> None:
+        self.stamp += 0.02
+        nanoseconds = round(self.stamp * 1e9) + 10**9
+        stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        message = JointState(header=Header(stamp=stamp), name=[self.name], position=[self.position])
+        self._publisher.publish(message)
+        if self.twice:
+            time.sleep(0.005)  # at once, the second would take the first one's place in the queue
+            self._publisher.publish(message)
+
+
+def small_policy(folder: Path) -> Path:
+    path = folder / "small.safetensors"
+    write_policy(path, *random_policy(1, 1, (8,), **NAMES))
+    return path
+
+
+def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
+    stage: Stage, tmp_path: Path
+) -> None:
+    told = Told(stage)
+    robot = joint_robot(tmp_path / "robot.yaml")
+    start(stage, small_policy(tmp_path), robot=robot)
+    joint = Joint(stage, 0.5)
+    Joint(stage, 0.0, "leg")  # another driver on the same topic, of another joint: as it may be
+    assert stage.until(lambda: int(told["commands"] or 0) > 50)
+    assert "is told of by" not in told.last.message
+    joint.twice = True
+    assert told.says("% of its messages were left out (so far", None, 5)
+    assert int(told["joint_states: repeated"]) > 2
+    assert float(told["joint_states: age_ms"]) < 200
+    joint.twice = False
+    Joint(stage, 0.0)
+    assert told.says("topic /joint_states: joint arm is told of by /observer, /observer")
+
+
+def test_a_topic_of_another_type_is_a_sentence(
+    stage: Stage, policy_file: Path, tmp_path: Path
+) -> None:
+    robot = joint_robot(tmp_path / "robot.yaml", topic="stop")
+    path = small_policy(tmp_path)
+    controller = stage.start("controller", policy=path, robot=robot, autostart="true")
+    assert controller.wait(20) == 1
+    assert "topic stop: cannot be had as std_msgs/Float64MultiArray" in controller.output
+    assert "Traceback" not in controller.output
+    told = Told(stage)
+    joints = stage.node.create_publisher(Bool, "joint_states", 10)
+    start(stage, path, robot=joint_robot(tmp_path / "right.yaml"))
+    said = "topic /joint_states is published by /observer as std_msgs/Bool, expected sensor_msgs/"
+    assert stage.until(lambda: said in stage.outputs())
+    assert told.last is not None and joints is not None
+
+
+# ---- positions
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"interface": "position", "outputs": [{"action": "go", "joint": "arm"}]},
+        {
+            "type": "trajectory_msgs/JointTrajectory",
+            "time_from_start": 0.1,
+            "outputs": [{"action": "go", "joint": "arm"}],
+        },
+    ],
+)
+def test_a_position_begins_where_the_robot_stands(
+    stage: Stage, tmp_path: Path, command: dict[str, Any]
+) -> None:
+    """The first thing that a robot at 1 rad is told is 1, and then it moves slowly."""
+    path = tmp_path / "high.safetensors"
+    write_policy(path, *random_policy(1, 1, (8,), **NAMES, action_low=(-2.0,), action_high=(2.0,)))
+    robot = joint_robot(tmp_path / "robot.yaml", **command)
+    heard: list[float] = []
+    if "type" in command:
+        stage.node.create_subscription(
+            JointTrajectory,
+            "command",
+            lambda m: heard.append(m.points[0].positions[0]),
+            QoSProfile(depth=100),
+        )
+    else:
+        stage.node.create_subscription(
+            Float64MultiArray, "command", lambda m: heard.append(m.data[0]), QoSProfile(depth=100)
+        )
+    given = {"policy": path, "robot": robot, "slew_rate": "[0.5]"}
+    controller = stage.start("controller", **given, observation_timeout=0.3)
+    assert stage.transition("configure")
+    stage.meet("command")
+    assert stage.transition("activate")
+    stage.spin(0.6)
+    assert heard == [], "stale, and no position is known to be safe"
+    assert stage.until(lambda: "nothing is sent" in controller.output)
+    joint = Joint(stage, 1.0)
+    assert stage.until(lambda: len(heard) > 20)
+    assert abs(heard[0] - 1.0) <= 0.5 * 0.02 + 1e-9
+    assert np.abs(np.diff(heard)).max() <= 0.5 * 0.02 + 1e-9
+    joint.timer.cancel()
+    stage.spin(0.6)
+    assert len(set(heard[-5:])) == 1, "it stays where it was told to be last"
+    # Moved by hand while nobody commanded: from there, and not from what was sent last.
+    assert stage.transition("deactivate")
+    joint.position = -1.0
+    joint.timer.reset()
+    stage.spin(0.2)
+    count = len(heard)
+    assert stage.transition("activate")
+    assert stage.until(lambda: len(heard) > count + 10)
+    assert heard[count] == pytest.approx(-1.0, abs=0.5 * 0.02 + 1e-9)
+
+
+# ---- wiring that cannot be checked
+
+
+def test_wiring_that_cannot_be_checked_is_told(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    told = Told(stage)
+    refused = stage.start("controller", policy=policy_file, wiring="require", autostart="true")
+    assert refused.wait(20) == 1
+    assert "parameter wiring is 'require', but this policy file does not tell" in refused.output
+    controller = start(stage, policy_file)
+    assert "transition.whitening" in controller.output
+    judge.moving()
+    assert stage.until(lambda: "cannot be told" in told["wiring_checks"])
+
+
+def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge) -> None:
+    """A sensor that repeats itself while commands change; without subscribers that is said too."""
+    told = Told(stage)
+    start(stage, policy_file, ramp_in=4.0, safe_command="[0.9]")
+    judge.feeding = False
+    stage.node.create_timer(0.05, lambda: judge.send(GOOD))
+    says = "repeats itself to the last bit, although commands change"
+
+    def told_once_more() -> bool:
+        """Commands change while they grow: on a busy machine that may be over unseen."""
+        return told.says(says, None, 8) or not (
+            stage.transition("deactivate") and stage.transition("activate")
+        )
+
+    assert any(told_once_more() and says in told.last.message for _ in range(4))
+
+
+# ---- lifecycle, lock and parameters
+
+
+def test_transitions_that_cannot_be_are_answered(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    controller = start(stage, policy_file)
+    judge.moving()
+    for number, label in (
+        (1, ""),
+        (99, ""),
+        (0, "configure"),
+        (0, "nonsense"),
+        (0, "transition_error"),
+    ):
+        request = ChangeState.Request()
+        request.transition.id, request.transition.label = number, label
+        assert not stage.call(ChangeState, "controller/change_state", request).success
+    judge.moving()
+    assert stage.state() == "active"
+    assert controller.process.poll() is None
+    judge.verdict()
+
+
+BROKEN = """
+import sys
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.controller import Controller
+from proxy_snn_control.nodes.process import run
+
+class Broken(Controller):
+    def _configure(self):
+        raise RuntimeError("a defect in configure")
+
+stopping.install()
+sys.exit(run(Broken, sys.argv[1:], Broken.start))
+"""
+
+
+def test_an_exception_in_a_transition_is_logged_whole(stage: Stage, policy_file: Path) -> None:
+    command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
+    controller = stage.launch(command)
+    assert not stage.transition("configure")
+    assert stage.until(lambda: "a defect in configure" in controller.output)
+    assert 'raise RuntimeError("a defect' in controller.output or "_configure" in controller.output
+    assert "Traceback" in controller.output
+    assert stage.state() == "unconfigured"
+
+
+LISTENER = """
+import rclpy
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
+rclpy.init()
+node = rclpy.create_node("listener")
+heard = lambda message: print("heard", flush=True)
+node.create_subscription(Float64MultiArray, "command", heard, QoSProfile(depth=1))
+rclpy.spin(node)
+"""
+
+
+def test_a_subscriber_that_hangs_is_not_waited_for(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    """Stopped in its tracks, it acknowledges nothing; the others hear the last command at once."""
+    listener = stage.launch([sys.executable, "-c", LISTENER])
+    start(stage, policy_file)
+    assert stage.until(lambda: "heard" in listener.output)
+    listener.process.send_signal(signal.SIGSTOP)
+    judge.moving()
+    assert stage.transition("deactivate")
+    stage.spin(0.2)
+    assert judge.commands[-1] == SAFE
+    for label in ("cleanup", "configure", "activate"):
+        assert stage.transition(label)
+    judge.moving()
+    judge.verdict()
+
+
+def test_lock(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    start(stage, policy_file, lock="true")
+    judge.moving()
+    for name, value in (
+        ("policy", "/x"),
+        ("robot", "/x"),
+        ("safe_command", [0.0]),
+        ("lock", False),
+    ):
+        assert not set_parameters(stage, **{name: value})[0].successful
+    for service in ("reload", "arm"):
+        answer = stage.call(Trigger, f"controller/{service}")
+        assert (answer.success, "locked" in answer.message) == (False, True)
+    assert stage.transition("deactivate")
+    assert stage.transition("cleanup")
+    assert not set_parameters(stage, policy="/x")[0].successful, "nor by a way round"
+    judge.verdict()
+
+
+def test_a_policy_that_is_set_but_not_loaded_is_not_told_to_act(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    told = Told(stage)
+    start(stage, policy_file)
+    judge.moving()
+    other = policy_file.with_name("other.safetensors")
+    write_policy(other, *random_policy(seed=1))
+    assert set_parameters(stage, policy=str(other))[0].successful
+    stage.spin(1.5)
+    assert told["policy"] == str(policy_file)
+    judge.policies.append(load_policy(other))
+    assert stage.call(Trigger, "controller/reload").success
+    assert stage.until(lambda: told["policy"] == str(other))
+    judge.verdict()
+
+
+def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_file: Path) -> None:
+    """Nobody is there to answer, as when launch puts the neuromorphic node elsewhere."""
+    told = Told(stage)
+    start(stage, policy_file, backend="lava")
+    judge.moving()
+    assert told.says("does not answer on neuromorphic/answer", DiagnosticStatus.ERROR, 15)
+    judge.verdict()
+
+
+def test_without_autostart_it_says_what_it_waits_for(stage: Stage, policy_file: Path) -> None:
+    controller = stage.start("controller", policy=policy_file)
+    assert stage.until(lambda: "waits to be configured and activated" in controller.output)
+
+
+# ---- the robot's side
+
+
+def test_the_guard_after_the_controller_was_killed(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    """What a forward_command_controller hears, which would go on with the last command."""
+    heard: list[list[float]] = []
+    stage.node.create_subscription(
+        Float64MultiArray, "guarded_command", lambda m: heard.append(m.data.tolist()), RELIABLE
+    )
+    guard = stage.start("guard", safe_command="[0.75]", timeout=0.3)
+    controller = start(stage, policy_file)
+    judge.moving()
+    assert stage.until(lambda: len(heard) > 20)
+    assert [0.75] not in heard[-10:]
+    controller.end(signal.SIGKILL)
+    assert stage.until(lambda: heard[-5:] == [[0.75]] * 5), guard.output
+    stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    stage.spin(0.5)
+    for bad in ([np.nan], [], [0.1, 0.2]):
+        stray.publish(number_array(bad, ""))
+    stage.spin(0.5)
+    assert heard[-1] == [0.75]
+    start(stage, policy_file, resume_after_crash="true")
+    assert stage.until(lambda: [0.75] not in heard[-10:])
+    assert guard.end(signal.SIGTERM)[0] == 0
+    stage.spin(0.3)
+    assert heard[-1] == [0.75]
+    refused = stage.start("guard")
+    assert refused.wait(20) == 1
+    assert "parameter safe_command is [], expected a finite value" in refused.output
