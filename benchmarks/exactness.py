@@ -25,7 +25,7 @@ from page import heading, write
 
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
-from proxy_snn_control.spiking.actor import SpikingActor
+from proxy_snn_control.spiking.actor import Sizes, SpikingActor
 
 CHUNK = 500
 THRESHOLD_DISTANCE, ACTION_DISTANCE = 1e-5, 1e-4
@@ -55,9 +55,7 @@ class Agreement:
 def torch_actor(spec: PolicySpec, tensors: dict[str, np.ndarray]) -> SpikingActor:
     """The actor that training would have, with these weights."""
     actor = SpikingActor(
-        spec.observation_size,
-        spec.action_low,
-        spec.action_high,
+        [Sizes(spec.observation_size, spec.action_low, spec.action_high)],
         hidden=spec.hidden,
         neuron=spec.neuron,
         neuron_constants=spec.neuron_constants,
@@ -67,8 +65,7 @@ def torch_actor(spec: PolicySpec, tensors: dict[str, np.ndarray]) -> SpikingActo
         decoder_population=spec.decoder_population,
     )
     weights = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    del weights["observation.quantiles"]
-    actor.load_state_dict(weights)
+    actor.weights.put(0, actor.weights.flat[0], weights)
     return actor
 
 
@@ -86,7 +83,8 @@ def compare(policy: Policy, actor: SpikingActor, chunks: Iterator[np.ndarray]) -
             for layer, spikes in zip(ours, policy.spikes, strict=True):
                 layer[:, i] = spikes
         with torch.no_grad():
-            expected, spikes, potentials = actor.trace(torch.from_numpy(chunk))
+            (expected,), *traces = actor.trace(torch.from_numpy(chunk)[None])
+        spikes, potentials = ([part[0].transpose(0, 1) for part in each] for each in traces)
         agree = np.ones(count, bool)
         for i, layer in enumerate(ours):
             differs = layer[:, :count] != spikes[i].numpy()

@@ -84,15 +84,16 @@ def test_same_spikes_as_the_torch_actor(
     neuron: str, observations: int, actions: int, hidden: tuple, compiled: bool
 ) -> None:
     torch = pytest.importorskip("torch")
-    from proxy_snn_control.spiking.actor import SpikingActor
+    from proxy_snn_control.spiking.actor import Sizes, SpikingActor
 
-    torch.manual_seed(0)
     low, high = (-1.0,) * actions, (0.5,) * actions
-    actor = SpikingActor(observations, low, high, hidden=hidden, neuron=neuron)
-    with torch.no_grad():  # wider than they start, so that neurons fire at all rates
-        for layer in actor.layers:
-            layer.weight *= 2
-    tensors = {name: tensor.numpy() for name, tensor in actor.state_dict().items()}
+    actor = SpikingActor([Sizes(observations, low, high)], hidden=hidden, neuron=neuron)
+    actor.start(0, torch.Generator().manual_seed(0))
+    weights = actor.weights.of(0, actor.weights.flat[0])
+    for name, part in weights.items():  # wider than they start, so that neurons fire at all rates
+        if name.startswith("layers.") and name.endswith("weight"):
+            part *= 2
+    tensors = {name: part.numpy() for name, part in weights.items()}
     spec, random = random_policy(
         observations,
         actions,
@@ -111,9 +112,9 @@ def test_same_spikes_as_the_torch_actor(
     many = rng.normal(0, 1, (count, observations)).astype(np.float32)
     many[::7] *= 100  # far outside the encoder's span
     with torch.no_grad():
-        action, spikes, potentials = actor.trace(torch.from_numpy(many))
+        (action,), *traces = actor.trace(torch.from_numpy(many)[None])
     action = action.numpy()
-    spikes, potentials = [s.numpy() for s in spikes], [p.numpy() for p in potentials]
+    spikes, potentials = ([part[0].transpose(0, 1).numpy() for part in each] for each in traces)
     rates = [layer.mean() for layer in spikes]
     assert all(0.02 < rate < 0.98 for rate in rates), f"a layer that shows nothing: {rates}"
 
@@ -244,16 +245,16 @@ def test_operation_counts_of_the_paper() -> None:
 
 def test_relu_policy_equals_the_torch_actor() -> None:
     torch = pytest.importorskip("torch")
-    from proxy_snn_control.spiking.actor import ReLUActor
+    from proxy_snn_control.spiking.actor import ReLUActor, Sizes
 
     spec, tensors = random_policy(neuron="relu", actions=2, action_high=(2.0, 0.5))
-    actor = ReLUActor(9, spec.action_low, spec.action_high, hidden=spec.hidden)
-    for name, weights in actor.tensors().items():
-        weights.copy_(torch.from_numpy(tensors[name]))
+    actor = ReLUActor([Sizes(9, spec.action_low, spec.action_high)], hidden=spec.hidden)
+    weights = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    actor.weights.put(0, actor.weights.flat[0], weights)
     runtime = Policy(spec, tensors)
     many = np.random.default_rng(0).normal(0, 3, (200, 9)).astype(np.float32)
     with torch.no_grad():
-        expected = actor(torch.from_numpy(many)).numpy()
+        (expected,) = actor(torch.from_numpy(many)[None]).numpy()
     for row, action in zip(many, expected, strict=True):
         np.testing.assert_allclose(runtime.act(row), action, atol=NEAR, rtol=0)
     assert runtime.spike_count == runtime.synaptic_operations == 0
@@ -310,8 +311,8 @@ def test_compiled_numpy_and_torch_agree_on_any_policy(made: tuple, seed: int) ->
     rng = np.random.default_rng(seed)
     many = rng.normal(0, 1, (5, spec.observation_size)).astype(np.float32)
     with torch.no_grad():
-        actions, *traced = torch_actor(spec, tensors).trace(torch.from_numpy(many))
-    spikes, potentials = ([layer.numpy() for layer in each] for each in traced)
+        (actions,), *traced = torch_actor(spec, tensors).trace(torch.from_numpy(many)[None])
+    spikes, potentials = ([layer[0].transpose(0, 1).numpy() for layer in each] for each in traced)
     for compiled in (True, False):
         policy = Policy(spec, tensors, compiled=compiled)
         for row, observation in enumerate(many):

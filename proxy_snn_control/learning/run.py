@@ -174,15 +174,18 @@ class Run:
 
     def write_progress(self) -> None:
         """Write progress.csv."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns(), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.folder / "progress.csv", text.getvalue().encode())
+
+    def _columns(self) -> list[str]:
         columns = ["step", "eval_return_mean", "eval_return_std", "train_return"]
         columns += ["steps_per_second", "seconds", *MEASURED]
         if NEURONS[self.config.neuron].state:
             columns += activity.names(len(self.config.hidden) + 1)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_bytes(self.folder / "progress.csv", text.getvalue().encode())
+        return columns
 
     def spec(self, step: int, evaluation: dict[str, float]) -> PolicySpec:
         """What the policy file says of a policy of this run."""
@@ -268,8 +271,11 @@ class Run:
                     raise ValueError(
                         f"it was written with {name} {state['settings'][name]!r}, not {value!r}"
                     )
-            if not all(isinstance(row, dict) and "step" in row for row in state["rows"]):
-                raise ValueError("rows are no lines of progress.csv")
+            known = set(self._columns())
+            for row in state["rows"]:
+                fits = isinstance(row, dict) and {"step", "eval_return_mean"} <= row.keys() <= known
+                if not (fits and all(type(value) in (int, float) for value in row.values())):
+                    raise ValueError("rows are no lines of progress.csv")
             for name in (
                 "step",
                 "evaluated",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.weights import Weights
 
+AHEAD = 256  # actions whose random numbers are drawn at once on a CPU
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
 
 
@@ -103,6 +104,7 @@ class TD3:
         # The same numbers on the device, for what is recorded.
         self._clock = torch.zeros(2, dtype=torch.int64, device=device)
         zeros = functools.partial(torch.zeros, len(configs), device=device)
+        self._ahead: dict[int, tuple[int, Tensor | None]] = {}
         self.sums = {name: zeros(dtype=torch.float64) for name in MEASURED}
         self.gradient_norm = zeros() + 1
         shape = len(configs), self.config.num_envs, replay.widths[0]
@@ -194,18 +196,35 @@ class TD3:
         return both[:, :-watched].reshape(*observation.shape[:2], -1), both[:, -watched:]
 
     def _explore(self) -> Tensor:
-        limits, n = self.actor.limits, self.config.num_envs
+        limits = self.actor.limits
         with torch.no_grad():
-            noise = draws.normal(self._bits(draws.EXPLORATION, self._clock[1], n))
+            noise = self._for_acting(draws.EXPLORATION, draws.normal)
             action = self.actor(self._seen) + noise * self.exploration * limits.half
             self._clock[1] += 1
             return self._with_watch(torch.clamp(action, limits.low, limits.high))
 
     def _act_at_random(self) -> Tensor:
-        limits, n = self.actor.limits, self.config.num_envs
-        drawn = draws.uniform(self._bits(draws.RANDOM_ACTIONS, self._clock[1], n))
+        limits = self.actor.limits
+        drawn = self._for_acting(draws.RANDOM_ACTIONS, draws.uniform)
         self._clock[1] += 1
         return self._with_watch(limits.low + drawn * (limits.high - limits.low))
+
+    def _for_acting(self, stream: int, kind: Callable[[Tensor], Tensor]) -> Tensor:
+        """Numbers for the present action, [members, environments, actions].
+
+        On a CPU those of many actions are drawn at once: a few numbers take as long as some
+        hundred.
+        """
+        n = self.config.num_envs
+        if self.device.type != "cpu":
+            return kind(self._bits(stream, self._clock[1], n))
+        now = self.acted - 1
+        first, block = self._ahead.get(stream, (now, None))
+        if block is None or not first <= now < first + AHEAD:
+            first, further = now, torch.arange(AHEAD)[None, :, None, None] * draws.ROOM
+            block = kind(draws.bits(self.keys[stream], first, self.places[n][:, None] + further))
+            self._ahead[stream] = first, block
+        return block[:, now - first]
 
     def _bits(self, stream: int, counter: Tensor, n: int) -> Tensor:
         return draws.bits(self.keys[stream], counter, self.places[n])

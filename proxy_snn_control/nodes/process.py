@@ -50,6 +50,7 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    dynamic: bool = False  # whether it may be of another type than its default
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
@@ -66,6 +67,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             description=parameter.description,
             read_only=parameter.read_only,
             additional_constraints=", ".join(parameter.choices),
+            dynamic_typing=parameter.dynamic,
         )
         default = parameter.default
         if default == []:  # an empty list does not say of what, so rclpy gets the type instead

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -35,14 +34,16 @@ PARAMETERS = (
     Parameter(
         "steps", -1, f"Training steps after the random ones{FROM_CONFIG}.", low=-1, high=10**9
     ),
+    Parameter(
+        "seed",
+        -1,
+        "A seed, or several ([0, 1, 2]) to be trained at once, each into out/seed-N"
+        + FROM_CONFIG
+        + ".",
+        dynamic=True,
+    ),
     Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
     Parameter("resume", False, "Go on from the checkpoint in the run's folder."),
-)
-SEED = ParameterDescriptor(
-    description="A seed, or several ([0, 1, 2]) to be trained at once, each into out/seed-N"
-    f"{FROM_CONFIG}.",
-    read_only=True,
-    dynamic_typing=True,
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
 POLL_SECONDS = 0.02
@@ -58,9 +59,7 @@ class Train(Node, Listener):
         super().__init__("train")
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        self.declare_parameter("seed", -1, SEED)
         parameters = {p.name: self.get_parameter(p.name).value for p in PARAMETERS}
-        parameters["seed"] = self.get_parameter("seed").value
         self._members = _members(parameters)
         self._out = parameters["out"]
         self._training = make_training(self._members, resume=parameters["resume"])
