@@ -199,7 +199,7 @@ class TD3:
         limits = self.actor.limits
         with torch.no_grad():
             noise = self._for_acting(draws.EXPLORATION, draws.normal)
-            action = self.actor(self._seen) + noise * self.exploration * limits.half
+            action = self.actor.act(self._seen) + noise * self.exploration * limits.half
             self._clock[1] += 1
             return self._with_watch(torch.clamp(action, limits.low, limits.high))
 

@@ -156,6 +156,10 @@ class SpikingActor:
         )
         return self._decode(rate, named)
 
+    def act(self, observation: Tensor) -> Tensor:
+        """Compute actions as they will be deployed: its spikes are always those."""
+        return self(observation)
+
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Compute the action in plain torch, and show how.
 
@@ -223,3 +227,8 @@ class ReLUActor:
     def __call__(self, observation: Tensor) -> Tensor:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
         return self.limits.scale(torch.tanh(self.network(observation)))
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Compute actions as they will be deployed, from exact products."""
+        read_out = self.network(observation, products="float32")
+        return self.limits.scale(torch.tanh(read_out))

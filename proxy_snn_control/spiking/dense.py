@@ -46,15 +46,18 @@ class ReLUNetwork:
             start_linear(weight, bias, weight.shape[1], rng)
         self.weights.put(row, self._flat[row], values)
 
-    def __call__(self, x: Tensor, flat: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, flat: Tensor | None = None, products: str | None = None
+    ) -> Tensor:
         """Run x [networks, batch, inputs] to [networks, batch, outputs].
 
         Args:
             x: the inputs.
             flat: weights to take instead of the networks' own, laid out alike.
+            products: what products are computed in, if not as the networks' are.
         """
         flat = self._flat if flat is None else flat
-        result: Tensor = _Layers.apply(x, flat, self.weights, self.products)
+        result: Tensor = _Layers.apply(x, flat, self.weights, products or self.products)
         return result
 
     @torch.no_grad()
