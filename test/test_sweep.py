@@ -17,6 +17,7 @@ import yaml
 pytest.importorskip("torch")
 
 from conftest import TASK
+from training_kit import StopAt
 
 from proxy_snn_control.learning import checkpoint as checkpoints
 from proxy_snn_control.learning import sweep
@@ -94,17 +95,6 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def steps(folder: Path) -> list[int]:
     return [int(row["step"]) for row in rows(folder)]
-
-
-class StopAt(Listener):
-    def __init__(self, step: int) -> None:
-        self.stop_at, self.step = step, 0
-
-    def on_step(self, step: int) -> None:
-        self.step = step
-
-    def should_stop(self) -> bool:
-        return self.step >= self.stop_at
 
 
 def test_the_runs_of_a_grid(tmp_path: Path) -> None:
