@@ -342,7 +342,7 @@ def test_wiring_that_cannot_be_checked_is_told(
     assert refused.wait(20) == 1
     assert "parameter wiring is 'require', but this policy file does not tell" in refused.output
     controller = start(stage, policy_file)
-    assert "transition.whitening" in controller.output
+    assert stage.until(lambda: "transition.whitening" in controller.output), controller.output
     judge.moving()
     assert stage.until(lambda: "cannot be told" in told["wiring_checks"])
 
