@@ -14,7 +14,7 @@ from training_kit import QUICK, equal, flat, learners, timeless  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.run import Member  # noqa: E402
-from proxy_snn_control.learning.sweep import is_begun, is_done, train_here  # noqa: E402
+from proxy_snn_control.learning.sweep import is_done, train_here  # noqa: E402
 from proxy_snn_control.policy import load_policy  # noqa: E402
 
 GPU = torch.device("cuda")
@@ -109,6 +109,6 @@ def test_a_sweep_is_batches(tmp_path: Path) -> None:
     said: list[str] = []
     assert train_here(members, Stops(), said.append) == (False, [])
     assert "batch 1 of 2 on the GPU" in said[0] and "and 2 more" in said[0]
-    assert [is_begun(member) for member in members] == [True] * 3 + [False] * 3
+    assert [member.is_begun for member in members] == [True] * 3 + [False] * 3
     assert train_here(members, Listener(), said.append) == (True, [])
     assert all(is_done(member) for member in members)

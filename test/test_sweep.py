@@ -206,7 +206,7 @@ def test_a_batch_that_was_killed_while_it_began(tmp_path: Path) -> None:
     assert sweep.train_batch([first, second], StopAt(0)) == (False, [])
     shutil.rmtree(second.folder)
     again = sweep.open_sweep(grid, tmp_path / "out")
-    assert sweep.is_begun(first) and not sweep.is_begun(second)
+    assert first.is_begun and not second.is_begun
     assert sweep.batches(again) == [again]
     assert sweep.train_batch(again, Listener()) == (True, [])
     assert all(sweep.is_done(member) for member in again)

@@ -81,8 +81,7 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
     members = []
     for config in configs_of(settings):
         member = _member(config, out)
-        begun = (member.folder / "config.yaml").is_file()
-        if begun:
+        if member.is_begun:
             member = Member(resumed_config(member.folder, given), member.folder)
         elif given:
             changed = {**settings, **given, "seed": config.seed}

@@ -153,7 +153,7 @@ class Population:
         self._dead = np.zeros(len(members), bool)
         for run in self.runs:
             # Killed while it began, a population may lack some of its runs.
-            run.claim(resume and (run.is_begun() or len(self.runs) == 1))
+            run.claim(resume and (run.member.is_begun or len(self.runs) == 1))
         if resume:
             self._resume()
         for run in self.runs:

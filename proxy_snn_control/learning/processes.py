@@ -206,9 +206,8 @@ def _train(connection: Connection, member: Member, resume: bool) -> None:
     """What a process does."""
     end_with_parent()
     reporter = _Reporter(connection)
-    begun = resume and (member.folder / "config.yaml").is_file()
     try:
-        reporter.population = Population([member], resume=begun)
+        reporter.population = Population([member], resume=resume and member.is_begun)
         connection.send(("step", reporter.population.step))
         done = reporter.population.run(reporter)
         connection.send(("step", reporter.population.step))

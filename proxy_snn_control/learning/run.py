@@ -46,6 +46,11 @@ class Member(NamedTuple):
     config: TrainConfig
     folder: Path
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run in the folder to go on from."""
+        return (self.folder / "config.yaml").is_file()
+
 
 class Run:
     """A run's folder, and what its next files will say.
@@ -84,10 +89,6 @@ class Run:
 
     # -- the folder
 
-    def is_begun(self) -> bool:
-        """Whether there is a run in the folder to go on from."""
-        return (self.folder / "config.yaml").is_file()
-
     def claim(self, resume: bool) -> None:
         """Make the folder this process's own.
 
@@ -95,7 +96,7 @@ class Run:
             UserError: it already holds a run (or, to resume, holds none), or another process is at
                 work on it.
         """
-        if resume and not self.is_begun():
+        if resume and not self.member.is_begun:
             raise UserError(f"there is no run to resume in {self.folder}: it has no config.yaml")
         if not resume and is_taken(self.folder):
             raise UserError(

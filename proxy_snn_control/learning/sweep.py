@@ -199,7 +199,7 @@ def _compare(grid: Path, folder: Path, config: TrainConfig, before: TrainConfig)
 
 def _as_begun(member: Member) -> Member:
     """The run with the settings that it recorded, such as the precision that "auto" became."""
-    if not is_begun(member):
+    if not member.is_begun:
         return member
     given = plain(member.config)
     if not member.config.threads:  # then it is what each computer finds best
@@ -208,11 +208,6 @@ def _as_begun(member: Member) -> Member:
 
 
 # -- what the folders say
-
-
-def is_begun(member: Member) -> bool:
-    """Whether the run has a folder to go on from."""
-    return (member.folder / "config.yaml").is_file()
 
 
 def is_done(member: Member) -> bool:
@@ -309,7 +304,7 @@ def train_here(
 
 def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
     """Train what `batches` put together as one population, from where its members are."""
-    resume = any(is_begun(member) for member in batch)
+    resume = any(member.is_begun for member in batch)
     return _guarded(batch, lambda: Population(batch, resume=resume), listener)
 
 

@@ -6,7 +6,6 @@ Parameters carry the names that the policy file gives them. Equation numbers are
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from proxy_snn_control.policy.neurons import NEURONS
 from proxy_snn_control.spiking import fused
-from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.dense import ReLUNetwork, layer_layout
 from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
 from proxy_snn_control.spiking.weights import Weights, start_linear
 
@@ -95,14 +94,15 @@ class SpikingActor:
         for observations, low, _ in sizes:
             actions = len(low)
             widths = (observations * encoder_population, *hidden, actions * decoder_population)
-            layout: dict[str, tuple[int, ...]] = dict.fromkeys(
-                ("encoder.mu", "encoder.sigma"), (observations, encoder_population)
+            layouts.append(
+                {
+                    "encoder.mu": (observations, encoder_population),
+                    "encoder.sigma": (observations, encoder_population),
+                    **layer_layout(widths),
+                    "decoder.weight": (actions, decoder_population),
+                    "decoder.bias": (actions,),
+                }
             )
-            for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-                layout |= {f"layers.{i}.weight": (fan_out, fan_in), f"layers.{i}.bias": (fan_out,)}
-            layout["decoder.weight"] = (actions, decoder_population)
-            layout["decoder.bias"] = (actions,)
-            layouts.append(layout)
         self.weights = Weights(layouts)
         self.depth = len(hidden) + 1
         width = max(each.observations for each in sizes)

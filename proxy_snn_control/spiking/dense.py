@@ -36,7 +36,7 @@ class ReLUNetwork:
     def __init__(self, sizes: Sequence[Sequence[Axis]], products: str = "float32") -> None:
         """Lay out networks with zeros; `sizes` gives each one's inputs, hidden layers, outputs."""
         self.products = products
-        self.weights = Weights([_layout(each) for each in sizes])
+        self.weights = Weights([layer_layout(each) for each in sizes])
 
     def start(self, row: int, rng: torch.Generator) -> None:
         """Draw one network's initial weights, within (inputs)^-1/2, as PyTorch's Linear does."""
@@ -119,7 +119,8 @@ def factor_type(precision: str, own: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else own
 
 
-def _layout(sizes: Sequence[Axis]) -> dict[str, tuple[Axis, ...]]:
+def layer_layout(sizes: Sequence[Axis]) -> dict[str, tuple[Axis, ...]]:
+    """Name weight and bias of layers of these sizes, as weights.py lays them out."""
     found: dict[str, tuple[Axis, ...]] = {}
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         found |= {f"layers.{i}.weight": (fan_out, fan_in), f"layers.{i}.bias": (fan_out,)}
