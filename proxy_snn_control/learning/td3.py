@@ -54,7 +54,7 @@ class TD3:
         """Draw each member's initial weights by its seed.
 
         The members' settings may differ in seed, task, rates, noise, discount and tau; what else
-        they say is taken from the first.
+        they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
         products = self.config.precision
@@ -230,7 +230,7 @@ class TD3:
         return draws.bits(self.keys[stream], counter, self.places[n])
 
     def watch(self) -> np.ndarray:
-        """What tells whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        """What shows whether a member is well: [members, `sums` and gradient norm]. Waits."""
         return self._watch().cpu().numpy()
 
     def _watch(self) -> Tensor:
@@ -295,7 +295,7 @@ class TD3:
         ]
 
     def restore(self, updates: int, acted: int) -> None:
-        """Say how many updates and actions there were; random numbers go on from there."""
+        """Set how many updates and actions there were; random numbers go on from there."""
         self.updates, self.acted = updates, acted
         self._clock.copy_(torch.tensor([updates, acted]))
 
