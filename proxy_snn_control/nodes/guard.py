@@ -58,7 +58,7 @@ class Guard(Node):
                 "command"
             )
         self._safe, self._timeout = safe, value_of(self, "timeout")
-        self._heard: float | None = None
+        self._received_at: float | None = None
         self._fault = ""
         self._passed = self._refused = self._safe_commands = 0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -76,7 +76,7 @@ class Guard(Node):
 
     def close(self) -> None:
         """End with the safe command, if any command went out."""
-        if self._heard is not None:
+        if self._received_at is not None:
             self._send_safe("the guard ends")
             self._commands.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._publish_diagnostics()
@@ -91,12 +91,12 @@ class Guard(Node):
             return
         if self._fault:
             self.get_logger().info("commands come again")
-        self._heard, self._fault = time.monotonic(), ""
+        self._received_at, self._fault = time.monotonic(), ""
         self._passed += 1
         self._commands.publish(message)
 
     def _on_watch(self) -> None:
-        if self._heard is not None and time.monotonic() - self._heard > self._timeout:
+        if self._received_at is not None and time.monotonic() - self._received_at > self._timeout:
             self._send_safe(f"no command for more than {self._timeout:g} s on topic command")
 
     def _send_safe(self, fault: str) -> None:
