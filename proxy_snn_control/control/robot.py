@@ -156,7 +156,7 @@ class Robot:
     command: CommandTopic
     layout: tuple[tuple[int, int], ...] = ()
 
-    def told_by_source(self) -> list[tuple[str, list[int]]]:
+    def given_by_source(self) -> list[tuple[str, list[int]]]:
         """Topics of the sources that do not hold, with the dimensions that they give now."""
         present = self.layout or [(0, i) for i in range(len(self.terms))]
         return [
