@@ -113,7 +113,7 @@ class Replay:
         self.rows[member, at] = rows
 
     def restore(self, count: int) -> None:
-        """Say how many transitions each member was given."""
+        """Set how many transitions each member was given."""
         self.count = count
         self._held.fill_(len(self))
 

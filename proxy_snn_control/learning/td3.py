@@ -53,7 +53,7 @@ class TD3:
         """Draw each member's initial weights by its seed.
 
         The members' settings may differ in seed, task, rates, noise, discount and tau; what else
-        they say is taken from the first.
+        they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
         products = self.config.precision
@@ -213,7 +213,7 @@ class TD3:
         return torch.cat((action.flatten(1), self._watched.float()), dim=1)  # one transfer
 
     def watch(self) -> np.ndarray:
-        """What tells whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        """What shows whether a member is well: [members, `sums` and gradient norm]. Waits."""
         return self._watched.float().cpu().numpy()
 
     def tensors(self, member: int) -> dict[str, Tensor]:
@@ -272,7 +272,7 @@ class TD3:
         ]
 
     def restore(self, updates: int, acted: int) -> None:
-        """Say how many updates and actions there were; random numbers go on from there."""
+        """Set how many updates and actions there were; random numbers go on from there."""
         self.updates, self.acted = updates, acted
         self._clock.copy_(torch.tensor([updates, acted]))
 
