@@ -477,3 +477,36 @@ def test_what_ran_is_recorded(tmp_path: Path) -> None:
     assert member.config.env == "InvertedDoublePendulum-v5"
     with pytest.raises(UserError, match="setting env is 'Hopper'"):
         resumed_members(tmp_path / "run", {"env": "Hopper"})
+
+
+STARTS_ONE = """
+import multiprocessing, os, time
+from proxy_snn_control.learning.collect import end_with_parent
+
+def child(ready):
+    ready.wait()
+    end_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=child, args=(ready,), daemon=True)
+    process.start()
+    print(process.pid, flush=True)
+    ready.set()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_whose_parent_was_killed_while_it_started_ends(tmp_path: Path) -> None:
+    (tmp_path / "starts_one.py").write_text(STARTS_ONE)
+    started = subprocess.run(
+        [sys.executable, str(tmp_path / "starts_one.py")],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    process = Path(f"/proc/{int(started.stdout)}/status")
+    deadline = time.monotonic() + 30
+    while process.exists() and "(zombie)" not in process.read_text():
+        assert time.monotonic() < deadline, "the process goes on without its parent"
+        time.sleep(0.05)
