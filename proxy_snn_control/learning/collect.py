@@ -32,6 +32,7 @@ class Place(NamedTuple):
     member: int
     env: str
     seed: int
+    paper_physics: bool = False
 
 
 class Steps(NamedTuple):
@@ -94,7 +95,8 @@ class Stage:
     def __init__(self, arrays: Arrays, places: dict[int, Place]) -> None:
         self.arrays, self.failures = arrays, dict[int, str]()
         self.episodes = {
-            i: Episode(make_environment(place.env), place.seed) for i, place in places.items()
+            i: Episode(make_environment(place.env, paper_physics=place.paper_physics), place.seed)
+            for i, place in places.items()
         }
         for i in self.episodes:
             self._observe(i)
