@@ -32,6 +32,7 @@ class Place(NamedTuple):
     member: int
     env: str
     seed: int
+    paper_physics: bool = False
 
 
 class Steps(NamedTuple):
@@ -94,7 +95,8 @@ class Stage:
     def __init__(self, arrays: Arrays, places: dict[int, Place]) -> None:
         self.arrays, self.failures = arrays, dict[int, str]()
         self.episodes = {
-            i: Episode(make_environment(place.env), place.seed) for i, place in places.items()
+            i: Episode(make_environment(place.env, paper_physics=place.paper_physics), place.seed)
+            for i, place in places.items()
         }
         for i in self.episodes:
             self._observe(i)
@@ -317,6 +319,9 @@ def end_with_parent() -> None:
     """Have this process killed when the one that started it ends, however it ends (Linux)."""
     if hasattr(prctl := ctypes.CDLL(None), "prctl"):
         prctl.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():  # killed while this process was starting
+        os._exit(1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is up to the parent, which puts things in order
 

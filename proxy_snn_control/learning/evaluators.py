@@ -71,6 +71,7 @@ class Job(NamedTuple):
     """What to evaluate a snapshot by."""
 
     env: str
+    paper_physics: bool
     episodes: int
     seed: int
 
@@ -112,11 +113,11 @@ class Evaluators:
     `should_stop` was true meanwhile.
 
     Attributes:
-        environments: by task, for evaluations that run here.
+        environments: by task and whether with the paper's physics, for evaluations that run here.
     """
 
     def __init__(self, workers: int) -> None:
-        self.environments: dict[str, gymnasium.Env] = {}
+        self.environments: dict[tuple[str, bool], gymnasium.Env] = {}
         self._pool = None
         if workers:
             context = multiprocessing.get_context("spawn")
@@ -129,11 +130,12 @@ class Evaluators:
         if self._pool:
             with safe_path():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
-        if job.env not in self.environments:
-            self.environments[job.env] = make_environment(job.env)
+        task = job.env, job.paper_physics
+        if task not in self.environments:
+            self.environments[task] = make_environment(job.env, paper_physics=job.paper_physics)
         done: Future[Verdict | None] = Future()
         try:
-            verdict = judge(snapshot, job, self.environments[job.env], should_stop)
+            verdict = judge(snapshot, job, self.environments[task], should_stop)
             done.set_result(verdict)
         except TaskError as error:
             done.set_exception(error)
@@ -148,10 +150,11 @@ class Evaluators:
 
 
 @functools.cache
-def _environment(env: str) -> gymnasium.Env:
-    return make_environment(env)
+def _environment(env: str, paper_physics: bool) -> gymnasium.Env:
+    return make_environment(env, paper_physics=paper_physics)
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
     """What a process does: `judge`, with an environment that it keeps."""
-    return judge(snapshot, job, _environment(job.env), lambda: False)
+    environment = _environment(job.env, job.paper_physics)
+    return judge(snapshot, job, environment, lambda: False)

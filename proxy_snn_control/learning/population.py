@@ -101,8 +101,8 @@ class Population:
         self.config = config = members[0].config
         check_alike([member.config for member in members])
         tasks = {}
-        for env in {member.config.env for member in members}:
-            environment = make_environment(env)
+        for env, physics in {(m.config.env, m.config.paper_physics) for m in members}:
+            environment = make_environment(env, paper_physics=physics)
             tasks[env] = describe(environment)
             environment.close()
         use_processor(config.threads)
@@ -150,7 +150,9 @@ class Population:
         ]
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
-        self._dead = np.zeros(len(members), bool)
+        # Of each member, the steps at which its gradient was first and last seen to be zero, since
+        # it was told of; -1 while there is nothing to tell.
+        self._zero = np.full((len(members), 2), -1)
         for run in self.runs:
             # Killed while it began, a population may lack some of its runs.
             run.claim(resume and (run.member.is_begun or len(self.runs) == 1))
@@ -228,6 +230,7 @@ class Population:
                 "updates": self.td3.updates,
                 "acted": self.td3.acted,
                 "sums": {name: float(total[m]) for name, total in self.td3.sums.items()},
+                "zero_gradient": self._zero[m].tolist(),
                 "episodes": episodes,
             }
             run.save(state, tensors, self.replay, m)
@@ -301,14 +304,25 @@ class Population:
     def _look(self, watch: np.ndarray) -> None:
         """See how the members were after their last update; nearly always nothing is new."""
         finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
-        if finite.all() and np.array_equal(dead, self._dead):
+        if finite.all() and not dead.any() and (self._zero < 0).all():
             return
         for m in self.active:
             if not finite[m].all():
                 self._fail(m, f"{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite")
-            elif dead[m] and not self._dead[m]:
-                self._warn_of_gradient(self.runs[m])
-        self._dead = dead
+            elif dead[m]:
+                if self._zero[m, 0] < 0:
+                    self._warn_of_gradient(self.runs[m])
+                    self._zero[m, 0] = self.step
+                self._zero[m, 1] = self.step
+            # It may flicker: what is zero again within an interval has not ended.
+            elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
+                first, last = self._zero[m].tolist()
+                text = (
+                    f"step {self.step}: the actor learns again: its gradient was zero from step "
+                    f"{first} to {last}, if not all the time"
+                )
+                self.warnings.append((self.runs[m], text))
+                self._zero[m] = -1
 
     def _warn_of_gradient(self, run: Run) -> None:
         why = "no output neuron's membrane potential is inside the surrogate window"
@@ -371,7 +385,8 @@ class Population:
         asked = []
         for m in self.active:
             run = self.runs[m]
-            job = Job(run.config.env, run.config.eval_episodes, run.config.evaluation_seed)
+            its = run.config
+            job = Job(its.env, its.paper_physics, its.eval_episodes, its.evaluation_seed)
             verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
             if verdict.done() and not verdict.exception() and verdict.result() is None:
                 return False
@@ -460,11 +475,10 @@ class Population:
         self.runs[m].done = True
 
     def _snapshot(self, m: int) -> Snapshot:
-        run, weights = self.runs[m], self.td3.actor.weights
-        numbers = weights.flat[m].detach().to("cpu", copy=True)
+        run = self.runs[m]
         arrays = {
             name: np.ascontiguousarray(tensor.numpy())
-            for name, tensor in weights.of(m, numbers).items()
+            for name, tensor in self.td3.actor.deployed(m).items()
         }
         sample = None
         if len(self.replay):
@@ -532,6 +546,7 @@ class Population:
             self.td3.put(m, tensors)
             for name, total in self.td3.sums.items():
                 total[m] = float(state["sums"][name])
+            self._zero[m] = [int(step) for step in state["zero_gradient"]]
         run.load_transitions(self.replay, m)
         return states
 
@@ -552,5 +567,7 @@ def _places(runs: Sequence[Run]) -> list[Place]:
     for m, run in enumerate(runs):
         config = run.config
         more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
-        places += [Place(m, config.env, seed) for seed in (config.seed, *more[1:])]
+        places += [
+            Place(m, config.env, seed, config.paper_physics) for seed in (config.seed, *more[1:])
+        ]
     return places

@@ -46,8 +46,9 @@ class Processes:
         Raises:
             UserError: a task cannot be made.
         """
-        for env in {config.env for config, _ in members}:
-            make_environment(env).close()  # an error now is better than one later
+        for env, physics in {(config.env, config.paper_physics) for config, _ in members}:
+            # An error now is better than one later.
+            make_environment(env, paper_physics=physics).close()
         self.members = [
             Member(replace(config, threads=config.threads or 1), folder)
             for config, folder in members

@@ -123,8 +123,9 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
             _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
         raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
-    for env in {member.config.env for member in members}:
-        make_environment(env).close()  # an error now is better than one later
+    for env, physics in {(member.config.env, member.config.paper_physics) for member in members}:
+        # An error now is better than one later.
+        make_environment(env, paper_physics=physics).close()
     try:
         begun = [_as_begun(member) for member in members]
     except UserError as error:
