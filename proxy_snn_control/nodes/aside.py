@@ -19,7 +19,7 @@ from proxy_snn_control.policy import UserError
 
 Work = Callable[[], Any]
 
-# What takes longer than this, in seconds, is told of.
+# What takes longer than this, in seconds, is reported.
 SLOW = 2.0
 
 

@@ -287,17 +287,17 @@ class Controller(LifecycleNode):
         )
 
     def _wait_for(self, loading: Callable[[], Loop]) -> Loop:
-        """Load in another thread, so that a signal is heard meanwhile; nothing acts yet."""
+        """Load in another thread, so that a signal is taken meanwhile; nothing acts yet."""
         aside = Aside()
         future = aside.do(loading)
         aside.leave()
-        told = time.monotonic() + SLOW
+        warn_at = time.monotonic() + SLOW
         while not future.done():
             concurrent.futures.wait([future], SIGNAL_SECONDS)
             if stopping.requested():
                 raise UserError("stopped while the files were read")
-            if time.monotonic() > told:
-                told = float("inf")
+            if time.monotonic() > warn_at:
+                warn_at = float("inf")
                 self.get_logger().warning(f"{self._being_read(SLOW)}; the transition waits")
         return future.result()
 
