@@ -8,7 +8,7 @@ import sys
 
 from proxy_snn_control.nodes import stopping
 
-NODES = ("controller", "sim", "train", "neuromorphic", "guard")
+NODES = ("controller", "sim", "train", "neuromorphic", "guard", "view", "record")
 USAGE = "[-h] [--ros-args -p PARAMETER:=VALUE --params-file FILE -r FROM:=TO ...]"
 
 

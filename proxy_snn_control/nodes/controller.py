@@ -539,7 +539,7 @@ class Controller(LifecycleNode):
     def _on_second(self) -> None:
         loop = self._loop
         if loop is not None:
-            loop.on_action = self._telemetry.show_spikes if self._telemetry.wanted else None
+            loop.on_action = self._telemetry.show if self._telemetry.wanted() else None
             if self._starting and not loop.active:
                 self._starting = self.trigger_activate() != TransitionCallbackReturn.SUCCESS
         if self._stop.pressed:
