@@ -23,6 +23,7 @@ from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
 from proxy_snn_control.policy.neurons import NEURONS
@@ -50,6 +51,7 @@ class TD3:
         sizes: Sequence[Sizes],
         replay: Replay,
         device: torch.device,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Draw each member's initial weights by its seed.
 
@@ -57,6 +59,7 @@ class TD3:
         they say is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
+        self._normaliser = normaliser
         products = self.config.precision
         self.actor = make_actor(self.config, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
@@ -132,6 +135,10 @@ class TD3:
         n, limits = self.config.batch_size, self.actor.limits
         self._clock[0] += 1
         drawn = self.replay.sample(self._clock[0], max(1, self.target.imitations) * n)
+        drawn = drawn._replace(
+            observation=self.normalised(drawn.observation),
+            next_observation=self.normalised(drawn.next_observation),
+        )
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -178,6 +185,10 @@ class TD3:
             self.sums["actor_loss"] += actor_loss.detach()
             self.sums["actor_gradient_norm"] += self.gradient_norm
 
+    def normalised(self, observation: Tensor) -> Tensor:
+        """What the networks see of observations [members, batch, observations]."""
+        return self._normaliser(observation) if self._normaliser else observation
+
     def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
         """Choose actions with exploration noise, or uniformly at random. Waits for the device.
 
@@ -199,7 +210,9 @@ class TD3:
         limits = self.actor.limits
         with torch.no_grad():
             noise = self._for_acting(draws.EXPLORATION, draws.normal)
-            action = self.actor.act(self._seen) + noise * self.exploration * limits.half
+            action = (
+                self.actor.act(self.normalised(self._seen)) + noise * self.exploration * limits.half
+            )
             self._clock[1] += 1
             return self._with_watch(torch.clamp(action, limits.low, limits.high))
 
