@@ -373,7 +373,7 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
             return None
         kind = kind.removesuffix("| None").strip()
     if kind == "dict[str, Any]":
-        return _plain_values(field.name, value)
+        return plain_values(f"setting {field.name}", value)
     if kind.startswith("dict"):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
@@ -393,10 +393,26 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
     return _number(field.name, value, kind == "float")
 
 
-def _plain_values(name: str, value: Any) -> dict[str, Any]:
-    """Check that a setting has names with values that YAML and JSON both hold."""
+def named_values(name: str, text: str) -> dict[str, Any]:
+    """Names with values out of a text in YAML; none of an empty one.
+
+    Raises:
+        UserError: it is no YAML, or holds something else.
+    """
+    try:
+        return plain_values(name, yaml.safe_load(text) or {})
+    except yaml.YAMLError:
+        raise UserError(f"{name} is {text!r:.60}, expected YAML: {{name: value}}") from None
+
+
+def plain_values(name: str, value: Any) -> dict[str, Any]:
+    """Names with values that YAML and JSON both hold, of the setting called `name`.
+
+    Raises:
+        UserError: it has others.
+    """
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UserError(f"setting {name} is {value!r:.60}, expected lines of 'name: value'")
+        raise UserError(f"{name} is {value!r:.60}, expected lines of 'name: value'")
     value = {key: _with_numbers(item) for key, item in value.items()}
     try:
         plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
@@ -404,7 +420,7 @@ def _plain_values(name: str, value: Any) -> dict[str, Any]:
         plain = {}
     if plain != value or not json.dumps(value, ensure_ascii=False).isprintable():
         raise UserError(
-            f"setting {name} is {value!r:.60}, expected finite numbers, printable text, true, "
+            f"{name} is {value!r:.60}, expected finite numbers, printable text, true, "
             "false, null, lists and names with such"
         )
     return plain

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import numbers
+import os
 import reprlib
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from ctypes.util import find_library
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,10 +96,10 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
-    except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
     except Exception as error:  # a task, and the module that registers it, is anybody's code
-        raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
+        usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
+        said = _first_line(error) if isinstance(error, usual) else _reason(error)
+        raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
     try:
         _refuse_learning_wrappers(task_id, environment)
         return Checked(task_id, environment)
@@ -104,6 +107,28 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         with suppress(Exception):
             environment.close()
         raise
+
+
+def mujoco_failure() -> str:
+    """Why MuJoCo, which loads its graphics with itself, cannot be imported.
+
+    Returns:
+        "" if it can, or is not installed.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        return ""
+    try:
+        import mujoco  # noqa: F401
+    except Exception as error:  # whatever the graphics libraries raise where there are none
+        through = os.environ.get("MUJOCO_GL", "")
+        why = _first_line(error)
+        if through == "osmesa" and not find_library("OSMesa"):
+            why = "the library OSMesa is not installed; Debian and Ubuntu have it as libosmesa6"
+        return (
+            f"MuJoCo cannot be loaded ({why}); the environment variable MUJOCO_GL is {through!r}, "
+            "expected egl, osmesa or glfw, or none where nothing is drawn"
+        )
+    return ""
 
 
 def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
@@ -292,6 +317,33 @@ def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
             f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
             f"{_reason(error)}"
         ) from error
+
+
+def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskSpec:
+    """The task to try a policy on.
+
+    Args:
+        spec: of the policy.
+        path: of its file.
+        env: the task that the user names; None for the one it was trained on. What that was made
+            with is taken from the file if this is the same task.
+
+    Raises:
+        UserError: none is named and the file names none, or one that a module registers.
+    """
+    recorded, kwargs = spec.provenance.get("env"), spec.provenance.get("env_kwargs")
+    if env is None:
+        if not isinstance(recorded, str):
+            raise UserError(f"policy file {path} names no usable task, expected --env ID")
+        if ":" in recorded:
+            raise UserError(
+                f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
+                f"module is imported because a file names it; give --env {recorded} to have it so"
+            )
+        env = recorded
+    is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
+    known = kwargs if is_same and isinstance(kwargs, dict) else {}
+    return TaskSpec(env, json.dumps(known, sort_keys=True))
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
