@@ -1,4 +1,4 @@
-"""The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
+"""The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -281,6 +281,31 @@ def _parser() -> argparse.ArgumentParser:
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
     )
     plot.set_defaults(run=_plot, extras="train")
+
+    replay = commands.add_parser(
+        "replay",
+        help="recompute a policy's commands on recorded messages",
+        description="Recompute every command from the recorded sources, compare them with what "
+        "was sent, and run the wiring check. docs/replay.md describes how to record.",
+    )
+    replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
+    replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
+    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
+    replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
+    replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
+    replay.add_argument("--json", action="store_true", help="print one JSON object")
+    replay.set_defaults(run=_replay, extras="ros,bags")
+
+    view = commands.add_parser(
+        "view",
+        help="show a controller and its robot live, in a web page",
+        description="Run the node view. What is not a flag here is one of its parameters, such "
+        "as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.",
+    )
+    view.add_argument("parameters", nargs="*", metavar="NAME:=VALUE")
+    view.add_argument("--namespace", default="", help="of the controller")
+    view.set_defaults(run=_view, extras="ros,view")
 
     demo = commands.add_parser(
         "demo",
@@ -642,6 +667,24 @@ def _plot(options: argparse.Namespace) -> int:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.replay import replay, report
+
+    result = replay(
+        options.bag, str(options.policy), options.robot, options.params, options.namespace
+    )
+    print(report(result, options.json, options.out))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.view import main as run_view
+
+    given = [part for parameter in options.parameters for part in ("-p", parameter)]
+    where = ["-r", f"__ns:={options.namespace}"] if options.namespace else []
+    return run_view(["--ros-args", *given, *where] if given or where else [])
 
 
 def _demo(options: argparse.Namespace) -> int:

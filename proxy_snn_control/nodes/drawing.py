@@ -35,9 +35,10 @@ class Model:
         from proxy_snn_control.nodes.sensors import find_base
 
         environment = make_environment(env)
-        self._model = getattr(environment.unwrapped, "model", None)
-        if not isinstance(self._model, mujoco.MjModel):
+        model: Any = getattr(environment.unwrapped, "model", None)
+        if not isinstance(model, mujoco.MjModel):
             raise UserError(f"parameter env is {env!r}, expected a task with a MuJoCo model")
+        self._model: Any = model
         self._mujoco, self._recording = mujoco, recording
         self._data = mujoco.MjData(self._model)
         self._addresses = {
@@ -90,7 +91,7 @@ class Model:
             return
         kind, size = int(model.geom_type[geom]), model.geom_size[geom]
         color = [(model.geom_rgba[geom] * 255).astype(np.uint8)]
-        look = {"colors": color, "fill_mode": "solid"}
+        look: dict[str, Any] = {"colors": color, "fill_mode": "solid"}
         place = {
             "translation": model.geom_pos[geom],
             "quaternion": np.roll(model.geom_quat[geom], -1),

@@ -29,6 +29,7 @@ def load_loop(
     send: Send,
     ask: Callable[[Any], None],
     last: Callable[[CommandTopic], Sequence[float] | None],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Loop:
     """Read and check the files and parameters; nothing that acts is changed, so any thread may.
 
@@ -40,6 +41,7 @@ def load_loop(
         send: sends a command.
         ask: sends a request to the neuromorphic node.
         last: what was sent last to a command topic, if anything was.
+        clock: the time in seconds; it only goes forward.
 
     Raises:
         UserError: a file or a parameter is not as it should be.
@@ -93,7 +95,7 @@ def load_loop(
         wiring,
         backend,
         period,
-        time.monotonic,
+        clock,
         send,
     )
     loop.at_rate = rate > 0
