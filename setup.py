@@ -55,6 +55,14 @@ setup(
         "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
         "cluster": ["ray"],
+        "view": ["rerun-sdk", "mujoco", "gymnasium"],
+        "bags": ["rosbags"],
+        "docs": ["sphinx", "myst-parser", "furo"],
+        # Besides, the browser's test needs Debian's chromium.
+        "browser": ["playwright"],
+        "wandb": ["wandb"],
+        "mlflow": ["mlflow"],
+        "optuna": ["optuna"],
         "benchmarks": ["stable-baselines3", "onnx", "onnxruntime", "spikingjelly", "snntorch"],
         "test": [
             "pytest",
@@ -62,6 +70,8 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "ray",
+            "rerun-sdk",
+            "rosbags",
             "nir",
             "onnx",
             "onnxruntime",
