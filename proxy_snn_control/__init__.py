@@ -1,3 +1,3 @@
 """Train spiking policies with proxy targets and run them on robots."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

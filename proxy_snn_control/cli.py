@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from proxy_snn_control import __version__
 from proxy_snn_control.policy import PolicySpec, UserError, load_policy
 from proxy_snn_control.policy import energy as energy_count
+from proxy_snn_control.share import named
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.evaluate import Evaluation
@@ -63,11 +64,15 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-POLICY = "a policy file, or a run's folder for the best policy in it"
+POLICY = "a policy file, a run's folder for the best policy in it, or a name of the package's"
+
+
+def _config(text: str) -> Path:
+    return named(str(_path(text)), "config", ".yaml")
 
 
 def _policy(text: str) -> Path:
-    path = _path(text)
+    path = named(str(_path(text)), "policies", ".safetensors")
     if not path.is_dir():
         return path
     inside = sorted(path.glob("seed-*/policy.safetensors"))
@@ -143,12 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--config",
-        type=_path,
+        type=_config,
         metavar="F.yaml",
         action="append",
         default=[],
         nargs="+",
-        help="files of settings, as config/train.yaml; later ones go over earlier ones",
+        help="files of settings, as config/train.yaml, or names of the package's, such as fast; "
+        "later ones go over earlier ones",
     )
     train.add_argument(
         "--set",
@@ -176,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument("grid", type=_path, metavar="GRID.yaml")
+    sweep.add_argument("grid", type=_config, metavar="GRID.yaml")
     sweep.add_argument(
         "--out",
         type=_path,

@@ -1,8 +1,9 @@
-"""Where the files beside the package lie: config/ and launch/."""
+"""Where the files beside the package lie: config/, policies/ and launch/; and their names."""
 
 from __future__ import annotations
 
 import os
+import site
 import sys
 from pathlib import Path
 
@@ -17,9 +18,32 @@ def share_file(name: str) -> Path:
     Raises:
         UserError: it is in none of them.
     """
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    ament = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    prefixes = [*ament, sys.prefix, site.getuserbase()]  # the last one: pip install --user
     folders = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
     for folder in (Path(__file__).parents[1], *folders):
         if (folder / name).is_file():
             return folder / name
     raise UserError(f"{name} of proxy_snn_control is not installed; looked in {folders}")
+
+
+def named(text: str, folder: str, suffix: str) -> Path:
+    """A file by its path, or one of the package's by its name alone: "fast" is config/fast.yaml.
+
+    A path that exists, or has a folder or a suffix, is that path.
+
+    Args:
+        text: what the user gave.
+        folder: of the package's files of this kind, such as "config".
+        suffix: theirs.
+    """
+    path = Path(text)
+    if path.exists() or path.suffix or path.name != text:
+        return path
+    # In the source tree the policies lie beside the benchmarks that made them.
+    for place in (folder, f"benchmarks/{folder}"):
+        try:
+            return share_file(f"{place}/{text}{suffix}")
+        except UserError:
+            continue
+    return path

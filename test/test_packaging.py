@@ -91,7 +91,7 @@ def test_versions_agree() -> None:
     version = proxy_snn_control.__version__
     assert f'version="{version}"' in (ROOT / "setup.py").read_text()
     assert f"<version>{version}</version>" in (ROOT / "package.xml").read_text()
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n{version} (" in (ROOT / "CHANGELOG.rst").read_text()
 
 
 def test_no_address_of_a_package_host_is_written_down() -> None:
