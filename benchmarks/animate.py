@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """An animation of a policy at work, with the spikes of its layers beside the robot.
 
     pip install -c constraints.txt '.[sim]'

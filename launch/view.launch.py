@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Show a controller and its robot live, in a web page."""
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction

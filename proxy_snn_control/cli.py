@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
 # ruff: noqa: E402

@@ -1,9 +1,10 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the files beside the package lie: config/, policies/ and launch/; and their names."""
 
 from __future__ import annotations
 
 import os
-import site
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def share_file(name: str) -> Path:
         UserError: it is in none of them.
     """
     ament = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
-    prefixes = [*ament, sys.prefix, site.getuserbase()]  # the last one: pip install --user
+    # The last one is where pip put the package, with --user or --prefix: lib/pythonX/site-packages.
+    prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*[".."] * 4).resolve())]
     folders = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
     for folder in (Path(__file__).parents[1], *folders):
         if (folder / name).is_file():

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy on a simulated chip: in NumPy here, and as real Lava processes in Lava's environment.
 
 Lava runs on Python 3.10 alone, so its tests run lava_child.py in the environment that `make lava`

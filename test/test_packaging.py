@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What pip installs: found where `ros2 run` and launch look, and runnable from there."""
 
 import os
@@ -10,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NODES = ("controller", "sim", "train", "neuromorphic")
-PARTS = ("setup.py", "setup.cfg", "package.xml", "resource", "launch", "config")
+NODES = ("controller", "guard", "sim", "train", "neuromorphic", "view", "record")
+PARTS = ("setup.py", "setup.cfg", "README.md", "package.xml", "resource", "launch", "config")
 
 
 @pytest.fixture(scope="module")

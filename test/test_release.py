@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What is released: wheel, sdist, metadata, the community files, licences, and the changelog."""
 
 import email
@@ -43,10 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     dist = folder / "dist"
-    code = (
-        "import sys; from setuptools import build_meta as b; "
-        "print(b.build_sdist(sys.argv[1]))"
-    )
+    code = "import sys; from setuptools import build_meta as b; print(b.build_sdist(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(dist)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -61,7 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dist
 
 
-def test_what_the_wheel_says_of_itself(built: Path) -> None:
+def test_the_metadata_of_the_wheel(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -138,7 +137,7 @@ def test_the_changelog_is_as_rep_132_has_it() -> None:
     heads = [i for i, line in enumerate(lines) if re.fullmatch(r"-+", line)]
     versions = [re.fullmatch(r"(\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)", lines[i - 1]) for i in heads]
     assert all(versions)
-    assert [version[1] for version in versions if version][0] == VERSION
+    assert next(version[1] for version in versions if version) == VERSION
     assert all(len(lines[i]) == len(lines[i - 1]) for i in heads)
     for line in lines[3:]:
         assert not line or line[0] in "*- 0123456789"

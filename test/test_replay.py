@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Bags: what the recorder writes, what is recomputed from it, and bags that cannot be used."""
 
 import json

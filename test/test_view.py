@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The live view on real processes: what it serves, where, what it records, and the page itself."""
 
 import shutil

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The loop: what comes of a message, and of a time that has passed. The clock is passed in.
 
 A message goes to `take`. If there is something to answer, `answer` finds the observation, the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A population of learners, trained together: collect, learn, evaluate, keep.
 
 Every member is a run of its own, with its own folder (run.py); one seed is a population of one. The

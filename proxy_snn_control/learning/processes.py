@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A population on a CPU: a process of one thread a member, as many at once as there are cores.
 
 Batches save nothing where a processor computes: members side by side do. Each process runs a

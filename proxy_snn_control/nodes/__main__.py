@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run a node: `python -m proxy_snn_control.nodes NODE [--ros-args ...]`."""
 
 from __future__ import annotations

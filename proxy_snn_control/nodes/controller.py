@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller: a lifecycle node around the loop of `control/`, which decides.
 
 Here are transitions, parameters, services, publishing and subscribing. Imports neither torch nor

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A robot in a Rerun recording: the MuJoCo model of a task, or a URDF, moved by its joints."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The guard: on the robot's side, between the controller and what drives the motors.
 
 It republishes commands, and publishes the safe command when none comes in time: a controller that

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From parameters and files to a loop: everything is read and checked before anything acts."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A recorder for machines without rosbag2: writes a bag (MCAP) that `ros2 bag` reads too.
 
 It records what `proxy-snn replay` needs: the sources and the command of a robot file, the stop,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What a policy would have commanded on recorded messages, beside what was sent.
 
 The loop of `control/` runs in the time of the recording: sources go in as they were recorded, by

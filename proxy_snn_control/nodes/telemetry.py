@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What the controller reports: diagnostics once a second, spikes, faults in the log."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The live view: subscribes to a controller and its robot, and shows both in a web page.
 
 A node of its own, so that nothing of it runs in the control loop. Data go to a Rerun recording

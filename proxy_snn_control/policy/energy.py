@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Energy of one inference, by the constants of Xu et al. 2025, Section 5.6.
 
 A synaptic operation is one spike reaching one synapse. The decoder is left out, as in the paper.
