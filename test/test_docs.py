@@ -128,7 +128,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(CHEETAH, folder / "policy.safetensors")
     arguments = ["train", "--env", "HalfCheetah-v4", "--seed", "0", "--out", "runs/cheetah"]
     quick = ["--steps", "60", "--set", "random_steps=40", "eval_every=30", "eval_episodes=1"]
-    run([*arguments, *quick, "hidden=[8, 8]", "batch_size=8", "device=cpu"], folder)
+    run([*arguments, *quick, "hidden=[32, 32]", "batch_size=32", "threads=1", "device=cpu"], folder)
     return folder
 
 
