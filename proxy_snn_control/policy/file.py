@@ -250,7 +250,7 @@ def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFi
     if 8 + length > size:
         raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
     # A bytearray would be filled with zeros, for which Python's other threads would have to wait.
-    text, data = file.read(length), memoryview(np.empty(size - 8 - length, np.uint8))
+    text, data = file.read(length), np.empty(size - 8 - length, np.uint8).data
     if len(text) < length or file.readinto(data) < len(data):  # type: ignore[attr-defined]
         raise _error(path, "became shorter while it was read")
 
