@@ -31,6 +31,7 @@ from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
+from proxy_snn_control.nodes.bond import INSTALLED, Bond
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
@@ -92,6 +93,7 @@ class Controller(LifecycleNode):
         self._publisher: Any = None
         self._requests: Any = None
         self._entities: list[Callable[[], Any]] = []
+        self._bond: Bond | None = None
         self._starting = self._locked = False
         self._task: Any = None
         self._answered_at = 0.0
@@ -164,6 +166,7 @@ class Controller(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS:
             self._telemetry.forget()
             self._starting = False
+            self._bond = Bond(self) if INSTALLED else None
             self._keep(active=True)
             loop.activate()
             topic = self._publisher.topic_name
@@ -452,6 +455,9 @@ class Controller(LifecycleNode):
             self._repeating.cancel()
             self._loop.deactivate("no longer active")
         self._keep()
+        if self._bond is not None:
+            self._bond.destroy()
+            self._bond = None
 
     def _on_answer(self, message: UInt8MultiArray) -> None:
         loop = self._loop
