@@ -14,6 +14,7 @@ from launch import LaunchContext, LaunchDescription
 # sim that is launched alone keeps time like a robot.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
+    "env_kwargs": ("", str, "what the task is made with, in YAML: {ctrl_cost_weight: 0.5}"),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("", int, "end after so many episodes; 0 never ends"),
@@ -38,7 +39,7 @@ def start_sim(context: LaunchContext) -> list[Node]:
         for name, (_, kind, _) in SIM.items()
         if context.launch_configurations[name]
     ]
-    # Once for this node, once for /**: where the file has both, its order says which of them wins.
+    # Once for this node, once for /**: where the file has both, its order decides which wins.
     twice = [
         {name: ParameterValue(value, value_type=kind) for name, value, kind in given},
         *(Parameter(name, value, value_type=kind) for name, value, kind in given),

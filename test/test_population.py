@@ -16,8 +16,9 @@ import yaml  # noqa: E402
 from conftest import TASK  # noqa: E402
 from training_kit import (  # noqa: E402
     CPU,
-    Hears,
+    NORMALISED,
     StopAt,
+    Warnings,
     equal,
     flat,
     learners,
@@ -36,6 +37,7 @@ from proxy_snn_control.learning.members import new_members, resumed_members  # n
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.processes import Processes, make_training  # noqa: E402
 from proxy_snn_control.learning.run import Member  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
 from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
 
@@ -68,12 +70,16 @@ def assert_near(mine: dict, theirs: dict, before: dict) -> None:
         assert float((away > 0.01 * moved + 1e-7).float().mean()) < 0.01, name
 
 
+@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["", "normalised"])
 @pytest.mark.parametrize(("neuron", "target"), LEARNERS)
-def test_a_member_learns_as_it_would_alone(neuron: str, target: str) -> None:
+def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: dict) -> None:
     """Of different seeds, rates and tasks; narrower tasks are padded. Noise included."""
-    changes = {"neuron": neuron, "target": target, "precision": "float32"}
+    changes = {"neuron": neuron, "target": target, "precision": "float32", **settings}
+    own_settings = {"surrogate": "tailed"}
+    if neuron != "relu":
+        own_settings["spike_cost"] = 3.0
     configs = [
-        quick(seed=3, **changes),
+        quick(seed=3, **changes, **own_settings),
         quick(seed=4, actor_learning_rate=1e-3, discount=0.9, exploration_noise=0.3, **changes),
         quick(seed=5, tau=0.02, target_noise=0.4, proxy_learning_rate=5e-3, **changes),
     ]
@@ -160,10 +166,10 @@ def test_runs_of_a_population_and_their_files(tmp_path: Path) -> None:
     """Two tasks and two seeds in one batch: each folder is a run as it would be alone."""
     configs = [quick(seed=seed, env=env) for seed in (0, 1) for env in (TASK, "Hopper-v4")]
     members = [Member(c, tmp_path / c.env / f"seed-{c.seed}") for c in configs]
-    listener = Hears()
+    listener = Warnings()
     population = Population(members)
     assert population.run(listener) is True
-    assert not listener.heard
+    assert not listener.texts
     for member in members:
         alone = tmp_path / "alone" / member.config.env / str(member.config.seed)
         start(member.config, alone).run(Listener())
@@ -200,15 +206,15 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     clean.run(Listener())
     population = start_all(configs, tmp_path / "poisoned")
     poison(population, 1, 71)
-    listener = Hears()
+    listener = Warnings()
     assert population.run(listener) is True
     assert population.step == 260
-    (heard,) = listener.heard
-    assert heard.startswith("seed 1: stopped at step ")
-    assert "_loss is NaN or infinite; the last good checkpoint is " in heard
+    (received,) = listener.texts
+    assert received.startswith("seed 1: stopped at step ")
+    assert "_loss is NaN or infinite; the last good checkpoint is " in received
     (failure,) = population.failures
     assert failure.startswith(f"{tmp_path / 'poisoned' / 'seed-1'} at step ")
-    assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in heard
+    assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in received
     for seed in (0, 2):
         assert timeless(tmp_path / "poisoned" / f"seed-{seed}") == timeless(
             tmp_path / "clean" / f"seed-{seed}"
@@ -225,7 +231,10 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     assert alone.run(Listener()) is True
 
 
-@pytest.mark.parametrize("changes", [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}, {**NORMALISED, "target": "soft"}],
+)
 def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     changes = {"env": "HalfCheetah-v4", "checkpoint_every": 20, **changes}
     configs = [quick(seed=seed, **changes) for seed in (0, 1)]
@@ -307,7 +316,8 @@ def test_members_must_agree_in_what_they_share(tmp_path: Path) -> None:
 def test_worker_processes_step_as_this_one_does() -> None:
     """The same transitions from environments here and in processes, through a restore too."""
     widths = (11, 3, 1, 11, 1)
-    places = [Place(0, "Hopper-v4", 5), Place(1, TASK, 6), Place(2, "Hopper-v4", 7)]
+    tasks = [TaskSpec(env) for env in ("Hopper-v4", TASK, "Hopper-v4")]
+    places = [Place(m, task, 5 + m) for m, task in enumerate(tasks)]
     here, aside = Collector(places, widths, 0), Collector(places, widths, 2)
     rng = np.random.default_rng(0)
     ended = 0
@@ -331,7 +341,7 @@ def test_worker_processes_step_as_this_one_does() -> None:
 
 
 def test_a_worker_that_dies_is_named() -> None:
-    collector = Collector([Place(0, TASK, 0)], (9, 1, 1, 9, 1), 1)
+    collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
     with pytest.raises(UserError, match=r"a process of environments .* exit status -9"):
@@ -341,7 +351,7 @@ def test_a_worker_that_dies_is_named() -> None:
 
 def test_a_task_that_workers_cannot_make_is_named() -> None:
     with pytest.raises(UserError, match="'Nothing-v0' is not registered"):
-        Collector([Place(0, "Nothing-v0", 0)], (9, 1, 1, 9, 1), 1)
+        Collector([Place(0, TaskSpec("Nothing-v0"), 0)], (9, 1, 1, 9, 1), 1)
 
 
 def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) -> None:
@@ -367,7 +377,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
     assert [member.folder.name for member in members] == ["seed-0", "seed-1", "seed-2"]
     training = make_training(members, jobs=2)
     assert isinstance(training, Processes)
-    listener = Hears()
+    listener = Warnings()
     assert training.run(listener) is True
     assert training.step == 120
     assert sorted(listener.rows) == [0, 1, 2]
@@ -383,7 +393,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
 def test_a_process_that_fails_leaves_the_others(tmp_path: Path) -> None:
     members = new_members({**dataclasses.asdict(quick()), "seed": [0, 1]}, tmp_path / "run")
     (tmp_path / "run" / "seed-1").write_text("in the way")
-    listener = Hears()
+    listener = Warnings()
     training = make_training(members)
     assert training.run(listener) is True
     assert "seed-1 " in training.failures[0]
@@ -477,3 +487,36 @@ def test_what_ran_is_recorded(tmp_path: Path) -> None:
     assert member.config.env == "InvertedDoublePendulum-v5"
     with pytest.raises(UserError, match="setting env is 'Hopper'"):
         resumed_members(tmp_path / "run", {"env": "Hopper"})
+
+
+STARTS_ONE = """
+import multiprocessing, os, time
+from proxy_snn_control.learning.collect import end_with_parent
+
+def child(ready):
+    ready.wait()
+    end_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=child, args=(ready,), daemon=True)
+    process.start()
+    print(process.pid, flush=True)
+    ready.set()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_whose_parent_was_killed_while_it_started_ends(tmp_path: Path) -> None:
+    (tmp_path / "starts_one.py").write_text(STARTS_ONE)
+    started = subprocess.run(
+        [sys.executable, str(tmp_path / "starts_one.py")],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    process = Path(f"/proc/{int(started.stdout)}/status")
+    deadline = time.monotonic() + 30
+    while process.exists() and "(zombie)" not in process.read_text():
+        assert time.monotonic() < deadline, "the process goes on without its parent"
+        time.sleep(0.05)

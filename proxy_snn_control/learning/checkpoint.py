@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, remove, replacing
 
-VERSION = 5
+VERSION = 6
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
 # short time do not leave as many files.
 JOINED = 10_000
@@ -121,7 +121,7 @@ def load_transitions(
         shapes: what their shapes should be, of so many transitions.
 
     Raises:
-        UserError: a file cannot be read, or does not hold what its name says.
+        UserError: a file cannot be read, or does not hold what it should by its name.
     """
     for first, last in spans:
         path = _transitions_path(folder, first, last)

@@ -51,10 +51,10 @@ def evaluate(
         episodes: how many.
         seed: of the first.
         should_stop: asked before every action.
-        progress: told after every action which episode it is, from 0, and its length so far.
+        progress: called after every action with which episode it is, from 0, and its length so far.
 
     Returns:
-        The evaluation, or None if `should_stop` said so before the last episode ended.
+        The evaluation, or None if `should_stop` was true before the last episode ended.
 
     Raises:
         ObservationError: the task's observation does not fit the policy.
@@ -63,6 +63,7 @@ def evaluate(
     result = Evaluation([], [], np.zeros(len(policy.spec.layer_sizes), np.int64))
     for episode in range(episodes):
         observation, _ = environment.reset(seed=episode_seed(seed, episode))
+        policy.reset()
         total, length, ended = 0.0, 0, False
         while not ended:
             if should_stop():

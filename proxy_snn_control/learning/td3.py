@@ -23,14 +23,16 @@ from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
 from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 
-AHEAD = 256  # actions whose random numbers are drawn at once on a CPU
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
 
 
@@ -50,18 +52,24 @@ class TD3:
         sizes: Sequence[Sizes],
         replay: Replay,
         device: torch.device,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Draw each member's initial weights by its seed.
 
         The members' settings may differ in seed, task, rates, noise, discount and tau; what else
-        they say is taken from the first.
+        they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
+        self._normaliser = normaliser
         products = self.config.precision
-        self.actor = make_actor(self.config, sizes, products)
+        self.actor = make_actor(configs, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
         inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
-        self.critic = ReLUNetwork([(i, *self.config.critic_hidden, 1) for i in inputs], products)
+        self.critic = ReLUNetwork(
+            [(i, *self.config.critic_hidden, 1) for i in inputs],
+            products,
+            norm=self.config.critic_norm == "layer",
+        )
         for member, config in enumerate(configs):
             rng = torch.Generator().manual_seed(config.seed)
             self.actor.start(member, rng)
@@ -88,14 +96,18 @@ class TD3:
         self.discount, self.exploration = own("discount"), own("exploration_noise")
         self.noise, self.noise_clip = own("target_noise"), own("target_noise_clip")
         self.tau = own("tau")[:, 0]
+        costs = own("spike_cost")[:, 0, 0]
+        self.spike_cost = costs if any(config.spike_cost for config in configs) else None
         self.tau_of_critics = self.tau.repeat_interleave(2, 0)
-        self.keys = [
-            draws.keys([config.seed for config in configs], stream, device) for stream in range(4)
-        ]
-        self.places = {
-            n: _places(n, [len(each.low) for each in sizes], device)
-            for n in (self.config.batch_size, self.config.num_envs)
-        }
+
+        def stream(purpose: int, n: int, kind: Callable[[Tensor], Tensor]) -> draws.Stream:
+            place = _places(n, [len(each.low) for each in sizes], device)
+            return draws.Stream([config.seed for config in configs], purpose, place, kind)
+
+        n, acting = self.config.batch_size, self.config.num_envs
+        self.smoothing = stream(draws.SMOOTHING, n, draws.normal)
+        self.exploring = stream(draws.EXPLORATION, acting, draws.normal)
+        self.at_random = stream(draws.RANDOM_ACTIONS, acting, draws.uniform)
         # The decoder's own gradient needs no surrogate and would hide that the rest has died.
         decoder = 2 if isinstance(self.actor, SpikingActor) else 0
         sizes_of_parts = self.actor.weights.sizes
@@ -103,15 +115,14 @@ class TD3:
         self.updates = self.acted = 0
         # The same numbers on the device, for what is recorded.
         self._clock = torch.zeros(2, dtype=torch.int64, device=device)
-        zeros = functools.partial(torch.zeros, len(configs), device=device)
-        self._ahead: dict[int, tuple[int, Tensor | None]] = {}
-        self.sums = {name: zeros(dtype=torch.float64) for name in MEASURED}
-        self.gradient_norm = zeros() + 1
-        shape = len(configs), self.config.num_envs, replay.widths[0]
-        self._staging, self._seen = (
-            staging(*shape, device=device),
-            torch.zeros(shape, device=device),
-        )
+        self._updates, self._acted = self._clock.unbind()
+        shape = len(configs), len(MEASURED) + 1
+        self._watched = torch.zeros(shape, dtype=torch.float64, device=device)
+        *sums, self.gradient_norm = self._watched.unbind(1)
+        self.sums = dict(zip(MEASURED, sums, strict=True))
+        self.gradient_norm.fill_(1)
+        seen = len(configs), self.config.num_envs, replay.widths[0]
+        self._staging, self._seen = staging(*seen, device=device), torch.zeros(seen, device=device)
         # An update of the critics alone, and one of the actor too.
         kinds = [functools.partial(self._learn, due) for due in (False, True)]
         self._learn_kinds = [Recorded(kind, device) for kind in kinds]
@@ -127,34 +138,54 @@ class TD3:
         """One training step of every member; nothing of it is waited for."""
         self.updates += 1
         self._learn_kinds[self.updates % self.config.policy_delay == 0]()
+        if self.actor.statistics and self.updates % norm.RECALIBRATE_EVERY == 0:
+            self._recalibrate(self.actor.statistics)
+
+    @torch.no_grad()
+    def _recalibrate(self, statistics: MovingStatistics) -> None:
+        found = []
+        for i in range(norm.RECALIBRATE_FROM):
+            # Below 0, where no update's counter is.
+            counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
+            drawn = self.replay.sample(counter, self.config.batch_size)
+            found.append(self.actor.learn(drawn.observation, False).moments)
+        statistics.recalibrate(found)
 
     def _learn(self, actor_is_due: bool) -> None:
         n, limits = self.config.batch_size, self.actor.limits
-        self._clock[0] += 1
-        drawn = self.replay.sample(self._clock[0], max(1, self.target.imitations) * n)
+        self._updates += 1
+        drawn = self.replay.sample(self._updates, max(1, self.target.imitations) * n)
+        drawn = drawn._replace(
+            observation=self.normalised(drawn.observation),
+            next_observation=self.normalised(drawn.next_observation),
+        )
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
         #    not change meanwhile, so its actions are computed at once; those on the last minibatch
-        #    keep their graph, for the actor climbs on the same actions in 3.
+        #    keep their graph, for the actor climbs on the same actions in 3. With normalisation
+        #    they are not the same: the actor climbs with the minibatch's statistics, and is
+        #    imitated with the moving ones.
+        if actor_is_due:
+            own, operations, moments = self.actor.learn(s, self.spike_cost is not None)
+            if self.actor.statistics:
+                self.actor.statistics.follow(moments)
+        shared = actor_is_due and not self.actor.statistics
         if self.target_adam:
             with torch.no_grad():
-                earlier = drawn.observation[:, : -n if actor_is_due else None]
+                earlier = drawn.observation[:, : -n if shared else None]
                 actions = self.actor(earlier) if earlier.numel() else drawn.action[:, :0]
-            if actor_is_due:
-                own = self.actor(s)
+            if shared:
                 actions = torch.cat((actions, own.detach()), dim=1)
             states = drawn.observation.split(n, dim=1)
             for state, action in zip(states, actions.split(n, dim=1), strict=True):
                 proxy_loss, slope = self.target.imitation(state, action)
                 self.target_adam.step(slope)
             self.sums["proxy_loss"] += proxy_loss
-        elif actor_is_due:
-            own = self.actor(s)
 
         # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
-            noise = draws.normal(self._bits(draws.SMOOTHING, self._clock[0], n)) * self.noise
+            noise = self.smoothing.at(self._updates) * self.noise
             noise = noise.clamp(-self.noise_clip, self.noise_clip) * limits.half
             next_a = torch.clamp(self.target(next_s) + noise, limits.low, limits.high)
             next_q = twin_q(self.target_critic, next_s, next_a).amin(dim=1)
@@ -170,6 +201,8 @@ class TD3:
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
+            if operations is not None:
+                actor_loss = actor_loss + self.spike_cost * operations
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)
             average(self.target_critic.weights, self.critic.weights, self.tau_of_critics)
@@ -177,6 +210,10 @@ class TD3:
             self.gradient_norm.copy_(torch.linalg.vector_norm(slope[:, : self._undecoded], dim=1))
             self.sums["actor_loss"] += actor_loss.detach()
             self.sums["actor_gradient_norm"] += self.gradient_norm
+
+    def normalised(self, observation: Tensor) -> Tensor:
+        """What the networks see of observations [members, batch, observations]."""
+        return self._normaliser(observation) if self._normaliser else observation
 
     def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
         """Choose actions with exploration noise, or uniformly at random. Waits for the device.
@@ -198,46 +235,24 @@ class TD3:
     def _explore(self) -> Tensor:
         limits = self.actor.limits
         with torch.no_grad():
-            noise = self._for_acting(draws.EXPLORATION, draws.normal)
-            action = self.actor.act(self._seen) + noise * self.exploration * limits.half
-            self._clock[1] += 1
-            return self._with_watch(torch.clamp(action, limits.low, limits.high))
+            seen = self.normalised(self._seen)
+            noise = self.exploring.at(self._acted) * self.exploration * limits.half
+            action = torch.clamp(self.actor.act(seen) + noise, limits.low, limits.high)
+        return self._with_watch(action)
 
     def _act_at_random(self) -> Tensor:
         limits = self.actor.limits
-        drawn = self._for_acting(draws.RANDOM_ACTIONS, draws.uniform)
-        self._clock[1] += 1
-        return self._with_watch(limits.low + drawn * (limits.high - limits.low))
-
-    def _for_acting(self, stream: int, kind: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers for the present action, [members, environments, actions].
-
-        On a CPU those of many actions are drawn at once: a few numbers take as long as some
-        hundred.
-        """
-        n = self.config.num_envs
-        if self.device.type != "cpu":
-            return kind(self._bits(stream, self._clock[1], n))
-        now = self.acted - 1
-        first, block = self._ahead.get(stream, (now, None))
-        if block is None or not first <= now < first + AHEAD:
-            first, further = now, torch.arange(AHEAD)[None, :, None, None] * draws.ROOM
-            block = kind(draws.bits(self.keys[stream], first, self.places[n][:, None] + further))
-            self._ahead[stream] = first, block
-        return block[:, now - first]
-
-    def _bits(self, stream: int, counter: Tensor, n: int) -> Tensor:
-        return draws.bits(self.keys[stream], counter, self.places[n])
-
-    def watch(self) -> np.ndarray:
-        """What tells whether a member is well: [members, `sums` and gradient norm]. Waits."""
-        return self._watch().cpu().numpy()
-
-    def _watch(self) -> Tensor:
-        return torch.stack((*self.sums.values(), self.gradient_norm), dim=1).float()
+        return self._with_watch(
+            limits.low + self.at_random.at(self._acted) * (limits.high - limits.low)
+        )
 
     def _with_watch(self, action: Tensor) -> Tensor:
-        return torch.cat((action.flatten(1), self._watch()), dim=1)  # one transfer
+        self._acted += 1
+        return torch.cat((action.flatten(1), self._watched.float()), dim=1)  # one transfer
+
+    def watch(self) -> np.ndarray:
+        """What shows whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        return self._watched.float().cpu().numpy()
 
     def tensors(self, member: int) -> dict[str, Tensor]:
         """A member's weights and moments by name, in its own shapes."""
@@ -282,9 +297,13 @@ class TD3:
             adam.restore(row, {"step": step, **moments})
 
     def _parts(self, member: int) -> list[tuple[str, Weights, int, Adam | None]]:
-        """What a member has: name, weights, its row in them, and their optimiser."""
+        """What a member has: name, weights or statistics, its row in them, and their optimiser."""
         actor, target, critic = self.actor.weights, self.target.weights, self.critic.weights
         soft, row = self.target_critic.weights, 2 * member
+        statistics = {
+            "actor.statistics": self.actor.statistics,
+            "target.statistics": self.target.statistics,
+        }
         return [
             ("actor", actor, member, self.actor_adam),
             ("target", target, member, self.target_adam),
@@ -292,10 +311,11 @@ class TD3:
             ("critic.1", critic, row + 1, self.critic_adam),
             ("target_critic.0", soft, row, None),
             ("target_critic.1", soft, row + 1, None),
+            *((name, each.weights, member, None) for name, each in statistics.items() if each),
         ]
 
     def restore(self, updates: int, acted: int) -> None:
-        """Say how many updates and actions there were; random numbers go on from there."""
+        """Set how many updates and actions there were; random numbers go on from there."""
         self.updates, self.acted = updates, acted
         self._clock.copy_(torch.tensor([updates, acted]))
 
@@ -318,10 +338,12 @@ def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 
 
-def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Actor:
+def make_actor(configs: Sequence[TrainConfig], sizes: Sequence[Sizes], products: str) -> Actor:
     """Make the actors that the settings ask for, with zeros for weights."""
+    config = configs[0]
+    normalised = config.actor_norm == "care_bn"
     if not NEURONS[config.neuron].state:
-        return ReLUActor(sizes, hidden=config.hidden, products=products)
+        return ReLUActor(sizes, hidden=config.hidden, normalised=normalised, products=products)
     return SpikingActor(
         sizes,
         hidden=config.hidden,
@@ -334,6 +356,8 @@ def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Ac
         encoder_span=(config.encoder_span[0], config.encoder_span[1]),
         encoder_sigma=config.encoder_sigma,
         decoder_population=config.decoder_population,
+        tails=[c.surrogate_tail if c.surrogate == "tailed" else 0.0 for c in configs],
+        normalised=normalised,
         products=products,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -21,13 +21,15 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.control.messages import BEGINS, label_of, number_array
 from proxy_snn_control.control.statistics import Latencies
+from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
+    TaskSpec,
     clip_action,
     describe,
     episode_seed,
-    make_environment,
+    mujoco_failure,
 )
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import (
@@ -46,16 +48,13 @@ try:
     from proxy_snn_control.nodes.sensors import Base, Camera, find_base
 except ModuleNotFoundError:
     raise
-except Exception as error:  # MuJoCo loads its graphics with itself, whether we draw or not
-    raise UserError(
-        f"MuJoCo cannot be loaded ({error}); the environment variable MUJOCO_GL is "
-        f"{os.environ.get('MUJOCO_GL', '')!r}, expected egl, osmesa or glfw, or none where nothing "
-        "is to be drawn"
-    ) from None
+except Exception as error:
+    raise UserError(mujoco_failure() or str(error)) from None
 
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
+    Parameter("env_kwargs", "", "What the task is made with, in YAML: {ctrl_cost_weight: 0.5}."),
     Parameter(
         "mode",
         "lockstep",
@@ -74,7 +73,7 @@ PARAMETERS = (
         True,
         "Publish /clock; of the sims that share one /clock at most one may.",
     ),
-    Parameter("odom_frame", "odom", "The frame of the world, in which odometry tells the pose."),
+    Parameter("odom_frame", "odom", "The frame of the world, in which odometry gives the pose."),
     Parameter("base_frame", "base_link", "The frame of the base: odometry's twist and the IMU."),
     Parameter(
         "image_rate", 0.0, "Images per second of simulated time; 0 draws none.", low=0.0, high=1e3
@@ -90,13 +89,13 @@ REPEAT_SECONDS = 0.2
 # computers make everybody that late, and a robot would not survive many steps without a command.
 CATCH_UP_SECONDS = 0.1
 COMPLAINT_SECONDS = 1.0
-GOODBYE_SECONDS = 0.5
+ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Sim(Node):
     """Steps the task and publishes what it observes.
 
-    One step, one stamp: all that is said of a step carries the same simulated time, which only
+    One step, one stamp: all messages of a step carry the same simulated time, which only
     ever goes forward, and by one control period a step.
 
     In lockstep an answer counts if it carries the label of the present observation, or none: a
@@ -113,7 +112,9 @@ class Sim(Node):
         self._lockstep = mode == "lockstep"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
-        self._environment = make_environment(self.get_parameter("env").value)
+        env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
+        task = TaskSpec(env, json.dumps(named_values("parameter env_kwargs", kwargs)))
+        self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
         if not hasattr(mujoco_task, "data") or self._task.control_period is None:
@@ -138,7 +139,7 @@ class Sim(Node):
         self._image_rate = self.get_parameter("image_rate").value
         if self._image_rate:
             looks = [self.get_parameter(p).value for p in ("camera", "image_width", "image_height")]
-            self._camera = Camera(self._task.id, *looks)
+            self._camera = Camera(task, *looks)
             self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(
@@ -187,13 +188,13 @@ class Sim(Node):
         """End in order: the last diagnostics, the environment closed."""
         self._publish_diagnostics()
         for publisher in (self._diagnostics, self._episode_returns):
-            publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         if self._camera:
             self._camera.close()
         self._environment.close()
 
     def _find_joints(self) -> None:
-        """Look up the hinge and slide joints: those that JointState can speak of."""
+        """Look up the hinge and slide joints: those that JointState can hold."""
         simple = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
         joints = [i for i in range(self._model.njnt) if int(self._model.jnt_type[i]) in simple]
         self._joint_names = [self._model.joint(i).name or f"joint{i}" for i in joints]
@@ -203,12 +204,13 @@ class Sim(Node):
     def _begin_episode(self) -> None:
         seed = episode_seed(self._seed, self._episode)
         self._observation, _ = self._environment.reset(seed=seed)
-        self._return = 0.0
+        self._return, self._begins = 0.0, True
 
     def _publish_state(self) -> None:
-        """Publish a new observation, and what else there is to tell of it."""
+        """Publish a new observation, and the other messages of the step."""
         self._sequence += 1
-        self._label = f"observation {self._sequence}"
+        self._label = f"observation {self._sequence}{BEGINS if self._begins else ''}"
+        self._begins = False
         self._publish()
 
     def _publish(self) -> None:
@@ -263,7 +265,7 @@ class Sim(Node):
             drawn.result()
 
     def _repeat(self) -> None:
-        """In lockstep, say everything again: whoever is to answer may not have been there."""
+        """In lockstep, publish everything again: the controller may not have been there."""
         if time.monotonic() - self._sent > REPEAT_SECONDS and self.exit_status is None:
             self._publish()
 
@@ -329,7 +331,7 @@ class Sim(Node):
             self._begin_episode()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Start the present episode over; in realtime it is told of at the next tick."""
+        """Start the present episode over; in realtime it is published at the next tick."""
         self._held = clip_action(self._environment, np.zeros_like(self._held))
         self._begin_episode()
         self._was_reset = True
