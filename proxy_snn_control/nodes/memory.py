@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy_snn_control.nodes.aside import SLOW, Aside
 from proxy_snn_control.policy import UserError
-from proxy_snn_control.policy.files import read_file, write_bytes
+from proxy_snn_control.policy.files import read_file
 
 FOLDER = "proxy_snn_control"
 STOPPED, ACTIVE = "stopped", "active"
@@ -84,6 +84,14 @@ class Memory:
     def _write(self, state: str) -> None:
         if state:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self._path, state.encode())
+            # Not replaced whole, for that could wait for the disk: what is written outlives this
+            # process at once, and what is not counts as STOPPED.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._path, flags, 0o666)
+            try:
+                os.write(descriptor, state.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         else:
             self._path.unlink(missing_ok=True)
