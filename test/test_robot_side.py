@@ -160,9 +160,11 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    start(stage, policy_file, stop_heartbeat=0.5)
+    controller = start(stage, policy_file, stop_heartbeat=0.5)
     stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
     meet_stop(stage, stop)
+    assert stage.until(lambda: "silent for more than 0.5 s" in controller.output)
+    stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     refused = stage.call(Trigger, "controller/arm")
     assert "expected a publisher that repeats false" in refused.message

@@ -57,23 +57,26 @@ class Memory:
 
     def keep(self, state: str, seconds: float = 0.0) -> None:
         """Write down a state, and wait for that so long at most; "" removes the file."""
-        if state != self._state or self.trouble:
+        if state != self._state or self._failure is not None:
             self._state, self._began = state, time.monotonic()
             self._writing = self._aside.do(lambda: self._write(state))
-        if self._writing is not None:
+        if self._writing is not None and seconds:
             concurrent.futures.wait([self._writing], seconds)
+
+    @property
+    def _failure(self) -> BaseException | None:
+        done = self._writing is not None and self._writing.done()
+        return self._writing.exception() if self._writing and done else None
 
     @property
     def trouble(self) -> str:
         """Why what was to be kept last could not be, or ""."""
-        if self._writing is None:
-            return ""
-        if not self._writing.done():
+        reason, error = "", self._failure
+        if error is not None:
+            reason = str(getattr(error, "strerror", None) or error)
+        elif self._writing is not None and not self._writing.done():
             seconds = time.monotonic() - self._began
             reason = f"written for {seconds:.0f} s: is its drive there?" if seconds > SLOW else ""
-        else:
-            error = self._writing.exception()
-            reason = str(getattr(error, "strerror", None) or error) if error else ""
         if not reason:
             return ""
         return (
