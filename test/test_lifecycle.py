@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Stage
 from test_faults import SAFE, Judge
@@ -14,7 +15,10 @@ pytest.importorskip("rclpy")
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
 
+from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.messages import SENSOR_DATA
 from proxy_snn_control.policy import load_policy
 
 # Each transition with the state that the manager then asks for: LifecycleManager's own table.
@@ -107,6 +111,44 @@ def test_what_cannot_be_configured_is_told_to_the_manager(stage: Stage, policy_f
     assert "is truncated" in controller.output
     policy_file.write_bytes(whole)
     manager.bring(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+
+
+def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Path) -> None:
+    """What was sent last is where the next command begins, whatever the node did meanwhile."""
+    given = {"safe_hold": "true", "slew_rate": "[0.5]", "observation_timeout": 0.3}
+    stage.start("controller", policy=policy_file, **given)
+    manager = Manager(stage)
+    heard: list[float] = []
+    stage.node.create_subscription(
+        Float64MultiArray, "command", lambda m: heard.append(m.data[0]), QoSProfile(depth=100)
+    )
+    publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+    policy, rng = load_policy(policy_file), np.random.default_rng(0)
+    candidates = list(rng.normal(size=(200, 9)))
+    candidates.sort(key=lambda each: float(policy.act(each)[0]))
+    target = {"observation": candidates[-1]}
+    far = float(policy.act(candidates[-1])[0]) - float(policy.act(candidates[0])[0])
+    assert far > 0.5
+    timer = stage.node.create_timer(
+        0.05, lambda: publisher.publish(number_array(target["observation"], ""))
+    )
+    configure, activate, deactivate, cleanup, _ = STATES
+    manager.bring(configure, activate)
+    for round_trip in ((deactivate, activate), (deactivate, cleanup, configure, activate)):
+        count = len(heard)
+        assert stage.until(lambda since=count: len(heard) > since + 12)
+        timer.cancel()  # the source will be late when it becomes active again
+        manager.bring(*round_trip)
+        held = heard[-1]
+        assert held != 0.0
+        target["observation"] = candidates[0]
+        stage.spin(0.6)
+        assert set(heard[-3:]) == {held}, "no zeros, also where no observation is there yet"
+        timer.reset()
+        count = len(heard)
+        assert stage.until(lambda since=count: len(set(heard[since:])) > 3)
+    assert np.abs(np.diff(heard)).max() <= 0.5 * 0.05 + 1e-9
+    assert max(heard) - min(heard) > 3 * 0.025
 
 
 class Sister:
