@@ -13,12 +13,15 @@ import uuid
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 TOPIC = "bond"
 # As bondcpp and Nav2: how often in seconds, and how many seconds of silence break the bond.
 PERIOD, TIMEOUT = 0.1, 4.0
+# How long it waits at most, in seconds, until the manager has received that the bond ends.
+GOODBYE = 0.1
 INSTALLED = importlib.util.find_spec("bond") is not None
 
 
@@ -47,6 +50,7 @@ class Bond:
         """Break the bond: say that it ends, unless the other side did."""
         if not self._timer.is_canceled():
             self._say(False)
+            self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE))
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_publisher(self._publisher)
