@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import os
 import re
@@ -41,7 +42,11 @@ class TrainConfig:
     """
 
     env: str = "HalfCheetah-v4"
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
     paper_physics: bool = False
+    normalise_observations: bool = False
+    history: int = 1
+    previous_action: bool = False
     neuron: str = "lif"
     target: str = "proxy"
     seed: int = 0
@@ -152,6 +157,10 @@ class TrainConfig:
         """
         return (self.seed + 1) * EPISODES_APART
 
+    def input_size(self, observations: int, actions: int) -> int:
+        """Numbers that the networks read in a task of so many observations and actions."""
+        return self.history * observations + self.previous_action * actions
+
     @property
     def total_steps(self) -> int:
         """Environment steps of the whole run, the random ones among them."""
@@ -162,6 +171,7 @@ RESUMABLE = ("steps", "device", "on_collapse")  # what may be another when a run
 # What may differ between the members of a population; the rest must be equal.
 OWN = (
     "env",
+    "env_kwargs",
     "seed",
     "paper_physics",
     "surrogate",
@@ -187,6 +197,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "eval_episodes": (1, 10**6),
     "checkpoint_every": (1, 10**9),
     "num_envs": (1, 1024),
+    "history": (1, 1000),
     "hidden": _SIZE,
     "time_steps": (1, 1000),
     "surrogate_window": (1e-6, 1e6),
@@ -388,6 +399,8 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
         if value is None:
             return None
         kind = kind.removesuffix("| None").strip()
+    if kind == "dict[str, Any]":
+        return plain_values(f"setting {field.name}", value)
     if kind.startswith("dict"):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
@@ -405,6 +418,48 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
             raise UserError(f"setting {field.name} is {value!r}, expected text")
         return value
     return _number(field.name, value, kind == "float")
+
+
+def named_values(name: str, text: str) -> dict[str, Any]:
+    """Names with values out of a text in YAML; none of an empty one.
+
+    Raises:
+        UserError: it is no YAML, or holds something else.
+    """
+    try:
+        return plain_values(name, yaml.safe_load(text) or {})
+    except yaml.YAMLError:
+        raise UserError(f"{name} is {text!r:.60}, expected YAML: {{name: value}}") from None
+
+
+def plain_values(name: str, value: Any) -> dict[str, Any]:
+    """Names with values that YAML and JSON both hold, of the setting called `name`.
+
+    Raises:
+        UserError: it has others.
+    """
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"{name} is {value!r:.60}, expected lines of 'name: value'")
+    value = {key: _with_numbers(item) for key, item in value.items()}
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        plain = {}
+    if plain != value or not json.dumps(value, ensure_ascii=False).isprintable():
+        raise UserError(
+            f"{name} is {value!r:.60}, expected finite numbers, printable text, true, "
+            "false, null, lists and names with such"
+        )
+    return plain
+
+
+def _with_numbers(value: Any) -> Any:
+    """What YAML took for text and is a number, such as 1e-3, as a number."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return float(value)
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return value
 
 
 def _number(name: str, value: Any, fractional: bool) -> int | float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.evaluate import Evaluation, evaluate
-from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.file import PolicySpec
@@ -70,8 +70,7 @@ class Verdict(NamedTuple):
 class Job(NamedTuple):
     """What to evaluate a snapshot by."""
 
-    env: str
-    paper_physics: bool
+    task: TaskSpec
     episodes: int
     seed: int
 
@@ -113,11 +112,11 @@ class Evaluators:
     `should_stop` was true meanwhile.
 
     Attributes:
-        environments: by task and whether with the paper's physics, for evaluations that run here.
+        environments: by task, for evaluations that run here.
     """
 
     def __init__(self, workers: int) -> None:
-        self.environments: dict[tuple[str, bool], gymnasium.Env] = {}
+        self.environments: dict[TaskSpec, gymnasium.Env] = {}
         self._pool = None
         if workers:
             context = multiprocessing.get_context("spawn")
@@ -130,12 +129,11 @@ class Evaluators:
         if self._pool:
             with safe_path():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
-        task = job.env, job.paper_physics
-        if task not in self.environments:
-            self.environments[task] = make_environment(job.env, paper_physics=job.paper_physics)
+        if job.task not in self.environments:
+            self.environments[job.task] = job.task.make()
         done: Future[Verdict | None] = Future()
         try:
-            verdict = judge(snapshot, job, self.environments[task], should_stop)
+            verdict = judge(snapshot, job, self.environments[job.task], should_stop)
             done.set_result(verdict)
         except TaskError as error:
             done.set_exception(error)
@@ -150,11 +148,10 @@ class Evaluators:
 
 
 @functools.cache
-def _environment(env: str, paper_physics: bool) -> gymnasium.Env:
-    return make_environment(env, paper_physics=paper_physics)
+def _environment(task: TaskSpec) -> gymnasium.Env:
+    return task.make()
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
     """What a process does: `judge`, with an environment that it keeps."""
-    environment = _environment(job.env, job.paper_physics)
-    return judge(snapshot, job, environment, lambda: False)
+    return judge(snapshot, job, _environment(job.task), lambda: False)

@@ -209,8 +209,11 @@ class Run:
             action_names=task.action_names,
             control_period=task.control_period,
             observation_quantile_levels=QUANTILE_LEVELS,
+            history=config.history,
+            previous_action=config.previous_action,
             provenance={
                 "env": config.env,
+                **({"env_kwargs": config.env_kwargs} if config.env_kwargs else {}),
                 "target": config.target,
                 **({"paper_physics": True} if config.paper_physics else {}),
                 "seed": config.seed,

@@ -23,6 +23,7 @@ from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
 from proxy_snn_control.policy.neurons import NEURONS
@@ -51,6 +52,7 @@ class TD3:
         sizes: Sequence[Sizes],
         replay: Replay,
         device: torch.device,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Draw each member's initial weights by its seed.
 
@@ -58,6 +60,7 @@ class TD3:
         they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
+        self._normaliser = normaliser
         products = self.config.precision
         self.actor = make_actor(configs, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
@@ -145,13 +148,18 @@ class TD3:
             # Below 0, where no update's counter is.
             counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
             drawn = self.replay.sample(counter, self.config.batch_size)
-            found.append(self.actor.learn(drawn.observation, False).moments)
+            seen = self.normalised(drawn.observation)
+            found.append(self.actor.learn(seen, False).moments)
         statistics.recalibrate(found)
 
     def _learn(self, actor_is_due: bool) -> None:
         n, limits = self.config.batch_size, self.actor.limits
         self._updates += 1
         drawn = self.replay.sample(self._updates, max(1, self.target.imitations) * n)
+        drawn = drawn._replace(
+            observation=self.normalised(drawn.observation),
+            next_observation=self.normalised(drawn.next_observation),
+        )
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -194,7 +202,7 @@ class TD3:
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
-            if operations is not None:
+            if self.spike_cost is not None and operations is not None:
                 actor_loss = actor_loss + self.spike_cost * operations
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)
@@ -203,6 +211,10 @@ class TD3:
             self.gradient_norm.copy_(torch.linalg.vector_norm(slope[:, : self._undecoded], dim=1))
             self.sums["actor_loss"] += actor_loss.detach()
             self.sums["actor_gradient_norm"] += self.gradient_norm
+
+    def normalised(self, observation: Tensor) -> Tensor:
+        """What the networks see of observations [members, batch, observations]."""
+        return self._normaliser(observation) if self._normaliser else observation
 
     def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
         """Choose actions with exploration noise, or uniformly at random. Waits for the device.
@@ -224,8 +236,9 @@ class TD3:
     def _explore(self) -> Tensor:
         limits = self.actor.limits
         with torch.no_grad():
+            seen = self.normalised(self._seen)
             noise = self.exploring.at(self._acted) * self.exploration * limits.half
-            action = torch.clamp(self.actor.act(self._seen) + noise, limits.low, limits.high)
+            action = torch.clamp(self.actor.act(seen) + noise, limits.low, limits.high)
         return self._with_watch(action)
 
     def _act_at_random(self) -> Tensor:

@@ -257,9 +257,9 @@ class SpikingActor:
         stimulation = self._stimulation(observation, named)
         spikes = EncoderSpikes.apply(stimulation, about.time_steps, about.encoder_threshold)
         all_spikes, all_potentials = [spikes], []
-        by_batch = self.statistics is not None and moments is not None
-        for i, (weight, bias) in enumerate(self._layers(named, folded=not by_batch)):
-            if by_batch:
+        learning = moments is not None
+        for i, (weight, bias) in enumerate(self._layers(named, folded=not learning)):
+            if self.statistics and moments is not None:
                 gamma, beta = named[f"norm.{i}.gamma"], named[f"norm.{i}.beta"]
                 rows = spikes.flatten(1, 2)
                 weight, bias, found = norm.normalise(rows, weight, bias, gamma, beta)

@@ -30,11 +30,11 @@ KINDS = ("mean", "variance")
 
 
 class Moments(NamedTuple):
-    """Of one layer's currents over a minibatch: [members, neurons] each, and of how many."""
+    """Of one layer's currents over a minibatch: [members, neurons] each, and of how many rows."""
 
     mean: Tensor
     variance: Tensor
-    count: int
+    rows: int
 
 
 def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
@@ -114,8 +114,8 @@ class MovingStatistics:
         the minibatch's own statistic has, a Kalman filter's gain is p / (p + v).
         """
         statistics = self._named()
-        for i, (mean, variance, count) in enumerate(layers):
-            noise = variance / (count - 1), 2 * variance**2 / (count - 1)
+        for i, (mean, variance, rows) in enumerate(layers):
+            noise = variance / (rows - 1), 2 * variance**2 / (rows - 1)
             for kind, found, v in zip(KINDS, (mean, variance), noise, strict=True):
                 moving, error = (statistics[f"norm.{i}.{kind}{w}"] for w in ("", "_error"))
                 correction = found - moving
