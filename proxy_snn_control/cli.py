@@ -355,16 +355,18 @@ def _sweep(options: argparse.Namespace) -> int:
     runs = sweep.open_sweep(options.grid, options.out)
     if options.shard:
         runs = sweep.share(runs, options.shard)
+    first, runs = runs, sweep.restarted(runs)
     done = [run for run in runs if sweep.is_done(run)]
     reasons = {run.folder: read_failure(run.folder) for run in runs if run not in done}
-    failed = {folder: why for folder, why in reasons.items() if why}
-    todo = [run for run in runs if run not in done and run.folder not in failed]
+    replaced = [run.folder for run in runs if sweep.is_replaced(run)]
+    failed = {folder: why for folder, why in reasons.items() if why and folder not in replaced}
+    todo = [run for run in runs if run not in done and not reasons[run.folder]]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
     again = "(earlier; without its failure.txt it would be tried again)"
     failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
-    if todo:
+    while todo and finished:
         steps = {run.folder: sweep.steps_of(run) for run in todo}
         progress = SweepProgress(todo, steps, len(done), stopping.requested)
         try:
@@ -373,7 +375,10 @@ def _sweep(options: argparse.Namespace) -> int:
             )
         finally:
             progress.close()
-        failures += new
+        before, runs = runs, sweep.restarted(first)
+        todo = [run for run in runs if run not in before]
+        others = tuple(f"{run.folder} " for run in runs if sweep.is_replaced(run))
+        failures += [why for why in new if not why.startswith(others)]
     done = [run for run in runs if sweep.is_done(run)]
     print(f"{len(done)} of {len(runs)} runs are done")
     for failure in failures:

@@ -559,6 +559,25 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     assert last["firing_rate_3"] == 1
 
 
+def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
+    """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
+    run = start(quick(), tmp_path / "run")
+    told = {}
+    for step in range(100, 300, 10):
+        run.step = step
+        watch = np.ones((1, 5), np.float32)
+        watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
+        run._look(watch)
+        if run.warnings:
+            ((_, told[step]),) = run.warnings
+            run.warnings.clear()
+    assert list(told) == [100, 170, 250]
+    assert "the actor's gradient is exactly zero" in told[100]
+    assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
+    assert "exactly zero" in told[250]
+    run.close()
+
+
 @pytest.mark.parametrize("neuron", ["lif", "relu"])
 def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
     run = start(quick(neuron=neuron), tmp_path / "run")
@@ -571,6 +590,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
     run.run(listener)
     assert "or its actions are all at their limits" in listener.texts[0]
     assert ("surrogate window" in listener.texts[0]) == (neuron == "lif")
+    assert run.runs[0].rows[-1]["saturated_outputs"] == 1
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
         UserError: a setting is no good, or `out` already holds something.
     """
     configs = configs_of(settings)
+    if configs[0].on_collapse == "restart":
+        raise UserError("setting on_collapse is 'restart', expected warn or stop outside a sweep")
     if len(configs) == 1:
         return [Member(configs[0], out)]
     # With config.yaml alone it is of a population that could not begin.

@@ -36,6 +36,7 @@ from proxy_snn_control.learning.evaluators import (
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.results import DEAD
 from proxy_snn_control.learning.run import Member, Run
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.learning.td3 import MEASURED, TD3
@@ -481,6 +482,9 @@ class Population:
             for name, value in row.items():
                 self._boards[run.folder].add_scalar(name, value, verdict.step)
             listener.on_evaluation(run.member, row)
+            if run.config.on_collapse != "warn" and row.get("actor_gradient_norm") == 0:
+                self._fail(self.runs.index(run), f"collapsed: {DEAD}")
+                continue
             if run.good_enough(self.step):
                 self._end(self.runs.index(run))
         self._pending = waiting

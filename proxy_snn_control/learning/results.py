@@ -30,10 +30,20 @@ COLLAPSED_BELOW = 0.25
 
 # Settings that make no other learner: what is learnt, where, for how long, and how it is measured.
 TASK_SETTINGS = ("env", "env_kwargs", "seed")
-MACHINE_SETTINGS = ("device", "threads", "checkpoint_every")
-SCHEDULE_SETTINGS = ("steps", "eval_every", "eval_episodes", "stop_at_return")
+MACHINE_SETTINGS = ("device", "threads", "checkpoint_every", "paper_physics")
+SCHEDULE_SETTINGS = ("steps", "eval_every", "eval_episodes", "stop_at_return", "on_collapse")
 ASIDE = (*TASK_SETTINGS, *MACHINE_SETTINGS, *SCHEDULE_SETTINGS)
-_SPIKING_ALONE = ("time_steps", "surrogate", "encoder_", "decoder_", "neuron_constants")
+_SPIKING_ALONE = (
+    "time_steps",
+    "surrogate",
+    "encoder_",
+    "decoder_",
+    "neuron_constants",
+    "spike_cost",
+)
+# Why a run is stopped, or counted among the collapsed.
+DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
+_AGAIN = "begun again with seed "  # in the failure.txt of a run that another seed took the place of
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -68,6 +78,12 @@ class Run:
     gradient: float
     missing: tuple[int, ...]
     failure: str | None
+
+    @property
+    def begun_again(self) -> int | None:
+        """The seed that a sweep began in place of this one after a collapse."""
+        found = re.search(f"{_AGAIN}(\\d+)", self.failure or "")
+        return int(found[1]) if found else None
 
     @property
     def maximum(self) -> float:
@@ -140,7 +156,7 @@ class Group:
             if run.failure is not None:
                 found[run.seed] = f"stopped: {run.failure}"
             elif run.gradient == 0:
-                found[run.seed] = "the actor's gradient was exactly zero over the last interval"
+                found[run.seed] = DEAD
             elif run in self.counted and len(run.steps) >= LAST and self.untrained is not None:
                 bound = self.untrained + COLLAPSED_BELOW * (reference - self.untrained)
                 if run.last < bound and reference > self.untrained:
@@ -221,6 +237,8 @@ def settings_of(run: Run) -> dict[str, Any]:
         without += ("proxy_",)
     if settings.get("neuron") == "relu":
         without += _SPIKING_ALONE
+    if settings.get("surrogate") != "tailed":
+        without += ("surrogate_tail",)
     return {
         name: _plain(value)
         for name, value in settings.items()
@@ -312,6 +330,11 @@ def read_failure(folder: Path) -> str | None:
     return " ".join(
         read_file("failure", path, _MAX_FAILURE_BYTES).decode("utf-8", "replace").split()
     )
+
+
+def begun_again(failure: str, seed: int) -> str:
+    """A failure's sentence with the seed that was begun in its place."""
+    return f"{failure}; {_AGAIN}{seed}"
 
 
 def read_progress(folder: Path) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from proxy_snn_control.learning.config import (
 from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
-from proxy_snn_control.learning.results import read_failure, read_progress
+from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, read_progress
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
@@ -42,6 +42,8 @@ COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
 PARTS = ("settings", "environments", "learners", "seeds")
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
 FOR_REPLAY = 0.8
+# Collapsed runs are begun again with their seed and so many times this, at most so often.
+RESTART_STRIDE, RESTARTS = 100_000, 3
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -223,6 +225,37 @@ def steps_of(member: Member) -> int:
     """How far the run is, by its last evaluation."""
     steps = read_progress(member.folder)["step"]
     return int(min(steps.max(initial=0), member.config.total_steps))
+
+
+def restarted(members: Sequence[Member]) -> list[Member]:
+    """The runs, and those that are begun with another seed in place of collapsed ones.
+
+    A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
+    names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last
+    one stays failed.
+    """
+    found = list(members)
+    for member in members:
+        first, last = member.config.seed, member
+        for attempt in range(1, RESTARTS + 1):
+            failure = read_failure(last.folder) or ""
+            if last.config.on_collapse != "restart" or DEAD not in failure:
+                break
+            seed = (first + attempt * RESTART_STRIDE) % 2**32
+            again = Member(
+                replace(member.config, seed=seed), member.folder.with_name(f"seed-{seed}")
+            )
+            if begun_again("", seed) not in failure:
+                text = begun_again(failure, seed)
+                write_bytes(last.folder / "failure.txt", f"{text}\n".encode())
+            last = _as_begun(again)
+            found.append(last)
+    return found
+
+
+def is_replaced(member: Member) -> bool:
+    """Whether the run collapsed, and another was begun in its place."""
+    return begun_again("", 0)[:-1] in (read_failure(member.folder) or "")
 
 
 # -- training
