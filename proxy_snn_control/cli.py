@@ -263,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plot = commands.add_parser(
         "plot",
-        help="draw the learning curves of runs, or a policy's spikes",
+        help="draw the learning curves of runs, what they die of, or a policy's spikes",
         description="Draw the evaluations of runs over environment steps: a panel for each task, "
         "a line for each learner, and a band for its seeds.",
     )
@@ -275,10 +275,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the picture: FILE.png, FILE.pdf or FILE.svg",
     )
-    plot.add_argument(
+    instead = plot.add_mutually_exclusive_group()
+    instead.add_argument(
         "--spikes",
         action="store_true",
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
+    )
+    instead.add_argument(
+        "--health",
+        action="store_true",
+        help="instead, each run's return, value, gradient and potentials: how it lives or dies",
+    )
+    instead.add_argument(
+        "--energy",
+        action="store_true",
+        help="instead, the return of each run's best policy against its energy and latency, "
+        "measured now on its task; FILE.csv holds the figures",
     )
     plot.set_defaults(run=_plot, extras="train")
 
@@ -637,10 +649,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.plot import plot_runs, plot_spikes
+    from proxy_snn_control.learning.plot import plot_energy, plot_health, plot_runs, plot_spikes
 
     stopping.ready()  # drawing takes a moment: finish it rather than leave half a file
-    if not options.spikes:
+    if options.health:
+        plot_health(options.runs, options.out)
+    elif options.energy:
+        plot_energy(options.runs, options.out)
+    elif not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
         plot_spikes(options.runs[0], options.out)

@@ -24,6 +24,7 @@ from proxy_snn_control.learning import sweep
 from proxy_snn_control.learning.config import TrainConfig, load_config
 from proxy_snn_control.learning.members import new_members
 from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.plot import plot_energy, plot_health
 from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
 from proxy_snn_control.learning.run import Member
@@ -68,6 +69,15 @@ gymnasium.register("Broken-v0", entry_point=Broken, max_episode_steps=1000)
 def write_grid(path: Path, **changes) -> Path:
     path.write_text(yaml.safe_dump({**GRID, **changes}, sort_keys=False))
     return path
+
+
+def write_curve(folder: Path) -> Path:
+    """A run's folder with one evaluation."""
+    folder.mkdir(parents=True)
+    settings = {"env": TASK, "neuron": "lif", "target": "proxy", "seed": int(folder.name[5:])}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "progress.csv").write_text("step,eval_return_mean,eval_return_std\n0,1.0,0.0\n")
+    return folder
 
 
 def command(grid: Path, out: Path, *more: object) -> list[str]:
@@ -209,7 +219,26 @@ def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
     row = next(line for line in table.splitlines() if line.startswith("| dead |"))
     assert row.endswith(" (4) †4 ↻3 |")
     assert "Seed 3 collapsed, and seed 100003 was begun in its place; both are counted" in table
-    assert "No run of seed" not in table.replace("No run of seeds 100003", "")
+    assert "No run of seed" not in table
+    plot_health([out], tmp_path / "health.svg")
+    picture = (tmp_path / "health.svg").read_text()
+    assert picture.startswith("<?xml")
+    for text in ("dead, seed 3", "gradient exactly zero", "output layer: inside the window"):
+        assert text in picture
+    plot_energy([out / TASK / "well"], tmp_path / "energy.png")
+    with open(tmp_path / "energy.csv", newline="") as file:
+        (measured,) = csv.DictReader(file)
+    assert measured["task"] == TASK and measured["learner"] == "well"
+    operations = float(measured["synaptic_operations_per_action"])
+    possible = 5 * (90 * 16 + 16 * 16 + 16 * 10)
+    assert 0 < operations < possible
+    assert float(measured["nanojoules_per_action"]) == pytest.approx(operations * 77e-6)
+    best = max(float(row["eval_return_mean"]) for row in rows(out / TASK / "well" / "seed-3"))
+    assert float(measured["return_mean"]) == pytest.approx(best, rel=0.5)
+    with pytest.raises(UserError, match="--health draws 6 runs at most, but 7 are given"):
+        plot_health(
+            [write_curve(tmp_path / f"many/seed-{i}") for i in range(7)], tmp_path / "h.png"
+        )
 
 
 @pytest.mark.parametrize("kind", ["warn", "stop"])

@@ -337,14 +337,18 @@ def begun_again(failure: str, seed: int) -> str:
     return f"{failure}; {_AGAIN}{seed}"
 
 
-def read_progress(folder: Path) -> dict[str, np.ndarray]:
+def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Columns of a run's progress.csv by step, empty where there is none yet; a blank is NaN.
+
+    Args:
+        folder: the run's.
+        more: columns beside those that every tool reads; NaN where the file has none.
 
     Raises:
         UserError: the file is no progress of a run.
     """
     path = folder / "progress.csv"
-    names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm")
+    names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm", *more)
     rows: dict[float, list[float]] = {}
     content = read_file("progress of a run", path, _MAX_PROGRESS_BYTES) if path.exists() else b""
     try:
