@@ -42,8 +42,8 @@ class TrainConfig:
     """
 
     env: str = "HalfCheetah-v4"
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
     paper_physics: bool = False
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
     normalise_observations: bool = False
     history: int = 1
     previous_action: bool = False

@@ -43,7 +43,7 @@ class TaskSpec(NamedTuple):
     Attributes:
         env: its id.
         env_kwargs: what it is made with, as JSON.
-        paper_physics: as `make_environment` takes it.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
     """
 
     env: str
@@ -58,8 +58,8 @@ class TaskSpec(NamedTuple):
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
-        given = {**json.loads(self.env_kwargs), **options}
-        return make_environment(self.env, paper_physics=self.paper_physics, **given)
+        options = {**json.loads(self.env_kwargs), **options}
+        return make_environment(self.env, paper_physics=self.paper_physics, **options)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
 
     Raises:
         UserError: there is no such task; its observations cannot be one vector of numbers, or its
-            actions are no bounded Box; it brings statistics of its own; it cannot be made, or
+            actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
             has no such physics.
     """
     try:
@@ -109,31 +109,14 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
         said = _first_line(error) if isinstance(error, usual) else _reason(error)
         raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
     try:
-        _refuse_learning_wrappers(task_id, environment)
         if paper_physics:
             _use_paper_physics(environment)
+        _refuse_learning_wrappers(task_id, environment)
         return Checked(task_id, environment)
     except UserError:
         with suppress(Exception):
             environment.close()
         raise
-
-
-def _use_paper_physics(environment: gymnasium.Env) -> None:
-    """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
-
-    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
-    larger. The other tasks of the paper have no margins.
-    """
-    named = task_id(environment)
-    name = re.sub(r"-v\d+$", "", named)
-    if name not in PAPER_TASKS:
-        expected = ", ".join(PAPER_TASKS)
-        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
-    import mujoco
-
-    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
-        environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
 
 
 def mujoco_failure() -> str:
@@ -164,6 +147,23 @@ def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
             if isinstance(environment, kind):
                 raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
         environment = environment.env
+
+
+def _use_paper_physics(environment: gymnasium.Env) -> None:
+    """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
+
+    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
+    larger. The other tasks of the paper have no margins.
+    """
+    named = task_id(environment)
+    name = re.sub(r"-v\d+$", "", named)
+    if name not in PAPER_TASKS:
+        expected = ", ".join(PAPER_TASKS)
+        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
+    import mujoco
+
+    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
+        environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
 
 
 def _check_actions(task_id: str, space: Any) -> None:
@@ -353,7 +353,7 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
         spec: of the policy.
         path: of its file.
         env: the task that the user names; None for the one it was trained on. What that was made
-            with is taken from the file if this is the same task, and so are its physics.
+            with is taken from the file if this is the same task.
 
     Raises:
         UserError: none is named and the file names none, or one that a module registers.
@@ -370,8 +370,8 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
         env = recorded
     is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
     known = kwargs if is_same and isinstance(kwargs, dict) else {}
-    paper_physics = is_same and spec.provenance.get("paper_physics") is True
-    return TaskSpec(env, json.dumps(known, sort_keys=True), paper_physics)
+    physics = is_same and spec.provenance.get("paper_physics") is True
+    return TaskSpec(env, json.dumps(known, sort_keys=True), physics)
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
