@@ -77,6 +77,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", glob("config/*.yaml")),
         (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
+        (f"{SHARE}/policies", glob("policies/*")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         (f"{SHARE}/security", glob("security/*")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.

@@ -63,7 +63,7 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-POLICY = "a policy file, or a run's folder for the best policy in it"
+POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
 
 
 def _policy(text: str) -> Path:
@@ -234,6 +234,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
+
+    shelve = commands.add_parser(
+        "shelve",
+        help="put a policy on the shelf, with a card",
+        description="Evaluate a policy in its task and write it, by a name to find it by, and a "
+        "card that says what it is. What it lacks for the wiring check is measured.",
+    )
+    shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
+    shelve.add_argument("--name", required=True)
+    shelve.add_argument("--shelf", type=_path, default=Path("policies"), metavar="DIR")
+    shelve.set_defaults(run=_shelve, extras="train")
 
     export = commands.add_parser(
         "export",
@@ -616,6 +627,15 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    return 0
+
+
+def _shelve(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.shelve import check_name, shelve
+
+    check_name(options.name)
+    shelve(options.policy, options.name, options.shelf)
+    print(options.shelf / f"{options.name}.md")
     return 0
 
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from . import shelf
 from .errors import PolicyFileError
 from .files import opened, write_bytes
 from .neurons import NEURONS
@@ -239,13 +240,14 @@ def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
-    """Read and validate a policy file.
+    """Read and validate a policy file, given by its path or its name on the shelf (shelf.py).
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
+    path = shelf.find(path)
     with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
         return _decode(path, file, size)
 
