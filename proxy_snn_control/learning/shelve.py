@@ -1,4 +1,4 @@
-"""Put a trained policy on the shelf: measured anew in its task, with a card that says what it is."""
+"""Put a trained policy on the shelf: measured in its task, with a card that says what it is."""
 
 from __future__ import annotations
 
@@ -113,16 +113,14 @@ def card(
     step, whole = int(about.get("step", 0)), TrainConfig().total_steps
     physics = ", contacts as in the paper's MuJoCo" if task.paper_physics else ""
     versions = about.get("versions", {})
-    made = ", ".join(
-        f"{each} {versions[each]}" for each in ("gymnasium", "mujoco") if each in versions
-    )
+    made = [f"{each} {versions[each]}" for each in ("gymnasium", "mujoco") if each in versions]
     rows = {
         "task": f"{task.env}{physics}",
         "learner": f"{spec.neuron} neurons, {about.get('target')} target, hidden layers "
         + " and ".join(map(str, spec.hidden)),
         "seed": f"{about.get('seed')}, one run",
         "trained for": f"{step:,} environment steps, {step / whole:.0%} of the paper's",
-        "trained with": made or "not recorded",
+        "trained with": ", ".join(made) or "not recorded",
         "return": f"{result.mean:.0f} ± {result.std:.0f}, lowest {min(result.returns):.0f}, over "
         f"{EPISODES} episodes from seed {SEED} on",
         "paper's": _paper(spec, task),
@@ -137,11 +135,14 @@ def card(
         if origin.startswith("not known")
         else f"all of it; transitions {origin}",
     }
+    use = (
+        f"`proxy-snn evaluate {name}`, "
+        f"`ros2 launch proxy_snn_control control.launch.py policy:={name}`."
+    )
     lines = [
         f"# {name}",
         "",
-        f"`proxy-snn evaluate {name}`, `ros2 launch proxy_snn_control control.launch.py "
-        f"policy:={name}`. Made by `proxy-snn shelve`.",
+        use + " Made by `proxy-snn shelve`.",
         "",
         "| | |",
         "|---|---|",
@@ -171,7 +172,7 @@ def _limits(
         "Trained in simulation alone, on one physics without variation: no policy for a real robot."
     ]
     if part < 0.9:
-        limits.append("Not trained to the end: its learner gets further.")
+        limits.append(f"Trained for {part:.0%} of the paper's steps, with one seed.")
     known = _known(spec, task)
     if known is not None and result.mean < 0.5 * known:
         limits.append(
@@ -180,8 +181,8 @@ def _limits(
         )
     if "after training" in origin:
         limits.append(
-            "Its transitions are of random actions and of its own with noise, not of training: what "
-            "only training saw may look odd to a controller's wiring check."
+            "Its transitions are of random actions and of its own with noise, not of training: "
+            "what only training saw may look odd to a controller's wiring check."
         )
     return limits
 
