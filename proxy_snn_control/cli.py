@@ -398,8 +398,8 @@ def _sweep(options: argparse.Namespace) -> int:
             )
         finally:
             progress.close()
-        before, runs = runs, sweep.restarted(first)
-        todo = [run for run in runs if run not in before]
+        before, runs = [run.folder for run in runs], sweep.restarted(first)
+        todo = [run for run in runs if run.folder not in before]
         others = tuple(f"{run.folder} " for run in runs if sweep.is_replaced(run))
         failures += [why for why in new if not why.startswith(others)]
     done = [run for run in runs if sweep.is_done(run)]
