@@ -8,7 +8,7 @@ Learning", ICLR 2026 (arXiv 2509.23791). The input current x of a layer becomes
 In the actor's update mean and variance are those of the minibatch and all simulation steps, and
 they are part of the gradient. Everywhere else they are moving statistics, with which the layer is
 an ordinary one of other weights and biases (`fold`): that is what acts, is imitated, is evaluated
-and is exported.
+and is exported. A normalised layer's own bias would be subtracted with the mean: it stays 0.
 """
 
 from __future__ import annotations
@@ -43,31 +43,30 @@ def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def normalise(
-    rows: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor
+    rows: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor
 ) -> tuple[Tensor, Tensor, Moments]:
-    """Fold the statistics that a layer's currents have over `rows` into its weight and bias.
+    """Fold the statistics that a layer's currents have over `rows` into a weight and a bias.
 
     Args:
         rows: [members, rows, inputs], what the layer reads.
         weight: [members, outputs, inputs].
-        bias: [members, outputs].
         gamma: [members, outputs].
         beta: [members, outputs].
 
     Returns:
         weight and bias to go on with, differentiable by everything above, and the statistics.
     """
-    current = torch.baddbmm(bias[:, None], rows, weight.mT)
+    current = rows @ weight.mT
     variance, mean = torch.var_mean(current, dim=1, correction=0)
     moments = Moments(mean.detach(), variance.detach(), rows.shape[1])
-    return *_folded(weight, bias, gamma, beta, mean, variance), moments
+    return *_folded(weight, gamma, beta, mean, variance), moments
 
 
 def _folded(
-    weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
+    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor]:
     scale = gamma / torch.sqrt(variance + EPSILON)
-    return weight * scale[..., None], scale * (bias - mean) + beta
+    return weight * scale[..., None], beta - scale * mean
 
 
 class MovingStatistics:
@@ -101,7 +100,7 @@ class MovingStatistics:
         statistics = self._named()
         for i in range(self.depth):
             yield _folded(
-                *(named[f"layers.{i}.{kind}"] for kind in ("weight", "bias")),
+                named[f"layers.{i}.weight"],
                 *(named[f"norm.{i}.{kind}"] for kind in ("gamma", "beta")),
                 *(statistics[f"norm.{i}.{kind}"] for kind in KINDS),
             )
