@@ -309,6 +309,12 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
         column[3].set_ylim(-0.03, 1.03)
         column[0].set_title(f"{run.task}, {run.learner}, seed {run.seed}", fontsize="small")
         column[3].set_xlabel(f"environment steps{unit_name}")
+    # Before it learns there is nothing to see.
+    learnt = [each["step"][np.isfinite(each["actor_gradient_norm"])] for each in told]
+    first = min((float(steps[0]) for steps in learnt if len(steps)), default=0.0)
+    if longest > first:
+        margin = 0.03 * (longest - first)
+        panels[0, 0].set_xlim((first - margin) / unit, (longest + margin) / unit)
     names = ("evaluation return", "Q of the actor's actions", "actor's gradient norm", "fraction")
     for panel, name in zip(panels[:, 0], names, strict=True):
         panel.set_ylabel(name)
