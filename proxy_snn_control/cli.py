@@ -80,7 +80,7 @@ def _policy(text: str) -> Path:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 2 <= min(int(width), int(height))):
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 2):
         raise argparse.ArgumentTypeError(f"is {text!r}, expected WIDTHxHEIGHT, such as 640x480")
     return int(width), int(height)
 

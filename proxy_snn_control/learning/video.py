@@ -61,8 +61,8 @@ def make_drawable(task: TaskSpec, what: str = "the camera", **options: Any) -> g
             raise UserError(f"task {task.env!r} cannot be drawn ({reason})") from None
         tried = os.environ.get("MUJOCO_GL", "the screen")
         raise UserError(
-            f"task {task.env!r} cannot be drawn on this machine through {tried} ({reason}); set the "
-            "environment variable MUJOCO_GL to egl, osmesa or glfw"
+            f"task {task.env!r} cannot be drawn on this machine through {tried} ({reason}); set "
+            "the environment variable MUJOCO_GL to egl, osmesa or glfw"
         ) from None
     shape, kind = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
     if shape[2:] != (3,) or kind != np.uint8:

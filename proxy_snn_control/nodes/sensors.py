@@ -16,7 +16,6 @@ from std_msgs.msg import Header
 
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.video import make_drawable
-from proxy_snn_control.policy import UserError
 
 # The body's own frame, not the one along its axes of inertia; and vectors given in that frame.
 BODY_FRAME, LOCAL = mujoco.mjtObj.mjOBJ_XBODY, 1
