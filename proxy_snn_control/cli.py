@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--env",
         metavar="ID",
-        help="Gymnasium task with a flat observation and a flat, bounded action "
+        help="Gymnasium task with bounded actions, ID or module:ID "
         "(HalfCheetah-v4); -v4 are the paper's tasks, -v5 differ in their rewards",
     )
     train.add_argument(

@@ -246,7 +246,7 @@ def test_an_observation_that_is_not_of_its_space_is_named(kind: Any, reported: s
     [
         (
             gymnasium.wrappers.NormalizeObservation,
-            "the wrapper NormalizeObservation: .* leave it out and set normalise_observations: true",
+            "the wrapper NormalizeObservation: .* set normalise_observations: true",
         ),
         (
             gymnasium.wrappers.NormalizeReward,
