@@ -1,5 +1,6 @@
 """Tasks as people have them: any structure of observations, what they are made with, and names."""
 
+import copy
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ pytest.importorskip("gymnasium")
 import gymnasium
 from gymnasium import spaces
 from gymnasium.spaces import Box
-from training_kit import Hears, quick, start
+from training_kit import Warnings, quick, start
 
 from proxy_snn_control.learning.config import TrainConfig, load_config, set_values
 from proxy_snn_control.learning.population import Listener
@@ -160,7 +161,7 @@ STRUCTURES: dict[str, tuple[Any, tuple[str, ...] | None]] = {
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_observations_are_flattened_as_gymnasium_does(shaped: Any, name: str) -> None:
     space, names = STRUCTURES[name]
-    environment = make_environment(shaped(space))
+    environment = make_environment(shaped(copy.deepcopy(space)))
     about = describe(environment)
     assert about.observation_names == names
     observation, _ = environment.reset()
@@ -322,7 +323,7 @@ def test_somebodys_task_from_training_to_evaluation(carts: Path) -> None:
         eval_every=60,
     )
     run = start(config, carts / "run")
-    listener = Hears()
+    listener = Warnings()
     assert run.run(listener) is True
     recorded = load_config(carts / "run" / "config.yaml")
     assert recorded["env"] == "carts:Cart-v0"

@@ -206,7 +206,7 @@ class Checked(gymnasium.Wrapper):
         is_vector = isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
         self.flattening = None if is_vector else flattening
         if not is_vector:
-            self.observation_space = gymnasium.spaces.flatten_space(observations)
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (flattening.size,))
         if not self.observation_space.shape[0]:  # type: ignore[index]
             raise UserError(
                 f"task {name!r} has an empty observation space, expected a number or more"
