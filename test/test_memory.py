@@ -184,7 +184,7 @@ def test_files_say_it(tmp_path: Path) -> None:
     [
         ({"history": 0}, {}, "field history is 0, expected a whole number from 1 to"),
         ({"history": 2.0}, {}, "field history is 2.0"),
-        ({"history": 10**7}, {}, "field history is 10000000"),
+        ({"history": 10**7}, {}, "time_steps times the neurons of all layers is"),
         ({"previous_action": 1}, {}, "field previous_action is 1, expected true or false"),
         ({}, {"normalise.scale": None}, "lacks the tensor normalise.scale"),
         ({}, {"normalise.mean": None}, "lacks the tensor normalise.mean"),
