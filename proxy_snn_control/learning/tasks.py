@@ -7,6 +7,7 @@ import importlib.util
 import json
 import numbers
 import os
+import re
 import reprlib
 import traceback
 import warnings
@@ -25,6 +26,7 @@ from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
 
+PAPER_TASKS = ("Ant", "HalfCheetah", "Hopper", "InvertedDoublePendulum", "Walker2d")
 LARGEST = float(np.finfo(np.float32).max)
 # Gymnasium's wrappers that go on learning for as long as the environment is used.
 LEARNING_WRAPPERS = {
@@ -41,19 +43,23 @@ class TaskSpec(NamedTuple):
     Attributes:
         env: its id.
         env_kwargs: what it is made with, as JSON.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
     """
 
     env: str
     env_kwargs: str = "{}"
+    paper_physics: bool = False
 
     @classmethod
     def of(cls, config: TrainConfig) -> TaskSpec:
         """The task of these settings."""
-        return cls(config.env, json.dumps(config.env_kwargs, sort_keys=True))
+        kwargs = json.dumps(config.env_kwargs, sort_keys=True)
+        return cls(config.env, kwargs, config.paper_physics)
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
-        return make_environment(self.env, **{**json.loads(self.env_kwargs), **options})
+        options = {**json.loads(self.env_kwargs), **options}
+        return make_environment(self.env, paper_physics=self.paper_physics, **options)
 
 
 @dataclass(frozen=True)
@@ -76,16 +82,18 @@ class Task:
     action_names: tuple[str, ...] | None
 
 
-def make_environment(task_id: str, **options: Any) -> Checked:
+def make_environment(task_id: str, *, paper_physics: bool = False, **options: Any) -> Checked:
     """Make a task that a policy can be trained for; every step of it is checked.
 
     Args:
         task_id: its Gymnasium id, or "module:id" for one that this module registers.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
         options: what it is made with (env_kwargs, render_mode).
 
     Raises:
         UserError: there is no such task; its observations cannot be one vector of numbers, or its
-            actions are no bounded Box; it brings statistics of its own; or it cannot be made.
+            actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
+            has no such physics.
     """
     try:
         with warnings.catch_warnings():
@@ -101,6 +109,8 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         said = _first_line(error) if isinstance(error, usual) else _reason(error)
         raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
     try:
+        if paper_physics:
+            _use_paper_physics(environment)
         _refuse_learning_wrappers(task_id, environment)
         return Checked(task_id, environment)
     except UserError:
@@ -137,6 +147,23 @@ def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
             if isinstance(environment, kind):
                 raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
         environment = environment.env
+
+
+def _use_paper_physics(environment: gymnasium.Env) -> None:
+    """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
+
+    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
+    larger. The other tasks of the paper have no margins.
+    """
+    named = task_id(environment)
+    name = re.sub(r"-v\d+$", "", named)
+    if name not in PAPER_TASKS:
+        expected = ", ".join(PAPER_TASKS)
+        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
+    import mujoco
+
+    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
+        environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
 
 
 def _check_actions(task_id: str, space: Any) -> None:
@@ -343,7 +370,8 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
         env = recorded
     is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
     known = kwargs if is_same and isinstance(kwargs, dict) else {}
-    return TaskSpec(env, json.dumps(known, sort_keys=True))
+    physics = is_same and spec.provenance.get("paper_physics") is True
+    return TaskSpec(env, json.dumps(known, sort_keys=True), physics)
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
