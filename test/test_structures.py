@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("gymnasium")
 
-import gymnasium
-from gymnasium import spaces
-from gymnasium.spaces import Box
-from training_kit import Warnings, quick, start
+import gymnasium  # noqa: E402
+from gymnasium import spaces  # noqa: E402
+from gymnasium.spaces import Box  # noqa: E402
+from training_kit import CPU, Warnings, equal, filled_replay, flat, quick, start  # noqa: E402
 
-from proxy_snn_control.learning.config import TrainConfig, load_config, set_values
-from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.tasks import TaskSpec, describe, make_environment, task_of_policy
-from proxy_snn_control.policy import UserError, load_policy
-from proxy_snn_control.policy.errors import TaskError
+from proxy_snn_control.learning.config import TrainConfig, load_config, set_values  # noqa: E402
+from proxy_snn_control.learning.normaliser import Normaliser  # noqa: E402
+from proxy_snn_control.learning.population import Listener  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec, describe, make_environment, task_of_policy  # noqa: E402
+from proxy_snn_control.learning.td3 import TD3  # noqa: E402
+from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
+from proxy_snn_control.policy.errors import TaskError  # noqa: E402
+from proxy_snn_control.spiking.actor import Sizes  # noqa: E402
 
 # A module of somebody's: a cart to be driven to a goal, told in a nested observation with a range
 # of metres and one of encoder counts, and commanded by a matrix.
@@ -390,3 +393,80 @@ def test_evaluations_of_a_policy_that_remembers_begin_anew(carts: Path) -> None:
     together = run_episodes(policy, environment, 3, 7)
     alone = [run_episodes(policy, environment, 1, 7 + i) for i in range(3)]
     assert together and together.returns == [each.returns[0] for each in alone if each]
+
+
+# ---- normalisation while training
+
+
+def test_statistics_are_a_members_own_and_those_of_all_it_saw() -> None:
+    """Of members of other sizes beside it, too: exactly what it would have alone."""
+    sizes, history, actions, steps = [3, 5, 2], 2, 1, 400
+    width = history * max(sizes) + actions
+    rng = np.random.default_rng(0)
+    seen = [rng.normal(1e3, (0.1, 5, 40, 1, 1)[:size], (steps, 2, size)) for size in sizes]
+    seen = [each.astype(np.float32) for each in seen]
+
+    def rows(members: list[int], step: int, wide: int) -> np.ndarray:
+        made = np.zeros((len(members), 2, 2 * wide + 3), np.float32)
+        for row, m in enumerate(members):
+            size = sizes[m]
+            made[row, :, size : 2 * size] = seen[m][step]  # the present one is the last
+            made[row, :, :size] = seen[m][max(0, step - 1)]
+        return made
+
+    together = Normaliser(sizes, history, width, CPU)
+    alone = [Normaliser([s], history, history * s + actions, CPU) for s in sizes]
+    np.testing.assert_array_equal(together.arrays(0)["normalise.scale"], np.ones(3))
+    for step in range(steps):
+        together.learn(rows([0, 1, 2], step, width))
+        for m, size in enumerate(sizes):
+            alone[m].learn(rows([m], step, history * size + actions))
+    for m, size in enumerate(sizes):
+        mine, own = together.arrays(m), alone[m].arrays(0)
+        all_seen = seen[m].reshape(-1, size).astype(float)
+        np.testing.assert_allclose(mine["normalise.mean"], all_seen.mean(axis=0), rtol=1e-6)
+        expected = 1 / np.sqrt(all_seen.var(axis=0) + 1e-8)
+        np.testing.assert_allclose(mine["normalise.scale"], expected, rtol=1e-6)
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], own[name])
+        read = torch.randn(3, 4, width, generator=torch.Generator().manual_seed(m))
+        read[m, :, history * size + actions :] = 0  # padding
+        found = together(read)[m]
+        part = found[:, : history * size + actions]
+        np.testing.assert_array_equal(part, alone[m](read[m : m + 1, :, : part.shape[1]])[0])
+        assert torch.equal(part[:, -1], read[m, :, history * size]), "the previous action stays"
+        assert not found[:, part.shape[1] :].any(), "padding stays 0"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"target": "soft", "neuron": "clif"}, {"neuron": "relu"}, {"actor_norm": "care_bn"}],
+    ids=str,
+)
+def test_all_that_learns_and_acts_sees_normalised_observations(
+    settings: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learner that normalises is, bit for bit, one that is given normalised transitions."""
+    monkeypatch.setattr("proxy_snn_control.spiking.norm.RECALIBRATE_EVERY", 5)
+    monkeypatch.setattr("proxy_snn_control.spiking.norm.RECALIBRATE_FROM", 3)
+    configs, sizes = [quick(seed=s, **settings) for s in (0, 1)], [(5, 2), (3, 1)]
+    raw = filled_replay(sizes, [0, 1])
+    normaliser = Normaliser([5, 3], 1, 5, CPU)
+    normaliser.learn(raw.rows[:, : len(raw)].numpy())
+    given = filled_replay(sizes, [0, 1])
+    for part in (0, 3):  # observation and next observation
+        column = sum(raw.widths[:part])
+        there = slice(column, column + 5)
+        given.rows[:, :, there] = normaliser(raw.rows[:, :, there])
+    limits = [Sizes(o, (-1.0,) * a, (1.0,) * a) for o, a in sizes]
+    normalises = TD3(configs, limits, raw, CPU, normaliser)
+    plain = TD3(configs, limits, given, CPU)
+    for _ in range(12):
+        normalises.update()
+        plain.update()
+    assert equal(flat(normalises), flat(plain))
+    seen = torch.randn(2, 1, 5, generator=torch.Generator().manual_seed(3))
+    seen[1, :, 3:] = 0
+    action, _ = normalises.act(seen.numpy(), False)
+    expected, _ = plain.act(normaliser(seen).numpy(), False)
+    np.testing.assert_array_equal(action, expected)
