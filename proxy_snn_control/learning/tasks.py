@@ -9,6 +9,7 @@ import numbers
 import os
 import re
 import reprlib
+import shlex
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -55,6 +56,11 @@ class TaskSpec(NamedTuple):
         """The task of these settings."""
         kwargs = json.dumps(config.env_kwargs, sort_keys=True)
         return cls(config.env, kwargs, config.paper_physics)
+
+    @property
+    def words(self) -> str:
+        """What it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
+        return shlex.join(f"{k}={json.dumps(v)}" for k, v in json.loads(self.env_kwargs).items())
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
