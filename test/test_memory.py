@@ -192,6 +192,7 @@ def test_files_say_it(tmp_path: Path) -> None:
         ({}, {"normalise.scale": SCALE * np.float32(1e4)}, "holds a number beyond"),
         ({}, {"normalise.mean": MEAN[:4]}, r"normalise.mean has shape \[4\], expected \[5\]"),
         ({}, {"normalise.mean": MEAN * np.float32(np.nan)}, "normalise.mean holds a NaN"),
+        ({}, {"normalise.mean": MEAN + np.float32(1e38)}, "normalise.mean is beyond float32 once"),
     ],
 )
 def test_what_a_file_may_not_say(
