@@ -280,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
     )
+    plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
     plot.set_defaults(run=_plot, extras="train")
 
     demo = commands.add_parser(
@@ -637,7 +638,7 @@ def _plot(options: argparse.Namespace) -> int:
     if not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
-        plot_spikes(options.runs[0], options.out)
+        plot_spikes(options.runs[0], options.out, options.env)
     else:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)

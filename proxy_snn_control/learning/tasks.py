@@ -10,6 +10,7 @@ import os
 import re
 import reprlib
 import shlex
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -368,7 +369,8 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
     if env is None:
         if not isinstance(recorded, str):
             raise UserError(f"policy file {path} names no usable task, expected --env ID")
-        if ":" in recorded:
+        # One that is there already is not imported any more.
+        if ":" in recorded and recorded.rpartition(":")[0] not in sys.modules:
             raise UserError(
                 f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
                 f"module is imported because a file names it; give --env {recorded} to have it so"
