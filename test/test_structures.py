@@ -381,6 +381,9 @@ def test_what_a_policy_of_another_task_was_made_with_does_not_count() -> None:
     spec, _ = random_policy(provenance={"env": "m:Cart-v0", "env_kwargs": {"cost": 1}})
     assert task_of_policy(spec, "p", "Cart-v0") == TaskSpec("Cart-v0", '{"cost": 1}')
     assert task_of_policy(spec, "p", "other:Cart-v0").env == "other:Cart-v0"
+    paper, _ = random_policy(provenance={"env": "Hopper-v4", "paper_physics": True})
+    assert task_of_policy(paper, "p") == TaskSpec("Hopper-v4", "{}", True)
+    assert task_of_policy(paper, "p", "Hopper-v5") == TaskSpec("Hopper-v5", "{}", False)
     assert task_of_policy(spec, "p", "Cart-v1") == TaskSpec("Cart-v1", "{}")
     with pytest.raises(UserError, match="policy file p names no usable task: it was trained on"):
         task_of_policy(spec, "p")
