@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--env",
         metavar="ID",
-        help="Gymnasium task with a flat observation and a flat, bounded action "
+        help="Gymnasium task with bounded actions, ID or module:ID "
         "(HalfCheetah-v4); -v4 are the paper's tasks, -v5 differ in their rewards",
     )
     train.add_argument(
@@ -303,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
         help="instead, the return of each run's best policy against its energy and latency, "
         "measured now on its task; FILE.csv holds the figures",
     )
+    plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
     plot.set_defaults(run=_plot, extras="train")
 
     demo = commands.add_parser(
@@ -679,7 +680,7 @@ def _plot(options: argparse.Namespace) -> int:
     elif not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
-        plot_spikes(options.runs[0], options.out)
+        plot_spikes(options.runs[0], options.out, options.env)
     else:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)

@@ -317,6 +317,12 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
         {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
         {**NORMALISED, "neuron": "relu"},
+        {
+            "env": "HalfCheetah-v4",
+            "normalise_observations": True,
+            "history": 3,
+            "previous_action": True,
+        },
     ],
     ids=[
         "lif",
@@ -325,6 +331,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         "two environments",
         "all settings",
         "normalised relu",
+        "memory",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
@@ -339,6 +346,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: di
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
     assert equal(flat(resumed.td3), flat(straight.td3))
+    policies = [load_policy(each / "policy_last.safetensors") for each in (whole, parted)]
+    first, second = (policy._tensors for policy in policies)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert resumed.replay.count == straight.replay.count
     assert torch.equal(resumed.replay.rows, straight.replay.rows)
 

@@ -54,7 +54,7 @@ except Exception as error:
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
-    Parameter("env_kwargs", "", "What the task is made with, in YAML: {ctrl_cost_weight: 0.5}."),
+    Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
     Parameter(
         "paper_physics",
         False,

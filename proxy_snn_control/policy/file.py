@@ -426,6 +426,11 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
         if name == "normalise.scale" and low <= 0:
             raise _error(path, f"tensor {name} holds {low}, expected numbers above 0")
+    if NORMALISATION[0] in tensors:
+        mean, scale = (tensors[name] for name in NORMALISATION)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(mean * scale).all():
+                raise _error(path, "tensor normalise.mean is beyond float32 once it is scaled")
     if spec.spiking:
         widths = tensors["encoder.sigma"].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
