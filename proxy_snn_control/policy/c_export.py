@@ -1,0 +1,508 @@
+"""A policy as C for microcontrollers: one .c and one .h, C99, without allocation.
+
+The C computes what event.py does, with work in proportion to spikes and sums in the same order. A
+neuron's own equations write its C, so whatever neuron the package has can be exported. The
+stimulation of an encoder neuron decides its spikes by the interval it is in; where the intervals
+end is found here, to the last bit of float32, and the C compares instead of computing exponentials.
+docs/micro.md tells how to use what comes out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import os
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import c_text
+from .errors import UserError
+from .file import PolicySpec, Tensors, read_policy
+from .files import make_folder, write_bytes
+from .native import TOGETHER
+from .neurons import NEURONS
+from .runtime import limits_of
+
+BLOCK = 16  # columns of weights that lie together
+MOST_TIME_STEPS = 128  # the intervals of the encoder grow with the square of T
+LINE = 8  # numbers on a line
+# Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
+# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
+# in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
+CYCLES = {
+    "synaptic operation": 4,
+    "neuron's step": 40,
+    "int8 neuron's step": 60,
+    "neuron listed": 12,
+    "encoder neuron": 700,
+    "encoder neuron's step": 15,
+    "tanh": 4000,
+    "action's read-out": 30,
+}
+
+
+class FixedLayer(Protocol):
+    """A layer in the fixed point of Loihi 2: neuromorphic/chip.py's `Layer`, which says more."""
+
+    weights: np.ndarray
+    neurons: int
+    always_on: int
+    decays: tuple[float, float]
+    threshold: float
+    exponent: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an exported policy takes.
+
+    Attributes:
+        tables: bytes of its constant tables, in flash.
+        memory: bytes of its state, in RAM. Beside it `policy_act` takes some 600 bytes of stack.
+        synaptic_operations: of an action in which every neuron fires at every time step.
+        neuron_steps: updates of neurons in an action: neurons after the encoder times T.
+        cycles: at most, of such an action, on a Cortex-M4F, by `CYCLES`.
+        precision: of the weights.
+        error: bound of the table's tanh, absolute; None where it is math.h's.
+    """
+
+    tables: int
+    memory: int
+    synaptic_operations: int
+    neuron_steps: int
+    cycles: int
+    precision: str
+    error: float | None
+
+    def lines(self) -> list[str]:
+        """The report for a person."""
+        found = [
+            f"flash: {self.tables} bytes of tables ({self.precision} weights), and the code, some "
+            "2 kB",
+            f"RAM: {self.memory} bytes of state, and some 600 of stack",
+            f"operations of an action at most: {self.synaptic_operations} synaptic operations "
+            "(every neuron fires at every time step; others are in proportion to spikes) and "
+            f"{self.neuron_steps} steps of neurons",
+            f"cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without wait "
+            f"states, {self.cycles / 168e3:.1f} ms at 168 MHz",
+        ]
+        if self.error is not None:
+            found.append(f"tanh by table: its error is at most {self.error:.1g}; no math.h")
+        return found
+
+
+def export_c(
+    policy: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    layers: Sequence[FixedLayer] | None = None,
+    math_library: bool = True,
+) -> Report:
+    """Write policy.c and policy.h into a folder, which is made if it is not there.
+
+    Args:
+        policy: the policy file.
+        out: the folder.
+        layers: the policy's layers in fixed point, for 8-bit weights; None for float32.
+        math_library: whether the C may call math.h's tanh; otherwise it has a table.
+
+    Raises:
+        PolicyFileError: the policy file is missing or not a valid one.
+        UserError: this policy cannot be written as C, or the files cannot be written.
+    """
+    spec, tensors, digest = read_policy(policy)
+    header, source, report = c_files(
+        spec, tensors, digest, layers=layers, math_library=math_library
+    )
+    folder = Path(out)
+    make_folder(folder)
+    write_bytes(folder / "policy.h", header.encode())
+    write_bytes(folder / "policy.c", source.encode())
+    return report
+
+
+def c_files(
+    spec: PolicySpec,
+    tensors: Tensors,
+    digest: str = "",
+    *,
+    layers: Sequence[FixedLayer] | None = None,
+    math_library: bool = True,
+) -> tuple[str, str, Report]:
+    """Make the text of policy.h and policy.c; arguments and errors are those of `export_c`."""
+    if not spec.spiking:
+        raise UserError(
+            f"a policy of {spec.neuron} neurons cannot be written as C, which is for neurons that "
+            "spike; ONNX takes it"
+        )
+    if spec.time_steps > MOST_TIME_STEPS:
+        raise UserError(
+            f"the policy's time_steps is {spec.time_steps}, expected at most {MOST_TIME_STEPS} to "
+            "be written as C"
+        )
+    tables = _Tables()
+    _encoder(tables, spec, tensors)
+    if layers is None:
+        rows = _float_layers(tables, spec, tensors)
+        lanes, fields, step, argument = c_text.FLOAT_LANES, "", _float_step(spec), ""
+    else:
+        rows = _fixed_layers(tables, spec, layers)
+        lanes, step, argument = c_text.INT8_LANES, c_text.INT8_STEP, ", of"
+        fields = "\n    int32_t threshold, current_decay, voltage_decay;\n    int exponent;"
+    low, high = limits_of(spec)
+    tables.add("decoder_weight", tensors["decoder.weight"])
+    tables.add("decoder_bias", tensors["decoder.bias"])
+    tables.add("low", low)
+    tables.add("half_range", (high - low) / 2)
+    tables.add("high", high)
+    tanh, error = c_text.TANH_OF_MATH, None
+    if not math_library:
+        tanh, error = _tanh_by_table(tables), TANH_ERROR
+    tables.text.append(f"static const layer layers[] = {{\n{rows}}};\n")
+    report = _report(spec, tables.bytes, layers is not None, error)
+    title = f"A policy of {spec.neuron} neurons, layers {' -> '.join(map(str, spec.layer_sizes))}"
+    constants = "\n".join(
+        f"#define {name} {value}"
+        for name, value in {
+            "POPULATION": spec.encoder_population,
+            "ENCODER_NEURONS": spec.layer_sizes[0],
+            "ENCODER_THRESHOLD": _number(np.float32(spec.encoder_threshold)),
+            "READ_OUT": spec.decoder_population,
+        }.items()
+    )
+    includes = "#include <float.h>\n" + ("#include <math.h>\n" if math_library else "")
+    source = "\n".join(
+        [
+            _fill(c_text.BEGIN, TITLE=title, INCLUDES=includes),
+            constants,
+            "",
+            lanes,
+            _fill(
+                c_text.LAYER,
+                FIELDS=fields,
+                TABLES="\n".join(tables.text),
+                STEP=step,
+                STEP_ARGUMENTS=argument,
+            ),
+            _fill(c_text.ENCODE, TANH=tanh),
+            _fill(
+                c_text.ACT,
+                TANHF="tanhf(total)" if math_library else "(float)squash(total)",
+                INPUT="        encode(observation, state->spikes);\n",
+            ),
+        ]
+    )
+    header = _fill(
+        c_text.HEADER,
+        TITLE=title,
+        MATH_IS="no library but math.h" if math_library else "no library at all",
+        REPORT="".join(f" *\n{_wrapped(line)}" for line in report.lines()),
+        DEFINES="\n".join(_defines(spec, digest, report)),
+        MEMBERS="",
+    )
+    return header, source, report
+
+
+def _fill(text: str, **values: str) -> str:
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _wrapped(line: str) -> str:
+    return "".join(f" * {part}\n" for part in textwrap.wrap(line, 90, subsequent_indent="  "))
+
+
+def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
+    """The header's facts."""
+    sizes = spec.layer_sizes
+    facts: dict[str, Any] = {
+        "POLICY_OBSERVATIONS": spec.observation_size,
+        "POLICY_INPUTS": spec.observation_size,
+        "POLICY_ACTIONS": spec.action_size,
+        "POLICY_TIME_STEPS": spec.time_steps,
+        "POLICY_LAYERS": len(sizes),
+        "POLICY_LAYER_SIZES": f"{{{', '.join(map(str, sizes))}}}",
+        "POLICY_NEURONS": sum(sizes),
+        "POLICY_WIDEST": max(sizes[:-1]),
+        "POLICY_FLASH_BYTES": report.tables,
+        "POLICY_RAM_BYTES": report.memory,
+        "POLICY_MOST_SYNAPTIC_OPERATIONS": report.synaptic_operations,
+        "POLICY_NEURON_STEPS": report.neuron_steps,
+        "POLICY_MOST_CYCLES": report.cycles,
+        "POLICY_ACTION_LOW": _braces(limits_of(spec)[0]),
+        "POLICY_ACTION_HIGH": _braces(limits_of(spec)[1]),
+        "POLICY_SHA256": f'"{digest}"',
+    }
+    if spec.control_period:
+        facts["POLICY_CONTROL_PERIOD"] = repr(float(spec.control_period))
+    for name, names in (
+        ("POLICY_OBSERVATION_NAMES", spec.observation_names),
+        ("POLICY_ACTION_NAMES", spec.action_names),
+    ):
+        if names:
+            facts[name] = f"{{{', '.join(map(_string, names))}}}"
+    for name, value in facts.items():
+        yield f"#define {name} {value}"
+    yield f"typedef {_event_type(spec)} policy_event;"
+
+
+def _event_type(spec: PolicySpec) -> str:
+    """The smallest type for the number of a neuron, which may be one more than there are."""
+    return f"uint{8 * _event_bytes(spec)}_t"
+
+
+def _event_bytes(spec: PolicySpec) -> int:
+    widest = max(spec.layer_sizes[:-1])
+    return 1 if widest <= 2**8 else 2 if widest <= 2**16 else 4
+
+
+def _string(text: str) -> str:
+    """A C string of UTF-8, without what a compiler could take for something else."""
+    plain = (
+        chr(byte) if chr(byte).isascii() and chr(byte) not in '"\\?' and byte >= 32 else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{"".join(plain)}"'
+
+
+def _number(value: Any) -> str:
+    """A number as C reads it back to the last bit."""
+    if isinstance(value, np.float32):
+        text = f"{float(value):.9g}"
+        return text + ("f" if set(text) & set(".en") else ".0f")
+    if isinstance(value, (float, np.float64)):
+        return repr(float(value))
+    return str(int(value))
+
+
+def _braces(values: np.ndarray) -> str:
+    return f"{{{', '.join(map(_number, values))}}}"
+
+
+class _Tables:
+    """Constant arrays as C, and how many bytes they take."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.bytes = 0
+
+    def add(self, name: str, values: np.ndarray, kind: str = "") -> None:
+        """Add an array; its C type is that of its numbers unless `kind` says another."""
+        kinds = {"float32": "float", "float64": "double", "int8": "int8_t", "int32": "int32_t"}
+        flat = np.asarray(values).ravel()
+        aligned = " ALIGNED" if kind else ""
+        rows = [
+            "    " + ", ".join(map(_number, flat[i : i + LINE])) + ",\n"
+            for i in range(0, len(flat), LINE)
+        ]
+        self.text.append(
+            f"static const {kind or kinds[flat.dtype.name]} {name}[{len(flat)}]{aligned} = {{\n"
+            f"{''.join(rows)}}};\n"
+        )
+        self.bytes += flat.nbytes
+
+
+def _blocks(weights: np.ndarray) -> np.ndarray:
+    """Weights [neurons, axons] as [blocks, axons, BLOCK], filled up with zeros."""
+    neurons, axons = weights.shape
+    padded = np.pad(weights, ((0, -neurons % BLOCK), (0, 0)))
+    return padded.reshape(-1, BLOCK, axons).transpose(0, 2, 1)
+
+
+def _biases(biases: np.ndarray) -> np.ndarray:
+    return np.pad(biases, (0, -len(biases) % (2 * BLOCK)))
+
+
+def _middle(fan_in: int) -> int:
+    """Where the sum over a layer's neurons is parted in two."""
+    return fan_in if fan_in <= TOGETHER else (fan_in + 1) // 2
+
+
+def _float_layers(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> str:
+    rows = []
+    for i, (fan_in, neurons) in enumerate(itertools.pairwise(spec.layer_sizes)):
+        tables.add(f"weights_{i}", _blocks(tensors[f"layers.{i}.weight"]), "weight")
+        tables.add(f"biases_{i}", _biases(tensors[f"layers.{i}.bias"]), "number")
+        rows.append(f"    {{weights_{i}, biases_{i}, {fan_in}, {neurons}, {_middle(fan_in)}}},\n")
+    return "".join(rows)
+
+
+def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer]) -> str:
+    rows = []
+    for i, (layer, fan_in) in enumerate(zip(layers, spec.layer_sizes, strict=False)):
+        weights, biases = np.split(layer.weights[: layer.neurons], [-layer.always_on], axis=1)
+        tables.add(f"weights_{i}", _blocks((weights // 2).astype(np.int8)), "weight")
+        tables.add(f"biases_{i}", _biases(biases.sum(axis=1).astype(np.int32)), "number")
+        threshold = int(layer.threshold) << 6
+        rows.append(
+            f"    {{weights_{i}, biases_{i}, {fan_in}, {layer.neurons}, {_middle(fan_in)}, "
+            f"{threshold}, {int(layer.decays[0])}, {int(layer.decays[1])}, {layer.exponent}}},\n"
+        )
+    return "".join(rows)
+
+
+class _Expression:
+    """A value in C; arithmetic with it writes lines. So a neuron's own equations write its C."""
+
+    def __init__(self, lines: list[str], name: str) -> None:
+        self._lines, self.name = lines, name
+
+    def _with(self, sign: str, other: _Expression) -> _Expression:
+        name = f"x{len(self._lines)}"
+        self._lines.append(f"const float {name} = {self.name} {sign} {other.name};")
+        return _Expression(self._lines, name)
+
+    def __add__(self, other: _Expression) -> _Expression:
+        return self._with("+", other)
+
+    def __sub__(self, other: _Expression) -> _Expression:
+        return self._with("-", other)
+
+    def __mul__(self, other: _Expression) -> _Expression:
+        return self._with("*", other)
+
+    def __truediv__(self, other: _Expression) -> _Expression:
+        return self._with("/", other)
+
+
+def _float_step(spec: PolicySpec) -> str:
+    """The C of one step of the policy's neurons."""
+    neuron, lines = NEURONS[spec.neuron], []
+    constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
+    state = tuple(_Expression(lines, f"of->{_c_name(name)}[j]") for name in neuron.state)
+    after = neuron.step(
+        _Expression(lines, "current[j]"), _Expression(lines, "of->fired[j]"), state, constants
+    )
+    lines += [f"{before.name} = {new.name};" for before, new in zip(state, after, strict=True)]
+    lines.append(f"of->fired[j] = {after[0].name} > THRESHOLD ? 1.0f : 0.0f;")
+    about = inspect.getdoc(neuron) or ""
+    return _fill(
+        c_text.FLOAT_STEP,
+        ABOUT="\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines()),
+        CONSTANTS="\n".join(
+            f"#define {name.upper()} {_number(np.float32(spec.neuron_constants[name]))}"
+            for name in neuron.constants
+        ),
+        STATE=", ".join(f"{_c_name(name)}[COLUMNS]" for name in neuron.state),
+        REST=" = ".join(each.name for each in state),
+        LINES="".join(f"        {line}\n" for line in lines),
+    )
+
+
+def _c_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
+
+
+def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> None:
+    levels = stimulation_levels(spec.encoder_threshold, spec.time_steps)
+    # Between a level and the float32 before it, what is rounded to it begins half way.
+    before = np.nextafter(levels[1:], np.float32(0)).astype(np.float64)
+    bounds = -np.log((before + levels[1:].astype(np.float64)) / 2)
+    size = 1 << int(len(bounds)).bit_length()
+    padded = np.full(max(size - 1, 1), -1.0)
+    padded[: len(bounds)] = bounds
+    tables.text.append(f"#define BOUNDS {size}\n")
+    tables.add("bounds", padded)
+    tables.add("levels", np.asarray(levels, np.float32))
+    tables.add("centres", tensors["encoder.mu"])
+    tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
+
+
+def stimulation_levels(threshold: float, time_steps: int) -> np.ndarray:
+    """The stimulations at which the spikes of an encoder neuron change, ascending, from 0 on.
+
+    Stimulation is the same at all time steps, so its spikes are a function of it, and one that
+    changes at few places: up to the first step at which two stimulations differ their neurons have
+    spent as much, and rounding keeps order, so there the stronger one fires and the weaker does
+    not.
+
+    Returns:
+        float32 [levels]: the smallest stimulation of each interval of (0, 1], after 0.
+    """
+    limit = np.float32(threshold)
+
+    def fires(bits: np.ndarray) -> np.ndarray:
+        """Spikes, bool [numbers, T], of stimulations by the bits of their float32."""
+        stimulation = bits.astype(np.uint32).view(np.float32)
+        v, found = np.zeros_like(stimulation), []
+        for _ in range(time_steps):
+            v = v + stimulation
+            found.append(v > limit)
+            v = v - limit * found[-1].astype(np.float32)
+        return np.array(found).T
+
+    # Positive float32 are in the order of their bits.
+    low, high = np.array([0]), np.array([np.float32(1).view(np.uint32)], np.int64)
+    ends: list[int] = []
+    while len(low):
+        middle = (low + high) // 2
+        at_low, at_middle, at_high = fires(low), fires(middle), fires(high)
+        pairs = [
+            (a, b)
+            for first, last, differ in (
+                (low, middle, (at_low != at_middle).any(axis=1)),
+                (middle, high, (at_middle != at_high).any(axis=1)),
+            )
+            for a, b in zip(first[differ].tolist(), last[differ].tolist(), strict=True)
+        ]
+        ends += [b for a, b in pairs if b - a == 1]
+        rest = np.array([pair for pair in pairs if pair[1] - pair[0] > 1], np.int64).reshape(-1, 2)
+        low, high = rest[:, 0], rest[:, 1]
+    return np.array([0, *sorted(ends)], np.uint32).view(np.float32)
+
+
+# exp(-y) = exp(-i) exp(-j / 16) exp(-r) with whole i and j, and r below 1/16 by its Taylor series.
+TANH_END, TANH_PARTS, TANH_TERMS = 20, 16, 8
+# What the series leaves out, and eight roundings of float64 in what is at most 1, doubled.
+TANH_ERROR = 2 * ((1 / TANH_PARTS) ** (TANH_TERMS + 1) / math.factorial(TANH_TERMS + 1) + 8 * 2**-53)
+
+
+def _tanh_by_table(tables: _Tables) -> str:
+    whole = np.exp(-np.arange(2 * TANH_END, dtype=np.longdouble)).astype(np.float64)
+    parts = np.exp(-np.arange(TANH_PARTS, dtype=np.longdouble) / TANH_PARTS).astype(np.float64)
+    tables.add("exp_whole", whole)
+    tables.add("exp_parts", parts)
+    series = "1.0"
+    for n in range(TANH_TERMS, 0, -1):
+        series = f"1.0 - rest * {1 / n!r} * ({series})"
+    return _fill(
+        c_text.TANH_BY_TABLE,
+        END=str(2 * TANH_END),
+        PARTS=str(TANH_PARTS),
+        SERIES=series,
+        ERROR=f"{TANH_ERROR:.1g}",
+    )
+
+
+def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> Report:
+    sizes, steps = spec.layer_sizes, spec.time_steps
+    synapses = steps * sum(a * b for a, b in itertools.pairwise(sizes))
+    padded = steps * sum(a * (-(-b // BLOCK) * BLOCK) for a, b in itertools.pairwise(sizes))
+    neuron_steps = steps * sum(sizes[1:])
+    memory = 4 * (spec.action_size + 2 + len(sizes))
+    memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes)
+    cycles = (
+        padded * CYCLES["synaptic operation"]
+        + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
+        + steps * sum(sizes[:-1]) * CYCLES["neuron listed"]
+        + sizes[0] * (CYCLES["encoder neuron"] + steps * CYCLES["encoder neuron's step"])
+        + (spec.observation_size + spec.action_size) * CYCLES["tanh"]
+        + steps * sizes[-1] * CYCLES["action's read-out"]
+    )
+    layers = len(sizes) - 1
+    return Report(
+        tables=tables + layers * (16 if not fixed else 36),
+        memory=-(-memory // 4) * 4,
+        synaptic_operations=synapses,
+        neuron_steps=neuron_steps,
+        cycles=cycles,
+        precision="int8" if fixed else "float32",
+        error=error,
+    )

@@ -1,0 +1,401 @@
+"""The C that every exported policy has in common; c_export.py fills in what is between @ signs.
+
+C99, without allocation, and with no header beyond those of a freestanding compiler but math.h. The
+arithmetic, and the order of additions, are those of event.py. Where GNU C's vectors are to be had,
+the rows of weights are added by them; the sums are the same.
+"""
+
+HEADER = """\
+/* @TITLE@
+ *
+ * A spiking policy as C99: no allocation, @MATH_IS@.
+ * Written by proxy-snn export; docs/micro.md of proxy_snn_control tells about it.
+ *
+ * Compile with -ffp-contract=off (-std=c99 implies it), without -ffast-math: a fused or reordered
+ * addition can change spikes.
+@REPORT@ */
+#ifndef POLICY_H
+#define POLICY_H
+
+#include <stdint.h>
+
+@DEFINES@
+
+enum {
+    POLICY_DONE = 0,           /* the action is the policy's */
+    POLICY_BAD_OBSERVATION = 1 /* a NaN or an infinity: the action is the last safe one */
+};
+
+/* All the memory that a policy needs, which is the caller's. Read what you like of it. */
+typedef struct {
+    float action[POLICY_ACTIONS]; /* the last one, within the limits; before any, rest */
+    int32_t wrong;                /* the place of the observation that is not finite, or -1 */
+    uint32_t operations;          /* synaptic operations: spikes times the synapses they reach */
+    uint32_t counts[POLICY_LAYERS]; /* spikes of each layer, from the encoder on */
+@MEMBERS@    policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
+    uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS]; /* of the last action: policy_spike */
+} policy_state;
+
+/* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
+void policy_init(policy_state *state);
+
+/* Compute the action [POLICY_ACTIONS] for one observation [POLICY_OBSERVATIONS], in the units of
+ * the task. Returns POLICY_DONE or POLICY_BAD_OBSERVATION; the action is within the limits always. */
+int policy_act(policy_state *state, const float *observation, float *action);
+
+/* Whether a neuron fired in a time step of the last action; all three count from 0, and layer 0 is
+ * the encoder. */
+int policy_spike(const policy_state *state, int layer, int step, int neuron);
+
+#endif
+"""
+
+BEGIN = """\
+/* @TITLE@: tables, and the arithmetic. Nothing in here is to be changed by hand. */
+#include "policy.h"
+
+@INCLUDES@
+#ifdef __FAST_MATH__
+#error "compile this file without -ffast-math: it reorders additions, which changes spikes"
+#endif
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+/* Columns of a layer's weights lie together in blocks of this many. */
+#define BLOCK 16
+"""
+
+# How many of a layer's neurons are computed together, and in what pieces: as many as have their
+# sums in registers.
+FLOAT_LANES = """\
+#if defined(__GNUC__) && defined(__AVX512F__)
+#define LANES 16
+#define COLUMNS 32
+#define EACH(DO) DO(0) DO(1)
+#elif defined(__GNUC__) && defined(__AVX__)
+#define LANES 8
+#define COLUMNS 32
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#elif defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__))
+#define LANES 4
+#define COLUMNS 16
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#else
+#define LANES 1
+#define COLUMNS 8
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#endif
+
+#if LANES > 1
+typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
+#define NONE {0}
+#define ALIGNED __attribute__((aligned(64)))
+#else
+typedef float lanes;
+#define NONE 0
+#define ALIGNED
+#endif
+typedef float weight;
+typedef float number;
+#define LOAD(place) (*(const lanes *)(place))
+#define STORE(place, value) (*(lanes *)(place) = (value))
+#define SCALE(sum) (sum)
+"""
+
+INT8_LANES = """\
+#define LANES 1
+#define COLUMNS 8
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define NONE 0
+#define ALIGNED
+typedef int32_t lanes;
+typedef int8_t weight;
+typedef int32_t number;
+#define LOAD(place) (*(place))
+#define STORE(place, value) (*(place) = (value))
+/* A step of a weight is 2 units. */
+#define SCALE(sum) (2 * (sum))
+"""
+
+LAYER = """\
+typedef struct {
+    const weight *weights; /* [blocks][fan_in][BLOCK] */
+    const number *biases;
+    int fan_in, neurons, middle;@FIELDS@
+} layer;
+
+@TABLES@
+/* List which neurons from first to before last fire; returns how many do. */
+static int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
+{
+    int count = 0, j;
+    for (j = first; j < last; j++) {
+        events[count] = (policy_event)j;
+        count += spikes[j];
+    }
+    return count;
+}
+
+/* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
+ * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
+static void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+                     int count, const number *biases, number *current)
+{
+    const policy_event *other = events + lower;
+    int upper = count - lower, both = lower < upper ? lower : upper, i;
+#define AT(k) ((k) * LANES / BLOCK * apart + (k) * LANES % BLOCK)
+#define BEGIN(k) lanes a##k = NONE, b##k = NONE;
+#define ADD_LOWER(k) a##k += LOAD(row + AT(k));
+#define ADD_UPPER(k) b##k += LOAD(row_above + AT(k));
+#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + SCALE(a##k) + SCALE(b##k));
+    EACH(BEGIN)
+    for (i = 0; i < both; i++) {
+        const weight *row = rows + (int32_t)events[i] * BLOCK;
+        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        EACH(ADD_LOWER)
+        EACH(ADD_UPPER)
+    }
+    for (; i < lower; i++) {
+        const weight *row = rows + (int32_t)events[i] * BLOCK;
+        EACH(ADD_LOWER)
+    }
+    for (; i < upper; i++) {
+        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        EACH(ADD_UPPER)
+    }
+    EACH(END)
+    (void)apart;
+}
+
+@STEP@
+/* Run all time steps of a layer. Some neurons run all of them before the next ones do: their
+ * columns of the weights stay in the cache, where there is one. */
+static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t *after,
+                          policy_event *events)
+{
+    int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
+    uint32_t fired = 0;
+    for (t = 0; t < POLICY_TIME_STEPS; t++) {
+        const uint8_t *spikes = before + t * of->fan_in;
+        policy_event *list = events + t * POLICY_WIDEST;
+        lower[t] = list_events(spikes, 0, of->middle, list);
+        count[t] = lower[t] + list_events(spikes, of->middle, of->fan_in, list + lower[t]);
+        fired += (uint32_t)count[t];
+    }
+    for (first = 0; first < of->neurons; first += COLUMNS) {
+        const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK
+            + first % BLOCK;
+        int many = of->neurons - first < COLUMNS ? of->neurons - first : COLUMNS;
+        /* The last block may be without a second one: then it is taken twice. */
+        int apart = many > BLOCK ? of->fan_in * BLOCK : 0;
+        number current[COLUMNS] ALIGNED;
+        neurons state;
+        rest(&state);
+        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+            uint8_t *spikes = after + t * of->neurons + first;
+            add_rows(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
+                     of->biases + first, current);
+            step(&state, current@STEP_ARGUMENTS@);
+            for (j = 0; j < many; j++)
+                spikes[j] = state.fired[j] != 0;
+        }
+    }
+    return fired;
+}
+"""
+
+# Spikes are a matter of in which interval the stimulation is. So its exponential is never computed.
+ENCODE = """\
+/* tanh of an observation, in double precision. */
+@TANH@
+/* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
+ * its spikes depend on the interval that A is in alone: A reaches level i (from 1 on) where
+ * z < bounds[i - 1]. */
+static void encode(const float *input, uint8_t *spikes)
+{
+    int i, j, t;
+    for (i = 0; i < POLICY_INPUTS; i++) {
+        double squashed = squash(input[i]);
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
+            double distance = squashed - centres[j], z = distance * distance * sharpness[j];
+            float stimulation, v = 0;
+            int level = 0, half;
+            for (half = BOUNDS / 2; half; half /= 2)
+                level += z < bounds[level + half - 1] ? half : 0;
+            stimulation = levels[level];
+            for (t = 0; t < POLICY_TIME_STEPS; t++) {
+                int spike;
+                v += stimulation;
+                spike = v > ENCODER_THRESHOLD;
+                v -= spike ? ENCODER_THRESHOLD : 0;
+                spikes[t * ENCODER_NEURONS + j] = (uint8_t)spike;
+            }
+        }
+    }
+}
+"""
+
+ACT = """\
+static void decode(const uint8_t *spikes, policy_state *state)
+{
+    int i, j, t;
+    uint32_t fired = 0;
+    for (i = 0; i < POLICY_ACTIONS; i++) {
+        float total = decoder_bias[i];
+        for (j = i * READ_OUT; j < (i + 1) * READ_OUT; j++) {
+            int count = 0;
+            for (t = 0; t < POLICY_TIME_STEPS; t++)
+                count += spikes[t * POLICY_ACTIONS * READ_OUT + j];
+            fired += (uint32_t)count;
+            total += decoder_weight[j] * ((float)count / POLICY_TIME_STEPS);
+        }
+        total = low[i] + (@TANHF@ + 1) * half_range[i];
+        /* Rounding may step over a limit by one unit in the last place: a limit is a limit. */
+        total = total < low[i] ? low[i] : total;
+        state->action[i] = total > high[i] ? high[i] : total;
+    }
+    state->counts[POLICY_LAYERS - 1] = fired;
+}
+
+void policy_init(policy_state *state)
+{
+    static const policy_state nothing;
+    int i;
+    *state = nothing;
+    state->wrong = -1;
+    for (i = 0; i < POLICY_ACTIONS; i++)
+        state->action[i] = low[i] > 0 ? low[i] : high[i] < 0 ? high[i] : 0;
+}
+
+int policy_act(policy_state *state, const float *observation, float *action)
+{
+    const uint8_t *before = state->spikes;
+    int i;
+    state->wrong = -1;
+    for (i = POLICY_OBSERVATIONS - 1; i >= 0; i--)
+        if (!(observation[i] >= -FLT_MAX && observation[i] <= FLT_MAX))
+            state->wrong = i;
+    if (state->wrong < 0) {
+@INPUT@        state->operations = 0;
+        for (i = 0; i < POLICY_LAYERS - 1; i++) {
+            const uint8_t *after = before + POLICY_TIME_STEPS * layers[i].fan_in;
+            state->counts[i] = run_layer(&layers[i], before, (uint8_t *)after, state->events);
+            state->operations += state->counts[i] * (uint32_t)layers[i].neurons;
+            before = after;
+        }
+        decode(before, state);
+    }
+    for (i = 0; i < POLICY_ACTIONS; i++)
+        action[i] = state->action[i];
+    return state->wrong < 0 ? POLICY_DONE : POLICY_BAD_OBSERVATION;
+}
+
+int policy_spike(const policy_state *state, int layer, int step, int neuron)
+{
+    const uint8_t *spikes = state->spikes;
+    int i, size = ENCODER_NEURONS;
+    for (i = 0; i < layer; i++) {
+        spikes += POLICY_TIME_STEPS * size;
+        size = layers[i].neurons;
+    }
+    return spikes[step * size + neuron];
+}
+"""
+
+FLOAT_STEP = """\
+/* The neurons:
+ *
+@ABOUT@
+ */
+@CONSTANTS@
+
+typedef struct {
+    float fired[COLUMNS], @STATE@;
+} neurons;
+
+static void rest(neurons *of)
+{
+    int j;
+    for (j = 0; j < COLUMNS; j++)
+        of->fired[j] = @REST@ = 0;
+}
+
+static void step(neurons *of, const float *current)
+{
+    int j;
+    for (j = 0; j < COLUMNS; j++) {
+@LINES@    }
+}
+"""
+
+INT8_STEP = """\
+/* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both rounded
+ * towards 0; synaptic input counts 2^6. The conversion sees to it that no current overflows. */
+#define STATE_LIMIT 8388607
+
+typedef struct {
+    int32_t fired[COLUMNS], current[COLUMNS], voltage[COLUMNS];
+} neurons;
+
+static void rest(neurons *of)
+{
+    int j;
+    for (j = 0; j < COLUMNS; j++)
+        of->fired[j] = of->current[j] = of->voltage[j] = 0;
+}
+
+static int32_t decayed(int32_t state, int32_t decay)
+{
+    int64_t product = (int64_t)state * decay;
+    return (int32_t)(product < 0 ? -(-product >> 12) : product >> 12);
+}
+
+/* A sum of weights times 2^exponent, rounded down. */
+static int32_t scaled(int32_t sum, int exponent)
+{
+    if (exponent >= 0)
+        return sum * ((int32_t)1 << exponent);
+    return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
+}
+
+static void step(neurons *of, const int32_t *input, const layer *about)
+{
+    int j;
+    for (j = 0; j < COLUMNS; j++) {
+        int32_t current = decayed(of->current[j], about->current_decay)
+            + scaled(input[j], about->exponent) * 64;
+        int32_t voltage = decayed(of->voltage[j], about->voltage_decay) + current;
+        voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
+        voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
+        of->fired[j] = voltage > about->threshold;
+        of->current[j] = current;
+        of->voltage[j] = of->fired[j] ? 0 : voltage;
+    }
+}
+"""
+
+TANH_OF_MATH = """\
+static double squash(double x)
+{
+    return tanh(x);
+}
+"""
+
+TANH_BY_TABLE = """\
+/* By exp(-2 |x|), which is parted into factors of two tables and a short series. The error is at
+ * most @ERROR@. */
+static double squash(double x)
+{
+    double y = x < 0 ? -2 * x : 2 * x, rest, exponential = 0;
+    if (y < @END@) {
+        int whole = (int)y, part = (int)((y - whole) * @PARTS@);
+        rest = y - whole - part * (1.0 / @PARTS@);
+        exponential = exp_whole[whole] * exp_parts[part] * (@SERIES@);
+    }
+    y = (1 - exponential) / (1 + exponential);
+    return x < 0 ? -y : y;
+}
+"""
