@@ -30,7 +30,7 @@ from .neurons import NEURONS
 from .runtime import limits_of
 
 BLOCK = 16  # columns of weights that lie together
-MOST_TIME_STEPS = 128  # the intervals of the encoder grow with the square of T
+MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
 # waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
@@ -147,7 +147,7 @@ def c_files(
             "be written as C"
         )
     tables = _Tables()
-    _encoder(tables, spec, tensors)
+    encoder = _encoder(tables, spec, tensors)
     if layers is None:
         rows = _float_layers(tables, spec, tensors)
         lanes, fields, step, argument = c_text.FLOAT_LANES, "", _float_step(spec), ""
@@ -189,8 +189,9 @@ def c_files(
                 TABLES="\n".join(tables.text),
                 STEP=step,
                 STEP_ARGUMENTS=argument,
+                BITS_SET=_bits_set(),
             ),
-            _fill(c_text.ENCODE, TANH=tanh),
+            _fill(c_text.ENCODE, TANH=tanh, **encoder),
             _fill(
                 c_text.ACT,
                 TANHF="tanhf(total)" if math_library else "(float)squash(total)",
@@ -286,6 +287,15 @@ def _braces(values: np.ndarray) -> str:
     return f"{{{', '.join(map(_number, values))}}}"
 
 
+def _bits_set() -> str:
+    """For every byte the places of the bits that are set, filled up with zeros."""
+    rows = []
+    for byte in range(256):
+        places = [bit for bit in range(8) if byte >> bit & 1]
+        rows.append(f"{{{', '.join(map(str, places + [0] * (8 - len(places))))}}}")
+    return "".join(f"    {', '.join(rows[i : i + 3])},\n" for i in range(0, 256, 3))
+
+
 class _Tables:
     """Constant arrays as C, and how many bytes they take."""
 
@@ -295,9 +305,9 @@ class _Tables:
 
     def add(self, name: str, values: np.ndarray, kind: str = "") -> None:
         """Add an array; its C type is that of its numbers unless `kind` says another."""
-        kinds = {"float32": "float", "float64": "double", "int8": "int8_t", "int32": "int32_t"}
+        kinds = {"float32": "float", "float64": "double"}
         flat = np.asarray(values).ravel()
-        aligned = " ALIGNED" if kind else ""
+        aligned = " ALIGNED" if kind in ("weight", "number") else ""
         rows = [
             "    " + ", ".join(map(_number, flat[i : i + LINE])) + ",\n"
             for i in range(0, len(flat), LINE)
@@ -306,7 +316,7 @@ class _Tables:
             f"static const {kind or kinds[flat.dtype.name]} {name}[{len(flat)}]{aligned} = {{\n"
             f"{''.join(rows)}}};\n"
         )
-        self.bytes += flat.nbytes
+        self.bytes += flat.nbytes // (2 if kind == "uint32_t" else 1)
 
 
 def _blocks(weights: np.ndarray) -> np.ndarray:
@@ -356,7 +366,7 @@ class _Expression:
 
     def _with(self, sign: str, other: _Expression) -> _Expression:
         name = f"x{len(self._lines)}"
-        self._lines.append(f"const float {name} = {self.name} {sign} {other.name};")
+        self._lines.append(f"const lanes {name} = {self.name} {sign} {other.name};")
         return _Expression(self._lines, name)
 
     def __add__(self, other: _Expression) -> _Expression:
@@ -376,12 +386,23 @@ def _float_step(spec: PolicySpec) -> str:
     """The C of one step of the policy's neurons."""
     neuron, lines = NEURONS[spec.neuron], []
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
-    state = tuple(_Expression(lines, f"of->{_c_name(name)}[j]") for name in neuron.state)
+    places = [f"of->{_c_name(name)}" for name in neuron.state]
+    lines += [
+        f"const lanes {name} = LOAD({place} + j);"
+        for name, place in (("input", "current"), ("fired", "of->fired"))
+    ]
+    lines += [f"const lanes before_{i} = LOAD({place} + j);" for i, place in enumerate(places)]
     after = neuron.step(
-        _Expression(lines, "current[j]"), _Expression(lines, "of->fired[j]"), state, constants
+        _Expression(lines, "input"),
+        _Expression(lines, "fired"),
+        tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
+        constants,
     )
-    lines += [f"{before.name} = {new.name};" for before, new in zip(state, after, strict=True)]
-    lines.append(f"of->fired[j] = {after[0].name} > THRESHOLD ? 1.0f : 0.0f;")
+    lines += [
+        f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)
+    ]
+    lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
+    lines.append(f"TELL(told + j, {after[0].name}, THRESHOLD);")
     about = inspect.getdoc(neuron) or ""
     return _fill(
         c_text.FLOAT_STEP,
@@ -390,8 +411,8 @@ def _float_step(spec: PolicySpec) -> str:
             f"#define {name.upper()} {_number(np.float32(spec.neuron_constants[name]))}"
             for name in neuron.constants
         ),
-        STATE=", ".join(f"{_c_name(name)}[COLUMNS]" for name in neuron.state),
-        REST=" = ".join(each.name for each in state),
+        STATE=", ".join(f"{_c_name(name)}[COLUMNS] ALIGNED" for name in neuron.state),
+        REST=" = ".join(f"{place}[j]" for place in places),
         LINES="".join(f"        {line}\n" for line in lines),
     )
 
@@ -400,23 +421,32 @@ def _c_name(name: str) -> str:
     return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
 
 
-def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> None:
-    levels = stimulation_levels(spec.encoder_threshold, spec.time_steps)
+def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
+    """Add the encoder's tables; what is to be filled into its C."""
+    levels, trains = stimulation_levels(spec.encoder_threshold, spec.time_steps)
     # Between a level and the float32 before it, what is rounded to it begins half way.
     before = np.nextafter(levels[1:], np.float32(0)).astype(np.float64)
     bounds = -np.log((before + levels[1:].astype(np.float64)) / 2)
-    size = 1 << int(len(bounds)).bit_length()
-    padded = np.full(max(size - 1, 1), -1.0)
+    bits = int(len(bounds)).bit_length()
+    padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
-    tables.text.append(f"#define BOUNDS {size}\n")
+    bits_of_train = 32 if spec.time_steps <= 32 else 64
+    steps = np.arange(spec.time_steps, dtype=np.uint64)
     tables.add("bounds", padded)
-    tables.add("levels", np.asarray(levels, np.float32))
+    tables.add("trains", (trains.astype(np.uint64) << steps).sum(axis=1), f"uint{bits_of_train}_t")
     tables.add("centres", tensors["encoder.mu"])
     tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
+    return {
+        "SEARCH": "".join(
+            f"            level += (z < bounds[level + {2**bit - 1}]) << {bit};\n"
+            for bit in reversed(range(bits))
+        ),
+        "TRAIN": f"uint{bits_of_train}_t",
+    }
 
 
-def stimulation_levels(threshold: float, time_steps: int) -> np.ndarray:
-    """The stimulations at which the spikes of an encoder neuron change, ascending, from 0 on.
+def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The stimulations at which the spikes of an encoder neuron change, and its spikes from there.
 
     Stimulation is the same at all time steps, so its spikes are a function of it, and one that
     changes at few places: up to the first step at which two stimulations differ their neurons have
@@ -424,7 +454,8 @@ def stimulation_levels(threshold: float, time_steps: int) -> np.ndarray:
     not.
 
     Returns:
-        float32 [levels]: the smallest stimulation of each interval of (0, 1], after 0.
+        float32 [levels], the smallest stimulation of each interval of [0, 1], ascending; and
+        spikes, bool [levels, T].
     """
     limit = np.float32(threshold)
 
@@ -438,24 +469,19 @@ def stimulation_levels(threshold: float, time_steps: int) -> np.ndarray:
             v = v - limit * found[-1].astype(np.float32)
         return np.array(found).T
 
-    # Positive float32 are in the order of their bits.
-    low, high = np.array([0]), np.array([np.float32(1).view(np.uint32)], np.int64)
-    ends: list[int] = []
-    while len(low):
+    # Positive float32 are in the order of their bits: halve all that is not the same at its ends.
+    ends = np.array([[0, np.float32(1).view(np.uint32)]], np.int64)
+    found = [0]
+    while len(ends):
+        low, high = ends.T
         middle = (low + high) // 2
-        at_low, at_middle, at_high = fires(low), fires(middle), fires(high)
-        pairs = [
-            (a, b)
-            for first, last, differ in (
-                (low, middle, (at_low != at_middle).any(axis=1)),
-                (middle, high, (at_middle != at_high).any(axis=1)),
-            )
-            for a, b in zip(first[differ].tolist(), last[differ].tolist(), strict=True)
-        ]
-        ends += [b for a, b in pairs if b - a == 1]
-        rest = np.array([pair for pair in pairs if pair[1] - pair[0] > 1], np.int64).reshape(-1, 2)
-        low, high = rest[:, 0], rest[:, 1]
-    return np.array([0, *sorted(ends)], np.uint32).view(np.float32)
+        ends = np.concatenate([np.column_stack([low, middle]), np.column_stack([middle, high])])
+        ends = ends[(fires(ends[:, 0]) != fires(ends[:, 1])).any(axis=1)]
+        next_to = ends[:, 1] - ends[:, 0] == 1
+        found += ends[next_to, 1].tolist()
+        ends = ends[~next_to]
+    levels = np.array(sorted(found), np.uint32)
+    return levels.view(np.float32), fires(levels)
 
 
 # exp(-y) = exp(-i) exp(-j / 16) exp(-r) with whole i and j, and r below 1/16 by its Taylor series.

@@ -91,12 +91,20 @@ FLOAT_LANES = """\
 
 #if LANES > 1
 typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t masks __attribute__((vector_size(4 * LANES)));
+typedef int8_t bytes __attribute__((vector_size(LANES), may_alias));
 #define NONE {0}
 #define ALIGNED __attribute__((aligned(64)))
+/* 1 where a number is above a limit, 0 elsewhere */
+#define ABOVE(number, limit) ((lanes)((number > limit) & (masks)(1.0f + (lanes){0})))
+#define TELL(place, number, limit) \
+    (*(bytes *)(place) = __builtin_convertvector(number > limit, bytes) & 1)
 #else
 typedef float lanes;
 #define NONE 0
 #define ALIGNED
+#define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
+#define TELL(place, number, limit) (*(place) = number > limit)
 #endif
 typedef float weight;
 typedef float number;
@@ -128,11 +136,32 @@ typedef struct {
 } layer;
 
 @TABLES@
+#if LANES > 1 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LIST_EIGHT
+typedef uint64_t word __attribute__((may_alias, aligned(1)));
+typedef uint8_t octet __attribute__((vector_size(8), may_alias));
+typedef policy_event eight __attribute__((vector_size(8 * sizeof(policy_event)), may_alias,
+                                          aligned(1)));
+/* For every byte the places of the bits that are set. */
+static const uint8_t bits_set[256][8] ALIGNED = {
+@BITS_SET@};
+#endif
+
 /* List which neurons from first to before last fire; returns how many do. */
 static int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
 {
-    int count = 0, j;
-    for (j = first; j < last; j++) {
+    int count = 0, j = first;
+#ifdef LIST_EIGHT
+    for (; j < last - 7; j += 8) {
+        word fired = *(const word *)(spikes + j);
+        /* One product gathers the lowest bits of all bytes, the other adds them up. */
+        const uint8_t *places = bits_set[fired * 0x0102040810204080u >> 56];
+        *(eight *)(events + count) =
+            __builtin_convertvector(*(const octet *)places, eight) + (policy_event)j;
+        count += (int)(fired * 0x0101010101010101u >> 56);
+    }
+#endif
+    for (; j < last; j++) {
         events[count] = (policy_event)j;
         count += spikes[j];
     }
@@ -192,15 +221,20 @@ static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t *after
         /* The last block may be without a second one: then it is taken twice. */
         int apart = many > BLOCK ? of->fan_in * BLOCK : 0;
         number current[COLUMNS] ALIGNED;
+        uint8_t told[COLUMNS] ALIGNED;
         neurons state;
         rest(&state);
         for (t = 0; t < POLICY_TIME_STEPS; t++) {
             uint8_t *spikes = after + t * of->neurons + first;
             add_rows(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
                      of->biases + first, current);
-            step(&state, current@STEP_ARGUMENTS@);
-            for (j = 0; j < many; j++)
-                spikes[j] = state.fired[j] != 0;
+            step(&state, current@STEP_ARGUMENTS@, told);
+            if (many == COLUMNS)
+                for (j = 0; j < COLUMNS; j++)
+                    spikes[j] = told[j];
+            else
+                for (j = 0; j < many; j++)
+                    spikes[j] = told[j];
         }
     }
     return fired;
@@ -212,8 +246,8 @@ ENCODE = """\
 /* tanh of an observation, in double precision. */
 @TANH@
 /* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
- * its spikes depend on the interval that A is in alone: A reaches level i (from 1 on) where
- * z < bounds[i - 1]. */
+ * its spikes depend on the interval that A is in alone. The bounds, of z, are searched by halving;
+ * trains has the spikes, a bit for each step. */
 static void encode(const float *input, uint8_t *spikes)
 {
     int i, j, t;
@@ -221,18 +255,11 @@ static void encode(const float *input, uint8_t *spikes)
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
             double distance = squashed - centres[j], z = distance * distance * sharpness[j];
-            float stimulation, v = 0;
-            int level = 0, half;
-            for (half = BOUNDS / 2; half; half /= 2)
-                level += z < bounds[level + half - 1] ? half : 0;
-            stimulation = levels[level];
-            for (t = 0; t < POLICY_TIME_STEPS; t++) {
-                int spike;
-                v += stimulation;
-                spike = v > ENCODER_THRESHOLD;
-                v -= spike ? ENCODER_THRESHOLD : 0;
-                spikes[t * ENCODER_NEURONS + j] = (uint8_t)spike;
-            }
+            @TRAIN@ train;
+            int level = 0;
+@SEARCH@            train = trains[level];
+            for (t = 0; t < POLICY_TIME_STEPS; t++)
+                spikes[t * ENCODER_NEURONS + j] = (uint8_t)(train >> t & 1);
         }
     }
 }
@@ -313,7 +340,7 @@ FLOAT_STEP = """\
 @CONSTANTS@
 
 typedef struct {
-    float fired[COLUMNS], @STATE@;
+    float fired[COLUMNS] ALIGNED, @STATE@;
 } neurons;
 
 static void rest(neurons *of)
@@ -323,10 +350,10 @@ static void rest(neurons *of)
         of->fired[j] = @REST@ = 0;
 }
 
-static void step(neurons *of, const float *current)
+static void step(neurons *of, const float *current, uint8_t *told)
 {
     int j;
-    for (j = 0; j < COLUMNS; j++) {
+    for (j = 0; j < COLUMNS; j += LANES) {
 @LINES@    }
 }
 """
@@ -337,14 +364,14 @@ INT8_STEP = """\
 #define STATE_LIMIT 8388607
 
 typedef struct {
-    int32_t fired[COLUMNS], current[COLUMNS], voltage[COLUMNS];
+    int32_t current[COLUMNS], voltage[COLUMNS];
 } neurons;
 
 static void rest(neurons *of)
 {
     int j;
     for (j = 0; j < COLUMNS; j++)
-        of->fired[j] = of->current[j] = of->voltage[j] = 0;
+        of->current[j] = of->voltage[j] = 0;
 }
 
 static int32_t decayed(int32_t state, int32_t decay)
@@ -361,7 +388,7 @@ static int32_t scaled(int32_t sum, int exponent)
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static void step(neurons *of, const int32_t *input, const layer *about)
+static void step(neurons *of, const int32_t *input, const layer *about, uint8_t *told)
 {
     int j;
     for (j = 0; j < COLUMNS; j++) {
@@ -370,9 +397,9 @@ static void step(neurons *of, const int32_t *input, const layer *about)
         int32_t voltage = decayed(of->voltage[j], about->voltage_decay) + current;
         voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
         voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
-        of->fired[j] = voltage > about->threshold;
+        told[j] = voltage > about->threshold;
         of->current[j] = current;
-        of->voltage[j] = of->fired[j] ? 0 : voltage;
+        of->voltage[j] = told[j] ? 0 : voltage;
     }
 }
 """
