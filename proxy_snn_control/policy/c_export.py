@@ -316,7 +316,7 @@ class _Tables:
             f"static const {kind or kinds[flat.dtype.name]} {name}[{len(flat)}]{aligned} = {{\n"
             f"{''.join(rows)}}};\n"
         )
-        self.bytes += flat.nbytes // (2 if kind == "uint32_t" else 1)
+        self.bytes += flat.nbytes
 
 
 def _blocks(weights: np.ndarray) -> np.ndarray:
@@ -430,10 +430,11 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     bits = int(len(bounds)).bit_length()
     padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
-    bits_of_train = 32 if spec.time_steps <= 32 else 64
+    bits_of_train = next(n for n in (8, 16, 32, 64) if spec.time_steps <= n)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
     tables.add("bounds", padded)
-    tables.add("trains", (trains.astype(np.uint64) << steps).sum(axis=1), f"uint{bits_of_train}_t")
+    whole = (trains.astype(np.uint64) << steps).sum(axis=1)
+    tables.add("trains", whole.astype(f"uint{bits_of_train}"), f"uint{bits_of_train}_t")
     tables.add("centres", tensors["encoder.mu"])
     tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
     return {
@@ -513,7 +514,7 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     padded = steps * sum(a * (-(-b // BLOCK) * BLOCK) for a, b in itertools.pairwise(sizes))
     neuron_steps = steps * sum(sizes[1:])
     memory = 4 * (spec.action_size + 2 + len(sizes))
-    memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes)
+    memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes) + 7
     cycles = (
         padded * CYCLES["synaptic operation"]
         + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]

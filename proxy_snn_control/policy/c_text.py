@@ -33,7 +33,7 @@ typedef struct {
     uint32_t operations;          /* synaptic operations: spikes times the synapses they reach */
     uint32_t counts[POLICY_LAYERS]; /* spikes of each layer, from the encoder on */
 @MEMBERS@    policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
-    uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS]; /* of the last action: policy_spike */
+    uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS + 7]; /* of the last action: policy_spike */
 } policy_state;
 
 /* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
@@ -71,41 +71,41 @@ BEGIN = """\
 # How many of a layer's neurons are computed together, and in what pieces: as many as have their
 # sums in registers.
 FLOAT_LANES = """\
-#if defined(__GNUC__) && defined(__AVX512F__)
+/* As many of a layer's neurons are computed together as have their sums in registers. */
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__)) && !defined(POLICY_PLAIN)
 #define LANES 16
 #define COLUMNS 32
 #define EACH(DO) DO(0) DO(1)
-#elif defined(__GNUC__) && defined(__AVX__)
-#define LANES 8
-#define COLUMNS 32
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
-#elif defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__))
-#define LANES 4
-#define COLUMNS 16
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
-#else
-#define LANES 1
-#define COLUMNS 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#endif
-
-#if LANES > 1
 typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t masks __attribute__((vector_size(4 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES), may_alias));
 #define NONE {0}
 #define ALIGNED __attribute__((aligned(64)))
+#define INLINE __attribute__((always_inline)) inline
 /* 1 where a number is above a limit, 0 elsewhere */
 #define ABOVE(number, limit) ((lanes)((number > limit) & (masks)(1.0f + (lanes){0})))
-#define TELL(place, number, limit) \
+#define TELL(place, number, limit) \\
     (*(bytes *)(place) = __builtin_convertvector(number > limit, bytes) & 1)
 #else
+#define LANES 1
+#define COLUMNS 8
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 typedef float lanes;
 #define NONE 0
 #define ALIGNED
+#define INLINE
 #define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
 #define TELL(place, number, limit) (*(place) = number > limit)
 #endif
+
+/* On a PC one program has the code for several kinds of processor, and takes its own at the start. */
+#if LANES > 1 && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) \\
+    && __GNUC__ >= 12 && !defined(__AVX512F__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+
 typedef float weight;
 typedef float number;
 #define LOAD(place) (*(const lanes *)(place))
@@ -119,6 +119,8 @@ INT8_LANES = """\
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define NONE 0
 #define ALIGNED
+#define INLINE
+#define CLONES
 typedef int32_t lanes;
 typedef int8_t weight;
 typedef int32_t number;
@@ -148,7 +150,7 @@ static const uint8_t bits_set[256][8] ALIGNED = {
 #endif
 
 /* List which neurons from first to before last fire; returns how many do. */
-static int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
+static INLINE int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
 {
     int count = 0, j = first;
 #ifdef LIST_EIGHT
@@ -170,7 +172,7 @@ static int list_events(const uint8_t *spikes, int first, int last, policy_event 
 
 /* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
  * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
-static void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+static INLINE void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
                      int count, const number *biases, number *current)
 {
     const policy_event *other = events + lower;
@@ -202,7 +204,7 @@ static void add_rows(const weight *rows, int apart, const policy_event *events, 
 @STEP@
 /* Run all time steps of a layer. Some neurons run all of them before the next ones do: their
  * columns of the weights stay in the cache, where there is one. */
-static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t *after,
+CLONES static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t *after,
                           policy_event *events)
 {
     int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
@@ -250,17 +252,26 @@ ENCODE = """\
  * trains has the spikes, a bit for each step. */
 static void encode(const float *input, uint8_t *spikes)
 {
+    @TRAIN@ train[ENCODER_NEURONS + 7];
     int i, j, t;
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
             double distance = squashed - centres[j], z = distance * distance * sharpness[j];
-            @TRAIN@ train;
             int level = 0;
-@SEARCH@            train = trains[level];
-            for (t = 0; t < POLICY_TIME_STEPS; t++)
-                spikes[t * ENCODER_NEURONS + j] = (uint8_t)(train >> t & 1);
+@SEARCH@            train[j] = trains[level];
         }
+    }
+    for (t = 0; t < POLICY_TIME_STEPS; t++) {
+#if defined(LIST_EIGHT) && POLICY_TIME_STEPS <= 8
+        /* What is written beyond a step's spikes is what is filled in next. */
+        for (j = 0; j < ENCODER_NEURONS; j += 8)
+            *(word *)(spikes + t * ENCODER_NEURONS + j) =
+                *(const word *)(train + j) >> t & 0x0101010101010101u;
+#else
+        for (j = 0; j < ENCODER_NEURONS; j++)
+            spikes[t * ENCODER_NEURONS + j] = train[j] >> t & 1;
+#endif
     }
 }
 """
@@ -343,14 +354,14 @@ typedef struct {
     float fired[COLUMNS] ALIGNED, @STATE@;
 } neurons;
 
-static void rest(neurons *of)
+static INLINE void rest(neurons *of)
 {
     int j;
     for (j = 0; j < COLUMNS; j++)
         of->fired[j] = @REST@ = 0;
 }
 
-static void step(neurons *of, const float *current, uint8_t *told)
+static INLINE void step(neurons *of, const float *current, uint8_t *told)
 {
     int j;
     for (j = 0; j < COLUMNS; j += LANES) {
@@ -367,28 +378,28 @@ typedef struct {
     int32_t current[COLUMNS], voltage[COLUMNS];
 } neurons;
 
-static void rest(neurons *of)
+static INLINE void rest(neurons *of)
 {
     int j;
     for (j = 0; j < COLUMNS; j++)
         of->current[j] = of->voltage[j] = 0;
 }
 
-static int32_t decayed(int32_t state, int32_t decay)
+static INLINE int32_t decayed(int32_t state, int32_t decay)
 {
     int64_t product = (int64_t)state * decay;
     return (int32_t)(product < 0 ? -(-product >> 12) : product >> 12);
 }
 
 /* A sum of weights times 2^exponent, rounded down. */
-static int32_t scaled(int32_t sum, int exponent)
+static INLINE int32_t scaled(int32_t sum, int exponent)
 {
     if (exponent >= 0)
         return sum * ((int32_t)1 << exponent);
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static void step(neurons *of, const int32_t *input, const layer *about, uint8_t *told)
+static INLINE void step(neurons *of, const int32_t *input, const layer *about, uint8_t *told)
 {
     int j;
     for (j = 0; j < COLUMNS; j++) {
