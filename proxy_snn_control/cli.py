@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
 from proxy_snn_control.policy import energy as energy_count
 
 if TYPE_CHECKING:
@@ -215,8 +215,14 @@ def _parser() -> argparse.ArgumentParser:
         "out). docs/exchange.md describes both.",
     )
     export.add_argument("policy", type=_path)
-    export.add_argument("--format", required=True, choices=("nir", "onnx"))
-    export.add_argument("--out", type=_path, required=True, metavar="FILE")
+    export.add_argument("--format", required=True, choices=("nir", "onnx", "c"))
+    export.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="for c a folder of two files"
+    )
+    export.add_argument(
+        "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
+    )
+    export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
     export.set_defaults(run=_export, extras="export")
 
     report = commands.add_parser(
@@ -568,8 +574,26 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.out.exists() and options.out.samefile(options.policy):
         raise UserError(f"--out is {options.out}, the policy itself, expected another file")
+    if options.format == "c":
+        return _export_c(options)
+    if options.quantise or options.no_math:
+        raise UserError(f"--quantise and --no-math go with --format c, not {options.format}")
     export(options.policy, options.format, options.out)
     print(options.out)
+    return 0
+
+
+def _export_c(options: argparse.Namespace) -> int:
+    from proxy_snn_control.neuromorphic.fixed import fixed_layers
+    from proxy_snn_control.policy.c_export import export_c
+
+    file = read_policy(options.policy)
+    layers = None
+    if options.quantise:
+        drawn = energy_count.typical_observations(Policy(*file))
+        layers = fixed_layers(file.spec, file.tensors, drawn)
+    report = export_c(file, options.out, layers=layers, math_library=not options.no_math)
+    print(options.out, *report.lines(), sep="\n")
     return 0
 
 

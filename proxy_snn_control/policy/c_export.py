@@ -23,7 +23,7 @@ import numpy as np
 
 from . import c_text
 from .errors import UserError
-from .file import PolicySpec, Tensors, read_policy
+from .file import PolicyFile, PolicySpec, Tensors
 from .files import make_folder, write_bytes
 from .native import TOGETHER
 from .neurons import NEURONS
@@ -98,7 +98,7 @@ class Report:
 
 
 def export_c(
-    policy: str | os.PathLike[str],
+    policy: PolicyFile,
     out: str | os.PathLike[str],
     *,
     layers: Sequence[FixedLayer] | None = None,
@@ -107,19 +107,15 @@ def export_c(
     """Write policy.c and policy.h into a folder, which is made if it is not there.
 
     Args:
-        policy: the policy file.
+        policy: what `read_policy` found.
         out: the folder.
         layers: the policy's layers in fixed point, for 8-bit weights; None for float32.
         math_library: whether the C may call math.h's tanh; otherwise it has a table.
 
     Raises:
-        PolicyFileError: the policy file is missing or not a valid one.
         UserError: this policy cannot be written as C, or the files cannot be written.
     """
-    spec, tensors, digest = read_policy(policy)
-    header, source, report = c_files(
-        spec, tensors, digest, layers=layers, math_library=math_library
-    )
+    header, source, report = c_files(policy, layers=layers, math_library=math_library)
     folder = Path(out)
     make_folder(folder)
     write_bytes(folder / "policy.h", header.encode())
@@ -128,14 +124,13 @@ def export_c(
 
 
 def c_files(
-    spec: PolicySpec,
-    tensors: Tensors,
-    digest: str = "",
+    policy: PolicyFile,
     *,
     layers: Sequence[FixedLayer] | None = None,
     math_library: bool = True,
 ) -> tuple[str, str, Report]:
     """Make the text of policy.h and policy.c; arguments and errors are those of `export_c`."""
+    spec, tensors, digest = policy
     if not spec.spiking:
         raise UserError(
             f"a policy of {spec.neuron} neurons cannot be written as C, which is for neurons that "
@@ -267,7 +262,9 @@ def _event_bytes(spec: PolicySpec) -> int:
 def _string(text: str) -> str:
     """A C string of UTF-8, without what a compiler could take for something else."""
     plain = (
-        chr(byte) if chr(byte).isascii() and chr(byte) not in '"\\?' and byte >= 32 else f"\\{byte:03o}"
+        chr(byte)
+        if chr(byte).isascii() and chr(byte) not in '"\\?' and byte >= 32
+        else f"\\{byte:03o}"
         for byte in text.encode()
     )
     return f'"{"".join(plain)}"'
@@ -280,7 +277,7 @@ def _number(value: Any) -> str:
         return text + ("f" if set(text) & set(".en") else ".0f")
     if isinstance(value, (float, np.float64)):
         return repr(float(value))
-    return str(int(value))
+    return f"{int(value)}{'u' if isinstance(value, np.unsignedinteger) else ''}"
 
 
 def _braces(values: np.ndarray) -> str:
@@ -398,9 +395,7 @@ def _float_step(spec: PolicySpec) -> str:
         tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
         constants,
     )
-    lines += [
-        f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)
-    ]
+    lines += [f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)]
     lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
     lines.append(f"TELL(told + j, {after[0].name}, THRESHOLD);")
     about = inspect.getdoc(neuron) or ""
@@ -488,7 +483,9 @@ def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, n
 # exp(-y) = exp(-i) exp(-j / 16) exp(-r) with whole i and j, and r below 1/16 by its Taylor series.
 TANH_END, TANH_PARTS, TANH_TERMS = 20, 16, 8
 # What the series leaves out, and eight roundings of float64 in what is at most 1, doubled.
-TANH_ERROR = 2 * ((1 / TANH_PARTS) ** (TANH_TERMS + 1) / math.factorial(TANH_TERMS + 1) + 8 * 2**-53)
+TANH_ERROR = 2 * (
+    (1 / TANH_PARTS) ** (TANH_TERMS + 1) / math.factorial(TANH_TERMS + 1) + 8 * 2**-53
+)
 
 
 def _tanh_by_table(tables: _Tables) -> str:
@@ -525,7 +522,7 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     )
     layers = len(sizes) - 1
     return Report(
-        tables=tables + layers * (16 if not fixed else 36),
+        tables=tables + layers * (36 if fixed else 20),
         memory=-(-memory // 4) * 4,
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
