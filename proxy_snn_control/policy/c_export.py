@@ -32,6 +32,7 @@ from .runtime import limits_of
 BLOCK = 16  # columns of weights that lie together
 MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
+STACK = 500
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
 # waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
 # in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
@@ -50,12 +51,18 @@ CYCLES = {
 class FixedLayer(Protocol):
     """A layer in the fixed point of Loihi 2: neuromorphic/chip.py's `Layer`, which says more."""
 
-    weights: np.ndarray
-    neurons: int
-    always_on: int
-    decays: tuple[float, float]
-    threshold: float
-    exponent: int
+    @property
+    def weights(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def neurons(self) -> int: ...  # noqa: D102
+    @property
+    def always_on(self) -> int: ...  # noqa: D102
+    @property
+    def decays(self) -> tuple[float, float]: ...  # noqa: D102
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
+    @property
+    def exponent(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class Report:
 
     Attributes:
         tables: bytes of its constant tables, in flash.
-        memory: bytes of its state, in RAM. Beside it `policy_act` takes some 600 bytes of stack.
+        memory: bytes of its state, in RAM.
+        stack: bytes of stack that `policy_act` takes beside it, or somewhat less.
         synaptic_operations: of an action in which every neuron fires at every time step.
         neuron_steps: updates of neurons in an action: neurons after the encoder times T.
         cycles: at most, of such an action, on a Cortex-M4F, by `CYCLES`.
@@ -74,6 +82,7 @@ class Report:
 
     tables: int
     memory: int
+    stack: int
     synaptic_operations: int
     neuron_steps: int
     cycles: int
@@ -83,14 +92,16 @@ class Report:
     def lines(self) -> list[str]:
         """The report for a person."""
         found = [
-            f"flash: {self.tables} bytes of tables ({self.precision} weights), and the code, some "
-            "2 kB",
-            f"RAM: {self.memory} bytes of state, and some 600 of stack",
-            f"operations of an action at most: {self.synaptic_operations} synaptic operations "
-            "(every neuron fires at every time step; others are in proportion to spikes) and "
-            f"{self.neuron_steps} steps of neurons",
-            f"cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without wait "
-            f"states, {self.cycles / 168e3:.1f} ms at 168 MHz",
+            f"flash: {self.tables} bytes of tables, {self.precision} weights, some 2 kB of code",
+            f"RAM: {self.memory} bytes of state, and some {self.stack} of stack",
+            (
+                f"operations of an action at most: {self.synaptic_operations} synaptic operations, "
+                f"if every neuron fires at every step, and {self.neuron_steps} steps of neurons"
+            ),
+            (
+                f"cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without "
+                f"wait states: {self.cycles / 168e3:.1f} ms at 168 MHz"
+            ),
         ]
         if self.error is not None:
             found.append(f"tanh by table: its error is at most {self.error:.1g}; no math.h")
@@ -381,7 +392,8 @@ class _Expression:
 
 def _float_step(spec: PolicySpec) -> str:
     """The C of one step of the policy's neurons."""
-    neuron, lines = NEURONS[spec.neuron], []
+    lines: list[str] = []
+    neuron = NEURONS[spec.neuron]
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
     places = [f"of->{_c_name(name)}" for name in neuron.state]
     lines += [
@@ -422,10 +434,10 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     # Between a level and the float32 before it, what is rounded to it begins half way.
     before = np.nextafter(levels[1:], np.float32(0)).astype(np.float64)
     bounds = -np.log((before + levels[1:].astype(np.float64)) / 2)
-    bits = int(len(bounds)).bit_length()
+    bits = len(bounds).bit_length()
     padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
-    bits_of_train = next(n for n in (8, 16, 32, 64) if spec.time_steps <= n)
+    bits_of_train = _train_bits(spec)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
     tables.add("bounds", padded)
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
@@ -439,6 +451,11 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
         ),
         "TRAIN": f"uint{bits_of_train}_t",
     }
+
+
+def _train_bits(spec: PolicySpec) -> int:
+    """Bits of the smallest type for the spikes of an encoder neuron."""
+    return next(bits for bits in (8, 16, 32, 64) if spec.time_steps <= bits)
 
 
 def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -524,6 +541,7 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     return Report(
         tables=tables + layers * (36 if fixed else 20),
         memory=-(-memory // 4) * 4,
+        stack=STACK + 8 * steps + sizes[0] * _train_bits(spec) // 8,
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
         cycles=cycles,

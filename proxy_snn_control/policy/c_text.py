@@ -40,7 +40,7 @@ typedef struct {
 void policy_init(policy_state *state);
 
 /* Compute the action [POLICY_ACTIONS] for one observation [POLICY_OBSERVATIONS], in the units of
- * the task. Returns POLICY_DONE or POLICY_BAD_OBSERVATION; the action is within the limits always. */
+ * the task. Returns POLICY_DONE or POLICY_BAD_OBSERVATION; the action is within the limits. */
 int policy_act(policy_state *state, const float *observation, float *action);
 
 /* Whether a neuron fired in a time step of the last action; all three count from 0, and layer 0 is
@@ -98,7 +98,7 @@ typedef float lanes;
 #define TELL(place, number, limit) (*(place) = number > limit)
 #endif
 
-/* On a PC one program has the code for several kinds of processor, and takes its own at the start. */
+/* On a PC a program has the code for several processors, and takes its own at the start. */
 #if LANES > 1 && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) \\
     && __GNUC__ >= 12 && !defined(__AVX512F__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -300,9 +300,10 @@ static void decode(const uint8_t *spikes, policy_state *state)
 
 void policy_init(policy_state *state)
 {
-    static const policy_state nothing;
+    uint8_t *byte = (uint8_t *)state;
     int i;
-    *state = nothing;
+    for (i = 0; i < (int)sizeof *state; i++)
+        byte[i] = 0;
     state->wrong = -1;
     for (i = 0; i < POLICY_ACTIONS; i++)
         state->action[i] = low[i] > 0 ? low[i] : high[i] < 0 ? high[i] : 0;
