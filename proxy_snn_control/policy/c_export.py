@@ -197,6 +197,7 @@ def c_files(
                 STEP_ARGUMENTS=argument,
                 BITS_SET=_bits_set(),
             ),
+            c_text.WIDE if layers is None else "#define RUN_LAYER run_layer\n",
             _fill(c_text.ENCODE, TANH=tanh, **encoder),
             _fill(
                 c_text.ACT,

@@ -98,10 +98,10 @@ typedef float lanes;
 #define TELL(place, number, limit) (*(place) = number > limit)
 #endif
 
-/* On a PC a program has the code for several processors, and takes its own at the start. */
+/* On a PC a program has the code for several processors, and takes what its own has. */
 #if LANES > 1 && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) \\
-    && __GNUC__ >= 12 && !defined(__AVX512F__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+    && __GNUC__ >= 12 && !defined(__AVX2__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define CLONES
 #endif
@@ -276,6 +276,136 @@ static void encode(const float *input, uint8_t *spikes)
 }
 """
 
+# A spike costs a load and an addition, of which an x86-64 with AVX-512 does one a cycle. So rows are
+# read once for four steps; half of their additions are products with 1 or 0, which other units do.
+WIDE = """\
+#if LANES > 1 && defined(__x86_64__) && defined(LIST_EIGHT)
+#include <immintrin.h>
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define FOUR 4                                 /* steps together, and blocks together */
+#define SINGLE (POLICY_TIME_STEPS % FOUR)      /* the first steps, in which fewer fire */
+#define TIMES (POLICY_TIME_STEPS / FOUR)
+#define EACH_OF_FOUR(DO) DO(0) DO(1) DO(2) DO(3)
+
+/* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
+ * steps; a bit of their pattern says in which. What is added to each sum comes in the same order as
+ * by add_rows, and a product with 1 or 0 is exact. */
+AVX512 static void add_four(const float *rows, const int32_t *apart, const policy_event *events,
+                            int count, const uint8_t *patterns, float *sums)
+{
+    static const float factors[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
+    int i;
+#define BEGIN_FOUR(k) __m512 a##k = _mm512_setzero_ps(), b##k = a##k, c##k = a##k, d##k = a##k;
+#define ADD_FOUR(k) { \\
+        __m512 weights = _mm512_loadu_ps(row + apart[k]); \\
+        a##k = _mm512_fmadd_ps(weights, first, a##k); \\
+        b##k = _mm512_fmadd_ps(weights, second, b##k); \\
+        c##k = _mm512_mask_add_ps(c##k, third, c##k, weights); \\
+        d##k = _mm512_mask_add_ps(d##k, fourth, d##k, weights); \\
+    }
+#define MORE(step, k, sum) { \\
+        float *place = sums + ((step) * FOUR + (k)) * BLOCK; \\
+        _mm512_storeu_ps(place, _mm512_add_ps(_mm512_loadu_ps(place), sum)); \\
+    }
+#define END_FOUR(k) MORE(0, k, a##k) MORE(1, k, b##k) MORE(2, k, c##k) MORE(3, k, d##k)
+    EACH_OF_FOUR(BEGIN_FOUR)
+    for (i = 0; i < count; i++) {
+        int neuron = events[i], pattern = patterns[neuron];
+        const float *row = rows + neuron * BLOCK, *factor = factors[pattern & 3];
+        __m512 first = _mm512_set1_ps(factor[0]), second = _mm512_set1_ps(factor[1]);
+        __mmask16 third = (__mmask16)-(pattern >> 2 & 1), fourth = (__mmask16)-(pattern >> 3);
+        EACH_OF_FOUR(ADD_FOUR)
+    }
+    EACH_OF_FOUR(END_FOUR)
+}
+
+/* What run_layer does. */
+AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *after,
+                                      policy_event *events)
+{
+    uint8_t patterns[TIMES + 1][POLICY_WIDEST + 8], any[POLICY_WIDEST + 8];
+    int lower[SINGLE + TIMES], count[SINGLE + TIMES], first, t, i, j, k;
+    uint32_t fired = 0;
+    for (i = 0; i < SINGLE + TIMES; i++) {
+        const uint8_t *spikes = before + (i < SINGLE ? i : SINGLE + (i - SINGLE) * FOUR) * of->fan_in;
+        policy_event *list = events + i * POLICY_WIDEST;
+        if (i >= SINGLE) {
+            for (j = 0; j < of->fan_in; j += 8) {
+                word pattern = 0, some = 0;
+                for (t = 0; t < FOUR; t++) {
+                    word now = *(const word *)(spikes + t * of->fan_in + j);
+                    if (of->fan_in - j < 8)
+                        now &= ((word)1 << 8 * (of->fan_in - j)) - 1;
+                    pattern |= now << t;
+                    some |= now;
+                    fired += (uint32_t)(now * 0x0101010101010101u >> 56);
+                }
+                *(word *)(patterns[i - SINGLE] + j) = pattern;
+                *(word *)(any + j) = some;
+            }
+            spikes = any;
+        }
+        lower[i] = list_events(spikes, 0, of->middle, list);
+        count[i] = lower[i] + list_events(spikes, of->middle, of->fan_in, list + lower[i]);
+        if (i < SINGLE)
+            fired += (uint32_t)count[i];
+    }
+    for (first = 0; first < of->neurons; first += FOUR * BLOCK) {
+        const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK;
+        int blocks = (of->neurons - first + BLOCK - 1) / BLOCK;
+        float current[FOUR][FOUR * BLOCK] ALIGNED;
+        uint8_t told[COLUMNS] ALIGNED;
+        int32_t apart[FOUR];
+        neurons state[2];
+        rest(&state[0]);
+        rest(&state[1]);
+        /* Where blocks are missing, the last one is taken again. */
+        for (k = 0; k < FOUR; k++)
+            apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
+        for (i = 0; i < SINGLE + TIMES; i++) {
+            const policy_event *list = events + i * POLICY_WIDEST;
+            int steps = i < SINGLE ? 1 : FOUR, begin = i < SINGLE ? i : SINGLE + (i - SINGLE) * FOUR;
+            if (i < SINGLE) {
+                for (k = 0; k < FOUR && k < blocks; k += 2)
+                    add_rows(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
+                             of->biases + first + k * BLOCK, current[0] + k * BLOCK);
+            } else {
+                const uint8_t *pattern = patterns[i - SINGLE];
+                for (t = 0; t < FOUR; t++)
+                    for (k = 0; k < FOUR; k++)
+                        STORE(current[t] + k * BLOCK,
+                              LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
+                add_four(rows, apart, list, lower[i], pattern, current[0]);
+                add_four(rows, apart, list + lower[i], count[i] - lower[i], pattern, current[0]);
+            }
+            for (t = 0; t < steps; t++)
+                for (k = 0; k < 2 && 2 * k < blocks; k++) {
+                    int many = of->neurons - first - k * COLUMNS;
+                    uint8_t *spikes = after + (begin + t) * of->neurons + first + k * COLUMNS;
+                    step(&state[k], current[t] + k * COLUMNS, told);
+                    if (many >= COLUMNS)
+                        for (j = 0; j < COLUMNS; j++)
+                            spikes[j] = told[j];
+                    else
+                        for (j = 0; j < many; j++)
+                            spikes[j] = told[j];
+                }
+        }
+    }
+    return fired;
+}
+
+#define RUN_LAYER (has_avx512() ? run_layer_wide : run_layer)
+static int has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+#define RUN_LAYER run_layer
+#endif
+"""
+
 ACT = """\
 static void decode(const uint8_t *spikes, policy_state *state)
 {
@@ -321,7 +451,7 @@ int policy_act(policy_state *state, const float *observation, float *action)
 @INPUT@        state->operations = 0;
         for (i = 0; i < POLICY_LAYERS - 1; i++) {
             const uint8_t *after = before + POLICY_TIME_STEPS * layers[i].fan_in;
-            state->counts[i] = run_layer(&layers[i], before, (uint8_t *)after, state->events);
+            state->counts[i] = RUN_LAYER(&layers[i], before, (uint8_t *)after, state->events);
             state->operations += state->counts[i] * (uint32_t)layers[i].neurons;
             before = after;
         }
