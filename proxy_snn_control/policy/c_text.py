@@ -78,7 +78,7 @@ FLOAT_LANES = """\
 #define EACH(DO) DO(0) DO(1)
 typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t masks __attribute__((vector_size(4 * LANES)));
-typedef int8_t bytes __attribute__((vector_size(LANES), may_alias));
+typedef int8_t bytes __attribute__((vector_size(LANES), may_alias, aligned(1)));
 #define NONE {0}
 #define ALIGNED __attribute__((aligned(64)))
 #define INLINE __attribute__((always_inline)) inline
@@ -230,13 +230,9 @@ CLONES static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t
             uint8_t *spikes = after + t * of->neurons + first;
             add_rows(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
                      of->biases + first, current);
-            step(&state, current@STEP_ARGUMENTS@, told);
-            if (many == COLUMNS)
-                for (j = 0; j < COLUMNS; j++)
-                    spikes[j] = told[j];
-            else
-                for (j = 0; j < many; j++)
-                    spikes[j] = told[j];
+            step(&state, current@STEP_ARGUMENTS@, many == COLUMNS ? spikes : told);
+            for (j = 0; many < COLUMNS && j < many; j++)
+                spikes[j] = told[j];
         }
     }
     return fired;
@@ -298,6 +294,7 @@ AVX512 static void add_four(const float *rows, const int32_t *apart, const polic
 #define BEGIN_FOUR(k) __m512 a##k = _mm512_setzero_ps(), b##k = a##k, c##k = a##k, d##k = a##k;
 #define ADD_FOUR(k) { \\
         __m512 weights = _mm512_loadu_ps(row + apart[k]); \\
+        __asm__("" : "+v"(weights)); /* loaded once, not again for every addition */ \\
         a##k = _mm512_fmadd_ps(weights, first, a##k); \\
         b##k = _mm512_fmadd_ps(weights, second, b##k); \\
         c##k = _mm512_mask_add_ps(c##k, third, c##k, weights); \\
@@ -382,13 +379,9 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
                 for (k = 0; k < 2 && 2 * k < blocks; k++) {
                     int many = of->neurons - first - k * COLUMNS;
                     uint8_t *spikes = after + (begin + t) * of->neurons + first + k * COLUMNS;
-                    step(&state[k], current[t] + k * COLUMNS, told);
-                    if (many >= COLUMNS)
-                        for (j = 0; j < COLUMNS; j++)
-                            spikes[j] = told[j];
-                    else
-                        for (j = 0; j < many; j++)
-                            spikes[j] = told[j];
+                    step(&state[k], current[t] + k * COLUMNS, many >= COLUMNS ? spikes : told);
+                    for (j = 0; many < COLUMNS && j < many; j++)
+                        spikes[j] = told[j];
                 }
         }
     }
