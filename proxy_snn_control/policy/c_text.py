@@ -272,15 +272,17 @@ static void encode(const float *input, uint8_t *spikes)
 }
 """
 
-# A spike costs a load and an addition, of which an x86-64 with AVX-512 does one a cycle. So rows are
-# read once for four steps; half of their additions are products with 1 or 0, which other units do.
+# A spike costs a load and an addition, of which an x86-64 with AVX-512 does one a cycle. So rows
+# are read once for four steps; half of their additions are products with 1 or 0, which other units
+# compute.
 WIDE = """\
-#if LANES > 1 && defined(__x86_64__) && defined(LIST_EIGHT)
+#if defined(LIST_EIGHT) && defined(__x86_64__) && !defined(POLICY_NARROW)
 #include <immintrin.h>
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define FOUR 4                                 /* steps together, and blocks together */
 #define SINGLE (POLICY_TIME_STEPS % FOUR)      /* the first steps, in which fewer fire */
 #define TIMES (POLICY_TIME_STEPS / FOUR)
+#define FIRST_STEP(i) ((i) < SINGLE ? (i) : SINGLE + ((i) - SINGLE) * FOUR)
 #define EACH_OF_FOUR(DO) DO(0) DO(1) DO(2) DO(3)
 
 /* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
@@ -324,21 +326,17 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
     int lower[SINGLE + TIMES], count[SINGLE + TIMES], first, t, i, j, k;
     uint32_t fired = 0;
     for (i = 0; i < SINGLE + TIMES; i++) {
-        const uint8_t *spikes = before + (i < SINGLE ? i : SINGLE + (i - SINGLE) * FOUR) * of->fan_in;
+        const uint8_t *spikes = before + FIRST_STEP(i) * of->fan_in;
         policy_event *list = events + i * POLICY_WIDEST;
         if (i >= SINGLE) {
             for (j = 0; j < of->fan_in; j += 8) {
-                word pattern = 0, some = 0;
-                for (t = 0; t < FOUR; t++) {
-                    word now = *(const word *)(spikes + t * of->fan_in + j);
-                    if (of->fan_in - j < 8)
-                        now &= ((word)1 << 8 * (of->fan_in - j)) - 1;
-                    pattern |= now << t;
-                    some |= now;
-                    fired += (uint32_t)(now * 0x0101010101010101u >> 56);
-                }
-                *(word *)(patterns[i - SINGLE] + j) = pattern;
-                *(word *)(any + j) = some;
+                int left = of->fan_in - j;
+                word mask = left < 8 ? ((word)1 << 8 * left) - 1 : ~(word)0;
+#define NOW(step) (*(const word *)(spikes + (step) * of->fan_in + j) & mask)
+                word a = NOW(0), b = NOW(1), c = NOW(2), d = NOW(3);
+                *(word *)(patterns[i - SINGLE] + j) = a | b << 1 | c << 2 | d << 3;
+                *(word *)(any + j) = a | b | c | d;
+                fired += (uint32_t)((a + b + c + d) * 0x0101010101010101u >> 56);
             }
             spikes = any;
         }
@@ -361,7 +359,7 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
             apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
         for (i = 0; i < SINGLE + TIMES; i++) {
             const policy_event *list = events + i * POLICY_WIDEST;
-            int steps = i < SINGLE ? 1 : FOUR, begin = i < SINGLE ? i : SINGLE + (i - SINGLE) * FOUR;
+            int steps = i < SINGLE ? 1 : FOUR, begin = FIRST_STEP(i);
             if (i < SINGLE) {
                 for (k = 0; k < FOUR && k < blocks; k += 2)
                     add_rows(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
