@@ -1,5 +1,7 @@
 """Run sim and controller against each other: a closed loop on one machine."""
 
+from typing import Any
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -12,6 +14,7 @@ from proxy_snn_control.policy import UserError, read_policy
 # and what has None for its default must be given.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
+    "env_kwargs": ("", str, "what the task is made with, NAME=VALUE ..; the policy's own if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
@@ -27,13 +30,15 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
-def task_of(policy_file: str) -> str:
-    """The task that a policy was trained on; "" if its file has none."""
+def task_of(policy_file: str, env: str) -> Any:
+    """The task to run a policy on, a TaskSpec: `env`, or if empty the one it was trained on."""
+    # Here, for the arguments can be shown without Gymnasium.
+    from proxy_snn_control.learning.tasks import task_of_policy
+
     try:
-        spec = read_policy(policy_file)[0]
+        return task_of_policy(read_policy(policy_file)[0], policy_file, env or None)
     except UserError as error:
         raise RuntimeError(str(error)) from None
-    return str(spec.provenance.get("env", ""))
 
 
 def start_both(context: LaunchContext) -> list[Node]:
@@ -46,8 +51,10 @@ def start_both(context: LaunchContext) -> list[Node]:
             if context.launch_configurations[name]
         }
 
-    if not context.launch_configurations["env"]:
-        context.launch_configurations["env"] = task_of(context.launch_configurations["policy"])
+    arguments = context.launch_configurations
+    task = task_of(arguments["policy"], arguments["env"])
+    arguments["env"] = task.env
+    arguments["env_kwargs"] = arguments["env_kwargs"] or task.words
     lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")
     return [

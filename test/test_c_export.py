@@ -129,6 +129,7 @@ def observed(policy: Policy, count: int) -> np.ndarray:
 
 def assert_same(found: Answers, policy: Policy, observations: np.ndarray) -> None:
     """The same spikes, counts, and actions within 1e-6 of the limits' unit."""
+    policy.reset()
     for i, observation in enumerate(observations):
         action = policy.act(observation)
         spikes = np.concatenate([layer.ravel() for layer in policy.spikes])
@@ -141,7 +142,13 @@ def assert_same(found: Answers, policy: Policy, observations: np.ndarray) -> Non
 
 
 def policy_of(**changes: object) -> PolicyFile:
-    return PolicyFile(*random_policy(**changes), "0" * 64)
+    """A random policy; one that reads several observations normalises them too."""
+    spec, tensors = random_policy(**changes)
+    if spec.history > 1:
+        rng = np.random.default_rng(4)
+        for name in ("normalise.mean", "normalise.scale"):
+            tensors[name] = rng.uniform(0.3, 2, spec.observation_size).astype(np.float32)
+    return PolicyFile(spec, tensors, "0" * 64)
 
 
 SHAPES = {
@@ -158,6 +165,16 @@ SHAPES = {
         "action_high": (0.4, 7.0, -2.5),
         "encoder_threshold": 2.5,
     },
+    "history": {"history": 3, "hidden": (40,)},
+    "history and previous action": {
+        "observations": 4,
+        "history": 2,
+        "previous_action": True,
+        "actions": 2,
+        "action_low": (-0.4, 0.5),
+        "action_high": (0.4, 7.0),
+    },
+    "previous action": {"previous_action": True, "hidden": (40,)},
 }
 
 
@@ -220,7 +237,7 @@ def test_int8_fires_as_the_chip_in_fixed_point(
 @pytest.mark.parametrize("flags", [SANITIZED, PLAIN], ids=["vectors", "plain"])
 def test_what_is_no_observation_gives_the_last_action(tmp_path: Path, flags: list[str]) -> None:
     changes = {"actions": 2, "action_low": (0.5, -1.0), "action_high": (2.0, 1.0)}
-    file = policy_of(**changes)
+    file = policy_of(**changes, previous_action=True)
     policy, spec = Policy(*file), file.spec
     export_c(file, tmp_path)
     rng = np.random.default_rng(3)
@@ -234,6 +251,7 @@ def test_what_is_no_observation_gives_the_last_action(tmp_path: Path, flags: lis
     first = np.full((1, 9), np.nan, np.float32)
     observations = np.concatenate([first, observations, noise])
     found = answers(compiled(tmp_path, flags), spec, observations)
+    policy.reset()
     last, refused = np.array([0.5, 0.0], np.float32), 0
     for i, observation in enumerate(observations):
         if np.isfinite(observation).all():
@@ -265,8 +283,9 @@ def test_sizes_and_counts_of_a_small_network_by_hand(tmp_path: Path) -> None:
     biases = (32 + 32) * 4
     decoder = (20 + 2) * 4 + 3 * 2 * 4
     assert report.tables == encoder + rows + biases + decoder + 2 * 20
-    # Action, wrong, operations, counts of three layers; events, 2 steps of at most 6; spikes.
-    assert report.memory == 4 * (2 + 1 + 1 + 3) + 2 * 6 + (2 * 30 + 7) + 1
+    # Action, input, seen, wrong, operations, counts of three layers; events, 2 steps of at most 6;
+    # spikes.
+    assert report.memory == 4 * (2 + 2 + 3 + 3) + 2 * 6 + (2 * 30 + 7) + 1
     program = compiled(
         tmp_path,
         PLAIN,

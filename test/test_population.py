@@ -16,6 +16,7 @@ import yaml  # noqa: E402
 from conftest import TASK  # noqa: E402
 from training_kit import (  # noqa: E402
     CPU,
+    NORMALISED,
     StopAt,
     Warnings,
     equal,
@@ -36,6 +37,7 @@ from proxy_snn_control.learning.members import new_members, resumed_members  # n
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.processes import Processes, make_training  # noqa: E402
 from proxy_snn_control.learning.run import Member  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
 from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
 
@@ -68,12 +70,16 @@ def assert_near(mine: dict, theirs: dict, before: dict) -> None:
         assert float((away > 0.01 * moved + 1e-7).float().mean()) < 0.01, name
 
 
+@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["", "normalised"])
 @pytest.mark.parametrize(("neuron", "target"), LEARNERS)
-def test_a_member_learns_as_it_would_alone(neuron: str, target: str) -> None:
+def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: dict) -> None:
     """Of different seeds, rates and tasks; narrower tasks are padded. Noise included."""
-    changes = {"neuron": neuron, "target": target, "precision": "float32"}
+    changes = {"neuron": neuron, "target": target, "precision": "float32", **settings}
+    own_settings = {"surrogate": "tailed"}
+    if neuron != "relu":
+        own_settings["spike_cost"] = 3.0
     configs = [
-        quick(seed=3, **changes),
+        quick(seed=3, **changes, **own_settings),
         quick(seed=4, actor_learning_rate=1e-3, discount=0.9, exploration_noise=0.3, **changes),
         quick(seed=5, tau=0.02, target_noise=0.4, proxy_learning_rate=5e-3, **changes),
     ]
@@ -225,7 +231,15 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     assert alone.run(Listener()) is True
 
 
-@pytest.mark.parametrize("changes", [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"neuron": "dn", "target": "soft", "num_envs": 2},
+        {**NORMALISED, "target": "soft"},
+        {"normalise_observations": True, "history": 2, "num_envs": 2},
+    ],
+)
 def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     changes = {"env": "HalfCheetah-v4", "checkpoint_every": 20, **changes}
     configs = [quick(seed=seed, **changes) for seed in (0, 1)]
@@ -307,7 +321,8 @@ def test_members_must_agree_in_what_they_share(tmp_path: Path) -> None:
 def test_worker_processes_step_as_this_one_does() -> None:
     """The same transitions from environments here and in processes, through a restore too."""
     widths = (11, 3, 1, 11, 1)
-    places = [Place(0, "Hopper-v4", 5), Place(1, TASK, 6), Place(2, "Hopper-v4", 7)]
+    tasks = [TaskSpec(env) for env in ("Hopper-v4", TASK, "Hopper-v4")]
+    places = [Place(m, task, 5 + m) for m, task in enumerate(tasks)]
     here, aside = Collector(places, widths, 0), Collector(places, widths, 2)
     rng = np.random.default_rng(0)
     ended = 0
@@ -331,7 +346,7 @@ def test_worker_processes_step_as_this_one_does() -> None:
 
 
 def test_a_worker_that_dies_is_named() -> None:
-    collector = Collector([Place(0, TASK, 0)], (9, 1, 1, 9, 1), 1)
+    collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
     with pytest.raises(UserError, match=r"a process of environments .* exit status -9"):
@@ -341,7 +356,7 @@ def test_a_worker_that_dies_is_named() -> None:
 
 def test_a_task_that_workers_cannot_make_is_named() -> None:
     with pytest.raises(UserError, match="'Nothing-v0' is not registered"):
-        Collector([Place(0, "Nothing-v0", 0)], (9, 1, 1, 9, 1), 1)
+        Collector([Place(0, TaskSpec("Nothing-v0"), 0)], (9, 1, 1, 9, 1), 1)
 
 
 def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) -> None:

@@ -20,6 +20,7 @@ from conftest import TASK  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from training_kit import (  # noqa: E402
+    NORMALISED,
     StopAt,
     Warnings,
     equal,
@@ -34,7 +35,7 @@ from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig, load_config, save_config  # noqa: E402
 from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.tasks import make_environment  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec, make_environment  # noqa: E402
 from proxy_snn_control.learning.td3 import twin_q  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
 from proxy_snn_control.spiking.actor import ReLUActor  # noqa: E402
@@ -314,8 +315,24 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"env": "HalfCheetah-v4", "neuron": "clif"},  # its episodes outlast the run
         {"neuron": "dn", "target": "soft", "replay_size": 30},
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
+        {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
+        {**NORMALISED, "neuron": "relu"},
+        {
+            "env": "HalfCheetah-v4",
+            "normalise_observations": True,
+            "history": 3,
+            "previous_action": True,
+        },
     ],
-    ids=["lif", "within an episode", "replay wrapped around", "two environments"],
+    ids=[
+        "lif",
+        "within an episode",
+        "replay wrapped around",
+        "two environments",
+        "all settings",
+        "normalised relu",
+        "memory",
+    ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     whole, parted = tmp_path / "whole", tmp_path / "parted"
@@ -329,6 +346,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: di
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
     assert equal(flat(resumed.td3), flat(straight.td3))
+    policies = [load_policy(each / "policy_last.safetensors") for each in (whole, parted)]
+    first, second = (policy._tensors for policy in policies)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert resumed.replay.count == straight.replay.count
     assert torch.equal(resumed.replay.rows, straight.replay.rows)
 
@@ -432,7 +453,7 @@ def fail(*_, **__):
 def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, reported) -> None:
     run = start(quick(), tmp_path / "run")
     run.run(StopAt(50))
-    wrapped = run.evaluators.environments[TASK] if evaluating else environment_of(run)
+    wrapped = run.evaluators.environments[TaskSpec(TASK)] if evaluating else environment_of(run)
     play = getattr(wrapped.env, method)
     setattr(wrapped.env, method, lambda *action, **options: change(*play(*action, **options)))
     with pytest.raises(UserError, match=reported) as caught:

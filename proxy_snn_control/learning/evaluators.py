@@ -18,7 +18,7 @@ import numpy as np
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.evaluate import Evaluation, evaluate
-from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.file import PolicySpec
@@ -70,7 +70,7 @@ class Verdict(NamedTuple):
 class Job(NamedTuple):
     """What to evaluate a snapshot by."""
 
-    env: str
+    task: TaskSpec
     episodes: int
     seed: int
 
@@ -112,11 +112,11 @@ class Evaluators:
     `should_stop` was true meanwhile.
 
     Attributes:
-        environments: by task, for evaluations that run here.
+        environments: by task and whether with the paper's physics, for evaluations that run here.
     """
 
     def __init__(self, workers: int) -> None:
-        self.environments: dict[str, gymnasium.Env] = {}
+        self.environments: dict[TaskSpec, gymnasium.Env] = {}
         self._pool = None
         if workers:
             context = multiprocessing.get_context("spawn")
@@ -129,11 +129,11 @@ class Evaluators:
         if self._pool:
             with safe_path():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
-        if job.env not in self.environments:
-            self.environments[job.env] = make_environment(job.env)
+        if job.task not in self.environments:
+            self.environments[job.task] = job.task.make()
         done: Future[Verdict | None] = Future()
         try:
-            verdict = judge(snapshot, job, self.environments[job.env], should_stop)
+            verdict = judge(snapshot, job, self.environments[job.task], should_stop)
             done.set_result(verdict)
         except TaskError as error:
             done.set_exception(error)
@@ -148,10 +148,10 @@ class Evaluators:
 
 
 @functools.cache
-def _environment(env: str) -> gymnasium.Env:
-    return make_environment(env)
+def _environment(task: TaskSpec) -> gymnasium.Env:
+    return task.make()
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
     """What a process does: `judge`, with an environment that it keeps."""
-    return judge(snapshot, job, _environment(job.env), lambda: False)
+    return judge(snapshot, job, _environment(job.task), lambda: False)

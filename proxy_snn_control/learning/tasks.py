@@ -3,23 +3,69 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import json
 import numbers
+import os
+import re
 import reprlib
+import shlex
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from ctypes.util import find_library
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
 
+PAPER_TASKS = ("Ant", "HalfCheetah", "Hopper", "InvertedDoublePendulum", "Walker2d")
 LARGEST = float(np.finfo(np.float32).max)
+# Gymnasium's wrappers that go on learning for as long as the environment is used.
+LEARNING_WRAPPERS = {
+    gymnasium.wrappers.NormalizeObservation: "training and evaluation would get different "
+    "statistics, and the robot none; leave it out and set normalise_observations: true",
+    gymnasium.wrappers.NormalizeReward: "training and evaluation would get different statistics, "
+    "and evaluations no returns that could be compared; leave it out",
+}
+
+
+class TaskSpec(NamedTuple):
+    """What a task is made of, as something to compare and to send to other processes.
+
+    Attributes:
+        env: its id.
+        env_kwargs: what it is made with, as JSON.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
+    """
+
+    env: str
+    env_kwargs: str = "{}"
+    paper_physics: bool = False
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> TaskSpec:
+        """The task of these settings."""
+        kwargs = json.dumps(config.env_kwargs, sort_keys=True)
+        return cls(config.env, kwargs, config.paper_physics)
+
+    @property
+    def words(self) -> str:
+        """What it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
+        return shlex.join(f"{k}={json.dumps(v)}" for k, v in json.loads(self.env_kwargs).items())
+
+    def make(self, **options: Any) -> Checked:
+        """Make it; `options` go over its own. Raises as `make_environment`."""
+        options = {**json.loads(self.env_kwargs), **options}
+        return make_environment(self.env, paper_physics=self.paper_physics, **options)
 
 
 @dataclass(frozen=True)
@@ -42,12 +88,18 @@ class Task:
     action_names: tuple[str, ...] | None
 
 
-def make_environment(task_id: str, **options: Any) -> Checked:
+def make_environment(task_id: str, *, paper_physics: bool = False, **options: Any) -> Checked:
     """Make a task that a policy can be trained for; every step of it is checked.
 
+    Args:
+        task_id: its Gymnasium id, or "module:id" for one that this module registers.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
+        options: what it is made with (env_kwargs, render_mode).
+
     Raises:
-        UserError: there is no such task, or its spaces are not a flat Box of observations and a
-            flat, bounded Box of actions; or it cannot be made.
+        UserError: there is no such task; its observations cannot be one vector of numbers, or its
+            actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
+            has no such physics.
     """
     try:
         with warnings.catch_warnings():
@@ -58,35 +110,85 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
-    except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
     except Exception as error:  # a task, and the module that registers it, is anybody's code
-        raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
-    checked = Checked(environment)
+        usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
+        said = _first_line(error) if isinstance(error, usual) else _reason(error)
+        raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
     try:
-        for kind in ("observation", "action"):
-            _check_space(task_id, kind, _attribute(checked, f"{kind}_space"))
+        if paper_physics:
+            _use_paper_physics(environment)
+        _refuse_learning_wrappers(task_id, environment)
+        return Checked(task_id, environment)
     except UserError:
-        with suppress(TaskError):
-            checked.close()
+        with suppress(Exception):
+            environment.close()
         raise
-    return checked
 
 
-def _check_space(task_id: str, kind: str, space: Any) -> None:
+def mujoco_failure() -> str:
+    """Why MuJoCo, which loads its graphics with itself, cannot be imported.
+
+    Returns:
+        "" if it can, or is not installed.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        return ""
+    try:
+        import mujoco  # noqa: F401
+    except Exception as error:  # whatever the graphics libraries raise where there are none
+        through = os.environ.get("MUJOCO_GL", "")
+        why = _first_line(error)
+        if through == "osmesa" and not find_library("OSMesa"):
+            why = "the library OSMesa is not installed; Debian and Ubuntu have it as libosmesa6"
+        return (
+            f"MuJoCo cannot be loaded ({why}); the environment variable MUJOCO_GL is {through!r}, "
+            "expected egl, osmesa or glfw, or none where nothing is drawn"
+        )
+    return ""
+
+
+def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
+    while isinstance(environment, gymnasium.Wrapper):
+        for kind, why in LEARNING_WRAPPERS.items():
+            if isinstance(environment, kind):
+                raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
+        environment = environment.env
+
+
+def _use_paper_physics(environment: gymnasium.Env) -> None:
+    """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
+
+    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
+    larger. The other tasks of the paper have no margins.
+    """
+    named = task_id(environment)
+    name = re.sub(r"-v\d+$", "", named)
+    if name not in PAPER_TASKS:
+        expected = ", ".join(PAPER_TASKS)
+        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
+    import mujoco
+
+    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
+        environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
+
+
+def _check_actions(task_id: str, space: Any) -> None:
     if not isinstance(space, gymnasium.spaces.Box):
         found = type(space).__name__
-        raise UserError(f"task {task_id!r} has {kind} space {found}, expected a Box")
-    if len(space.shape) != 1:
         raise UserError(
-            f"task {task_id!r} has {kind} space of shape {space.shape}, expected a flat Box"
+            f"task {task_id!r} has action space {found}, expected a Box: a policy's actions are "
+            "continuous numbers"
         )
-    if not space.shape[0]:
-        raise UserError(f"task {task_id!r} has an empty {kind} space, expected a number or more")
-    if kind == "action" and not space.is_bounded("both"):
-        raise UserError(f"task {task_id!r} has actions without limits, expected a bounded Box")
-    if kind == "action":
-        _check_limits(task_id, space.low, space.high)
+    if not np.prod(space.shape):
+        raise UserError(f"task {task_id!r} has an empty action space, expected a number or more")
+    low, high = space.low.ravel(), space.high.ravel()
+    for i in np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))[:1]:
+        raise UserError(
+            f"task {task_id!r} has actions without limits (action[{i}] from {low[i]} to "
+            f"{high[i]}), expected a bounded Box: a policy's actions and its exploration are "
+            "scaled to the limits"
+        )
+    _check_limits(task_id, low, high)
 
 
 def _check_limits(task_id: str, low: np.ndarray, high: np.ndarray) -> None:
@@ -112,12 +214,40 @@ def _reason(error: Exception) -> str:
 
 
 class Checked(gymnasium.Wrapper):
-    """A task of which every step and reset is checked, so that what is wrong names itself.
+    """A task of vectors, of which every step and reset is checked: what is wrong names itself.
+
+    Whatever the structure of its observations and the shape of its actions, here both are vectors.
+
+    Attributes:
+        flattening: how they become that; None where observations are vectors.
 
     Raises:
         TaskError: the task raised, an observation is not of the task's shape, an observation or a
             reward is no number or none that float32 holds, or an end is neither true nor false.
     """
+
+    def __init__(self, name: str, environment: gymnasium.Env) -> None:
+        """Wrap the task of this name.
+
+        Raises:
+            UserError: its spaces are none that a policy can be trained for.
+        """
+        super().__init__(environment)
+        observations: Any = _attribute(environment, "observation_space", environment)
+        actions: Any = _attribute(environment, "action_space", environment)
+        flattening = Flattening(name, observations)
+        is_vector = isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
+        self.flattening = None if is_vector else flattening
+        if not is_vector:
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (flattening.size,))
+        if not self.observation_space.shape[0]:  # type: ignore[index]
+            raise UserError(
+                f"task {name!r} has an empty observation space, expected a number or more"
+            )
+        _check_actions(name, actions)
+        self._action_shape = actions.shape
+        if len(actions.shape) != 1:
+            self.action_space = gymnasium.spaces.flatten_space(actions)
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
@@ -126,18 +256,17 @@ class Checked(gymnasium.Wrapper):
         except Exception as error:  # a task is anybody's code
             raise self._failure("reset", error) from error
         observation, about = self._all_of("reset", given, ("observation", "info"))
-        self._check(observation)
-        return observation, about
+        return self._vector(observation), about
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act."""
         try:
-            given: Any = self.env.step(action)
+            given: Any = self.env.step(np.reshape(action, self._action_shape))
         except Exception as error:
             raise self._failure("step", error) from error
         names = ("observation", "reward", "terminated", "truncated", "info")
         observation, reward, *ends, about = self._all_of("step", given, names)
-        self._check(observation)
+        observation = self._vector(observation)
         for name, end in zip(names[2:], ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
                 raise TaskError(
@@ -179,8 +308,11 @@ class Checked(gymnasium.Wrapper):
             raise TaskError(f"the reward of task {self.id!r} is NaN or infinite")
         return number
 
-    def _check(self, observation: Any) -> None:
+    def _vector(self, observation: Any) -> Any:
+        """The observation as a vector, of numbers that float32 holds."""
         try:
+            if self.flattening:
+                observation = self.flattening(observation)
             numbers = np.asarray(observation, np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(
@@ -195,6 +327,7 @@ class Checked(gymnasium.Wrapper):
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
             raise TaskError(f"observation[{i}] of task {self.id!r} is NaN or infinite")
+        return observation
 
     def _failure(self, method: str, error: Exception) -> TaskError:
         return TaskError(f"task {self.id!r} failed in {method}: {_reason(error)}")
@@ -205,15 +338,46 @@ def task_id(environment: gymnasium.Env) -> str:
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 
-def _attribute(environment: gymnasium.Env, name: str) -> Any:
-    """An attribute of somebody's task, of any kind; None where there is none."""
+def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
+    """An attribute of somebody's task, of any kind; None where there is none.
+
+    Of the task itself, or of what wraps it if that is given as `of`.
+    """
     try:
-        return getattr(environment.unwrapped, name, None)
+        return getattr(of or environment.unwrapped, name, None)
     except Exception as error:  # a property is anybody's code too
         raise TaskError(
             f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
             f"{_reason(error)}"
         ) from error
+
+
+def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskSpec:
+    """The task to try a policy on.
+
+    Args:
+        spec: of the policy.
+        path: of its file.
+        env: the task that the user names; None for the one it was trained on. What that was made
+            with is taken from the file if this is the same task.
+
+    Raises:
+        UserError: none is named and the file names none, or one that a module registers.
+    """
+    recorded, kwargs = spec.provenance.get("env"), spec.provenance.get("env_kwargs")
+    if env is None:
+        if not isinstance(recorded, str):
+            raise UserError(f"policy file {path} names no usable task, expected --env ID")
+        if ":" in recorded:
+            raise UserError(
+                f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
+                f"module is imported because a file names it; give --env {recorded} to have it so"
+            )
+        env = recorded
+    is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
+    known = kwargs if is_same and isinstance(kwargs, dict) else {}
+    physics = is_same and spec.provenance.get("paper_physics") is True
+    return TaskSpec(env, json.dumps(known, sort_keys=True), physics)
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
@@ -233,7 +397,7 @@ def describe(environment: gymnasium.Env) -> Task:
     """Read off a task what goes into the policy file.
 
     Raises:
-        TaskError: the task fails, or its control period is none that a policy file can hold.
+        TaskError: the task fails, or what it declares is none that a policy file can hold.
     """
     actions: Any = environment.action_space
     return Task(
@@ -242,9 +406,38 @@ def describe(environment: gymnasium.Env) -> Task:
         action_low=tuple(map(float, actions.low)),
         action_high=tuple(map(float, actions.high)),
         control_period=_control_period(environment),
-        observation_names=_observation_names(environment),
-        action_names=_action_names(environment),
+        observation_names=_declared_names(environment, "observation")
+        or _structure_names(environment)
+        or _observation_names(environment),
+        action_names=_declared_names(environment, "action") or _action_names(environment),
     )
+
+
+def _declared_names(environment: gymnasium.Env, kind: str) -> tuple[str, ...] | None:
+    """What the task declares as its attribute `observation_names` or `action_names`."""
+    given = _attribute(environment, f"{kind}_names")
+    if given is None:
+        return None
+    space: Any = (
+        environment.observation_space if kind == "observation" else environment.action_space
+    )
+    names = None
+    if isinstance(given, (list, tuple, np.ndarray)) and all(isinstance(n, str) for n in given):
+        names = _all_different(list(map(str, given)), space.shape[0])
+    if names is None:
+        raise TaskError(
+            f"the attribute {kind}_names of task {task_id(environment)!r} is "
+            f"{reprlib.repr(given)}, expected {space.shape[0]} different printable texts, or None"
+        )
+    return names
+
+
+def _structure_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
+    """Names by the place in a Dict or Tuple."""
+    if not isinstance(environment, Checked) or not environment.flattening:
+        return None
+    names = environment.flattening.names
+    return _all_different(names, len(names)) if names else None
 
 
 def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -260,16 +453,18 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def _control_period(environment: gymnasium.Env) -> float | None:
-    """Seconds of simulated time per action: MuJoCo tasks, and others, have them as `dt`."""
-    given = _attribute(environment, "dt")
+    """Seconds of simulated time per action: declared as `control_period`, in MuJoCo tasks `dt`."""
+    name, given = "control_period", _attribute(environment, "control_period")
+    if given is None:
+        name, given = "dt", _attribute(environment, "dt")
     if given is None:
         return None
     low, high = policy_file.PERIOD
     is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
     if not is_number or not low <= given <= high:
         raise TaskError(
-            f"the attribute dt of task {task_id(environment)!r} is {reprlib.repr(given)}, expected "
-            f"the seconds of an action, from {low} to {high}, or None"
+            f"the attribute {name} of task {task_id(environment)!r} is {reprlib.repr(given)}, "
+            f"expected the seconds of an action, from {low} to {high}, or None"
         )
     return float(given)
 

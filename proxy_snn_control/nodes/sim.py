@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -21,13 +21,15 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.control.messages import BEGINS, label_of, number_array
 from proxy_snn_control.control.statistics import Latencies
+from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
+    TaskSpec,
     clip_action,
     describe,
     episode_seed,
-    make_environment,
+    mujoco_failure,
 )
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import (
@@ -46,16 +48,13 @@ try:
     from proxy_snn_control.nodes.sensors import Base, Camera, find_base
 except ModuleNotFoundError:
     raise
-except Exception as error:  # MuJoCo loads its graphics with itself, whether we draw or not
-    raise UserError(
-        f"MuJoCo cannot be loaded ({error}); the environment variable MUJOCO_GL is "
-        f"{os.environ.get('MUJOCO_GL', '')!r}, expected egl, osmesa or glfw, or none where nothing "
-        "is to be drawn"
-    ) from None
+except Exception as error:
+    raise UserError(mujoco_failure() or str(error)) from None
 
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
+    Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
     Parameter(
         "mode",
         "lockstep",
@@ -113,7 +112,9 @@ class Sim(Node):
         self._lockstep = mode == "lockstep"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
-        self._environment = make_environment(self.get_parameter("env").value)
+        env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
+        task = TaskSpec(env, json.dumps(named_values("parameter env_kwargs", kwargs)))
+        self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
         if not hasattr(mujoco_task, "data") or self._task.control_period is None:
@@ -138,7 +139,7 @@ class Sim(Node):
         self._image_rate = self.get_parameter("image_rate").value
         if self._image_rate:
             looks = [self.get_parameter(p).value for p in ("camera", "image_width", "image_height")]
-            self._camera = Camera(self._task.id, *looks)
+            self._camera = Camera(task, *looks)
             self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(
@@ -203,12 +204,13 @@ class Sim(Node):
     def _begin_episode(self) -> None:
         seed = episode_seed(self._seed, self._episode)
         self._observation, _ = self._environment.reset(seed=seed)
-        self._return = 0.0
+        self._return, self._begins = 0.0, True
 
     def _publish_state(self) -> None:
         """Publish a new observation, and the other messages of the step."""
         self._sequence += 1
-        self._label = f"observation {self._sequence}"
+        self._label = f"observation {self._sequence}{BEGINS if self._begins else ''}"
+        self._begins = False
         self._publish()
 
     def _publish(self) -> None:

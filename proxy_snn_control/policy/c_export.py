@@ -161,6 +161,7 @@ def c_files(
         rows = _fixed_layers(tables, spec, layers)
         lanes, step, argument = c_text.INT8_LANES, c_text.INT8_STEP, ", of"
         fields = "\n    int32_t threshold, current_decay, voltage_decay;\n    int exponent;"
+    reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
     tables.add("decoder_weight", tensors["decoder.weight"])
     tables.add("decoder_bias", tensors["decoder.bias"])
@@ -180,6 +181,7 @@ def c_files(
             "ENCODER_NEURONS": spec.layer_sizes[0],
             "ENCODER_THRESHOLD": _number(np.float32(spec.encoder_threshold)),
             "READ_OUT": spec.decoder_population,
+            "NEWEST": "((POLICY_HISTORY - 1) * POLICY_OBSERVATIONS)",
         }.items()
     )
     includes = "#include <float.h>\n" + ("#include <math.h>\n" if math_library else "")
@@ -202,7 +204,7 @@ def c_files(
             _fill(
                 c_text.ACT,
                 TANHF="tanhf(total)" if math_library else "(float)squash(total)",
-                INPUT="        encode(observation, state->spikes);\n",
+                **reading,
             ),
         ]
     )
@@ -212,7 +214,6 @@ def c_files(
         MATH_IS="no library but math.h" if math_library else "no library at all",
         REPORT="".join(f" *\n{_wrapped(line)}" for line in report.lines()),
         DEFINES="\n".join(_defines(spec, digest, report)),
-        MEMBERS="",
     )
     return header, source, report
 
@@ -232,7 +233,9 @@ def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
     sizes = spec.layer_sizes
     facts: dict[str, Any] = {
         "POLICY_OBSERVATIONS": spec.observation_size,
-        "POLICY_INPUTS": spec.observation_size,
+        "POLICY_HISTORY": spec.history,
+        "POLICY_INPUTS": spec.input_size,
+        "POLICY_REMEMBERS": int(spec.history > 1 or spec.previous_action),
         "POLICY_ACTIONS": spec.action_size,
         "POLICY_TIME_STEPS": spec.time_steps,
         "POLICY_LAYERS": len(sizes),
@@ -429,6 +432,22 @@ def _c_name(name: str) -> str:
     return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
 
 
+def _input(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
+    """Add what observations are normalised by; what is to be filled into the C of the input."""
+    now, acted = "observation[i]", ""
+    if "normalise.mean" in tensors:
+        tables.add("mean", tensors["normalise.mean"])
+        tables.add("scale", tensors["normalise.scale"])
+        now = "(observation[i] - mean[i]) * scale[i]"
+    if spec.previous_action:
+        acted = c_text.ACTED
+    return {
+        "NOW": now,
+        "ACTED": acted,
+        "AND_ACTION": ", and the last\n * action from -1 to 1" if acted else "",
+    }
+
+
 def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
     """Add the encoder's tables; what is to be filled into its C."""
     levels, trains = stimulation_levels(spec.encoder_threshold, spec.time_steps)
@@ -528,14 +547,14 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     synapses = steps * sum(a * b for a, b in itertools.pairwise(sizes))
     padded = steps * sum(a * (-(-b // BLOCK) * BLOCK) for a, b in itertools.pairwise(sizes))
     neuron_steps = steps * sum(sizes[1:])
-    memory = 4 * (spec.action_size + 2 + len(sizes))
+    memory = 4 * (spec.action_size + spec.input_size + 3 + len(sizes))
     memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes) + 7
     cycles = (
         padded * CYCLES["synaptic operation"]
         + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
         + steps * sum(sizes[:-1]) * CYCLES["neuron listed"]
         + sizes[0] * (CYCLES["encoder neuron"] + steps * CYCLES["encoder neuron's step"])
-        + (spec.observation_size + spec.action_size) * CYCLES["tanh"]
+        + (spec.input_size + spec.action_size) * CYCLES["tanh"]
         + steps * sizes[-1] * CYCLES["action's read-out"]
     )
     layers = len(sizes) - 1

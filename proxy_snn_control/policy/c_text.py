@@ -29,15 +29,21 @@ enum {
 /* All the memory that a policy needs, which is the caller's. Read what you like of it. */
 typedef struct {
     float action[POLICY_ACTIONS]; /* the last one, within the limits; before any, rest */
+    float input[POLICY_INPUTS];   /* what the network reads */
+    int32_t seen;                 /* whether there was an observation since policy_reset */
     int32_t wrong;                /* the place of the observation that is not finite, or -1 */
     uint32_t operations;          /* synaptic operations: spikes times the synapses they reach */
     uint32_t counts[POLICY_LAYERS]; /* spikes of each layer, from the encoder on */
-@MEMBERS@    policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
+    policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
     uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS + 7]; /* of the last action: policy_spike */
 } policy_state;
 
 /* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
 void policy_init(policy_state *state);
+
+/* Begin an episode: forget what was seen and done before. Only a policy that reads more than the
+ * present observation (POLICY_REMEMBERS) makes a difference of it. */
+void policy_reset(policy_state *state);
 
 /* Compute the action [POLICY_ACTIONS] for one observation [POLICY_OBSERVATIONS], in the units of
  * the task. Returns POLICY_DONE or POLICY_BAD_OBSERVATION; the action is within the limits. */
@@ -430,16 +436,45 @@ void policy_init(policy_state *state)
         state->action[i] = low[i] > 0 ? low[i] : high[i] < 0 ? high[i] : 0;
 }
 
+void policy_reset(policy_state *state)
+{
+    int i;
+    state->seen = 0;
+    for (i = 0; i < POLICY_INPUTS; i++)
+        state->input[i] = 0;
+}
+
+/* Fill in what the network reads: the last observations, the oldest first@AND_ACTION@.
+ * Returns the place of the observation that is not finite, and nothing has changed; or -1. */
+static int32_t see(policy_state *state, const float *observation)
+{
+    float now[POLICY_OBSERVATIONS];
+    int32_t wrong = -1;
+    int i;
+    for (i = POLICY_OBSERVATIONS - 1; i >= 0; i--) {
+        now[i] = @NOW@;
+        if (!(now[i] >= -FLT_MAX && now[i] <= FLT_MAX))
+            wrong = i;
+    }
+    if (wrong < 0) {
+        for (i = 0; i < NEWEST; i++)
+            state->input[i] = state->seen ? state->input[i + POLICY_OBSERVATIONS]
+                                          : now[i % POLICY_OBSERVATIONS];
+        for (i = 0; i < POLICY_OBSERVATIONS; i++)
+            state->input[NEWEST + i] = now[i];
+        state->seen = 1;
+    }
+    return wrong;
+}
+
 int policy_act(policy_state *state, const float *observation, float *action)
 {
     const uint8_t *before = state->spikes;
     int i;
-    state->wrong = -1;
-    for (i = POLICY_OBSERVATIONS - 1; i >= 0; i--)
-        if (!(observation[i] >= -FLT_MAX && observation[i] <= FLT_MAX))
-            state->wrong = i;
+    state->wrong = see(state, observation);
     if (state->wrong < 0) {
-@INPUT@        state->operations = 0;
+        encode(state->input, state->spikes);
+        state->operations = 0;
         for (i = 0; i < POLICY_LAYERS - 1; i++) {
             const uint8_t *after = before + POLICY_TIME_STEPS * layers[i].fan_in;
             state->counts[i] = RUN_LAYER(&layers[i], before, (uint8_t *)after, state->events);
@@ -447,7 +482,7 @@ int policy_act(policy_state *state, const float *observation, float *action)
             before = after;
         }
         decode(before, state);
-    }
+@ACTED@    }
     for (i = 0; i < POLICY_ACTIONS; i++)
         action[i] = state->action[i];
     return state->wrong < 0 ? POLICY_DONE : POLICY_BAD_OBSERVATION;
@@ -558,4 +593,10 @@ static double squash(double x)
     y = (1 - exponential) / (1 + exponential);
     return x < 0 ? -y : y;
 }
+"""
+
+ACTED = """\
+        for (i = 0; i < POLICY_ACTIONS; i++)
+            state->input[POLICY_INPUTS - POLICY_ACTIONS + i] =
+                (state->action[i] - low[i]) / half_range[i] - 1;
 """
