@@ -567,6 +567,9 @@ def _inspect(options: argparse.Namespace) -> int:
     spec = policy.spec
     activity = energy_count.activity(policy, energy_count.typical_observations(policy))
     energy = _energy(spec, activity, _costs(options))
+    counts = energy_count.neurobench(policy, energy_count.typical_observations(policy))
+    energy["neurobench"] = dataclasses.asdict(counts)
+    energy["equivalent_footprint"] = energy_count.equivalent_footprint(spec)
     if options.json:
         seen = {
             "observation_quantiles": policy.quantiles.tolist(),
@@ -604,6 +607,14 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    print(
+        f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "
+        f"MACs {counts.effective_macs:.0f}, effective ACs {counts.effective_acs:.0f}, of "
+        f"{counts.dense} dense, footprint {counts.footprint} bytes; an ordinary network: "
+        f"{energy['equivalent_multiply_accumulates']} MACs at most, "
+        f"{energy['equivalent_footprint']} bytes"
+    )
+    print(energy_count.LEFT_OUT)
     return 0
 
 
