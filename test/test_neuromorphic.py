@@ -320,11 +320,17 @@ def test_no_process_outlives_the_one_that_started_it(
         assert not any(map(alive, children))
 
 
+def second_of(policy_file: Path) -> Path:
+    return policy_file.with_name("second.safetensors")
+
+
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy, in Lava's environment."""
+    """The neuromorphic node on a random policy and one of dynamic neurons, in Lava's environment."""
+    write_policy(second_of(policy_file), *random_policy(neuron="dn", observations=4, time_steps=3))
+    both = {"policy": f"{policy_file},{second_of(policy_file)}"}
     process = NodeProcess(
-        [str(LAVA_PYTHON), *node_command("neuromorphic", "", {"policy": str(policy_file)})[1:]],
+        [str(LAVA_PYTHON), *node_command("neuromorphic", "", both)[1:]],
         {**environment(), "ROS_DOMAIN_ID": stage.environment["ROS_DOMAIN_ID"]},
         stage.folder / "neuromorphic.log",
     )
@@ -362,18 +368,17 @@ def test_the_node_answers_with_the_runtime_s_spikes(
 ) -> None:
     from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 
-    spec, tensors, _ = read_policy(policy_file)
-    host, policy, asker = (
-        ChipPolicy(spec, tensors),
-        Policy(spec, tensors),
-        Asker(stage, policy_file),
-    )
+    asker, second = Asker(stage, policy_file), second_of(policy_file)
     rng = np.random.default_rng(0)
-    for i in range(50):
+    for i in range(60):
+        # The last ones are for the first policy.
+        path = second if i % 2 and i < 50 else policy_file
+        spec, tensors, checksum = read_policy(path)
+        host, policy = ChipPolicy(spec, tensors), Policy(spec, tensors)
         observation = rng.normal(0, 1, spec.observation_size)
-        request = spikes_message([host.ask(observation)], f"{i}", asker.checksum)
+        request = spikes_message([host.ask(observation)], f"{i}", checksum)
         answer = asker.ask(request)
-        assert labels_of(answer) == (f"{i}", asker.checksum)
+        assert labels_of(answer) == (f"{i}", checksum)
         fired = spikes_of(answer, spec.time_steps, spec.layer_sizes[1:])
         np.testing.assert_array_equal(host.answer(fired), policy.act(observation))
         assert host.spike_counts == policy.spike_counts
@@ -522,11 +527,11 @@ def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> 
     controlled(stage, policy_file, backend_fallback="safe", safe_command="[0.25]")
     assert stage.until(lambda: len(commands) > 20)
     assert {tuple(command.data) for command in commands} == {(0.25,)}
-    dn = policy_file.with_name("dn.safetensors")
-    write_policy(dn, *random_policy(neuron="dn"))
-    alone = stage.start("controller", policy=dn, backend="lava", autostart="true")
+    relu = policy_file.with_name("relu.safetensors")
+    write_policy(relu, *random_policy(neuron="relu"))
+    alone = stage.start("controller", policy=relu, backend="lava", autostart="true")
     assert alone.wait(20) == 1
-    assert "the policy's neuron is dn, expected lif or clif" in alone.output
+    assert "the policy's neuron is relu, expected lif or clif or dn" in alone.output
 
 
 @needs_lava

@@ -86,7 +86,7 @@ def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
     """
     refuse_others(spec, NEURONS, "the neuromorphic backend")
     constants = {"current_decay": 0.0, "voltage_decay": 0.0, **spec.neuron_constants}
-    dynamic = ()
+    dynamic: tuple[float, ...] = ()
     if spec.neuron == "dn":
         dynamic = tuple(spec.neuron_constants[name] for name in DN.constants)
     return with_neurons_always_on(
