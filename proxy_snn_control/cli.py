@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
 from proxy_snn_control.policy import energy as energy_count
 
 if TYPE_CHECKING:
@@ -254,8 +254,14 @@ def _parser() -> argparse.ArgumentParser:
         "out). docs/exchange.md describes both.",
     )
     export.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
-    export.add_argument("--format", required=True, choices=("nir", "onnx"))
-    export.add_argument("--out", type=_path, required=True, metavar="FILE")
+    export.add_argument("--format", required=True, choices=("nir", "onnx", "c"))
+    export.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="for c a folder of two files"
+    )
+    export.add_argument(
+        "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
+    )
+    export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
     export.set_defaults(run=_export, extras="export")
 
     report = commands.add_parser(
@@ -591,6 +597,9 @@ def _inspect(options: argparse.Namespace) -> int:
     spec = policy.spec
     activity = energy_count.activity(policy, energy_count.typical_observations(policy))
     energy = _energy(spec, activity, _costs(options))
+    counts = energy_count.neurobench(policy, energy_count.typical_observations(policy))
+    energy["neurobench"] = dataclasses.asdict(counts)
+    energy["equivalent_footprint"] = energy_count.equivalent_footprint(spec)
     if options.json:
         seen = {
             "observation_quantiles": policy.quantiles.tolist(),
@@ -628,6 +637,14 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    print(
+        f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "
+        f"MACs {counts.effective_macs:.0f}, effective ACs {counts.effective_acs:.0f}, of "
+        f"{counts.dense} dense, footprint {counts.footprint} bytes; an ordinary network: "
+        f"{energy['equivalent_multiply_accumulates']} MACs at most, "
+        f"{energy['equivalent_footprint']} bytes"
+    )
+    print(energy_count.LEFT_OUT)
     return 0
 
 
@@ -645,8 +662,26 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.out.exists() and options.out.samefile(options.policy):
         raise UserError(f"--out is {options.out}, the policy itself, expected another file")
+    if options.format == "c":
+        return _export_c(options)
+    if options.quantise or options.no_math:
+        raise UserError(f"--quantise and --no-math go with --format c, not {options.format}")
     export(options.policy, options.format, options.out)
     print(options.out)
+    return 0
+
+
+def _export_c(options: argparse.Namespace) -> int:
+    from proxy_snn_control.neuromorphic.fixed import fixed_layers
+    from proxy_snn_control.policy.c_export import export_c
+
+    file = read_policy(options.policy)
+    layers = None
+    if options.quantise:
+        drawn = energy_count.typical_observations(Policy(*file))
+        layers = fixed_layers(file.spec, file.tensors, drawn)
+    report = export_c(file, options.out, layers=layers, math_library=not options.no_math)
+    print(options.out, *report.lines(), sep="\n")
     return 0
 
 

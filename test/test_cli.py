@@ -77,6 +77,9 @@ def test_inspect_counts_energy(policy_file: Path, tmp_path: Path) -> None:
     assert report["nanojoules_per_action"] == pytest.approx(operations * 77e-6)
     assert report["equivalent_multiply_accumulates"] == 9 * 32 + 32 * 24 + 24
     assert report["equivalent_nanojoules"] == pytest.approx(1080 * 3.97e-3)
+    counts = report["neurobench"]
+    assert counts["effective_acs"] == pytest.approx(operations)  # no weight of it is 0
+    assert counts["dense"] == report["possible_synaptic_operations"] + 10
     costs = ("--joules-per-synaptic-operation", 1e-12, "--joules-per-multiply-accumulate", 2e-12)
     other = json.loads(run("inspect", policy_file, "--json", *costs).stdout)
     assert other["nanojoules_per_action"] == pytest.approx(operations * 1e-3)
@@ -86,6 +89,8 @@ def test_inspect_counts_energy(policy_file: Path, tmp_path: Path) -> None:
     assert f"{operations:.0f} synaptic operations" in text
     assert f"{report['nanojoules_per_action']:.2f} nJ" in text
     assert "an ordinary network of this width: 1080 multiply-accumulates, 4.29 nJ" in text
+    assert f"effective ACs {operations:.0f}, of {counts['dense']} dense" in text
+    assert "memory traffic, static power" in text
     for value in ("-1", "nan", "1e3"):
         refused = run("inspect", policy_file, "--joules-per-synaptic-operation", value)
         assert refused.returncode == 1
