@@ -450,7 +450,7 @@ def test_a_heartbeat_that_is_relied_on() -> None:
     stop.watch_from(0.0)
     assert stop.silent(0.4) == ""
     assert "topic stop has been silent for more than 0.5 s" in stop.silent(0.6)
-    with pytest.raises(UserError, match="expected a publisher that repeats false again"):
+    with pytest.raises(UserError, match="expected a publisher that repeats false"):
         stop.arm(0.7)
     for now in (0.8, 1.2):
         stop.press(False, b"a", now)

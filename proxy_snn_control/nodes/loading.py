@@ -76,7 +76,7 @@ def load_loop(
     if values["backend"] == "lava":
         fallback = policy if values["backend_fallback"] == "native" else None
         backend = Neuromorphic(spec, tensors, checksum, fallback, ask)
-    wiring = Wiring(policy, robot.told_by_source())
+    wiring = Wiring(policy, robot.told_by_source(), robot.vectors())
     if values["wiring"] == "require" and not wiring.has_model:
         raise UserError(
             f"policy file {path}: parameter wiring is 'require', but {wiring.scope}; expected a "
