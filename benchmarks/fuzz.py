@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Give readers of files damaged and hostile ones, for as long as one likes.
 
     python benchmarks/fuzz.py --seconds 180 --seed 1

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run sim and controller against each other: a closed loop on one machine."""
 
 from typing import Any

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run a Gymnasium MuJoCo task behind ROS topics."""
 
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from proxy_snn_control import __version__
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
 from proxy_snn_control.policy import energy as energy_count
+from proxy_snn_control.share import named
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.evaluate import Evaluation
@@ -64,6 +67,10 @@ def _path(text: str) -> Path:
 
 
 POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
+
+
+def _config(text: str) -> Path:
+    return named(str(_path(text)), "config", ".yaml")
 
 
 def _policy(text: str) -> Path:
@@ -143,12 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--config",
-        type=_path,
+        type=_config,
         metavar="F.yaml",
         action="append",
         default=[],
         nargs="+",
-        help="files of settings, as config/train.yaml; later ones go over earlier ones",
+        help="files of settings, as config/train.yaml, or names of the package's, such as fast; "
+        "later ones go over earlier ones",
     )
     train.add_argument(
         "--set",
@@ -176,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument("grid", type=_path, metavar="GRID.yaml")
+    sweep.add_argument("grid", type=_config, metavar="GRID.yaml")
     sweep.add_argument(
         "--out",
         type=_path,
@@ -311,6 +319,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
     plot.set_defaults(run=_plot, extras="train")
+
+    replay = commands.add_parser(
+        "replay",
+        help="recompute a policy's commands on recorded messages",
+        description="Recompute every command from the recorded sources, compare them with what "
+        "was sent, and run the wiring check. docs/replay.md describes how to record.",
+    )
+    replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
+    replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
+    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
+    replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
+    replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
+    replay.add_argument("--json", action="store_true", help="print one JSON object")
+    replay.set_defaults(run=_replay, extras="ros,bags")
+
+    view = commands.add_parser(
+        "view",
+        help="show a controller and its robot live, in a web page",
+        description="Run the node view. What is not a flag here is one of its parameters, such "
+        "as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.",
+    )
+    view.add_argument("parameters", nargs="*", metavar="NAME:=VALUE")
+    view.add_argument("--namespace", default="", help="of the controller")
+    view.set_defaults(run=_view, extras="ros,view")
 
     demo = commands.add_parser(
         "demo",
@@ -720,6 +753,24 @@ def _plot(options: argparse.Namespace) -> int:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.replay import replay, report
+
+    result = replay(
+        options.bag, str(options.policy), options.robot, options.params, options.namespace
+    )
+    print(report(result, options.json, options.out))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.view import main as run_view
+
+    given = [part for parameter in options.parameters for part in ("-p", parameter)]
+    where = ["-r", f"__ns:={options.namespace}"] if options.namespace else []
+    return run_view(["--ros-args", *given, *where] if given or where else [])
 
 
 def _demo(options: argparse.Namespace) -> int:

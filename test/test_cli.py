@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The command line as a person meets it: real processes, exit statuses, one-line errors."""
 
 import json

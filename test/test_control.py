@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What decides, by itself and in simulated time: pairing, the stop, the loop, hostile sequences."""
 
 import math

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The launch files: with a real `ros2 launch` where there is one, and what can be read off them."""
 
 import ast

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy on a simulated chip: in NumPy here, and as real Lava processes in Lava's environment.
 
 Lava runs on Python 3.10 alone, so its tests run lava_child.py in the environment that `make lava`
@@ -337,7 +339,7 @@ def second_of(policy_file: Path) -> Path:
 
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy and one of dynamic neurons, in Lava's environment."""
+    """The neuromorphic node on a random policy and one of dynamic neurons, beside Lava."""
     write_policy(second_of(policy_file), *random_policy(neuron="dn", observations=4, time_steps=3))
     both = {"policy": f"{policy_file},{second_of(policy_file)}"}
     process = NodeProcess(

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy file: what goes in comes out, and nothing else comes in."""
 
 import dataclasses

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv

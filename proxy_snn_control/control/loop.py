@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The loop: what comes of a message, and of a time that has passed. The clock is passed in.
 
 A message goes to `take`. If there is something to answer, `answer` finds the observation, the
@@ -46,7 +48,8 @@ class Loop:
         rivalry: why others who command or observe forbid to go on, or "".
         watches_wiring: whether it looks for wiring mistakes.
         statistics: since it became active.
-        on_action: called after a command with the policy that acted and the observation's label.
+        on_action: called after a command with the policy that acted, the observation's label, the
+            observation [observations] and the policy's action [actions].
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Loop:
         self.watches_wiring = self.checks_period = self.shadows = False
         self.at_rate = False
         self.statistics = Statistics()
-        self.on_action: Callable[[Policy, str], None] | None = None
+        self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
         self._clock, self._emit = clock, send
         self._action = np.zeros(policy.spec.action_size, np.float32)
         self._sent = [0.0] * policy.spec.action_size
@@ -324,7 +327,7 @@ class Loop:
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:
-            self.on_action(acted, label)
+            self.on_action(acted, label, observation, self._raw)
 
     def _send(
         self, numbers: list[float] | None, fault: str, label: str, now: float

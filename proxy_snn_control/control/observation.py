@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From the sources' messages to the policy's observation: what belongs together, and is fresh.
 
 Sources are paired by time. Once each has a sample, the newest sample of the one that is furthest

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against
@@ -180,7 +182,7 @@ class Robot:
     command: CommandTopic
     layout: tuple[tuple[int, int], ...] = ()
 
-    def told_by_source(self) -> list[tuple[str, list[int]]]:
+    def given_by_source(self) -> list[tuple[str, list[int]]]:
         """Topics of the sources that do not hold, with the dimensions that they give now."""
         present = self.layout or [(0, i) for i in range(len(self.terms))]
         return [

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Random numbers of a population: each is a function of a member's key, a counter and its place.
 
 A member's numbers must depend on its own seed alone: not on who is trained beside it, on the device

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures: learning curves of runs, and the spikes of a policy."""
 
 from __future__ import annotations

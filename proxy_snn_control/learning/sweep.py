@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Every run of a grid: environments x learners x seeds, each in DIR/ENV/LEARNER/seed-N.
 
 What is done, begun or failed is read off the runs' folders alone, so that a sweep can be stopped

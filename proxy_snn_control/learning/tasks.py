@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Gymnasium tasks: making one, checking that it fits, and naming what it observes and commands."""
 
 from __future__ import annotations

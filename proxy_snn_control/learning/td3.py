@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """TD3 with a proxy target: Algorithm 3 of Xu et al. 2025 (arXiv 2505.24161v2), whole.
 
 TD3 itself is Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic

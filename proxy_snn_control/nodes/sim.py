@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The sim: a Gymnasium MuJoCo task behind ROS topics. Never imports torch."""
 
 from __future__ import annotations

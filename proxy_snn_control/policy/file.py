@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy file: one safetensors file that holds everything acting needs.
 
 docs/policy_file.md describes the format. Reading one executes nothing from it: the header is JSON,
