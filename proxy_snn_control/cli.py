@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import PolicySpec, UserError, load_policy, plugins
 from proxy_snn_control.policy import energy as energy_count
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        plugins.load(getattr(options, "plugin", []))
         status: int = options.run(options)
         if sys.stdout:
             sys.stdout.flush()
@@ -55,6 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return status
+
+
+def _add_plugins(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module to import first, which registers neurons, targets, critics or tasks; give "
+        "it again for another",
+    )
 
 
 def _path(text: str) -> Path:
@@ -136,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="settings, over those of the files: --set tau=0.01 neuron_constants.threshold=0.4",
     )
+    _add_plugins(train)
     train.add_argument(
         "--resume",
         action="store_true",
@@ -198,12 +211,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--video", type=_path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
+    _add_plugins(evaluate)
     _add_costs(evaluate)
     evaluate.set_defaults(run=_evaluate, extras="sim")
 
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
     inspect.add_argument("policy", type=_path)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plugins(inspect)
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
 
@@ -217,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("policy", type=_path)
     export.add_argument("--format", required=True, choices=("nir", "onnx"))
     export.add_argument("--out", type=_path, required=True, metavar="FILE")
+    _add_plugins(export)
     export.set_defaults(run=_export, extras="export")
 
     report = commands.add_parser(
@@ -252,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
     )
+    _add_plugins(plot)
     plot.set_defaults(run=_plot, extras="train")
 
     demo = commands.add_parser(
@@ -273,6 +290,8 @@ def _train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if len(given.get("seed", [])) == 1:
         (given["seed"],) = given["seed"]
+    if options.plugin and not options.resume:
+        given["plugins"] = options.plugin
     files = [file for several in options.config for file in several]
     assignments = [text for several in options.set for text in several]
     if options.resume:
@@ -371,8 +390,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     policy = load_policy(options.policy)
     given = options.env is not None
     task = options.env if given else policy.spec.provenance.get("env")
+    plugin = plugins.TASKS.plugin(str(task).partition(":")[0])
+    if lacks := not given and plugins.not_loaded(plugins.TASKS, policy.spec.provenance):
+        raise UserError(f"policy file {options.policy}: {lacks}")
     # Gymnasium imports the module of a "module:task": not at the word of a file.
-    if not isinstance(task, str) or (":" in task and not given):
+    if not isinstance(task, str) or (":" in task and not given and not plugin):
         raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
     stdout = _stdout_for_json() if options.json else None
     environment = make_environment(task)

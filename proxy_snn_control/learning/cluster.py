@@ -17,6 +17,7 @@ from typing import Any
 
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.learning.run import Member
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
 POLL_SECONDS = 0.3  # between two looks at what tasks tell
@@ -158,6 +159,8 @@ def _work(
     """What a task does."""
     import ray
 
+    for member in members:
+        plugins.load(member.config.plugins)
     reporter = _Reporter(desk)
     if reporter.should_stop():
         return False, []

@@ -20,6 +20,7 @@ import numpy as np
 
 from proxy_snn_control.learning.episode import Episode
 from proxy_snn_control.learning.tasks import clip_action, make_environment
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import TaskError, UserError
 
 PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
@@ -193,7 +194,8 @@ class Collector:
             mine = {i: numbered[i] for i in range(first, len(places), workers)}
             ours, theirs = context.Pipe()
             go, done = context.Semaphore(0), context.Semaphore(0)
-            arguments = (theirs, go, done, memory, len(places), tuple(widths), mine)
+            about = (memory, len(places), tuple(widths), mine, plugins.loaded())
+            arguments = (theirs, go, done, *about)
             process = context.Process(target=_work, args=arguments, daemon=True)
             with safe_path():
                 process.start()
@@ -329,9 +331,11 @@ def _work(
     count: int,
     widths: tuple[int, ...],
     places: dict[int, Place],
+    modules: tuple[str, ...],
 ) -> None:
     end_with_parent()
     try:
+        plugins.load(modules)
         stage = Stage(Arrays(count, widths, memory), places)
     except UserError as error:
         connection.send((str(error), None))

@@ -24,6 +24,7 @@ import torch
 from proxy_snn_control.learning.activity import activity
 from proxy_snn_control.learning.collect import Collector, Place
 from proxy_snn_control.learning.config import check_alike
+from proxy_snn_control.learning.critics import how_learnt
 from proxy_snn_control.learning.evaluators import (
     SAMPLES,
     Evaluators,
@@ -41,7 +42,7 @@ from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
 from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
 
 PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
@@ -148,6 +149,7 @@ class Population:
         self.warnings = [
             (run, sentence) for run in self.runs if (sentence := why_left_out(run.spec(0, {})))
         ]
+        self.warnings += [(run, text) for run in self.runs if (text := how_learnt(run.config))]
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
         self._dead = np.zeros(len(members), bool)
@@ -538,6 +540,8 @@ class Population:
 
 def _full_name(given: str, resolved: str) -> str:
     """A task's id with the version that Gymnasium took, and the module that it is registered by."""
+    if given.partition(":")[0] in TASKS:
+        return given
     module, colon, _ = given.rpartition(":")
     return module + colon + resolved
 

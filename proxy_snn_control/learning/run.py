@@ -37,7 +37,7 @@ from proxy_snn_control.policy.files import (
     remove,
     write_bytes,
 )
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import CRITICS, NEURONS, TARGETS, TASKS
 
 
 class Member(NamedTuple):
@@ -212,6 +212,7 @@ class Run:
             observation_quantile_levels=QUANTILE_LEVELS,
             provenance={
                 "env": config.env,
+                **self._plugins(),
                 "target": config.target,
                 "seed": config.seed,
                 "step": step,
@@ -223,6 +224,17 @@ class Run:
                 "versions": versions,
             },
         )
+
+    def _plugins(self) -> dict[str, Any]:
+        """Which plugins a policy of this run needs, and which its training did, by kind."""
+        named = {
+            "neuron": NEURONS.plugin(self.config.neuron),
+            "target": TARGETS.plugin(self.config.target),
+            "critic": CRITICS.plugin(self.config.critic),
+            "task": TASKS.plugin(self.config.env.partition(":")[0]),
+        }
+        found = {kind: module for kind, module in named.items() if module}
+        return {"plugins": found} if found else {}
 
     # -- checkpoints
 

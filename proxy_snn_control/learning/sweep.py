@@ -24,6 +24,7 @@ from proxy_snn_control.learning.config import (
     RESUMABLE,
     TrainConfig,
     check_name,
+    load_plugins,
     plain,
     resumed_config,
     shared_settings,
@@ -94,6 +95,7 @@ def read_grid(path: Path, out: Path) -> list[Member]:
                 "any of . _ + -, a letter or digit first"
             )
         settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        load_plugins(settings)
         for folder, env in environments.items():
             for seed in _several(where, grid, "seeds"):
                 run = f"{folder}/{learner}/seed-{seed}"

@@ -1,13 +1,13 @@
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
-A new target is one class here: a function from observations to actions, which learns from what the
-actor does (`imitation_loss`, minimised by td3.py) or follows its weights (`follow`).
+A new target is one class, here or in a plugin: a function from observations to actions, which
+learns from what the actor does (`imitation`, whose loss td3.py minimises) or follows its weights
+(`follow`).
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,6 +125,3 @@ class SoftTarget(Target):
     def follow(self, actor: Actor, tau: Tensor | float) -> None:
         """Move towards the actor's weights; all the way with tau 1."""
         average(self.weights, actor.weights, tau)
-
-
-TARGETS: dict[str, Any] = {"proxy": ProxyTarget, "soft": SoftTarget}

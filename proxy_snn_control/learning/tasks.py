@@ -18,6 +18,7 @@ import numpy as np
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
+from proxy_snn_control.policy.plugins import TASKS
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -49,7 +50,10 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         UserError: there is no such task, or its spaces are not a flat Box of observations and a
             flat, bounded Box of actions; or it cannot be made.
     """
+    kind, _, rest = task_id.partition(":")
     try:
+        if kind in TASKS:
+            return _checked(task_id, Checked(TASKS[kind](rest, **options), task_id))
         with warnings.catch_warnings():
             # Asking for a -v4 task is a choice (the paper's), not an oversight.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -60,9 +64,15 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
     except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
+    except UserError:
+        raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
-    checked = Checked(environment)
+    return _checked(task_id, Checked(environment))
+
+
+def _checked(task_id: str, checked: Checked) -> Checked:
+    """The task, once its spaces are those that a policy can be trained for."""
     try:
         for kind in ("observation", "action"):
             _check_space(task_id, kind, _attribute(checked, f"{kind}_space"))
@@ -118,6 +128,11 @@ class Checked(gymnasium.Wrapper):
         TaskError: the task raised, an observation is not of the task's shape, an observation or a
             reward is no number or none that float32 holds, or an end is neither true nor false.
     """
+
+    def __init__(self, environment: gymnasium.Env, name: str = "") -> None:
+        """Wrap a task; `name` is that of a registered one, which Gymnasium has no id for."""
+        super().__init__(environment)
+        self.name = name
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
@@ -201,7 +216,9 @@ class Checked(gymnasium.Wrapper):
 
 
 def task_id(environment: gymnasium.Env) -> str:
-    """The Gymnasium id, or the name of the task's class where it has none."""
+    """The Gymnasium id or registered name, or the name of the task's class where it has none."""
+    if name := getattr(environment, "name", ""):
+        return str(name)
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 

@@ -16,7 +16,7 @@ from proxy_snn_control.control.safety import SafetyGate
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.parameters import check_choices, safety_settings
-from proxy_snn_control.policy import Policy, UserError, read_policy
+from proxy_snn_control.policy import Policy, UserError, plugins, read_policy
 from proxy_snn_control.policy.files import read_file
 
 # How often commands go out if neither the rate nor the policy tells.
@@ -48,6 +48,7 @@ def load_loop(
     if not path:
         raise UserError("parameter policy is empty, expected the path of a policy file")
     check_choices(values)
+    plugins.load(values["plugins"])
     rate, lockstep = values["rate"], values["lockstep"]
     if 0 < rate < 1e-3:
         raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")

@@ -37,8 +37,9 @@ from proxy_snn_control.nodes.messages import (
     diagnostics,
     values_of,
 )
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
-from proxy_snn_control.policy import UserError
+from proxy_snn_control.nodes.parameters import PLUGINS
+from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.policy import UserError, plugins
 
 try:
     import mujoco
@@ -69,6 +70,7 @@ PARAMETERS = (
         high=SEED_LIMIT,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
+    PLUGINS,
     Parameter(
         "publish_clock",
         True,
@@ -113,6 +115,7 @@ class Sim(Node):
         self._lockstep = mode == "lockstep"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
+        plugins.load(value_of(self, "plugins"))
         self._environment = make_environment(self.get_parameter("env").value)
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped

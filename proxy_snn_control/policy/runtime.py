@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from .errors import ObservationError
 from .file import PolicySpec, Tensors, read_policy
 from .native import CompiledNetwork, compiled_pass, fits
-from .neurons import NEURONS, run
+from .neurons import run
+from .plugins import NEURONS
 
 
 class Policy:
