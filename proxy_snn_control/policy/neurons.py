@@ -3,8 +3,8 @@
 A neuron is one class, here or in a plugin, and nothing elsewhere: its constants and their ranges,
 the names of its state, its equations (`step`) and the derivative of those (`pullback`). Both are
 plain arithmetic, so that the same lines run on NumPy arrays on the robot, on torch tensors, and
-compiled, in training. That asks two things of them: no numbers written out (they would change the precision of
-what they meet; V * (1 - s) is written v - v * s), and no branches.
+compiled, in training. That asks two things of them: no numbers written out (they would change the
+precision of what they meet; V * (1 - s) is written v - v * s), and no branches.
 
 State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the
 start of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et
