@@ -2,7 +2,7 @@
 # make test: set up, lint, type-check and test
 # make lava: set up the environment of the neuromorphic backend, .venv-lava
 # The first two need Python 3.11 and make; where a ROS 2 installation is sourced its Python and rclpy
-# serve. Lava needs Python 3.10; where there is none, make test goes without, and says so.
+# serve. Lava needs Python 3.10; where there is none, make test goes without, and reports it.
 
 ifdef ROS_DISTRO
   PYTHON ?= python3
@@ -34,7 +34,7 @@ test: lint $(LAVA)
 
 lava: $(LAVA)
 ifndef LAVA
-	@echo "make lava: there is no python3.10, which Lava needs; install Python 3.10 or say" \
+	@echo "make lava: there is no python3.10, which Lava needs; install Python 3.10 or run" \
 	  "make lava PYTHON310=/path/of/python3.10" >&2; exit 1
 endif
 

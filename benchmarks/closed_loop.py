@@ -9,7 +9,7 @@ A driver, this process, sends observations that the policy meets in its task and
 command comes back. The echo has the controller's executor, topics, message and delivery; it sends
 the first numbers of the observation back and does nothing else. Both run all the time and take
 turns at being driven, so what the machine does besides hits both. So does, if one is named, the
-controller of an older checkout. Every command is told by its numbers, which are known beforehand:
+controller of an older checkout. Every command is known by its numbers, which are computed before:
 one that answers nothing shows. The driver sends and takes messages as bytes, so little of what is
 measured is its own; where it may it runs with real-time priority, as what drives a robot does. Run
 nothing else meanwhile.
@@ -58,7 +58,7 @@ BEST_EFFORT = QoSProfile(
 RELIABLE = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
 )
-# Between its turns a controller hears nothing, which is no fault here.
+# Between its turns a controller receives nothing, which is no fault here.
 PATIENCE = 3000.0
 WAKE_NS = 150_000  # a sleep may end so late: what is left of it is waited for
 WARM_UP = 200
@@ -225,9 +225,9 @@ class Process:
             )
 
     def seconds_until_up(self) -> float | None:
-        """From the start of the process to what it says when all is loaded; by its own clock."""
-        said = re.search(r"\[INFO\] \[([\d.]+)\] \[[^]]*\]: policy ", self.log.read_text())
-        return float(said[1]) - self.began if said else None
+        """From the start of the process to its log line when all is loaded; by its own clock."""
+        found = re.search(r"\[INFO\] \[([\d.]+)\] \[[^]]*\]: policy ", self.log.read_text())
+        return float(found[1]) - self.began if found else None
 
     def megabytes(self) -> tuple[float, float]:
         """Resident memory: all of it, and with what is shared divided among those who share."""
@@ -525,10 +525,10 @@ def measure_start(policy: Path, known: Observations, options: argparse.Namespace
                 peer.meet()
                 own = process.seconds_until_up()
                 if own is None:
-                    raise SystemExit(f"the {name} did not say that it is up")
+                    raise SystemExit(f"the {name} did not report that it is up")
                 memory = process.megabytes()
                 stop_process(process.popen)
-                # ... and once as others see it, who must find it first.
+                # ... and once from outside, where it must be discovered first.
                 if echo:
                     process = stage.start("echo", "/asked")
                     stage.call(
@@ -577,23 +577,23 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             "controller of the driver": Peer(stage, "/ours", known, False),
             "bare echo": Peer(stage, "/bare", known, True),
         }
-        heard = {"observation": 0, "command": 0}
+        received = {"observation": 0, "command": 0}
 
         def count(name: str) -> Callable[[Any], None]:
-            def hear(message: bytes) -> None:
-                heard[name] += 1
+            def receive(message: bytes) -> None:
+                received[name] += 1
 
-            return hear
+            return receive
 
-        for name in heard:
+        for name in received:
             qos = BEST_EFFORT if name == "observation" else RELIABLE
             stage.node.create_subscription(
                 Float64MultiArray, f"/loop/{name}", count(name), qos, raw=True
             )
-        stage.until(lambda: all(heard.values()))
+        stage.until(lambda: all(received.values()))
         for peer in peers.values():
             peer.meet()
-        heard.update(observation=0, command=0)
+        received.update(observation=0, command=0)
         lost = dict.fromkeys(peers, 0)
         strange = dict.fromkeys(peers, 0)
         asked = dict.fromkeys(peers, 0)
@@ -634,8 +634,8 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
         if name in peers:
             counted = f"| {lost[name]} of {asked[name]} | {strange[name]} |"
         elif name != "sim":
-            missing = heard["observation"] - heard["command"]
-            counted = f"| {missing} of {heard['observation']} | |"
+            missing = received["observation"] - received["command"]
+            counted = f"| {missing} of {received['observation']} | |"
         lines.append(
             f"| {name} | {each[0]:.1f} | {each[-1]:.1f} | {slopes[0]:.2f} | {slopes[1]:.2f} "
             + counted

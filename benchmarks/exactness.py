@@ -5,7 +5,7 @@
 Half of the observations come from real rollouts of the policy on its task, with the exploration
 noise of training and, every fourth episode, random actions; half are noise, some of it far outside
 of what training saw. Where the two do not add in the same order, a potential within rounding of
-the threshold may fire on one side only. Such a spike then reaches others: told apart
+the threshold may fire on one side only. Such a spike then reaches others: distinguished
 here are a disagreement that begins (all spikes before it, in its layer and those before, are the
 same) and those that may follow from it. test/test_runtime.py does this in short.
 """

@@ -395,7 +395,7 @@ def forged_text(content: bytes, rng: random.Random) -> Mutant:
 
 
 def mutants(contents: list[bytes], rng: random.Random, sparse_share: float) -> Iterator[Mutant]:
-    """Mutants of these files without end; large ones are slow, `sparse_share` says how many."""
+    """Mutants of these files without end; large ones are slow, `sparse_share` is their share."""
     while True:
         content = rng.choice(contents)
         if rng.random() < sparse_share:

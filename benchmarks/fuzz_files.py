@@ -242,7 +242,7 @@ def make_run(folder: Path) -> Path:
 
 
 def change_run(run: Path, case: RunCase, rng: random.Random) -> None:
-    """Do to a file of the folder what the case says."""
+    """Do to a file of the folder what the case asks for."""
     if case.change == "none":
         return
     path = run / case.name
@@ -284,7 +284,7 @@ def run_outcome(original: Path, case: RunCase, rng: random.Random) -> str:
         The case and the exit status.
 
     Raises:
-        NotRefusedError: it raised, took too long, or said something else than one sentence.
+        NotRefusedError: it raised, took too long, or printed something else than one sentence.
     """
     from proxy_snn_control import cli
 
@@ -292,12 +292,12 @@ def run_outcome(original: Path, case: RunCase, rng: random.Random) -> str:
         run = Path(folder) / "run"
         shutil.copytree(original, run)
         change_run(run, case, rng)
-        said, printed = io.StringIO(), io.StringIO()
+        errors, printed = io.StringIO(), io.StringIO()
         interrupt = signal.getsignal(signal.SIGINT)
         try:
             with (
                 in_time(),
-                contextlib.redirect_stderr(said),
+                contextlib.redirect_stderr(errors),
                 contextlib.redirect_stdout(printed),
             ):
                 status = cli.main(COMMANDS[case.command](run))
@@ -309,11 +309,11 @@ def run_outcome(original: Path, case: RunCase, rng: random.Random) -> str:
             signal.signal(signal.SIGINT, interrupt)  # a command that ends has it ignored
         errors = [
             line.removeprefix("proxy-snn: ")
-            for line in said.getvalue().splitlines()
+            for line in errors.getvalue().splitlines()
             if line.startswith("proxy-snn: ") and not line.startswith("proxy-snn: warning")
         ]
         if status not in (0, 1) or len(errors) != status:
-            raise NotRefusedError(f"{case}: status {status}, {said.getvalue()!r}")
+            raise NotRefusedError(f"{case}: status {status}, {errors.getvalue()!r}")
         for line in errors:
             check_message(line)
     return f"{case.command}, {case.name} {case.change}: {'refused' if status else 'taken'}"

@@ -3,7 +3,7 @@
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
 
-Everything runs on one core with one thread, in one run: the contenders take turns, and what is said
+Everything runs on one core with one thread, in one run: the contenders take turns; what is given
 of one is from all its turns. The ordinary network is of the policy's width, with random weights
 (its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and snnTorch run
 the policy's own spiking network with its weights; that they fire the same spikes is checked first.
@@ -76,8 +76,8 @@ class OthersNetwork(nn.Module):
         count = torch.zeros(1)
         for spikes in self.actor.encoder(observation):
             for layer, each in zip(self.actor.layers, self.neurons, strict=True):
-                said = each(layer(spikes))
-                spikes = said[0] if isinstance(said, tuple) else said
+                output = each(layer(spikes))
+                spikes = output[0] if isinstance(output, tuple) else output
             count = count + spikes
         return self.actor.decoder(count / self.actor.about.time_steps), count
 

@@ -1,4 +1,4 @@
-"""Which wiring mistakes the controller can tell on HalfCheetah, and which it cannot.
+"""Which wiring mistakes the controller finds on HalfCheetah, and which it cannot.
 
     python benchmarks/wiring.py --seeds 5 --out docs/results/wiring.md
 
@@ -95,11 +95,11 @@ def mistakes(
     }
     yield "nothing", "", right, right
     for one, other in itertools.combinations(actions, 2):
-        said = f"joint {one} and joint {other} look"
-        yield "two joints exchanged", said, exchanged(joints[one], joints[other]), right
-        said = f"command {one} and command {other} look"
+        expected = f"joint {one} and joint {other} look"
+        yield "two joints exchanged", expected, exchanged(joints[one], joints[other]), right
+        expected = f"command {one} and command {other} look"
         places = [actions.index(one)], [actions.index(other)]
-        yield "two commands exchanged", said, right, exchanged(*places)
+        yield "two commands exchanged", expected, right, exchanged(*places)
     for name, places in joints.items():
         yield "a joint's sign", f"joint {name} has the wrong sign", scaled(places, -1), right
         yield "a joint in degrees", f"joint {name} is", scaled(places, 180 / np.pi), right
@@ -114,16 +114,16 @@ def mistakes(
         yield "a command x 0.1", f"command {name} acts", right, scaled([i], 0.1)
 
 
-def judge(found: list[str], says: str) -> str:
+def judge(found: list[str], expected: str) -> str:
     """How well the findings name what is wrong."""
-    if not says:
+    if not expected:
         return "not seen" if not found else "another named"
     explanations = [each for finding in found for each in finding.split(" or ")]
     if not explanations:
         return "not seen"
-    if explanations[0].startswith(says):
+    if explanations[0].startswith(expected):
         return "named"
-    if any(each.startswith(says) for each in explanations):
+    if any(each.startswith(expected) for each in explanations):
         return "named among others"
     return "odd, not named" if "no one wiring mistake" in found[0] else "another named"
 
@@ -145,16 +145,16 @@ def main() -> int:
     missed: list[str] = []
     assert spec.observation_names
     assert spec.action_names
-    for kind, says, see, do in mistakes(spec.observation_names, spec.action_names):
+    for kind, expected, see, do in mistakes(spec.observation_names, spec.action_names):
         for seed in range(1000, 1000 + options.seeds):
             wiring = Wiring(policy)
             observations, actions, _ = task.run(policy, STEPS, seed, seen=see, done=do)
             for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):
                 wiring.add(observation, action, i * PERIOD)
-            outcome = judge(wiring.findings(check_period=True), says)
+            outcome = judge(wiring.findings(check_period=True), expected)
             table.setdefault(kind, Counter())[outcome] += 1
-            if says and outcome not in OUTCOMES[:2]:
-                missed.append(f"{kind}: {says.removesuffix(' ')}")
+            if expected and outcome not in OUTCOMES[:2]:
+                missed.append(f"{kind}: {expected.removesuffix(' ')}")
     lines = [
         *heading("Wiring mistakes on HalfCheetah-v4"),
         f"After two seconds, {STEPS} steps; {options.seeds} starts of each case.",

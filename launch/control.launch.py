@@ -20,7 +20,7 @@ DEFAULT_CONFIG = PathJoinSubstitution(
 # passed on: what nobody asked for must not go over the parameter file.
 CONTROLLER = {
     "policy": ("", str, "the policy file (*.safetensors)"),
-    "robot": ("", str, "YAML file that says how topics map to observations and commands"),
+    "robot": ("", str, "YAML file that maps topics to observations and commands"),
     "rate": ("", float, "commands a second; 0 answers every observation"),
     "lockstep": ("", bool, "the sim waits for every command"),
     "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),
@@ -29,7 +29,7 @@ CONTROLLER = {
     "observation_timeout": ("", float, "seconds without a source until the safe command"),
     "safe_hold": ("", bool, "as the safe command, the last that was sent"),
     "ramp_in": ("", float, "seconds over which commands grow after activation"),
-    "stop_heartbeat": ("", float, "seconds within which stop must be heard; 0: not relied on"),
+    "stop_heartbeat": ("", float, "seconds within which stop must be published; 0: no check"),
     "resume_after_crash": ("", bool, "command after a crash without ~/arm"),
     "lock": ("", bool, "nothing can be changed after configure"),
     "command_deadline": ("", float, "deadline in seconds that the command topic offers; 0: none"),
@@ -98,7 +98,7 @@ def start_controller(context: LaunchContext) -> list[LifecycleNode]:
         for name, (_, kind, _) in CONTROLLER.items()
         if context.launch_configurations[name]
     ]
-    # Once for this node, once for /**: where the file has both, its order says which of them wins.
+    # Once for this node, once for /**: where the file has both, its order decides which wins.
     twice = [
         {name: ParameterValue(value, value_type=kind) for name, value, kind in given},
         *(Parameter(name, value, value_type=kind) for name, value, kind in given),

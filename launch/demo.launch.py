@@ -28,7 +28,7 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
 
 
 def task_of(policy_file: str) -> str:
-    """The task that a policy was trained on; "" if its file does not tell."""
+    """The task that a policy was trained on; "" if its file has none."""
     try:
         spec = read_policy(policy_file)[0]
     except UserError as error:

@@ -38,7 +38,7 @@ def start_sim(context: LaunchContext) -> list[Node]:
         for name, (_, kind, _) in SIM.items()
         if context.launch_configurations[name]
     ]
-    # Once for this node, once for /**: where the file has both, its order says which of them wins.
+    # Once for this node, once for /**: where the file has both, its order decides which wins.
     twice = [
         {name: ParameterValue(value, value_type=kind) for name, value, kind in given},
         *(Parameter(name, value, value_type=kind) for name, value, kind in given),

@@ -333,7 +333,7 @@ def _sweep(options: argparse.Namespace) -> int:
     jobs, gpus = options.jobs, options.gpus_per_run
     if jobs is not None and options.ray:
         raise UserError(
-            "--jobs does not go with --ray: the cluster's cores say how many run at once"
+            "--jobs does not go with --ray: the cluster's cores fix how many run at once"
         )
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}, expected 1 or more")
@@ -360,7 +360,7 @@ def _sweep(options: argparse.Namespace) -> int:
         progress = SweepProgress(todo, steps, len(done), stopping.requested)
         try:
             finished, new = sweep.train_anywhere(
-                todo, progress, progress.say, jobs=jobs, ray=options.ray, gpus_per_run=gpus or 0.0
+                todo, progress, progress.log, jobs=jobs, ray=options.ray, gpus_per_run=gpus or 0.0
             )
         finally:
             progress.close()
@@ -395,14 +395,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise UserError(f"policy file {options.policy}: {lacks}")
     # Gymnasium imports the module of a "module:task": not at the word of a file.
     if not isinstance(task, str) or (":" in task and not given and not plugin):
-        raise UserError(f"policy file {options.policy} names no usable task; say which by --env")
+        raise UserError(f"policy file {options.policy} names no usable task, expected --env ID")
     stdout = _stdout_for_json() if options.json else None
     environment = make_environment(task)
     check_fit(policy.spec, options.policy, environment)
     stopping.ready()
     with _Progress(options.episodes) as progress:
         result = evaluate(
-            policy, environment, options.episodes, options.seed, stopping.requested, progress.tell
+            policy, environment, options.episodes, options.seed, stopping.requested, progress.update
         )
     if result is None:
         raise UserError("stopped before the last episode ended")
@@ -427,7 +427,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Says on stderr how far an evaluation is, on a terminal at once, elsewhere now and then."""
+    """Prints an evaluation's progress to stderr, on a terminal at once, elsewhere every 10 s."""
 
     def __init__(self, episodes: int) -> None:
         self._episodes, self._shown = episodes, False
@@ -438,8 +438,8 @@ class _Progress:
     def __enter__(self) -> _Progress:
         return self
 
-    def tell(self, episode: int, length: int) -> None:
-        """Note the step of an episode, and say so if it is time to."""
+    def update(self, episode: int, length: int) -> None:
+        """Note the step of an episode, and print it if it is time to."""
         now = time.monotonic()
         if now < self._next or not sys.stderr:
             return
@@ -577,8 +577,8 @@ def _inspect(options: argparse.Namespace) -> int:
     names = spec.action_names or [""] * spec.action_size
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
-    tells = "all of it" if policy.whitening is not None else "period and ranges alone"
-    print(f"the controller's wiring check: {tells} (transition.whitening)")
+    coverage = "all of it" if policy.whitening is not None else "period and ranges alone"
+    print(f"the controller's wiring check: {coverage} (transition.whitening)")
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)

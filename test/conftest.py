@@ -142,7 +142,7 @@ def rollout(
 def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained HalfCheetah policy that knows how observations follow each other.
 
-    It was trained before policy files told so; random, exploring and wild steps stand for those of
+    It was trained before policy files had this; random, exploring and wild steps stand for those of
     its training.
     """
     pytest.importorskip("mujoco")
@@ -201,7 +201,7 @@ class NodeProcess:
 
 
 class Stage:
-    """A ROS domain of its own, with a node that listens and processes that play."""
+    """A ROS domain of its own, with a node that subscribes and processes under test."""
 
     def __init__(self, domain: int, folder: Path) -> None:
         import rclpy
@@ -253,11 +253,11 @@ class Stage:
             self._executor.spin_once(timeout_sec=0.02)
         return condition()
 
-    def hear(self, kind: Any, topic: str, qos: Any = 100) -> list[Any]:
+    def subscribe(self, kind: Any, topic: str, qos: Any = 100) -> list[Any]:
         """Collect the messages of a topic."""
-        heard: list[Any] = []
-        self.node.create_subscription(kind, topic, heard.append, qos)
-        return heard
+        received: list[Any] = []
+        self.node.create_subscription(kind, topic, received.append, qos)
+        return received
 
     def outputs(self) -> str:
         return "\n".join(each.output for each in self.processes)

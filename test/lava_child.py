@@ -78,7 +78,7 @@ def cycle(path: str, count: str) -> dict[str, Any]:
 
 
 def lose_one(path: str) -> dict[str, Any]:
-    """Kill each process of a network in turn, another network each time; how long until told."""
+    """Kill each process of a network in turn, another network each time; seconds until an error."""
     spec, tensors, _ = read_policy(path)
     layers, seconds = float_layers(spec, tensors), []
     for index in range(2):
@@ -97,7 +97,7 @@ def lose_one(path: str) -> dict[str, Any]:
 
 
 def hold(path: str, kind: str) -> dict[str, Any]:
-    """Infer until killed; says which processes there are once it has begun."""
+    """Infer until killed; prints which processes there are once it has begun."""
     spec, tensors, _ = read_policy(path)
     network = (Quick if kind == "quick" else Straightforward)(
         float_layers(spec, tensors), spec.time_steps

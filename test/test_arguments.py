@@ -30,22 +30,22 @@ CASES: list[tuple[list[str], int, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("node", "arguments", "status", "says"),
+    ("node", "arguments", "status", "reported"),
     [
         *(("sim", *case) for case in CASES),
         *((node, *case) for node in ("controller", "train") for case in (CASES[0], *CASES[3:5])),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(
-    stage: Stage, tmp_path: Path, node: str, arguments: list[str], status: int, says: str
+    stage: Stage, tmp_path: Path, node: str, arguments: list[str], status: int, reported: str
 ) -> None:
     os.mkfifo(tmp_path / "PIPE")
     given = [str(tmp_path / "PIPE") if each == "PIPE" else each for each in arguments]
     process = stage.launch([sys.executable, "-m", "proxy_snn_control.nodes", node, *given])
     assert process.wait(30) == status, process.output
-    assert says in process.output
+    assert reported in process.output
     assert "Traceback" not in process.output
-    own = [line for line in process.output.splitlines() if says in line]
+    own = [line for line in process.output.splitlines() if reported in line]
     assert len(own) == 1, process.output
 
 

@@ -116,10 +116,10 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     assert load_policy(out / "policy_last.safetensors").spec.provenance["step"] == 110
     plotted = run("plot", out, "--out", png)
     assert plotted.returncode == 0, plotted.stderr
-    for target, says in ((".", "is a folder"), (png / "x.png", "Not a directory")):
+    for target, reported in ((".", "is a folder"), (png / "x.png", "Not a directory")):
         refused = run("plot", out, "--out", target)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1), refused.stderr
-        assert says in refused.stderr
+        assert reported in refused.stderr
     assert png.read_bytes().startswith(b"\x89PNG")
     evaluated = run("evaluate", out / "policy.safetensors", "--episodes", 1)
     assert evaluated.returncode == 0, evaluated.stderr
@@ -135,7 +135,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "reported"),
     [
         (("evaluate", "missing"), "policy file missing: no such file"),
         (("evaluate", "README.md"), "is no safetensors file"),
@@ -166,7 +166,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_gets_one_sentence(
-    tmp_path: Path, policy_file: Path, arguments: tuple[str, ...], says: str
+    tmp_path: Path, policy_file: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     pytest.importorskip("torch")
     (tmp_path / "README.md").write_text("not a policy, but long enough to have a header\n" * 9)
@@ -176,7 +176,7 @@ def test_a_mistake_gets_one_sentence(
     given = [named.get(argument, argument) for argument in arguments]
     done = run(*given, cwd=tmp_path)
     assert done.returncode == 1
-    assert says in done.stderr
+    assert reported in done.stderr
     assert done.stderr.startswith("proxy-snn: ")
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert done.stdout == ""
@@ -237,7 +237,7 @@ def test_an_ordinary_policy_is_counted_in_multiply_accumulates(tmp_path: Path) -
 
 @pytest.mark.parametrize("ending", ["mp4", "gif"])
 def test_video(policy_file: Path, tmp_path: Path, ending: str) -> None:
-    """A film of the whole episode; where the machine cannot draw, a sentence that says so."""
+    """A film of the whole episode; where the machine cannot draw, a sentence that names it."""
     imageio = pytest.importorskip("imageio.v2")
     film = tmp_path / f"film.{ending}"
     done = run("evaluate", policy_file, "--episodes", 1, "--json", "--video", film)
@@ -273,7 +273,7 @@ def test_a_video_that_cannot_be_written_is_named(
 
 
 @pytest.mark.parametrize(
-    ("drawing", "says"),
+    ("drawing", "reported"),
     [
         (None, "draws NoneType of shape"),
         (np.zeros((8, 8), np.uint8), r"draws uint8 of shape \(8, 8\), expected uint8 \[height, "),
@@ -281,7 +281,7 @@ def test_a_video_that_cannot_be_written_is_named(
         (NotImplementedError(), r"'Canvas-v0' cannot be drawn \(NotImplementedError\)"),
     ],
 )
-def test_a_task_that_draws_no_image_is_named(drawing: object, says: str) -> None:
+def test_a_task_that_draws_no_image_is_named(drawing: object, reported: str) -> None:
     gymnasium = pytest.importorskip("gymnasium")
     video = pytest.importorskip("proxy_snn_control.learning.video")
 
@@ -300,7 +300,7 @@ def test_a_task_that_draws_no_image_is_named(drawing: object, says: str) -> None
 
     gymnasium.register("Canvas-v0", lambda **_: Canvas(), disable_env_checker=True)
     try:
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=reported):
             video.make_drawable("Canvas-v0")
     finally:
         del gymnasium.registry["Canvas-v0"]

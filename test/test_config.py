@@ -54,7 +54,7 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "reported"),
     [
         ("stepz: 3", "'stepz' does not exist; did you mean steps"),
         ("[1, 2]", "expected lines of"),
@@ -82,10 +82,10 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("steps: " + "[" * 5000, "is no YAML"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path: Path, text: str, says: str) -> None:
+def test_wrong_settings_are_named(tmp_path: Path, text: str, reported: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=reported):
         TrainConfig(**load_config(path))
 
 

@@ -221,7 +221,7 @@ def test_at_a_rate_slow_sources_hold_and_others_belong_together(tmp_path: Path) 
             assert inputs.observation([0.0]).tolist() == [expected, expected]
 
 
-# ---- what a robot file can say
+# ---- what a robot file can express
 
 ANGLES = {
     "sources": {
@@ -274,24 +274,24 @@ def test_frames_gravity_and_angles_beyond_a_right_angle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "says"),
+    ("part", "reported"),
     [("orientation", "no orientation"), ("angular_velocity", "no angular_velocity")],
 )
-def test_an_imu_that_has_no_estimate_says_so(tmp_path: Path, part: str, says: str) -> None:
+def test_an_imu_that_has_no_estimate_says_so(tmp_path: Path, part: str, reported: str) -> None:
     inputs = angle_inputs(tmp_path)
     odom, imu = turned(0.0)
     covariance = getattr(imu, f"{part}_covariance")
     covariance[0] = -1.0
     inputs.take(0, odom, 0.0)
     inputs.take(1, imu, 0.0)
-    assert says in inputs.fault(0.0)
+    assert reported in inputs.fault(0.0)
     covariance[0] = 0.0
     inputs.take(1, imu, 0.0)
     assert inputs.fault(0.0) == ""
 
 
 @pytest.mark.parametrize(
-    ("entry", "says"),
+    ("entry", "reported"),
     [
         ({"source": "imu", "field": "orientation.x", "frame": "world"}, "cannot be turned"),
         ({"source": "odom", "field": "pose.pose.position.x", "frame": "map"}, "frame is 'map'"),
@@ -303,13 +303,13 @@ def test_an_imu_that_has_no_estimate_says_so(tmp_path: Path, part: str, says: st
         ),
     ],
 )
-def test_what_cannot_be_turned(tmp_path: Path, entry: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_turned(tmp_path: Path, entry: dict[str, Any], reported: str) -> None:
     content = yaml.safe_load(yaml.safe_dump(ANGLES))
     content["observation"]["vx"] = entry
     spec = random_policy(
         6, 1, observation_names=tuple(content["observation"]), action_names=("go",)
     )[0]
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=reported):
         Inputs(robot_of(tmp_path, content, spec))
 
 
@@ -436,7 +436,7 @@ def test_a_heartbeat_that_is_relied_on() -> None:
     stop.watch_from(0.0)
     assert stop.silent(0.4) == ""
     assert "topic stop has been silent for more than 0.5 s" in stop.silent(0.6)
-    with pytest.raises(UserError, match="expected a publisher that says false again"):
+    with pytest.raises(UserError, match="expected a publisher that repeats false again"):
         stop.arm(0.7)
     for now in (0.8, 1.2):
         stop.press(False, b"a", now)
@@ -581,7 +581,7 @@ class Hostile(RuleBasedStateMachine):
         self.world = World(self.folder, TWO_SOURCES)
         self.active = True
         self.clock = 100.0
-        self.heard = [0.0, 0.0]
+        self.received = [0.0, 0.0]
         self.pressing: set[bytes] = set()
         self.latched = False
         self.slewed = False
@@ -590,7 +590,7 @@ class Hostile(RuleBasedStateMachine):
         self.world.loop.activate()
 
     def take(self, source: int, message: Any) -> None:
-        self.heard[source] = self.world.now
+        self.received[source] = self.world.now
         self.world.take(source, message)
 
     @rule(source=st.integers(0, 1), stamp=STAMPS, value=NUMBERS, times=st.integers(1, 3))
@@ -661,7 +661,7 @@ class Hostile(RuleBasedStateMachine):
     def activate(self) -> None:
         self.world.loop.activate()
         self.active = True
-        self.heard = [self.world.now] * 2
+        self.received = [self.world.now] * 2
 
     @precondition(lambda self: self.active)
     @rule()
@@ -688,8 +688,8 @@ class Hostile(RuleBasedStateMachine):
                 assert number == 0.5 or held, "stopped"
             elif number != 0.5 and not held:
                 assert label != UNASKED, "what nobody asked for is the safe command"
-                assert at - self.heard[0] <= 0.2 + 1e-9, "stale joints"
-                assert at - self.heard[1] <= 0.3 + 1e-9, "stale odometry"
+                assert at - self.received[0] <= 0.2 + 1e-9, "stale joints"
+                assert at - self.received[1] <= 0.3 + 1e-9, "stale odometry"
                 if self.slewed and self.last:
                     assert abs(number - self.last[0]) <= self.slew * PERIOD + 1e-9, "a leap"
             self.last = [number]

@@ -106,9 +106,9 @@ def test_a_sweep_is_batches(tmp_path: Path) -> None:
         for name, changes in {"a": {}, "b": {"hidden": (20, 20)}}.items()
         for config in configs(**changes)
     ]
-    said: list[str] = []
-    assert train_here(members, Stops(), said.append) == (False, [])
-    assert "batch 1 of 2 on the GPU" in said[0] and "and 2 more" in said[0]
+    messages: list[str] = []
+    assert train_here(members, Stops(), messages.append) == (False, [])
+    assert "batch 1 of 2 on the GPU" in messages[0] and "and 2 more" in messages[0]
     assert [member.is_begun for member in members] == [True] * 3 + [False] * 3
-    assert train_here(members, Listener(), said.append) == (True, [])
+    assert train_here(members, Listener(), messages.append) == (True, [])
     assert all(is_done(member) for member in members)

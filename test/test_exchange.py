@@ -46,14 +46,14 @@ def by_norse(file: Path, inputs: np.ndarray, layers: int) -> list[np.ndarray]:
 
 
 def recorded(network, inputs, layers: int) -> list[np.ndarray]:
-    """Run a simulator's network on every time step, and note what its neurons say."""
+    """Run a simulator's network on every time step, and record its neurons' output."""
     import torch
 
     found: list[list[np.ndarray]] = [[] for _ in range(layers)]
 
     def note(layer: int):
-        def hook(module, given, said):
-            found[layer].append((said[0] if isinstance(said, tuple) else said).numpy().copy())
+        def hook(module, given, output):
+            found[layer].append((output[0] if isinstance(output, tuple) else output).numpy().copy())
 
         return hook
 
@@ -62,8 +62,8 @@ def recorded(network, inputs, layers: int) -> list[np.ndarray]:
     state = None
     with torch.no_grad():
         for now in inputs:
-            said = network(now) if state is None else network(now, state)
-            state = said[1] if isinstance(said, tuple) else None
+            output = network(now) if state is None else network(now, state)
+            state = output[1] if isinstance(output, tuple) else None
     return [np.stack(layer) for layer in found]
 
 
@@ -98,7 +98,7 @@ def test_other_simulators_fire_the_same_spikes(tmp_path: Path, neuron: str, simu
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reported"),
     [
         ({"neuron": "dn"}, "a policy of dn neurons cannot be written as NIR"),
         ({"neuron": "relu"}, "a policy of relu neurons cannot be written as NIR"),
@@ -108,10 +108,10 @@ def test_other_simulators_fire_the_same_spikes(tmp_path: Path, neuron: str, simu
         ),
     ],
 )
-def test_what_nir_cannot_express_is_refused(tmp_path: Path, changes: dict, says: str) -> None:
+def test_what_nir_cannot_express_is_refused(tmp_path: Path, changes: dict, reported: str) -> None:
     pytest.importorskip("nir")
     path, _ = policy_in(tmp_path, **changes)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=reported):
         export(path, "nir", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -145,9 +145,9 @@ def test_onnx_runtime_takes_the_same_actions(tmp_path: Path, neuron: str) -> Non
     session = onnxruntime.InferenceSession(
         tmp_path / "policy.onnx", providers=["CPUExecutionProvider"]
     )
-    (given,), (said,) = session.get_inputs(), session.get_outputs()
+    (given,), (output,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape, given.type) == ("observation", ["batch", 9], "tensor(float)")
-    assert (said.name, said.shape, said.type) == ("action", ["batch", 2], "tensor(float)")
+    assert (output.name, output.shape, output.type) == ("action", ["batch", 2], "tensor(float)")
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["policy"])["action_names"] == ["x", "y"]
     many = OBSERVATIONS.copy()

@@ -148,7 +148,7 @@ def test_a_flood_of_observations(stage: Stage, judge: Judge, policy_file: Path) 
     assert stage.until(lambda: stop.get_subscription_count() > 0)
     stop.publish(Bool(data=True))
     flood(1)
-    assert judge.commands[-1] == SAFE, "the stop was heard in the middle of it"
+    assert judge.commands[-1] == SAFE, "the stop arrived in the middle of it"
     judge.safe_only(len(judge.commands))
 
 
@@ -177,11 +177,11 @@ def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None
         "    - {action: forward, field: linear.x, scale: 2.0}\n"
         "    - {action: turn, field: angular.z, limits: [-0.1, 0.1]}\n"
     )
-    heard: list[tuple[float, float]] = []
+    received: list[tuple[float, float]] = []
     stage.node.create_subscription(
         TwistStamped,
         "cmd_vel",
-        lambda m: heard.append((m.twist.linear.x, m.twist.angular.z)),
+        lambda m: received.append((m.twist.linear.x, m.twist.angular.z)),
         RELIABLE,
     )
     joints = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
@@ -203,23 +203,25 @@ def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None
     action = load_policy(policy_file).act([0.5, -0.5, 0.0])
     expected = (2 * float(action[0]), float(np.clip(action[1], -0.1, 0.1)))
     for topic in ("joint_states", "imu", "joint_states"):
-        assert stage.until(lambda: heard[-3:] == [pytest.approx(expected)] * 3), controller.output
+        assert stage.until(lambda: received[-3:] == [pytest.approx(expected)] * 3), (
+            controller.output
+        )
         silent.add(topic)
-        assert stage.until(lambda: heard[-3:] == [tuple(safe)] * 3)
+        assert stage.until(lambda: received[-3:] == [tuple(safe)] * 3)
         assert stage.until(lambda t=topic: f"on topic {t}; sent the safe" in controller.output)
         silent.clear()
     # A clock that was set back is a new start; a message that was overtaken is none.
-    assert stage.until(lambda: heard[-3:] == [pytest.approx(expected)] * 3)
+    assert stage.until(lambda: received[-3:] == [pytest.approx(expected)] * 3)
     for seconds in (1000, 5, 2000):
         state.header = Header(stamp=Time(sec=seconds))
         silent.add("joint_states")
-        assert stage.until(lambda: heard[-1] == tuple(safe))
+        assert stage.until(lambda: received[-1] == tuple(safe))
         silent.clear()
-        count = len(heard)
+        count = len(received)
         stage.spin(1.0)  # always the same stamp: the first one counts, the others are duplicates
-        assert heard[-1] == tuple(safe)
-        assert any(command != tuple(safe) for command in heard[count:])
-    assert {*heard} <= {tuple(safe), *[c for c in heard if c == pytest.approx(expected)]}
+        assert received[-1] == tuple(safe)
+        assert any(command != tuple(safe) for command in received[count:])
+    assert {*received} <= {tuple(safe), *[c for c in received if c == pytest.approx(expected)]}
 
 
 # ---- others that die, clocks that jump
@@ -227,8 +229,8 @@ def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None
 
 def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> None:
     pytest.importorskip("mujoco")
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
+    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     start(stage, policy_file, observation_timeout=0.3)
 
     def moves(since: int) -> bool:
@@ -264,7 +266,7 @@ def test_the_clock_jumps(stage: Stage, judge: Judge, policy_file: Path) -> None:
 
 
 def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    """Deadline and liveliness of the command topic, as docs/robots.md tells the robot's side."""
+    """Deadline and liveliness of the command topic, as in docs/robots.md."""
     events: list[str] = []
     qos = QoSProfile(depth=1, deadline=Duration(seconds=0.5))
     qos.liveliness_lease_duration = Duration(seconds=1.0)
@@ -416,10 +418,10 @@ def test_sigterm_in_each_state(stage: Stage, judge: Judge, policy_file: Path, st
     if state == "active":
         assert judge.commands[-1] == SAFE
     else:
-        assert len(judge.commands) == before, "whoever does not command says nothing in the end"
+        assert len(judge.commands) == before, "without commands there is no last one"
     assert controller.survivors() == []
     assert "Traceback" not in controller.output
-    judge.commands.append(SAFE)  # for the verdict, where nothing was to be said
+    judge.commands.append(SAFE)  # for the verdict, where nothing was to be published
 
 
 def test_a_hundred_rounds_through_the_lifecycle(
@@ -473,7 +475,7 @@ def test_parameters_that_change_while_it_runs(
 ) -> None:
     start(stage, policy_file)
     judge.moving()
-    for name, value, says in (
+    for name, value, reported in (
         ("safe_command", [0.0, 0.0], "parameter safe_command has 2 values, expected 1"),
         ("safe_command", [7.0], "parameter safe_command is [7.0], expected values within"),
         ("slew_rate", [-1.0], "expected numbers above 0"),
@@ -483,7 +485,7 @@ def test_parameters_that_change_while_it_runs(
     ):
         (result,) = set_parameters(stage, **{name: value})
         assert not result.successful
-        assert says in result.reason
+        assert reported in result.reason
     judge.feeding = False
     stage.spin(0.7)
     judge.safe_only(len(judge.commands))
@@ -502,8 +504,8 @@ def test_parameters_that_change_while_it_runs(
 
 
 def test_shadow(stage: Stage, policy_file: Path) -> None:
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
-    shadow = stage.hear(Float64MultiArray, "controller/shadow_command", RELIABLE)
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
+    shadow = stage.subscribe(Float64MultiArray, "controller/shadow_command", RELIABLE)
     observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
     stage.node.create_timer(0.02, lambda: observations.publish(number_array(GOOD, "")))
     controller = start(stage, policy_file, shadow="true")
@@ -519,7 +521,7 @@ def test_shadow(stage: Stage, policy_file: Path) -> None:
 
 def test_spikes(stage: Stage, judge: Judge, policy_file: Path) -> None:
     judge.feeding = False
-    rasters = stage.hear(UInt8MultiArray, "controller/spikes", SENSOR_DATA)
+    rasters = stage.subscribe(UInt8MultiArray, "controller/spikes", SENSOR_DATA)
     start(stage, policy_file)
     policy = load_policy(policy_file)
 
@@ -585,11 +587,11 @@ def cheetah_robot(path: Path, change: Callable[[str, str], dict[str, Any]]) -> P
 def test_wiring_mistakes_are_named(
     stage: Stage, tmp_path: Path, cheetah_file: Path, case: str
 ) -> None:
-    change, parameters, says = CASES[case]
+    change, parameters, reported = CASES[case]
     robot = cheetah_robot(tmp_path / "robot.yaml", change)
-    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
 
-    def told() -> list[str]:
+    def findings() -> list[str]:
         all_ = [status for array in diagnostics for status in array.status]
         values = [
             {pair.key: pair.value for pair in status.values}
@@ -601,24 +603,24 @@ def test_wiring_mistakes_are_named(
     stage.start("sim", env="HalfCheetah-v4", mode="realtime")
     start(stage, cheetah_file, robot=robot, safe_command=str([0.0] * 6), **parameters)
     # Diagnostics come once a second: after the third at the latest, two seconds are over.
-    assert stage.until(lambda: len(told()) >= 4, 40), stage.outputs()
-    if says:
-        assert any(says in sentence for sentence in told()[:4]), told()
+    assert stage.until(lambda: len(findings()) >= 4, 40), stage.outputs()
+    if reported:
+        assert any(reported in sentence for sentence in findings()[:4]), findings()
     else:
         # A busy machine's sim may really be late.
-        assert all(not s or s.startswith("a step every") for s in told()), told()
+        assert all(not s or s.startswith("a step every") for s in findings()), findings()
 
 
 def test_wiring_keeps_it_from_going_active(
     stage: Stage, tmp_path: Path, cheetah_file: Path
 ) -> None:
-    """With a wrong scale it looks, says which, and does not move."""
+    """With a wrong scale it checks, names it, and does not move."""
     wrong = cheetah_robot(tmp_path / "wrong.yaml", CASES["one scale off"][0])
     right = cheetah_robot(tmp_path / "right.yaml", CASES["right"][0])
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
-    observations = stage.hear(Float64MultiArray, "observation", SENSOR_DATA)
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
     stage.start("sim", env="HalfCheetah-v4", mode="realtime")
-    # Somebody else moves it: of a robot that stands still, little can be told.
+    # Somebody else moves it: of a robot at rest little can be checked.
     drive = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     rng = np.random.default_rng(0)
     timer = stage.node.create_timer(

@@ -36,7 +36,7 @@ def test_what_is_no_regular_file_is_neither_opened_nor_waited_for(tmp_path: Path
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        for path, says in (
+        for path, reported in (
             (tmp_path, "is not a file but a folder"),
             (tmp_path / "pipe", "is not a file but a pipe"),
             (tmp_path / "link", "is not a file but a pipe"),
@@ -50,7 +50,7 @@ def test_what_is_no_regular_file_is_neither_opened_nor_waited_for(tmp_path: Path
         ):
             with pytest.raises(UserError) as caught:
                 read_file("robot file", path, 100)
-            assert says in str(caught.value)
+            assert reported in str(caught.value)
             assert str(caught.value).startswith("robot file ")
 
 
@@ -81,7 +81,7 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
     before = sorted(os.listdir(tmp_path))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        for name, says in (
+        for name, reported in (
             ("pipe", "is a pipe, expected a file"),
             ("to a pipe", "is a pipe, expected a file"),
             ("socket", "is a socket, expected a file"),
@@ -94,7 +94,7 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
         ):
             with pytest.raises(UserError) as caught:
                 write_bytes(tmp_path / name, b"new")
-            assert says in str(caught.value), name
+            assert reported in str(caught.value), name
     os.unlink(tmp_path / "socket")
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "pipe").is_fifo()
@@ -157,7 +157,7 @@ def bomb(separator: str, first: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "reported"),
     [
         (bomb("[*]", "[a, b]"), "values, aliases written out"),
         (bomb("{<<: [*], a: 1}", "{b: 1}"), "values, aliases written out"),
@@ -188,7 +188,7 @@ def bomb(separator: str, first: str) -> str:
         ("#" * MAX_BYTES + "\n", "more than the"),
     ],
 )
-def test_yaml_is_never_larger_than_its_file(tmp_path: Path, text: str, says: str) -> None:
+def test_yaml_is_never_larger_than_its_file(tmp_path: Path, text: str, reported: str) -> None:
     path = tmp_path / "f.yaml"
     path.write_text(text)
     began = time.process_time()
@@ -196,7 +196,7 @@ def test_yaml_is_never_larger_than_its_file(tmp_path: Path, text: str, says: str
         read_yaml("config file", path)
     assert time.process_time() - began < 20
     assert str(caught.value).startswith(f"config file {path}: ")
-    assert says in str(caught.value)
+    assert reported in str(caught.value)
     assert len(str(caught.value)) < 2000
 
 

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parents[1] / "launch"
 
 
 def passed_parameters(name: str) -> Iterator[tuple[str, str, str | None]]:
-    """Node, parameter and, where the file says it, type of what a launch file passes on."""
+    """Node, parameter and, where the file gives it, type of what a launch file passes on."""
     tree = ast.parse((FOLDER / f"{name}.launch.py").read_text())
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
@@ -158,11 +158,11 @@ def test_sim_in_a_namespace_with_a_parameter_file(stage: Stage, tmp_path: Path) 
         f"/**:\n  ros__parameters: {{env: {TASK}, seed: 1}}\n"
         "/left/sim:\n  ros__parameters: {seed: 7, episodes: 1000}\n"
     )
-    heard = stage.hear(Float64MultiArray, "/left/observation", SENSOR_DATA)
+    received = stage.subscribe(Float64MultiArray, "/left/observation", SENSOR_DATA)
     process = launch(
         stage, "sim", f"config:={config}", "namespace:=left", "episodes:=2000", "use_sim_time:=true"
     )
-    assert stage.until(lambda: len(heard) > 5), process.output
+    assert stage.until(lambda: len(received) > 5), process.output
     names = ("env", "mode", "seed", "episodes", "use_sim_time")
     assert parameters(stage, "/left/sim", *names) == [TASK, "realtime", 7, 2000, True]
     ends_cleanly(process)
@@ -171,7 +171,7 @@ def test_sim_in_a_namespace_with_a_parameter_file(stage: Stage, tmp_path: Path) 
 def test_control_autostarts_and_reads_its_config(
     stage: Stage, policy_file: Path, config: Path
 ) -> None:
-    commands = stage.hear(Float64MultiArray, "/right/command", RELIABLE)
+    commands = stage.subscribe(Float64MultiArray, "/right/command", RELIABLE)
     process = launch(
         stage, "control", f"policy:={policy_file}", f"config:={config}", "namespace:=right"
     )
@@ -185,7 +185,7 @@ NAMES = ("policy", "rate", "shadow", "observation_timeout", "use_sim_time")
 
 
 def sections(policy_file: Path, first: str = "every") -> Path:
-    """A parameter file that says something for every node, and other things for one."""
+    """A parameter file with values for every node, and other values for one."""
     every = (
         f"/**:\n  ros__parameters:\n    policy: {policy_file}\n    rate: 10.0\n"
         "    observation_timeout: 0.25\n    use_sim_time: true\n"
@@ -211,13 +211,13 @@ def test_arguments_go_over_the_parameter_file(stage: Stage, policy_file: Path, f
     process = launch(stage, "control", f"config:={config}", "namespace:=arm", *given)
     values = parameters(stage, "/arm/controller", *NAMES)
     assert values == [str(policy_file), 50.0, False, 0.25, False], process.output
-    assert "trained on" not in process.output  # what the controller says of a policy, an INFO
+    assert "trained on" not in process.output  # what the controller logs of a policy, an INFO
     ends_cleanly(process)
 
 
 @pytest.mark.parametrize("name", ["control", "sim"])
 def test_a_missing_parameter_file_is_named(stage: Stage, name: str) -> None:
-    """Launch itself would only warn, and the node start without what the file says."""
+    """Launch itself would only warn, and the node start without the file's values."""
     process = launch(stage, name, "config:=/nowhere/c.yaml")
     assert process.wait(20) == 1
     assert "parameter file /nowhere/c.yaml: no such file" in process.output
@@ -230,7 +230,7 @@ LAVA = Path(__file__).parents[1] / ".venv-lava/bin/python"
 @pytest.mark.skipif(not LAVA.exists(), reason="there is no .venv-lava; `make lava` makes it")
 def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
     """Launch starts the neuromorphic node, and again when it was killed."""
-    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
     observations = stage.node.create_publisher(Float64MultiArray, "/left/observation", SENSOR_DATA)
     stage.node.create_timer(0.05, lambda: observations.publish(Float64MultiArray(data=[0.1] * 9)))
     arguments = [f"policy:={policy_file}", "backend:=lava", f"lava_python:={LAVA}"]
@@ -283,7 +283,7 @@ def generate_launch_description():
     ])])
 """
     )
-    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
     topic = "/robot/observation"
     observations = stage.node.create_publisher(Float64MultiArray, topic, SENSOR_DATA)
     stage.node.create_timer(0.05, lambda: observations.publish(Float64MultiArray(data=[0.1] * 9)))
@@ -314,7 +314,7 @@ def test_control_says_why_it_cannot_start(stage: Stage) -> None:
 def test_control_without_autostart_waits_for_its_transitions(
     stage: Stage, policy_file: Path, config: Path
 ) -> None:
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
     process = launch(
         stage, "control", f"policy:={policy_file}", f"config:={config}", "autostart:=false"
     )
@@ -366,8 +366,8 @@ def generate_launch_description():
     ])
 """
     )
-    commands = stage.hear(Float64MultiArray, "/robot/arm/effort_controller/commands", RELIABLE)
-    returns = stage.hear(Float64, "/world/sim/episode_return", EPISODE_RETURNS)
+    commands = stage.subscribe(Float64MultiArray, "/robot/arm/effort_controller/commands", RELIABLE)
+    returns = stage.subscribe(Float64, "/world/sim/episode_return", EPISODE_RETURNS)
     process = stage.launch(["ros2", "launch", str(bringup)])
     assert stage.until(lambda: len(commands) > 20 and len(returns) > 1), process.output
     assert any(commands_of(commands)), "no command but the safe one"
@@ -379,8 +379,8 @@ def generate_launch_description():
 def control_and_sim(
     stage: Stage, policy_file: Path, config: Path, *arguments: str
 ) -> tuple[NodeProcess, list[Any]]:
-    """The controller is launched and commands a sim of its own; what the recorder hears."""
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    """The controller is launched and commands a sim of its own; what the recorder receives."""
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
     stage.start("sim", env=TASK, mode="realtime")
     process = launch(stage, "control", f"policy:={policy_file}", f"config:={config}", *arguments)
     assert stage.until(lambda: len(set(commands_of(commands))) > 10), stage.outputs()
@@ -421,9 +421,11 @@ def test_respawn(stage: Stage, policy_file: Path, config: Path) -> None:
         killed = process_of(process, "controller")
         os.kill(killed, signal.SIGKILL)
         assert stage.until(lambda n=times: process.output.count("process has died") == n)
-        stage.spin(0.3)  # what it said before has arrived
-        heard = len(commands)
-        assert stage.until(lambda n=heard: len(set(commands_of(commands[n:]))) > 10), process.output
+        stage.spin(0.3)  # what it published before has arrived
+        received = len(commands)
+        assert stage.until(lambda n=received: len(set(commands_of(commands[n:]))) > 10), (
+            process.output
+        )
         assert process_of(process, "controller") != killed
         assert stage.state() == "active"
     spec = load_policy(policy_file).spec
@@ -444,11 +446,11 @@ def test_a_respawned_controller_waits_for_arm(
     os.kill(process_of(process, "controller"), signal.SIGKILL)
     assert stage.until(lambda: "did not end in order; ~/arm lets go on" in process.output)
     stage.spin(1.0)
-    heard = len(commands)
-    assert stage.until(lambda: len(commands) > heard + 10), process.output
-    assert set(commands_of(commands[heard:])) == {0.5}
+    received = len(commands)
+    assert stage.until(lambda: len(commands) > received + 10), process.output
+    assert set(commands_of(commands[received:])) == {0.5}
     assert stage.call(Trigger, "controller/arm").success
-    assert stage.until(lambda: len(set(commands_of(commands[heard:]))) > 10), process.output
+    assert stage.until(lambda: len(set(commands_of(commands[received:]))) > 10), process.output
     os.killpg(process.process.pid, signal.SIGINT)
     process.wait(20)
     assert process.survivors() == []
@@ -473,7 +475,7 @@ def test_demo_takes_the_policys_task(stage: Stage, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_demo(stage: Stage, policy_file: Path, mode: str) -> None:
-    returns = stage.hear(Float64, "/pair/sim/episode_return", EPISODE_RETURNS)
+    returns = stage.subscribe(Float64, "/pair/sim/episode_return", EPISODE_RETURNS)
     arguments = [f"use_sim_time:={str(mode == 'realtime').lower()}", "namespace:=pair"]
     process = launch(
         stage, "demo", f"policy:={policy_file}", "episodes:=0", f"mode:={mode}", *arguments
@@ -495,11 +497,11 @@ def test_demo_ends_with_its_episodes(stage: Stage, policy_file: Path) -> None:
 
 def test_train(stage: Stage, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    heard = stage.hear(DiagnosticArray, "/diagnostics")
+    received = stage.subscribe(DiagnosticArray, "/diagnostics")
     out = tmp_path / "run"
     arguments = ("namespace:=lab", "use_sim_time:=true")
     process = launch(stage, "train", f"env:={TASK}", "steps:=1000", f"out:={out}", *arguments)
-    assert stage.until(lambda: bool(heard), 60), process.output
+    assert stage.until(lambda: bool(received), 60), process.output
     values = parameters(stage, "/lab/train", "steps", "resume", "use_sim_time")
     assert values == [1000, False, True]
     ends_cleanly(process)

@@ -184,7 +184,7 @@ def test_a_position_begins_where_the_robot_stands() -> None:
     assert list(configured.check(None, "stale", 0.0)[0]) == [0.7]
     there = gate("position", JointLimit(), safe_command=[0.2])
     there.measure([1.0])
-    assert list(there.check(None, "stale", 0.0)[0]) == [0.2], "whoever says what is safe is heard"
+    assert list(there.check(None, "stale", 0.0)[0]) == [0.2], "an explicit safe command is taken"
 
 
 def test_what_was_sent_last_is_where_it_goes_on() -> None:
@@ -231,7 +231,7 @@ def test_a_urdf() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "joint", "says"),
+    ("text", "joint", "reported"),
     [
         (URDF, "hip", "urdf leg.urdf: has no joint hip"),
         (URDF, "broken", "joint broken is revolute and has no limit"),
@@ -242,6 +242,6 @@ def test_a_urdf() -> None:
         ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', "knee", "has a document type"),
     ],
 )
-def test_a_urdf_that_does_not_tell(text: str, joint: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_a_urdf_without_limits(text: str, joint: str, reported: str) -> None:
+    with pytest.raises(UserError, match=reported):
         read_urdf(text, "leg.urdf", [joint])

@@ -1,7 +1,7 @@
 """The policy on a simulated chip: in NumPy here, and as real Lava processes in Lava's environment.
 
 Lava runs on Python 3.10 alone, so its tests run lava_child.py in the environment that `make lava`
-makes. Where there is none they are skipped, and say so.
+makes. Where there is none they are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -316,7 +316,7 @@ class Asker:
 
         self.checksum = hashlib.sha256(policy_file.read_bytes()).hexdigest()
         self._stage, self._name = stage, "neuromorphic"
-        self._answers = stage.hear(UInt8MultiArray, "neuromorphic/answer", RELIABLE)
+        self._answers = stage.subscribe(UInt8MultiArray, "neuromorphic/answer", RELIABLE)
         self._requests = stage.node.create_publisher(
             UInt8MultiArray, "neuromorphic/request", RELIABLE
         )
@@ -383,16 +383,16 @@ def controlled(stage: Stage, policy_file: Path, **parameters: Any) -> NodeProces
     return controller
 
 
-class Told:
-    """What the controller's diagnostics say."""
+class Diagnostics:
+    """What the controller's diagnostics report."""
 
     def __init__(self, stage: Stage) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
 
-        self._heard = stage.hear(DiagnosticArray, "/diagnostics")
+        self._received = stage.subscribe(DiagnosticArray, "/diagnostics")
 
     def __call__(self, key: str) -> str:
-        for message in reversed(self._heard):
+        for message in reversed(self._received):
             for status in message.status:
                 if status.name == "/controller":
                     return {pair.key: pair.value for pair in status.values}.get(key, "")
@@ -409,8 +409,8 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
     from proxy_snn_control.learning.evaluate import evaluate
     from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE
 
-    told, episodes = Told(stage), 20
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    diagnostics, episodes = Diagnostics(stage), 20
+    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     controlled(stage, policy_file, lockstep="true", backend_deadline=5.0)
     # Controller and node have to find each other first; until then the fallback acts.
     observations = stage.node.create_publisher(Float64MultiArray, "observation", RELIABLE)
@@ -418,20 +418,20 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
     def met() -> bool:
         observations.publish(number_array(np.ones(9), ""))
         stage.spin(0.05)
-        return told("backend") == "lava" and int(told("commands")) > 10
+        return diagnostics("backend") == "lava" and int(diagnostics("commands")) > 10
 
     assert stage.until(met, 40), stage.outputs()
     stage.spin(2.0)
-    assert told("backend") == "lava"
-    before = told("backend_fallbacks"), int(told("commands"))
+    assert diagnostics("backend") == "lava"
+    before = diagnostics("backend_fallbacks"), int(diagnostics("commands"))
     # It goes on until the test ends: twenty episodes are over before the two have found each other.
     stage.start("sim", env=TASK, seed=11)
     assert stage.until(lambda: len(returns) >= episodes, 60), stage.outputs()
     alone = evaluate(load_policy(policy_file), make_environment(TASK), episodes, 11)
     assert alone
     assert [message.data for message in returns[:episodes]] == alone.returns
-    assert stage.until(lambda: int(told("commands")) > before[1] + 50)
-    assert told("backend_fallbacks") == before[0], "every command was Lava's"
+    assert stage.until(lambda: int(diagnostics("commands")) > before[1] + 50)
+    assert diagnostics("backend_fallbacks") == before[0], "every command was Lava's"
 
 
 @needs_lava
@@ -444,8 +444,8 @@ def test_killed_in_the_middle_of_an_episode(
     from proxy_snn_control.control.messages import label_of, number_array
     from proxy_snn_control.nodes.messages import RELIABLE
 
-    told, sent = Told(stage), list[np.ndarray]()
-    commands = stage.hear(Float64MultiArray, "command")
+    diagnostics, sent = Diagnostics(stage), list[np.ndarray]()
+    commands = stage.subscribe(Float64MultiArray, "command")
     observations = stage.node.create_publisher(Float64MultiArray, "observation", RELIABLE)
     Asker(stage, policy_file)
     parameters = {"lockstep": "true", "backend_deadline": 0.015, "observation_timeout": 60.0}
@@ -464,15 +464,17 @@ def test_killed_in_the_middle_of_an_episode(
     stage.spin(0.3)
     stage.node.create_timer(0.02, feed)
     assert stage.until(lambda: len(commands) > 50)
-    assert stage.until(lambda: told("backend") == "lava" and int(told("commands")) > 50)
+    assert stage.until(
+        lambda: diagnostics("backend") == "lava" and int(diagnostics("commands")) > 50
+    )
     before, begin = given_up(), len(commands)
     node.end(signal.SIGKILL)
     assert stage.until(lambda: len(commands) > begin + 100)
     assert given_up() <= before + 1, "one command waited for it, no other did"
-    assert stage.until(lambda: told("backend") == "fallback")
+    assert stage.until(lambda: diagnostics("backend") == "fallback")
     again = NodeProcess(node.command, node.environment, stage.folder / "again.log")
     stage.processes.append(again)
-    assert stage.until(lambda: told("backend") == "lava", 40), again.output
+    assert stage.until(lambda: diagnostics("backend") == "lava", 40), again.output
     stage.spin(1.0)
     policy = load_policy(policy_file)
     answered = [int(label_of(command)) for command in commands]
@@ -488,7 +490,7 @@ def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> 
     from proxy_snn_control.control.messages import number_array
     from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 
-    commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
     observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
     stage.node.create_timer(0.02, lambda: observations.publish(number_array(np.ones(9), "")))
     controlled(stage, policy_file, backend_fallback="safe", safe_command="[0.25]")

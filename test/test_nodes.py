@@ -49,7 +49,7 @@ class Robot:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.commands = stage.hear(Float64MultiArray, "command", RELIABLE)
+        self.commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
         self._publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
         self._count = 0
 
@@ -94,9 +94,9 @@ def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, ta
     sizes = {TASK: (9, 1), "HalfCheetah-v5": (17, 6)}[task]
     write_policy(path, *random_policy(*sizes, provenance={"env": task}))
     episodes = 8 if task == TASK else 1
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     sim = stage.start("sim", env=task, seed=11, episodes=episodes)
-    # The controller comes late on purpose: what the sim said meanwhile was said to nobody.
+    # The controller comes late on purpose: what the sim published meanwhile had no subscriber.
     stage.meet("sim/episode_return")
     controller = active_controller(stage, path, lockstep="true")
     assert not libraries(controller) & {"torch", "mujoco"}
@@ -114,7 +114,7 @@ def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
     names = {"observation_names": task.observation_names, "action_names": task.action_names}
     path = tmp_path / "p.safetensors"
     write_policy(path, *random_policy(17, 6, provenance={"env": task.id}, **names))
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     sim = stage.start("sim", env=task.id, seed=11, episodes=1)
     stage.meet("sim/episode_return")
     robot = Path(__file__).parents[1] / "config" / "robots" / "half_cheetah.yaml"
@@ -126,7 +126,7 @@ def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
 
 def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_file: Path) -> None:
     """A killed controller, stray commands and late answers: not one step too many or too few."""
-    returns = stage.hear(Float64, "sim/episode_return", EPISODE_RETURNS)
+    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     sim = stage.start("sim", env=TASK, seed=3, episodes=400)
     stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     stage.meet("sim/episode_return")
@@ -200,14 +200,14 @@ def test_bad_observations_get_the_safe_command(stage: Stage, policy_file: Path) 
     assert answer != [0.25]
     nan = good.copy()
     nan[4] = np.nan
-    for bad, says in (
+    for bad, reported in (
         (nan, "topic observation: observation[4] is nan"),
         (np.zeros(8), "topic observation: has 8 values, expected 9"),
         (np.zeros(0), "has 0 values"),
         (np.full(9, np.inf), "observation[0] is inf"),
     ):
         assert robot.ask(bad) == [0.25]
-        expect(controller, says, stage, 3)
+        expect(controller, reported, stage, 3)
         assert robot.ask(good) == answer, "a fault passes with its cause"
         stage.spin(1.1)  # the log repeats a fault at most once a second
     assert "Traceback" not in controller.output
@@ -215,7 +215,7 @@ def test_bad_observations_get_the_safe_command(stage: Stage, policy_file: Path) 
 
 def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path) -> None:
     robot = Robot(stage)
-    diagnostics = stage.hear(DiagnosticArray, "/diagnostics")
+    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
     controller = active_controller(
         stage, policy_file, safe_command="[-0.5]", observation_timeout=FAULT_SECONDS
     )
@@ -226,8 +226,8 @@ def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path
     assert stage.until(lambda: len(robot.commands) > before + 20)
     assert all(command.data.tolist() == [-0.5] for command in robot.commands[before:])
     expect(controller, "on topic observation; sent the safe command", stage, 3)
-    said = [status.message for array in diagnostics for status in array.status]
-    assert any(message.startswith("no observation for") for message in said)
+    reported = [status.message for array in diagnostics for status in array.status]
+    assert any(message.startswith("no observation for") for message in reported)
     assert robot.ask(np.full(9, 0.3)) == answer
 
 
@@ -346,7 +346,7 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(
 
 
 @pytest.mark.parametrize(
-    ("policy", "parameters", "says"),
+    ("policy", "parameters", "reported"),
     [
         ("", {}, "parameter policy is empty"),
         ("/nowhere/p", {}, "policy file /nowhere/p: no such file"),
@@ -356,7 +356,7 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(
     ],
 )
 def test_what_cannot_be_configured_says_why(
-    stage: Stage, tmp_path: Path, policy_file: Path, policy: str, parameters: dict, says: str
+    stage: Stage, tmp_path: Path, policy_file: Path, policy: str, parameters: dict, reported: str
 ) -> None:
     text = tmp_path / "text"
     text.write_text("no policy at all" * 100)
@@ -365,12 +365,12 @@ def test_what_cannot_be_configured_says_why(
     controller = stage.start("controller", **given)
     assert not stage.transition("configure")
     assert stage.state() == "unconfigured"
-    expect(controller, says, stage, 3)
+    expect(controller, reported, stage, 3)
     assert controller.end(signal.SIGINT)[0] == 0
     # With nobody to manage it, a controller that cannot start ends with status 1.
     alone = stage.start("controller", autostart="true", **given)
     assert alone.wait(20) == 1
-    assert says in alone.output
+    assert reported in alone.output
     assert "Traceback" not in controller.output + alone.output
 
 
@@ -398,7 +398,7 @@ def test_reload(stage: Stage, tmp_path: Path, policy_file: Path) -> None:
 
 def test_diagnostics(stage: Stage, policy_file: Path) -> None:
     robot = Robot(stage)
-    heard = stage.hear(DiagnosticArray, "/diagnostics")
+    received = stage.subscribe(DiagnosticArray, "/diagnostics")
     active_controller(stage, policy_file, observation_timeout=60.0)
     robot.meet()
     alone = load_policy(policy_file)
@@ -409,7 +409,7 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
         operations += alone.synaptic_operations
 
     def values() -> dict[str, str]:
-        return {pair.key: pair.value for pair in heard[-1].status[0].values} if heard else {}
+        return {pair.key: pair.value for pair in received[-1].status[0].values} if received else {}
 
     assert stage.until(lambda: values().get("commands") == "20", 5)
     shown = values()
@@ -420,8 +420,8 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
         operations / 20 * 77e-6, abs=1e-3
     )
     assert 0 < float(shown["latency_median_ms"]) <= float(shown["latency_99_ms"])
-    count, began = len(heard), time.monotonic()
-    assert stage.until(lambda: len(heard) >= count + 3)
+    count, began = len(received), time.monotonic()
+    assert stage.until(lambda: len(received) >= count + 3)
     assert time.monotonic() - began > 1.5, "1 Hz"
 
 
@@ -441,9 +441,9 @@ def quick_config(tmp_path: Path) -> Path:
 def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> None:
     pytest.importorskip("torch")
     out = tmp_path / "run"
-    steps = stage.hear(Float64, "train/step")
-    episodes = stage.hear(Float64, "train/episode_return")
-    evaluations = stage.hear(Float64, "train/eval_return")
+    steps = stage.subscribe(Float64, "train/step")
+    episodes = stage.subscribe(Float64, "train/episode_return")
+    evaluations = stage.subscribe(Float64, "train/eval_return")
     train = stage.start("train", config=quick_config(tmp_path), out=out, seed=5)
     assert stage.until(lambda: steps and episodes and len(evaluations) > 1, 60), train.output
 
@@ -482,11 +482,11 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
     """A run for each seed, in processes of their own here; topics and diagnostics of each."""
     pytest.importorskip("torch")
     out = tmp_path / "run"
-    returns = {seed: stage.hear(Float64, f"train/seed_{seed}/eval_return") for seed in (3, 4)}
-    states = stage.hear(DiagnosticArray, "/diagnostics")
-    steps = stage.hear(Float64, "train/step")
+    returns = {seed: stage.subscribe(Float64, f"train/seed_{seed}/eval_return") for seed in (3, 4)}
+    states = stage.subscribe(DiagnosticArray, "/diagnostics")
+    steps = stage.subscribe(Float64, "train/step")
     train = stage.start("train", config=quick_config(tmp_path), out=out, seed="[3, 4]")
-    assert stage.until(lambda: all(len(heard) > 1 for heard in returns.values()), 90), train.output
+    assert stage.until(lambda: all(len(each) > 1 for each in returns.values()), 90), train.output
     assert stage.call(Trigger, "train/pause").success
     stage.spin(1.5)
     at = steps[-1].data
@@ -507,7 +507,7 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "says"),
+    ("parameters", "reported"),
     [
         ({}, "parameter out is empty"),
         ({"out": "RUN", "seed": "x"}, "parameter seed is 'x', expected whole numbers"),
@@ -519,13 +519,13 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
     ],
 )
 def test_train_says_what_is_wrong(
-    stage: Stage, tmp_path: Path, parameters: dict, says: str
+    stage: Stage, tmp_path: Path, parameters: dict, reported: str
 ) -> None:
     pytest.importorskip("torch")
     given = {key: tmp_path / "run" if v == "RUN" else v for key, v in parameters.items()}
     train = stage.start("train", **given)
     assert train.wait(30) == 1
-    assert says in train.output
+    assert reported in train.output
     assert "Traceback" not in train.output
     assert not (tmp_path / "run").exists()
 

@@ -114,7 +114,7 @@ def test_the_safetensors_library_reads_and_writes_the_same_format(
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("field", "value", "reported"),
     [
         ("observation_size", 0, "observation_size is 0"),
         ("observation_size", 9.0, "observation_size is 9.0"),
@@ -159,20 +159,22 @@ def test_the_safetensors_library_reads_and_writes_the_same_format(
         ("format", "other", "format"),
     ],
 )
-def test_a_wrong_header_is_refused(policy_file: Path, field: str, value: object, says: str) -> None:
+def test_a_wrong_header_is_refused(
+    policy_file: Path, field: str, value: object, reported: str
+) -> None:
     rewrite(policy_file, {**header_of(policy_file), field: value})
-    with pytest.raises(PolicyFileError, match=says) as error:
+    with pytest.raises(PolicyFileError, match=reported) as error:
         load_policy(policy_file)
     assert str(policy_file) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "reported"),
     [(None, "without a policy header"), ("{", "no JSON"), ("[1]", "format")],
 )
-def test_no_header(policy_file: Path, header: str | None, says: str) -> None:
+def test_no_header(policy_file: Path, header: str | None, reported: str) -> None:
     rewrite(policy_file, header)
-    with pytest.raises(PolicyFileError, match=says):
+    with pytest.raises(PolicyFileError, match=reported):
         load_policy(policy_file)
 
 
@@ -188,7 +190,7 @@ def test_missing_and_unknown_fields(policy_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "reported"),
     [
         (lambda t: t.pop("decoder.bias"), "lacks the tensor decoder.bias"),
         (lambda t: t.update(extra=np.zeros(1, np.float32)), "unknown tensor 'extra'"),
@@ -203,11 +205,11 @@ def test_missing_and_unknown_fields(policy_file: Path) -> None:
         (lambda t: t["layers.1.weight"].fill(1e38), "layers.1.weight holds a number beyond"),
     ],
 )
-def test_wrong_tensors_are_refused(policy_file: Path, change, says: str) -> None:
+def test_wrong_tensors_are_refused(policy_file: Path, change, reported: str) -> None:
     tensors = {name: array.copy() for name, array in load_file(policy_file).items()}
     change(tensors)
     rewrite(policy_file, header_of(policy_file), tensors)
-    with pytest.raises(PolicyFileError, match=says):
+    with pytest.raises(PolicyFileError, match=reported):
         load_policy(policy_file)
 
 
@@ -216,7 +218,7 @@ def test_files_that_are_no_policy(tmp_path: Path, policy_file: Path) -> None:
     with pytest.raises(PolicyFileError, match="no such file"):
         load_policy(path)
     whole = policy_file.read_bytes()
-    for content, says in (
+    for content, reported in (
         (b"", "is no safetensors file: it has only 0 bytes"),
         (b"hello", "is no safetensors file: it has only 5 bytes"),
         (b"# a readme\n", "is no safetensors file"),
@@ -229,7 +231,7 @@ def test_files_that_are_no_policy(tmp_path: Path, policy_file: Path) -> None:
         (whole.replace(b'"sha256":"', b'"sha-56":"'), "has no checksum"),
     ):
         path.write_bytes(content)
-        with pytest.raises(PolicyFileError, match=says):
+        with pytest.raises(PolicyFileError, match=reported):
             load_policy(path)
 
 
@@ -241,10 +243,10 @@ def test_only_regular_files_are_read_and_nothing_is_waited_for(tmp_path: Path) -
 
 
 def test_a_file_that_changes_its_size_meanwhile(policy_file: Path, monkeypatch) -> None:
-    whole, told = policy_file.read_bytes(), os.stat(policy_file)
+    whole, status = policy_file.read_bytes(), os.stat(policy_file)
     policy_file.write_bytes(whole + bytes(1000))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fstat", lambda _: told)
+        patch.setattr(os, "fstat", lambda _: status)
         # Only what was there at first is read, and that is what the digest is of.
         assert read_policy(policy_file).digest == hashlib.sha256(whole).hexdigest()
         policy_file.write_bytes(whole[:-100])
@@ -285,7 +287,7 @@ def test_what_is_too_large_to_read_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "reported"),
     [
         ({"action_high": (2e6,)}, "field action_high is [2000000.0], expected 1 finite numbers"),
         ({"action_low": (float("nan"),)}, "field action_low is [nan]"),
@@ -305,13 +307,13 @@ def test_what_is_too_large_to_read_is_not_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_file_could_hold_is_refused_before_training(
-    tmp_path: Path, change: dict, says: str
+    tmp_path: Path, change: dict, reported: str
 ) -> None:
     spec, _ = random_policy()
     check_spec(tmp_path / "p", spec)
     with pytest.raises(PolicyFileError) as caught:
         check_spec(tmp_path / "p", dataclasses.replace(spec, **change))
-    assert says in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_whatever_passes_before_training_can_be_written(tmp_path: Path) -> None:
@@ -432,7 +434,7 @@ def _byteswapped(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "reported"),
     [
         (lambda p: _moved(p, "decoder.weight", -4), "begins at byte"),
         (lambda p: _moved(p, "layers.2.weight", -4), "begins at byte"),
@@ -473,14 +475,14 @@ def _byteswapped(parts: Parts) -> None:
     ],
 )
 def test_what_a_good_checksum_does_not_help(
-    tmp_path: Path, small_files: list[bytes], change: Callable[[Parts], None], says: str
+    tmp_path: Path, small_files: list[bytes], change: Callable[[Parts], None], reported: str
 ) -> None:
     parts = Parts.of(small_files[0])
     change(parts)
     path = tmp_path / "p"
     path.write_bytes(parts.sealed())
     began = time.process_time()
-    with pytest.raises(PolicyFileError, match=says):
+    with pytest.raises(PolicyFileError, match=reported):
         read_policy(path)
     assert time.process_time() - began < 1
 
@@ -516,16 +518,21 @@ def test_the_largest_files_are_read_within_100_mb(
     flat = "RAW:[" + ",".join(['{"":{}}'] * 22_000) + "]"
     full = dataclasses.replace(large, fields={**large.fields, "provenance": {"": flat}}).sealed()
     large.entries["x"] = deep
-    says = {"full": "valid", "deep": "nested more than 20 deep"}
-    for name, content in zip(says, (full, large.sealed()), strict=True):
+    reported = {"full": "valid", "deep": "nested more than 20 deep"}
+    for name, content in zip(reported, (full, large.sealed()), strict=True):
         assert MAX_FILE_BYTES * 0.97 < len(content) <= MAX_FILE_BYTES
         (tmp_path / name).write_bytes(content)
-    says |= {"hole": "is damaged", "larger hole": "has 10737418240 bytes, more than"}
+    reported |= {"hole": "is damaged", "larger hole": "has 10737418240 bytes, more than"}
     for name, size in {"hole": MAX_FILE_BYTES, "larger hole": 10 * 2**30}.items():
         (tmp_path / name).write_bytes(small_files[0])
         os.truncate(tmp_path / name, size)
-    command = [sys.executable, "-c", READ_WITHIN_100_MB, *(str(tmp_path / name) for name in says)]
+    command = [
+        sys.executable,
+        "-c",
+        READ_WITHIN_100_MB,
+        *(str(tmp_path / name) for name in reported),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    for line, (name, reason) in zip(done.stdout.splitlines(), says.items(), strict=True):
+    for line, (name, reason) in zip(done.stdout.splitlines(), reported.items(), strict=True):
         assert reason in line, name

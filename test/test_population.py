@@ -16,8 +16,8 @@ import yaml  # noqa: E402
 from conftest import TASK  # noqa: E402
 from training_kit import (  # noqa: E402
     CPU,
-    Hears,
     StopAt,
+    Warnings,
     equal,
     flat,
     learners,
@@ -160,10 +160,10 @@ def test_runs_of_a_population_and_their_files(tmp_path: Path) -> None:
     """Two tasks and two seeds in one batch: each folder is a run as it would be alone."""
     configs = [quick(seed=seed, env=env) for seed in (0, 1) for env in (TASK, "Hopper-v4")]
     members = [Member(c, tmp_path / c.env / f"seed-{c.seed}") for c in configs]
-    listener = Hears()
+    listener = Warnings()
     population = Population(members)
     assert population.run(listener) is True
-    assert not listener.heard
+    assert not listener.texts
     for member in members:
         alone = tmp_path / "alone" / member.config.env / str(member.config.seed)
         start(member.config, alone).run(Listener())
@@ -200,15 +200,15 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     clean.run(Listener())
     population = start_all(configs, tmp_path / "poisoned")
     poison(population, 1, 71)
-    listener = Hears()
+    listener = Warnings()
     assert population.run(listener) is True
     assert population.step == 260
-    (heard,) = listener.heard
-    assert heard.startswith("seed 1: stopped at step ")
-    assert "_loss is NaN or infinite; the last good checkpoint is " in heard
+    (received,) = listener.texts
+    assert received.startswith("seed 1: stopped at step ")
+    assert "_loss is NaN or infinite; the last good checkpoint is " in received
     (failure,) = population.failures
     assert failure.startswith(f"{tmp_path / 'poisoned' / 'seed-1'} at step ")
-    assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in heard
+    assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in received
     for seed in (0, 2):
         assert timeless(tmp_path / "poisoned" / f"seed-{seed}") == timeless(
             tmp_path / "clean" / f"seed-{seed}"
@@ -367,7 +367,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
     assert [member.folder.name for member in members] == ["seed-0", "seed-1", "seed-2"]
     training = make_training(members, jobs=2)
     assert isinstance(training, Processes)
-    listener = Hears()
+    listener = Warnings()
     assert training.run(listener) is True
     assert training.step == 120
     assert sorted(listener.rows) == [0, 1, 2]
@@ -383,7 +383,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
 def test_a_process_that_fails_leaves_the_others(tmp_path: Path) -> None:
     members = new_members({**dataclasses.asdict(quick()), "seed": [0, 1]}, tmp_path / "run")
     (tmp_path / "run" / "seed-1").write_text("in the way")
-    listener = Hears()
+    listener = Warnings()
     training = make_training(members)
     assert training.run(listener) is True
     assert "seed-1 " in training.failures[0]

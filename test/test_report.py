@@ -1,4 +1,4 @@
-"""What is said of finished runs: tables, statistics and curves over seeds."""
+"""What is reported of finished runs: tables, statistics and curves over seeds."""
 
 import csv
 import re
@@ -119,10 +119,10 @@ def test_gains_and_figures_are_the_papers_on_the_papers_own_table(tmp_path: Path
         value, tasks = comparison.gain(name, "maximum")
         assert (100 * value, tasks) == (pytest.approx(gain, abs=0.011), 5)
         assert comparison.paper(name) == (name, dict(zip(PAPER_TASKS, figures, strict=True)), gain)
-    said = " ".join(notes(comparison))
-    assert "after 1,025,000 steps" in said
-    assert "ours after 95,000" in said
-    assert "Ant-v4 and Hopper-v4: the paper's were run with MuJoCo 2.3" in said
+    text = " ".join(notes(comparison))
+    assert "after 1,025,000 steps" in text
+    assert "ours after 95,000" in text
+    assert "Ant-v4 and Hopper-v4: the paper's were run with MuJoCo 2.3" in text
 
 
 def test_tables_list_every_seed_with_mean_and_deviation(tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_seeds_of_unequal_length_are_listed_and_said_and_in_no_mean(tmp_path: Pa
     group = comparison.group("Hopper-v4", "pt-lif")
     assert [run.seed for run in group.short] == [3]
     assert group.figures("maximum").tolist() == [1000, 2000, 3000, 1000]
-    said = notes(comparison)
-    assert any("Seed 3 is at 55,000 steps, the longest at 95,000" in note for note in said)
-    assert any("Seed 4 lacks the evaluation at step 20,000, 25,000" in note for note in said)
+    text = notes(comparison)
+    assert any("Seed 3 is at 55,000 steps, the longest at 95,000" in note for note in text)
+    assert any("Seed 4 lacks the evaluation at step 20,000, 25,000" in note for note in text)
     steps, mean, low, high, whole = over_seeds(group)
     assert mean[-1] == 1750
     half = 3.182 * np.std([1000, 2000, 3000, 1000], ddof=1) / 2
@@ -194,11 +194,11 @@ def test_unequal_learners_missing_ones_and_single_seeds_are_said(tmp_path: Path)
     write_run(tmp_path / "Hopper-v4" / "lif" / "seed-0", longer, **LIF)
     write_run(tmp_path / "Walker2d-v4" / "lif" / "seed-0", rising(1100), env="Walker2d-v4", **LIF)
     comparison = only([tmp_path])
-    said = "\n".join(notes(comparison))
-    assert "No run: pt-lif on Walker2d-v4." in said
-    assert "No run of seed 1, which others here have: lif on Hopper-v4, Walker2d-v4;" in said
-    assert "One seed in the mean" in said
-    assert "Hopper-v4: learners have taken unequally many steps" in said
+    text = "\n".join(notes(comparison))
+    assert "No run: pt-lif on Walker2d-v4." in text
+    assert "No run of seed 1, which others here have: lif on Hopper-v4, Walker2d-v4;" in text
+    assert "One seed in the mean" in text
+    assert "Hopper-v4: learners have taken unequally many steps" in text
     assert comparison.level == ["Walker2d-v4"]
     assert comparison.gain("lif", "maximum") == (pytest.approx(0.1), 1)
     assert comparison.gain("pt-lif", "maximum") is None
@@ -237,9 +237,9 @@ def test_learners_outside_sweeps_are_named_by_what_tells_them_apart(tmp_path: Pa
         "d": "ANN (TD3)",  # it has no proxy for K to matter
         "e": "ANN (TD3)",
     }
-    said = "\n".join(notes(only([tmp_path])))
-    assert "PT-LIF (K = 1): not the same on every task: hidden is " in said
-    assert "[64, 64] (Ant-v4)" in said
+    text = "\n".join(notes(only([tmp_path])))
+    assert "PT-LIF (K = 1): not the same on every task: hidden is " in text
+    assert "[64, 64] (Ant-v4)" in text
 
 
 def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path) -> None:
@@ -253,14 +253,14 @@ def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path)
             **{"recorded": recorded, **changes},
         )
     comparison = only([tmp_path])
-    said = "\n".join(notes(comparison))
-    assert "mine: two settings under one name: tau is 0.005 (seeds 0, 2); 0.01 (seed 1)." in said
+    text = "\n".join(notes(comparison))
+    assert "mine: two settings under one name: tau is 0.005 (seeds 0, 2); 0.01 (seed 1)." in text
     assert (
-        "Runs differ in what was recorded: precision is float32 (seeds 0, 1); x (seed 2)." in said
+        "Runs differ in what was recorded: precision is float32 (seeds 0, 1); x (seed 2)." in text
     )
     assert (
         "mine: no figures of the paper beside it, for its settings are not the paper's (tau)"
-        in said
+        in text
     )
     assert comparison.paper("mine") is None
     assert unlike_the_paper(comparison.runs[0]) == {}

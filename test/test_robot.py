@@ -72,7 +72,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "reported"),
     [
         ("- 1", "is [1], expected lines of 'name: value'"),
         ("a: [", "is no YAML"),
@@ -125,11 +125,11 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
         ("#" * 2**21, "has 2097152 bytes, more than the 262144 it may"),
     ],
 )
-def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: Any, says: str) -> None:
+def test_a_wrong_file_is_named(tmp_path: Path, content: Any, reported: str) -> None:
     with pytest.raises(UserError) as caught:
         read(tmp_path, content)
     assert str(caught.value).startswith(f"robot file {tmp_path}/robot.yaml: ")
-    assert says in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_joints_of_two_drivers_on_one_topic(tmp_path: Path) -> None:
         assert inputs.take(0, joint_state("c", 3.0, stamp=now - 0.001 * (i % 2)), now)
         assert not inputs.take(0, joint_state("c", 4.0, stamp=now - 0.002), now), "late"
     assert inputs.observation(NO_ACTION).tolist() == [1, 2, 3]
-    # What a driver said long ago is no part of an observation.
+    # What a driver published long ago is no part of an observation.
     assert not inputs.take(0, joint_state("ab", 1.0, 2.0, stamp=11.0), 11.0)
     assert not inputs.take(0, joint_state("c", 3.0, stamp=20.0), 20.0)
     assert inputs.take(0, joint_state("ab", 1.0, 2.0, stamp=20.1), 20.1)
@@ -203,17 +203,17 @@ def test_in_lockstep_what_is_said_again_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "says"),
+    ("message", "reported"),
     [
         (joint_state("abc", 1.0, 2.0), "topic joint_states: has 2 values of position for 3 joints"),
         (joint_state("abc"), "has 0 values of position"),
         (joint_state("abca", 1.0, 2.0, 3.0, 4.0), "has a joint twice"),
     ],
 )
-def test_a_message_that_cannot_be_read(tmp_path: Path, message: Any, says: str) -> None:
+def test_a_message_that_cannot_be_read(tmp_path: Path, message: Any, reported: str) -> None:
     inputs = Inputs(read(tmp_path, GOOD))
     assert inputs.take(0, message, 0.0), "there is something to answer: with the safe command"
-    assert says in inputs.fault(0.0)
+    assert reported in inputs.fault(0.0)
     assert inputs.take(0, joint_state("abc", 1.0, 2.0, 3.0), 0.1)
     assert inputs.fault(0.1) == "", "a fault passes with its cause"
 

@@ -1,4 +1,4 @@
-"""What a real robot and a hostile day bring, on real processes: others who speak, deaths."""
+"""Faults of a real robot, on real processes: other publishers, killed processes."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def judge(stage: Stage, policy_file: Path) -> Judge:
     return Judge(stage, load_policy(policy_file))
 
 
-class Told:
+class Diagnostics:
     """The controller's diagnostics as they come."""
 
     def __init__(self, stage: Stage) -> None:
@@ -52,7 +52,7 @@ class Told:
     def __getitem__(self, key: str) -> str:
         return {pair.key: pair.value for pair in self.last.values}.get(key, "")
 
-    def says(self, text: str, level: bytes | None = None, seconds: float = 30.0) -> bool:
+    def reports(self, text: str, level: bytes | None = None, seconds: float = 30.0) -> bool:
         return self.stage.until(
             lambda: text in self.last.message and level in (None, self.last.level), seconds
         )
@@ -67,7 +67,7 @@ def meet_stop(stage: Stage, stop: Any) -> None:
 
 
 def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    """One presses, the other says false ten times a second: that is no release."""
+    """One presses, the other publishes false ten times a second: that is no release."""
     start(stage, policy_file)
     a, b = (stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10)) for _ in "ab")
     meet_stop(stage, a)
@@ -119,7 +119,7 @@ def test_a_stop_outlives_the_controllers_death(
 
 
 def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     controller = start(stage, policy_file)
     judge.moving()
     controller.end(signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     before = len(judge.commands)
     controller = start(stage, policy_file)
     judge.safe_only(before, 20)
-    assert told.says("was active and did not end in order; ~/arm lets go on")
+    assert diagnostics.reports("was active and did not end in order; ~/arm lets go on")
     assert stage.call(Trigger, "controller/arm").success
     judge.moving()
     assert controller.end(signal.SIGINT)[0] == 0
@@ -160,36 +160,38 @@ def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) 
     meet_stop(stage, stop)
     judge.safe_only(len(judge.commands))
     refused = stage.call(Trigger, "controller/arm")
-    assert "expected a publisher that says false again and again" in refused.message
+    assert "expected a publisher that repeats false" in refused.message
     timer = stage.node.create_timer(0.1, lambda: stop.publish(Bool(data=False)))
     stage.spin(0.3)
     assert stage.call(Trigger, "controller/arm").success
     judge.moving()
-    timer.cancel()  # it dies, without a word
+    timer.cancel()  # its publisher stops, without a last message
     stage.spin(1.0)
     judge.safe_only(len(judge.commands), 20)
     judge.verdict()
 
 
-# ---- others who speak
+# ---- other publishers
 
 
 def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     controller = start(stage, policy_file)
     judge.moving()
     other = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
-    assert told.says("topic /command has other publishers: /observer", DiagnosticStatus.WARN)
+    assert diagnostics.reports(
+        "topic /command has other publishers: /observer", DiagnosticStatus.WARN
+    )
     judge.moving()
     assert set_parameters(stage, rivals="stop")[0].successful
     stage.spin(1.5)
     judge.safe_only(len(judge.commands), 20)
-    assert told.says("other publishers: /observer", DiagnosticStatus.ERROR)
+    assert diagnostics.reports("other publishers: /observer", DiagnosticStatus.ERROR)
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
     judge.moving()
     second = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
-    assert told.says("topic /observation has 2 publishers: /observer, /observer")
+    assert diagnostics.reports("topic /observation has 2 publishers: /observer, /observer")
     stage.node.destroy_publisher(second)
     assert controller.output.count("has other publishers") < 6, "and not once a second"
     judge.verdict()
@@ -217,9 +219,9 @@ class Joint:
         self.position, self.stamp, self.name = position, 0.0, name
         self.twice = False
         self._publisher = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
-        self.timer = stage.node.create_timer(0.02, self._tell)
+        self.timer = stage.node.create_timer(0.02, self._publish)
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         self.stamp += 0.02
         nanoseconds = round(self.stamp * 1e9) + 10**9
         stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
@@ -239,20 +241,22 @@ def small_policy(folder: Path) -> Path:
 def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     stage: Stage, tmp_path: Path
 ) -> None:
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     robot = joint_robot(tmp_path / "robot.yaml")
     start(stage, small_policy(tmp_path), robot=robot)
     joint = Joint(stage, 0.5)
     Joint(stage, 0.0, "leg")  # another driver on the same topic, of another joint: as it may be
-    assert stage.until(lambda: int(told["commands"] or 0) > 50)
-    assert "is told of by" not in told.last.message
+    assert stage.until(lambda: int(diagnostics["commands"] or 0) > 50)
+    assert "is published by" not in diagnostics.last.message
     joint.twice = True
-    assert told.says("% of its messages were left out (so far", None, 5)
-    assert int(told["joint_states: repeated"]) > 2
-    assert float(told["joint_states: age_ms"]) < 200
+    assert diagnostics.reports("% of its messages were left out (so far", None, 5)
+    assert int(diagnostics["joint_states: repeated"]) > 2
+    assert float(diagnostics["joint_states: age_ms"]) < 200
     joint.twice = False
     Joint(stage, 0.0)
-    assert told.says("topic /joint_states: joint arm is told of by /observer, /observer")
+    assert diagnostics.reports(
+        "topic /joint_states: joint arm is published by /observer, /observer"
+    )
 
 
 def test_a_topic_of_another_type_is_a_sentence(
@@ -264,12 +268,14 @@ def test_a_topic_of_another_type_is_a_sentence(
     assert controller.wait(20) == 1
     assert "topic stop: cannot be had as std_msgs/Float64MultiArray" in controller.output
     assert "Traceback" not in controller.output
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     joints = stage.node.create_publisher(Bool, "joint_states", 10)
     start(stage, path, robot=joint_robot(tmp_path / "right.yaml"))
-    said = "topic /joint_states is published by /observer as std_msgs/Bool, expected sensor_msgs/"
-    assert stage.until(lambda: said in stage.outputs())
-    assert told.last is not None and joints is not None
+    expected = (
+        "topic /joint_states is published by /observer as std_msgs/Bool, expected sensor_msgs/"
+    )
+    assert stage.until(lambda: expected in stage.outputs())
+    assert diagnostics.last is not None and joints is not None
 
 
 # ---- positions
@@ -289,21 +295,24 @@ def test_a_topic_of_another_type_is_a_sentence(
 def test_a_position_begins_where_the_robot_stands(
     stage: Stage, tmp_path: Path, command: dict[str, Any]
 ) -> None:
-    """The first thing that a robot at 1 rad is told is 1, and then it moves slowly."""
+    """The first command to a robot at 1 rad is 1, and then it moves slowly."""
     path = tmp_path / "high.safetensors"
     write_policy(path, *random_policy(1, 1, (8,), **NAMES, action_low=(-2.0,), action_high=(2.0,)))
     robot = joint_robot(tmp_path / "robot.yaml", **command)
-    heard: list[float] = []
+    received: list[float] = []
     if "type" in command:
         stage.node.create_subscription(
             JointTrajectory,
             "command",
-            lambda m: heard.append(m.points[0].positions[0]),
+            lambda m: received.append(m.points[0].positions[0]),
             QoSProfile(depth=100),
         )
     else:
         stage.node.create_subscription(
-            Float64MultiArray, "command", lambda m: heard.append(m.data[0]), QoSProfile(depth=100)
+            Float64MultiArray,
+            "command",
+            lambda m: received.append(m.data[0]),
+            QoSProfile(depth=100),
         )
     given = {"policy": path, "robot": robot, "slew_rate": "[0.5]"}
     controller = stage.start("controller", **given, observation_timeout=0.3)
@@ -311,24 +320,24 @@ def test_a_position_begins_where_the_robot_stands(
     stage.meet("command")
     assert stage.transition("activate")
     stage.spin(0.6)
-    assert heard == [], "stale, and no position is known to be safe"
+    assert received == [], "stale, and no position is known to be safe"
     assert stage.until(lambda: "nothing is sent" in controller.output)
     joint = Joint(stage, 1.0)
-    assert stage.until(lambda: len(heard) > 20)
-    assert abs(heard[0] - 1.0) <= 0.5 * 0.02 + 1e-9
-    assert np.abs(np.diff(heard)).max() <= 0.5 * 0.02 + 1e-9
+    assert stage.until(lambda: len(received) > 20)
+    assert abs(received[0] - 1.0) <= 0.5 * 0.02 + 1e-9
+    assert np.abs(np.diff(received)).max() <= 0.5 * 0.02 + 1e-9
     joint.timer.cancel()
     stage.spin(0.6)
-    assert len(set(heard[-5:])) == 1, "it stays where it was told to be last"
+    assert len(set(received[-5:])) == 1, "it stays at its last command"
     # Moved by hand while nobody commanded: from there, and not from what was sent last.
     assert stage.transition("deactivate")
     joint.position = -1.0
     joint.timer.reset()
     stage.spin(0.2)
-    count = len(heard)
+    count = len(received)
     assert stage.transition("activate")
-    assert stage.until(lambda: len(heard) > count + 10)
-    assert heard[count] == pytest.approx(-1.0, abs=0.5 * 0.02 + 1e-9)
+    assert stage.until(lambda: len(received) > count + 10)
+    assert received[count] == pytest.approx(-1.0, abs=0.5 * 0.02 + 1e-9)
 
 
 # ---- wiring that cannot be checked
@@ -337,31 +346,31 @@ def test_a_position_begins_where_the_robot_stands(
 def test_wiring_that_cannot_be_checked_is_told(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     refused = stage.start("controller", policy=policy_file, wiring="require", autostart="true")
     assert refused.wait(20) == 1
-    assert "parameter wiring is 'require', but this policy file does not tell" in refused.output
+    assert "parameter wiring is 'require', but this policy file does not hold" in refused.output
     controller = start(stage, policy_file)
     assert stage.until(lambda: "transition.whitening" in controller.output), controller.output
     judge.moving()
-    assert stage.until(lambda: "cannot be told" in told["wiring_checks"])
+    assert stage.until(lambda: "cannot be named" in diagnostics["wiring_checks"])
 
 
 def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge) -> None:
-    """A sensor that repeats itself while commands change; without subscribers that is said too."""
-    told = Told(stage)
+    """A sensor that repeats itself while commands change, with and without subscribers."""
+    diagnostics = Diagnostics(stage)
     start(stage, policy_file, ramp_in=4.0, safe_command="[0.9]")
     judge.feeding = False
     stage.node.create_timer(0.05, lambda: judge.send(GOOD))
-    says = "repeats itself to the last bit, although commands change"
+    reported = "repeats itself to the last bit, although commands change"
 
-    def told_once_more() -> bool:
+    def reported_once_more() -> bool:
         """Commands change while they grow: on a busy machine that may be over unseen."""
-        return told.says(says, None, 8) or not (
+        return diagnostics.reports(reported, None, 8) or not (
             stage.transition("deactivate") and stage.transition("activate")
         )
 
-    assert any(told_once_more() and says in told.last.message for _ in range(4))
+    assert any(reported_once_more() and reported in diagnostics.last.message for _ in range(4))
 
 
 # ---- lifecycle, lock and parameters
@@ -413,14 +422,14 @@ def test_an_exception_in_a_transition_is_logged_whole(stage: Stage, policy_file:
     assert stage.state() == "unconfigured"
 
 
-LISTENER = """
+SUBSCRIBER = """
 import rclpy
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 rclpy.init()
-node = rclpy.create_node("listener")
-heard = lambda message: print("heard", flush=True)
-node.create_subscription(Float64MultiArray, "command", heard, QoSProfile(depth=1))
+node = rclpy.create_node("subscriber")
+received = lambda message: print("received", flush=True)
+node.create_subscription(Float64MultiArray, "command", received, QoSProfile(depth=1))
 rclpy.spin(node)
 """
 
@@ -428,11 +437,11 @@ rclpy.spin(node)
 def test_a_subscriber_that_hangs_is_not_waited_for(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
-    """Stopped in its tracks, it acknowledges nothing; the others hear the last command at once."""
-    listener = stage.launch([sys.executable, "-c", LISTENER])
+    """A stopped process acknowledges nothing; the others receive the last command at once."""
+    subscriber = stage.launch([sys.executable, "-c", SUBSCRIBER])
     start(stage, policy_file)
-    assert stage.until(lambda: "heard" in listener.output)
-    listener.process.send_signal(signal.SIGSTOP)
+    assert stage.until(lambda: "received" in subscriber.output)
+    subscriber.process.send_signal(signal.SIGSTOP)
     judge.moving()
     assert stage.transition("deactivate")
     stage.spin(0.2)
@@ -465,26 +474,26 @@ def test_lock(stage: Stage, judge: Judge, policy_file: Path) -> None:
 def test_a_policy_that_is_set_but_not_loaded_is_not_told_to_act(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     start(stage, policy_file)
     judge.moving()
     other = policy_file.with_name("other.safetensors")
     write_policy(other, *random_policy(seed=1))
     assert set_parameters(stage, policy=str(other))[0].successful
     stage.spin(1.5)
-    assert told["policy"] == str(policy_file)
+    assert diagnostics["policy"] == str(policy_file)
     judge.policies.append(load_policy(other))
     assert stage.call(Trigger, "controller/reload").success
-    assert stage.until(lambda: told["policy"] == str(other))
+    assert stage.until(lambda: diagnostics["policy"] == str(other))
     judge.verdict()
 
 
 def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_file: Path) -> None:
     """Nobody is there to answer, as when launch puts the neuromorphic node elsewhere."""
-    told = Told(stage)
+    diagnostics = Diagnostics(stage)
     start(stage, policy_file, backend="lava")
     judge.moving()
-    assert told.says("does not answer on neuromorphic/answer", DiagnosticStatus.ERROR, 15)
+    assert diagnostics.reports("does not answer on neuromorphic/answer", DiagnosticStatus.ERROR, 15)
     judge.verdict()
 
 
@@ -499,29 +508,29 @@ def test_without_autostart_it_says_what_it_waits_for(stage: Stage, policy_file: 
 def test_the_guard_after_the_controller_was_killed(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
-    """What a forward_command_controller hears, which would go on with the last command."""
-    heard: list[list[float]] = []
+    """What a forward_command_controller receives, which keeps the last command."""
+    received: list[list[float]] = []
     stage.node.create_subscription(
-        Float64MultiArray, "guarded_command", lambda m: heard.append(m.data.tolist()), RELIABLE
+        Float64MultiArray, "guarded_command", lambda m: received.append(m.data.tolist()), RELIABLE
     )
     guard = stage.start("guard", safe_command="[0.75]", timeout=0.3)
     controller = start(stage, policy_file)
     judge.moving()
-    assert stage.until(lambda: len(heard) > 20)
-    assert [0.75] not in heard[-10:]
+    assert stage.until(lambda: len(received) > 20)
+    assert [0.75] not in received[-10:]
     controller.end(signal.SIGKILL)
-    assert stage.until(lambda: heard[-5:] == [[0.75]] * 5), guard.output
+    assert stage.until(lambda: received[-5:] == [[0.75]] * 5), guard.output
     stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     stage.spin(0.5)
     for bad in ([np.nan], [], [0.1, 0.2]):
         stray.publish(number_array(bad, ""))
     stage.spin(0.5)
-    assert heard[-1] == [0.75]
+    assert received[-1] == [0.75]
     start(stage, policy_file, resume_after_crash="true")
-    assert stage.until(lambda: [0.75] not in heard[-10:])
+    assert stage.until(lambda: [0.75] not in received[-10:])
     assert guard.end(signal.SIGTERM)[0] == 0
     stage.spin(0.3)
-    assert heard[-1] == [0.75]
+    assert received[-1] == [0.75]
     refused = stage.start("guard")
     assert refused.wait(20) == 1
     assert "parameter safe_command is [], expected a finite value" in refused.output

@@ -193,7 +193,7 @@ def test_actions_keep_their_limits(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("observation", "says"),
+    ("observation", "reported"),
     [
         (np.zeros(8), r"shape \(8,\), expected \(9,\)"),
         (np.zeros((1, 9)), r"shape \(1, 9\), expected \(9,\)"),
@@ -210,9 +210,11 @@ def test_actions_keep_their_limits(compiled: bool) -> None:
         ([[1], [1, 2]], "no array of numbers"),
     ],
 )
-def test_bad_observations_leave_the_policy_usable(policy: Policy, observation, says: str) -> None:
+def test_bad_observations_leave_the_policy_usable(
+    policy: Policy, observation, reported: str
+) -> None:
     before = policy.act(np.ones(9))
-    with pytest.raises(ObservationError, match=says):
+    with pytest.raises(ObservationError, match=reported):
         policy.act(observation)
     np.testing.assert_array_equal(policy.act(np.ones(9)), before)
 
@@ -424,7 +426,7 @@ def test_many_threads_build_and_act_at_once(policy_file: Path) -> None:
 def act_in_a_fresh_process(
     policy_file: Path, cache: Path, before: str = "", folder: Path | None = None
 ) -> tuple[str, str]:
-    """Load and act in a process with its own cache; what it says on stdout and on stderr."""
+    """Load and act in a process with its own cache; its stdout and stderr."""
     code = (
         f"import sys; {before}\n"
         "from proxy_snn_control.policy import load_policy\n"
@@ -447,18 +449,18 @@ def act_in_a_fresh_process(
 def test_compiled_once_kept_and_mended(policy_file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     (tmp_path / "numba.py").write_text("raise SystemExit('this is not Numba')")
-    first, said = act_in_a_fresh_process(policy_file, cache, folder=tmp_path)
+    first, output = act_in_a_fresh_process(policy_file, cache, folder=tmp_path)
     assert first.startswith("True")
-    assert "compiling" in said
+    assert "compiling" in output
     (kept,) = (cache / "proxy_snn_control").iterdir()
     whole = kept.read_bytes()
-    again, said = act_in_a_fresh_process(policy_file, cache)
-    assert (again, said) == (first, "")
+    again, output = act_in_a_fresh_process(policy_file, cache)
+    assert (again, output) == (first, "")
 
     kept.write_bytes(whole[:-100])  # half a file is compiled anew, not run
-    again, said = act_in_a_fresh_process(policy_file, cache)
+    again, output = act_in_a_fresh_process(policy_file, cache)
     assert again == first
-    assert "compiling" in said
+    assert "compiling" in output
     assert kept.read_bytes() == whole or len(kept.read_bytes()) > 100
 
 
@@ -466,19 +468,19 @@ def test_nothing_is_run_that_others_could_have_written(policy_file: Path, tmp_pa
     folder = tmp_path / "proxy_snn_control"
     folder.mkdir()
     folder.chmod(0o777)
-    said = act_in_a_fresh_process(policy_file, tmp_path)
-    assert said[0].startswith("True")
-    assert "can be written by others" in said[1]
+    output = act_in_a_fresh_process(policy_file, tmp_path)
+    assert output[0].startswith("True")
+    assert "can be written by others" in output[1]
     assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("missing", ["llvmlite", "numba"])
 def test_numpy_alone_is_enough(policy_file: Path, tmp_path: Path, missing: str) -> None:
-    said, errors = act_in_a_fresh_process(
+    output, errors = act_in_a_fresh_process(
         policy_file, tmp_path, f"sys.modules.update({{{missing!r}: None}})"
     )
     expected = Policy(*random_policy(), compiled=False).act([0.1] * 9)[0]
-    assert said.split() == ["False", str(expected)]
+    assert output.split() == ["False", str(expected)]
     assert not errors
 
 

@@ -33,7 +33,7 @@ def test_the_gate_is_the_last_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "reported"),
     [
         ({"safe_command": [0.0]}, "parameter safe_command has 1 values, expected 2"),
         ({"safe_command": [0.0, 0.0]}, r"expected values within \[-1.0, 0.5\] and \[1.0, 2.0\]"),
@@ -43,11 +43,11 @@ def test_the_gate_is_the_last_word() -> None:
         ({"slew_rate": [1.0, np.inf]}, "parameter slew_rate is"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_settings_that_cannot_be(settings: dict, reported: str) -> None:
+    with pytest.raises(UserError, match=reported):
         make(**settings)
     gate = make(safe_command=[0.25, 1.0])
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=reported):
         gate.change(SafetySettings(**settings))
     assert gate.safe == [0.25, 1.0], "the old settings stay"
 

@@ -30,7 +30,7 @@ class Player:
 
     def __init__(self, stage: Stage, namespace: str = "") -> None:
         self.stage = stage
-        self.observations = stage.hear(Float64MultiArray, f"{namespace}observation", RELIABLE)
+        self.observations = stage.subscribe(Float64MultiArray, f"{namespace}observation", RELIABLE)
         self.commands = stage.node.create_publisher(
             Float64MultiArray, f"{namespace}command", RELIABLE
         )
@@ -78,9 +78,9 @@ def draws(stage: Stage, sim: NodeProcess) -> None:
 
 
 def test_sim_in_real_time(stage: Stage) -> None:
-    observations = stage.hear(Float64MultiArray, "observation", SENSOR_DATA)
-    joints = stage.hear(JointState, "joint_states", 10)
-    clock = stage.hear(Clock, "/clock", 10)
+    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
+    joints = stage.subscribe(JointState, "joint_states", 10)
+    clock = stage.subscribe(Clock, "/clock", 10)
     sim = stage.start("sim", env="HalfCheetah-v5", mode="realtime")
     assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
     before, began = len(observations), time.monotonic()
@@ -96,19 +96,19 @@ def test_sim_in_real_time(stage: Stage) -> None:
 
 
 def test_sim_refuses_bad_commands(stage: Stage) -> None:
-    observations = stage.hear(Float64MultiArray, "observation", RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, "observation", RELIABLE)
     sim = stage.start("sim", env=TASK)
     commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
     present = label_of(observations[-1])
-    for bad, says in (
+    for bad, reported in (
         ([0.0, 0.0], "topic command: command has 2 values, expected 1"),
         ([], "command has 0 values"),
         ([np.nan], "is not finite"),
         ([np.inf], "is not finite"),
     ):
         commands.publish(number_array(np.array(bad), ""))
-        assert stage.until(lambda says=says: says in sim.output, 5), sim.output
+        assert stage.until(lambda reported=reported: reported in sim.output, 5), sim.output
         stage.spin(1.1)
     assert label_of(observations[-1]) == present, "none of them was a step"
     commands.publish(number_array(np.array([1e9]), ""))
@@ -117,7 +117,7 @@ def test_sim_refuses_bad_commands(stage: Stage) -> None:
 
 
 def test_sim_reset(stage: Stage) -> None:
-    observations = stage.hear(Float64MultiArray, "observation", RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, "observation", RELIABLE)
     stage.start("sim", env=TASK, seed=4)
     commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
@@ -132,7 +132,7 @@ def test_sim_reset(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "says"),
+    ("parameters", "reported"),
     [
         ({"env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
         ({"env": "CartPole-v1"}, "action space Discrete, expected a Box"),
@@ -142,10 +142,10 @@ def test_sim_reset(stage: Stage) -> None:
         ({"episodes": "many"}, "episodes"),
     ],
 )
-def test_sim_says_what_is_wrong(stage: Stage, parameters: dict, says: str) -> None:
+def test_sim_names_what_is_wrong(stage: Stage, parameters: dict, reported: str) -> None:
     sim = stage.start("sim", **parameters)
     assert sim.wait(20) == 1
-    assert says in sim.output
+    assert reported in sim.output
     assert "Traceback" not in sim.output
 
 
@@ -173,11 +173,11 @@ def test_what_a_base_is(task: str, base: str | None) -> None:
 @pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
 def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> None:
     player = Player(stage)
-    joints = stage.hear(JointState, "joint_states", 1000)
-    odometry, imus = stage.hear(Odometry, "odometry", 1000), stage.hear(Imu, "imu", 1000)
+    joints = stage.subscribe(JointState, "joint_states", 1000)
+    odometry, imus = stage.subscribe(Odometry, "odometry", 1000), stage.subscribe(Imu, "imu", 1000)
     stage.start("sim", env=task, seed=1, base_frame="trunk")
     player.meet()
-    # What is repeated until the first answer tells that all four topics have found us.
+    # What is repeated until the first answer shows that all four topics are matched.
     assert stage.until(lambda: bool(joints and odometry and imus))
     actions = {"Ant-v5": 8, "HalfCheetah-v5": 6}[task]
     rng = np.random.default_rng(0)
@@ -188,8 +188,8 @@ def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> No
         seen = player.answer(action)
         assert seen.tolist() == alone.step(action)[0].tolist(), "to be watched changes nothing"
         expected_stamp = pytest.approx(step * 0.05)
-        for heard in (joints, odometry, imus):
-            assert stage.until(lambda h=heard, e=expected_stamp: stamps(h)[-1] == e)
+        for topic in (joints, odometry, imus):
+            assert stage.until(lambda h=topic, e=expected_stamp: stamps(h)[-1] == e)
         pose, twist, imu = odometry[-1].pose.pose, odometry[-1].twist.twist, imus[-1]
         to_world = rotation(pose.orientation)
         velocity = to_world @ numbers(twist.linear)
@@ -217,7 +217,7 @@ def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> No
 @pytest.mark.parametrize(("task", "actions"), [("Ant-v5", 8), ("HalfCheetah-v5", 6)])
 def test_an_imu_at_rest_feels_gravity_upwards(stage: Stage, task: str, actions: int) -> None:
     player = Player(stage)
-    imus = stage.hear(Imu, "imu", 1000)
+    imus = stage.subscribe(Imu, "imu", 1000)
     stage.start("sim", env=task, seed=1)
     player.meet()
     for _ in range(120):
@@ -238,7 +238,7 @@ def test_no_base_no_odometry_and_no_images_unasked(stage: Stage) -> None:
 
 def test_images(stage: Stage) -> None:
     player = Player(stage)
-    images = stage.hear(Image, "image", 100)
+    images = stage.subscribe(Image, "image", 100)
     parameters = {"image_width": 48, "image_height": 32, "camera": "track"}
     sim = stage.start("sim", env="HalfCheetah-v5", image_rate=10.0, **parameters)
     draws(stage, sim)
@@ -265,25 +265,27 @@ def test_an_unknown_camera(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "says"),
+    ("environment", "reported"),
     [
         ({"MUJOCO_EGL_DEVICE_ID": "99"}, "cannot be drawn on this machine through"),
         ({"MUJOCO_GL": "nonsense"}, "the environment variable MUJOCO_GL is 'nonsense'"),
     ],
 )
-def test_a_machine_that_cannot_draw(stage: Stage, environment: dict[str, str], says: str) -> None:
+def test_a_machine_that_cannot_draw(
+    stage: Stage, environment: dict[str, str], reported: str
+) -> None:
     for name in ("DISPLAY", "MUJOCO_GL"):
         stage.environment.pop(name, None)
     stage.environment |= environment
     sim = stage.start("sim", env="Hopper-v5", image_rate=1.0)
     assert sim.wait(30) == 1
-    assert says in sim.output
+    assert reported in sim.output
     assert "Traceback" not in sim.output
 
 
 def test_realtime_under_a_flood(stage: Stage) -> None:
-    clock = stage.hear(Clock, "/clock", 1000)
-    heard = stage.hear(DiagnosticArray, "/diagnostics", 100)
+    clock = stage.subscribe(Clock, "/clock", 1000)
+    received = stage.subscribe(DiagnosticArray, "/diagnostics", 100)
     sim = stage.start("sim", env="Hopper-v5", mode="realtime")
     commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
     assert stage.until(lambda: len(clock) > 5 and commands.get_subscription_count() > 0)
@@ -304,12 +306,12 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
 
     assert stage.until(pour)
     elapsed = time.monotonic() - began
-    told = stamps(clock)
-    assert (np.diff(told) > 0).all()
+    published = stamps(clock)
+    assert (np.diff(published) > 0).all()
     # The task's rate is held to the promille where nothing else runs; here all else may run.
-    assert told[-1] - told[0] > 0.5 * elapsed
+    assert published[-1] - published[0] > 0.5 * elapsed
     assert sim.process.poll() is None
-    counted = {pair.key: pair.value for pair in heard[-1].status[0].values}
+    counted = {pair.key: pair.value for pair in received[-1].status[0].values}
     assert int(counted["commands"]) > 0
     assert int(counted["commands_refused"]) > 0
     assert sim.end(signal.SIGINT)[0] == 0
@@ -331,24 +333,24 @@ def test_lockstep_under_a_flood(stage: Stage) -> None:
 
 
 def test_the_clock_goes_forward_through_resets(stage: Stage) -> None:
-    clock = stage.hear(Clock, "/clock", 1000)
-    joints = stage.hear(JointState, "joint_states", 1000)
+    clock = stage.subscribe(Clock, "/clock", 1000)
+    joints = stage.subscribe(JointState, "joint_states", 1000)
     stage.start("sim", env="Hopper-v5", mode="realtime")
     assert stage.until(lambda: len(clock) > 5 and len(joints) > 5)
     for _ in range(3):
         before = stamps(joints)[-1]
         assert stage.call(Trigger, "sim/reset").success
         assert stage.until(lambda b=before: stamps(joints)[-1] > b)
-    for told in (np.diff(stamps(clock)), np.diff(stamps(joints))):
-        periods = told / 0.008
-        assert (periods > 0.5).all(), "nothing is told twice, nothing of the past"
+    for published in (np.diff(stamps(clock)), np.diff(stamps(joints))):
+        periods = published / 0.008
+        assert (periods > 0.5).all(), "nothing is published twice, nothing of the past"
         np.testing.assert_allclose(periods, np.round(periods), atol=1e-4)
 
 
 def test_in_lockstep_a_reset_takes_one_period(stage: Stage) -> None:
     player = Player(stage)
-    clock = stage.hear(Clock, "/clock", 1000)
-    joints = stage.hear(JointState, "joint_states", 1000)
+    clock = stage.subscribe(Clock, "/clock", 1000)
+    joints = stage.subscribe(JointState, "joint_states", 1000)
     stage.start("sim", env=TASK)
     player.meet()
     assert stage.until(lambda: bool(clock and joints))
@@ -356,10 +358,10 @@ def test_in_lockstep_a_reset_takes_one_period(stage: Stage) -> None:
     present = player.label
     assert stage.call(Trigger, "sim/reset").success
     assert stage.until(lambda: player.label != present)
-    for heard in (clock, joints):
-        assert stage.until(lambda h=heard: stamps(h)[-1] == pytest.approx(0.1))
-        assert set(np.round(stamps(heard), 6)) <= {0.0, 0.05, 0.1}
-        assert (np.diff(stamps(heard)) >= 0).all()
+    for topic in (clock, joints):
+        assert stage.until(lambda h=topic: stamps(h)[-1] == pytest.approx(0.1))
+        assert set(np.round(stamps(topic), 6)) <= {0.0, 0.05, 0.1}
+        assert (np.diff(stamps(topic)) >= 0).all()
 
 
 def test_many_sims_side_by_side(stage: Stage) -> None:

@@ -117,7 +117,7 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reported"),
     [
         ({"environment": [TASK]}, "no block 'environment'; did you mean environments?"),
         ({"environments": TASK}, "environments is 'Inv.*expected a list of task ids"),
@@ -137,9 +137,9 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
         ({"settings": {"tau": 7}}, f"{TASK}/ann/seed-0: setting tau is 7.0, expected"),
     ],
 )
-def test_what_is_wrong_in_a_grid_is_named(tmp_path: Path, changes: dict, says: str) -> None:
+def test_what_is_wrong_in_a_grid_is_named(tmp_path: Path, changes: dict, reported: str) -> None:
     grid = write_grid(tmp_path / "g.yaml", **changes)
-    with pytest.raises(UserError, match=f"^grid file {grid}: .*{says}"):
+    with pytest.raises(UserError, match=f"^grid file {grid}: .*{reported}"):
         sweep.read_grid(grid, tmp_path / "out")
 
 
@@ -279,7 +279,7 @@ def test_another_grid_in_the_same_folder(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(UserError, match=r"setting tau is 0\.5, .* 0\.005"):
             sweep.open_sweep(other, out)
-        shutil.copy(other, out / "grid.yaml")  # the run's own folder tells it too
+        shutil.copy(other, out / "grid.yaml")  # the run's own folder has it too
     shutil.copy(grid, out / "grid.yaml")
     # More runs, and longer ones, are welcome.
     longer = {**SETTINGS, "steps": 100}
@@ -353,22 +353,22 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "reported"),
     [
         (["--jobs", 0], "--jobs is 0, expected 1 or more"),
         (["--gpus-per-run", 0.5], "--gpus-per-run goes with --ray alone"),
         (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: no Ray cluster answers"),
     ],
 )
-def test_flags_that_do_not_go(tmp_path: Path, flags: list, says: str) -> None:
+def test_flags_that_do_not_go(tmp_path: Path, flags: list, reported: str) -> None:
     pytest.importorskip("ray")
     done = run(write_grid(tmp_path / "g.yaml"), tmp_path / "out", *flags)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"proxy-snn: {says}")
+    assert done.stderr.startswith(f"proxy-snn: {reported}")
 
 
-# Starts a Ray cluster of two workers, in a network of its own where that can be made: it listens on
+# Starts a Ray cluster of two workers, in a network of its own where that can be made: it binds to
 # every address of the machine. Then runs the command it is given, and stops the cluster.
 CLUSTER = """
 ip link set lo up 2>/dev/null
@@ -405,7 +405,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
     folders = [out / TASK / "ann" / f"seed-{seed}" for seed in (0, 1)]
     alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        alone = []  # then 127.0.0.1 is all that it is told to listen on
+        alone = []  # then it is bound to 127.0.0.1
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="ray") as temporary:  # a short path, for its sockets

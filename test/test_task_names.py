@@ -16,7 +16,7 @@ def fail(*_, **__):
 
 
 @pytest.mark.parametrize(
-    ("task", "says"),
+    ("task", "reported"),
     [
         ("Nothing-v0", "'Nothing-v0' is not registered"),
         ("HalfCheeta-v5", "did you mean HalfCheetah-v5"),
@@ -25,8 +25,8 @@ def fail(*_, **__):
         ("CarRacing-v3", "CarRacing-v3"),
     ],
 )
-def test_tasks_that_do_not_fit(task: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_tasks_that_do_not_fit(task: str, reported: str) -> None:
+    with pytest.raises(UserError, match=reported):
         make_environment(task)
 
 
@@ -37,7 +37,7 @@ class Small(gymnasium.Env):
 
 
 @pytest.mark.parametrize(
-    ("entry_point", "says"),
+    ("entry_point", "reported"),
     [
         (fail, r"cannot be made: RuntimeError: motor is off \(.*test_task_names.py:"),
         (
@@ -49,10 +49,10 @@ class Small(gymnasium.Env):
         (lambda **_: Small(3, [-1.0, 1.0]), r"action\[1\] from 1.0 to 1.0, expected a range"),
     ],
 )
-def test_a_task_that_is_no_good_is_named(entry_point, says: str) -> None:
+def test_a_task_that_is_no_good_is_named(entry_point, reported: str) -> None:
     gymnasium.register("Small-v0", entry_point, disable_env_checker=True)
     try:
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=reported):
             make_environment("Small-v0")
     finally:
         del gymnasium.registry["Small-v0"]

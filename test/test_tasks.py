@@ -24,7 +24,7 @@ from proxy_snn_control.policy.errors import TaskError
 
 
 class Strange(gymnasium.Env):
-    """A task of one observation and one action; `strange` says what is odd about it."""
+    """A task of one observation and one action; `strange` is what is odd about it."""
 
     observation_space = gymnasium.spaces.Box(-1, 1, (1,))
     action_space = gymnasium.spaces.Box(-1, 1, (1,))
@@ -80,7 +80,7 @@ BOX = gymnasium.spaces.Box
 
 
 @pytest.mark.parametrize(
-    ("strange", "says"),
+    ("strange", "reported"),
     [
         ({"dt": lambda: 0.05}, "the attribute dt of task 'Strange-v0' is <function"),
         ({"dt": "0.05"}, "the attribute dt of task 'Strange-v0' is '0.05', expected the seconds"),
@@ -101,11 +101,11 @@ BOX = gymnasium.spaces.Box
     ],
 )
 def test_what_a_policy_could_not_hold_is_refused_at_once(
-    task: Any, strange: Any, says: str
+    task: Any, strange: Any, reported: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         describe(make_environment(task(**strange)))
-    assert says in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [lambda: 1, "text", np.zeros(3), 7, object()])
@@ -122,13 +122,13 @@ def test_an_attribute_that_raises(task: Any, monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.setattr(Strange, name, property(fails), raising=False)
     with pytest.raises(TaskError) as caught:
         describe(make_environment(task(other=1)))
-    says = f"the attribute {name} of task 'Strange-v0' cannot be read: ZeroDivisionError: by"
-    assert str(caught.value).startswith(says)
+    reported = f"the attribute {name} of task 'Strange-v0' cannot be read: ZeroDivisionError: by"
+    assert str(caught.value).startswith(reported)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    ("strange", "says"),
+    ("strange", "reported"),
     [
         ({"terminated": None}, "terminated of task 'Strange-v0' is None, expected True or False"),
         ({"terminated": "yes"}, "terminated of task 'Strange-v0' is 'yes'"),
@@ -149,11 +149,11 @@ def test_an_attribute_that_raises(task: Any, monkeypatch: pytest.MonkeyPatch, na
         ({"reset": RuntimeError("no")}, "task 'Strange-v0' failed in reset: RuntimeError: no ("),
     ],
 )
-def test_what_a_task_gives_is_checked(task: Any, strange: Any, says: str) -> None:
+def test_what_a_task_gives_is_checked(task: Any, strange: Any, reported: str) -> None:
     environment = make_environment(task(**strange))
     with pytest.raises(TaskError) as caught:
         evaluate(one_action(), environment, 1, 0)
-    assert says in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize("end", [True, np.True_, np.bool_(1)])
@@ -173,11 +173,11 @@ def test_an_end_that_raises(task: Any) -> None:
 
 def test_an_episode_that_never_ends(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "LONGEST", 50)
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     environment = make_environment(task(terminated=False))
     with pytest.raises(TaskError, match="of task 'Strange-v0' has not ended after 50 steps"):
-        evaluate(one_action(), environment, 3, 0, progress=lambda *at: told.append(at))
-    assert told == [(0, i + 1) for i in range(50)]
+        evaluate(one_action(), environment, 3, 0, progress=lambda *at: calls.append(at))
+    assert calls == [(0, i + 1) for i in range(50)]
     monkeypatch.setattr(evaluation, "LONGEST", 5)
     assert evaluate(one_action(), make_environment(task(other=1)), 3, 0), "5 steps are not too long"
 
@@ -229,8 +229,8 @@ def test_what_a_task_prints_is_not_among_the_json(tmp_path: Path, fails: str) ->
     )
     assert json.loads(done.stdout)["returns"] == [3.0, 3.0]
     assert len(done.stdout.splitlines()) == 1
-    for said in ("made", "reset by a library in C", "step", "close", "at the end"):
-        assert said in done.stderr.splitlines()
-    says = "proxy-snn: task 'Talkative-v0' failed in close: OSError: gone"
-    assert (done.returncode, says in done.stderr) == ((1, True) if fails else (0, False))
+    for line in ("made", "reset by a library in C", "step", "close", "at the end"):
+        assert line in done.stderr.splitlines()
+    reported = "proxy-snn: task 'Talkative-v0' failed in close: OSError: gone"
+    assert (done.returncode, reported in done.stderr) == ((1, True) if fails else (0, False))
     assert "Traceback" not in done.stderr

@@ -20,8 +20,8 @@ from conftest import TASK  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from training_kit import (  # noqa: E402
-    Hears,
     StopAt,
+    Warnings,
     equal,
     flat,
     learners,
@@ -256,12 +256,12 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
     checkpoint = checkpoints.path_of(out / "checkpoint", 70)
     (transitions,) = checkpoint.parent.glob("replay-*")
     kept = transitions.read_bytes()
-    for damage, says in (
+    for damage, reported in (
         (lambda: transitions.write_bytes(kept[:-4]), r"replay-\S+ does not fit this run"),
         (transitions.unlink, r"replay-\S+: no such file"),
     ):
         damage()
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=reported):
             start(quick(), out, resume=True)
     save_file({"observation": torch.zeros(70, 9)}, transitions)
     with pytest.raises(UserError, match="does not hold 70 transitions"):
@@ -378,17 +378,17 @@ def poison(run: Population, step: int, observation: float = 0.0, reward: float =
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reported"),
     [
         ({"reward": np.nan}, "the reward of task .* is NaN or infinite"),
         ({"observation": np.inf}, r"observation\[0\] of task .* is NaN or infinite"),
         ({"reward": 1e38}, "_loss is NaN or infinite"),
     ],
 )
-def test_a_nan_stops_the_run_and_names_itself(tmp_path: Path, changes: dict, says: str) -> None:
+def test_a_nan_stops_the_run_and_is_named(tmp_path: Path, changes: dict, reported: str) -> None:
     run = start(quick(), tmp_path / "run")
     poison(run, 71, **changes)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=reported) as caught:
         run.run(Listener())
     assert f"at step {run.step} " in str(caught.value)
     assert "last good checkpoint is " in str(caught.value)
@@ -406,7 +406,7 @@ def fail(*_, **__):
 
 
 @pytest.mark.parametrize(
-    ("method", "evaluating", "change", "says"),
+    ("method", "evaluating", "change", "reported"),
     [
         ("reset", False, lambda seen, about: (seen * np.nan, about), r"observation\[0\] of task"),
         (
@@ -429,13 +429,13 @@ def fail(*_, **__):
         ("step", True, lambda seen, given, *rest: (seen, np.nan, *rest), "the reward of task"),
     ],
 )
-def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, says) -> None:
+def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, reported) -> None:
     run = start(quick(), tmp_path / "run")
     run.run(StopAt(50))
     wrapped = run.evaluators.environments[TASK] if evaluating else environment_of(run)
     play = getattr(wrapped.env, method)
     setattr(wrapped.env, method, lambda *action, **options: change(*play(*action, **options)))
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=reported) as caught:
         run.run(Listener())
     assert f"at step {run.step} " in str(caught.value)
     assert "; the last good checkpoint is " in str(caught.value)
@@ -446,8 +446,8 @@ def test_no_checkpoint_of_weights_that_are_no_numbers(tmp_path: Path) -> None:
     run.run(StopAt(70))
     with torch.no_grad():
         run.td3.critic.weights.flat[1, 0] = torch.nan
-    says = r"at step 70 critic\.1\.layers\.0\.weight is NaN or infinite"
-    with pytest.raises(UserError, match=says):
+    reported = r"at step 70 critic\.1\.layers\.0\.weight is NaN or infinite"
+    with pytest.raises(UserError, match=reported):
         run.checkpoint()
     assert start(quick(), tmp_path / "run", resume=True).step == 70
 
@@ -493,8 +493,10 @@ def test_a_disk_full_of_tensorboard_is_told_once(tmp_path: Path, monkeypatch) ->
     run = start(quick(), tmp_path / "run")
     run.run(StopAt(70))
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
-    says = r"events\.out\.tfevents\.\*: cannot be written: No space left on device; the last good"
-    with pytest.raises(UserError, match=says):
+    reported = (
+        r"events\.out\.tfevents\.\*: cannot be written: No space left on device; the last good"
+    )
+    with pytest.raises(UserError, match=reported):
         run.run(Listener())
 
 
@@ -536,11 +538,11 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
         weights = run.td3.actor.weights
         weights.of(0, weights.flat[0])["layers.2.bias"].fill_(50.0)
         weights.version += 1
-    listener = Hears()
+    listener = Warnings()
     run.run(listener)
-    assert len(listener.heard) == 1, "told once"
-    assert "step 62: the actor's gradient is exactly zero" in listener.heard[0]
-    assert "membrane potential is inside the surrogate window, or" in listener.heard[0]
+    assert len(listener.texts) == 1, "reported once"
+    assert "step 62: the actor's gradient is exactly zero" in listener.texts[0]
+    assert "membrane potential is inside the surrogate window, or" in listener.texts[0]
     last = run.runs[0].rows[-1]
     assert last["actor_gradient_norm"] == 0
     assert last["inside_window_3"] == 0
@@ -555,10 +557,10 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
         last = "decoder.bias" if neuron == "lif" else "layers.2.bias"
         weights.of(0, weights.flat[0])[last].fill_(50.0)
         weights.version += 1
-    listener = Hears()
+    listener = Warnings()
     run.run(listener)
-    assert "or its actions are all at their limits" in listener.heard[0]
-    assert ("surrogate window" in listener.heard[0]) == (neuron == "lif")
+    assert "or its actions are all at their limits" in listener.texts[0]
+    assert ("surrogate window" in listener.texts[0]) == (neuron == "lif")
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_nothing_is_wrong_with_what_is_right(cheetah: Policy, steps: int, noise:
 )
 def test_exchanged_joints(cheetah: Policy, one: int, other: int) -> None:
     change = exchange((2 + one, 2 + other), (11 + one, 11 + other))
-    says = f"joint {JOINTS[one]} and joint {JOINTS[other]} look exchanged"
+    reported = f"joint {JOINTS[one]} and joint {JOINTS[other]} look exchanged"
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, seen=change)
-        assert found.startswith(says), "the likeliest comes first"
+        assert found.startswith(reported), "the likeliest comes first"
 
 
 @pytest.mark.parametrize("joint", range(6), ids=JOINTS)
@@ -99,8 +99,8 @@ def test_one_scale(cheetah: Policy, factor: float, dimension: int) -> None:
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, seen=times(factor, dimension))
         assert found.startswith(f"{name} is ")
-        said = float(found.removeprefix(f"{name} is ").split()[0])
-        assert said == pytest.approx(factor, rel=0.3)
+        found_factor = float(found.removeprefix(f"{name} is ").split()[0])
+        assert found_factor == pytest.approx(factor, rel=0.3)
 
 
 @pytest.mark.parametrize("joint", range(2), ids=JOINTS[:2])
@@ -117,7 +117,7 @@ def test_all_joints_in_degrees(cheetah: Policy) -> None:
     for seed in SEEDS:
         first, *ranges = findings(cheetah, seed, seen=times(180 / np.pi, *JOINT_DIMENSIONS))
         assert first.endswith("most likely: all joints with a command look in degrees")
-        assert any(said.startswith("bthigh.position is") for said in ranges)
+        assert any(finding.startswith("bthigh.position is") for finding in ranges)
 
 
 def test_the_commands_of_both_legs_exchanged(cheetah: Policy) -> None:
@@ -138,7 +138,7 @@ def test_what_repeats_itself_and_what_does_not_move() -> None:
     policy = Policy(*random_policy(3, 1, control_period=None))
     policy.quantiles[:] = [[-1] * 3, [0] * 3, [1] * 3]
     rng = np.random.default_rng(0)
-    for noise, says in (
+    for noise, reported in (
         ([0.0, 0.0, 0.0], "all that is observed repeats itself to the last bit"),
         ([0.0, 0.3, 0.3], "topic joints repeats itself to the last bit"),
         ([1e-4, 1e-4, 1e-4], "nothing moves although commands change"),
@@ -147,8 +147,8 @@ def test_what_repeats_itself_and_what_does_not_move() -> None:
         wiring = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
         for i in range(30):
             wiring.add(0.1 + rng.normal(size=3) * noise, rng.uniform(-1, 1, 1), float(i))
-        assert "; ".join(wiring.findings(True)).startswith(says)
-        assert bool(wiring.findings(True)) == bool(says)
+        assert "; ".join(wiring.findings(True)).startswith(reported)
+        assert bool(wiring.findings(True)) == bool(reported)
         resting = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
         for i in range(30):
             resting.add(0.1 + rng.normal(size=3) * noise, [0.3], float(i))
@@ -172,7 +172,7 @@ def test_without_transitions_what_is_far_outside_is_still_named() -> None:
     wiring = Wiring(policy)
     for i in range(ENOUGH - 1):
         wiring.add(np.array([0.5, 1.5, 2.5]), None, float(i))
-    assert wiring.findings(True) == [], "too little to tell by"
+    assert wiring.findings(True) == [], "too little to decide"
     wiring.add(np.array([0.5, 1.5, 2.5]), None, 100.0)
     assert wiring.findings(True) == ["c is 2.5, training saw -1 to 1"]
     wiring.forget()

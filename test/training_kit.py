@@ -57,13 +57,13 @@ class StopAt(Listener):
         return self.step >= self.stop_at
 
 
-class Hears(Listener):
+class Warnings(Listener):
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.texts: list[str] = []
         self.rows: dict[int, list[dict[str, float]]] = {}
 
     def on_warning(self, member: Member, text: str) -> None:
-        self.heard.append(f"seed {member.config.seed}: {text}")
+        self.texts.append(f"seed {member.config.seed}: {text}")
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         self.rows.setdefault(member.config.seed, []).append(row)
@@ -117,7 +117,7 @@ def equal(a: dict, b: dict) -> bool:
 
 
 def timeless(out: Path) -> list[dict[str, str]]:
-    """progress.csv without what the clock says."""
+    """progress.csv without the columns of time."""
     with open(out / "progress.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return [

@@ -1,7 +1,7 @@
 """std_msgs/Float64MultiArray as the bytes that DDS carries (OMG CDR, XCDR1), read and written here.
 
 To make a Python message of the bytes, and bytes of a message, takes longer than all the rest of a
-command. A number has its own size for alignment, counted from behind the four bytes that say how
+command. A number has its own size for alignment, counted from behind the four bytes that give how
 the rest is encoded.
 """
 

@@ -27,7 +27,7 @@ class CommandMap:
         """Prepare the message.
 
         Args:
-            topic: what the robot file says.
+            topic: the command of the robot file.
             joints: what the joints may do, [outputs], where that is known.
 
         Raises:
@@ -116,7 +116,7 @@ class CommandMap:
     def _trajectory(
         self, message: Any, numbers: Sequence[float], measured: Sequence[float | None]
     ) -> Any:
-        """From now on, for a stamp of zero says so, whatever the clocks say.
+        """From now on: a stamp of zero means so, on any clock.
 
         A joint_trajectory_controller as it is by default takes no point without positions, and no
         trajectory that ends in motion. So velocities and efforts go with the positions that they

@@ -54,7 +54,7 @@ def gravity(q: Any, axis: int) -> float:
 
 
 def to_world(q: Any, vector: Any, axis: int) -> float:
-    """One component, along the world's axes, of a vector that is told along the body's."""
+    """One component, along the world's axes, of a vector that is given along the body's."""
     x, y, z, w = unit(q)
     a, b, c = vector.x, vector.y, vector.z
     if axis == 0:

@@ -21,7 +21,7 @@ MAX_BYTES = 2**24
 
 @dataclass(frozen=True)
 class JointLimit:
-    """What a joint may do; infinite where nothing is said.
+    """What a joint may do; infinite where no limit is given.
 
     Attributes:
         low, high: position.
@@ -129,7 +129,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
         joints: those that are asked for.
 
     Raises:
-        UserError: it is no URDF, or says nothing of one of the joints.
+        UserError: it is no URDF, or one of the joints is not in it.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UserError(f"urdf {path}: has a document type, expected a plain URDF")
@@ -170,7 +170,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
             if low > high:
                 raise UserError(f"urdf {path}: joint {name}: lower {low} is above upper {high}")
         velocity, effort = abs(number("velocity")), abs(number("effort"))
-        # A velocity or effort of 0 is how exporters say that they do not know.
+        # A velocity or effort of 0 is how exporters write an unknown limit.
         found[name] = JointLimit(low, high, velocity or math.inf, effort=effort or math.inf)
     missing = [name for name in joints if name not in found]
     if missing:

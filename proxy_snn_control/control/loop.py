@@ -3,7 +3,7 @@
 A message goes to `take`. If there is something to answer, `answer` finds the observation, the
 action and the command, in this order, and sends what the gate lets through. Whoever calls also
 calls `watch` several times within the shortest timeout, and `repeat` at the control rate for as
-long as `faulty`: a source that is silent makes nobody else speak.
+long as `faulty`: no callback runs for a source that is silent.
 """
 
 from __future__ import annotations

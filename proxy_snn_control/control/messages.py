@@ -36,8 +36,8 @@ def message_class(kind: str) -> Any:
 def number_array(values: Sequence[float] | np.ndarray, label: str) -> Any:
     """Make a Float64MultiArray of values [n].
 
-    The label of its one dimension says which observation this is, or which one it answers: a sim
-    in lockstep tells a late or repeated answer by it. Other readers may ignore it; without a label
+    The label of its one dimension is the number of the observation, or of the one answered: a sim
+    in lockstep finds a late or repeated answer by it. Other readers may ignore it; without a label
     there is no dimension, as most publishers have it.
     """
     message = message_class("std_msgs/Float64MultiArray")(data=array("d", values))

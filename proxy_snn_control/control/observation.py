@@ -3,8 +3,8 @@
 Sources are paired by time. Once each has a sample, the newest sample of the one that is furthest
 behind is the time of the observation, and every other source gives its sample nearest to that, if
 it is within half a control period. So a message that is lost, late or doubled costs the steps it
-belongs to and no more. Sources with stamps are compared by these; one without is taken to speak of
-the moment in which it is heard. A source that holds (a goal, a velocity command) gives its last
+belongs to and no more. Sources with stamps are compared by these; one without counts as of
+the moment in which it is received. A source that holds (a goal, a velocity command) gives its last
 sample, however old within its timeout.
 """
 
@@ -26,7 +26,7 @@ from proxy_snn_control.policy import ObservationError
 KEPT = 128
 # A source whose samples come this many control periods apart is slower than control is.
 SLOW = 1.5
-# The last samples of a source by which its interval is told.
+# The last samples of a source from which its interval is estimated.
 INTERVALS = 5
 
 
@@ -35,9 +35,9 @@ class Stream:
 
     Attributes:
         samples: the last ones, the newest last.
-        since: when it was heard, or since when silence counts, in seconds.
+        since: when it was last received, or since when silence counts, in seconds.
         fault: why its last message could not be read, or "".
-        heard: how many messages came.
+        received: how many messages came.
         dropped: how many of them were left out, by reason.
     """
 
@@ -46,19 +46,19 @@ class Stream:
         self.reader = make_reader(source, robot, repeats)
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self.since, self.fault = 0.0, ""
-        self.heard = 0
+        self.received = 0
         self.dropped: Counter[str] = Counter()
         self.places = [i for i, term in enumerate(robot.terms) if term.source == source.name]
 
     def forget(self, now: float) -> None:
-        """Take nothing that was said so far for fresh; silence counts from now (seconds)."""
+        """Take no earlier message for fresh; silence counts from now (seconds)."""
         self.samples.clear()
         self.since, self.fault = now, ""
         self.reader.forget()
 
     def take(self, message: Any, now: float, publisher: bytes) -> tuple[Sample | None, bool]:
-        """Read a message; what it says anew, and whether it could not be read."""
-        self.heard += 1
+        """Read a message; what is new in it, and whether it could not be read."""
+        self.received += 1
         if publisher:
             self.reader.note(message, now, publisher)
         try:
@@ -99,7 +99,7 @@ class Stream:
 
 
 class Inputs:
-    """The sources of the observation, and what they have now said together.
+    """The sources of the observation, and the samples that belong together.
 
     Attributes:
         period: the control period in seconds; infinite where nothing is to be paired by time.
@@ -116,8 +116,8 @@ class Inputs:
 
         Args:
             robot: whose sources and terms.
-            repeats: whether a message with the stamp of the last one counts: a sim in lockstep says
-                again what nobody answered.
+            repeats: whether a message with the stamp of the last one counts: a sim in lockstep
+                publishes again what nobody answered.
             period: the control period in seconds.
             freshest: whether observations are asked for at a rate: then sources that are slower
                 than that hold.
@@ -166,7 +166,7 @@ class Inputs:
         self._direct = whole and self._plain and self._history is None
 
     def forget(self, now: float) -> None:
-        """Take nothing that was said so far for fresh; silence counts from now (seconds)."""
+        """Take no earlier message for fresh; silence counts from now (seconds)."""
         for stream in self.streams:
             stream.forget(now)
         self._set: list[Sample] = []
@@ -202,7 +202,7 @@ class Inputs:
         return self._pair(now)
 
     def pair(self, now: float) -> None:
-        """At a rate: take what the sources have last said together."""
+        """At a rate: take the newest samples that belong together."""
         if self._alone is None:
             self._pair(now)
 
@@ -284,7 +284,7 @@ class Inputs:
         ]
 
     def _apart(self, now: float) -> str:
-        """Whether all speak, but not of the same time, for longer than a timeout."""
+        """Whether all publish, but not of the same time, for longer than a timeout."""
         if len(self._paired) < 2:
             return ""
         since = [sample.received for sample in self._set] or [self._set_at] * len(self._paired)
@@ -397,19 +397,19 @@ class Inputs:
         return values
 
     def measured(self) -> list[float | None]:
-        """What the sources say of the joints that the command moves, [outputs]; None if nothing."""
+        """Measured positions of the joints that the command moves, [outputs]; None if nothing."""
         found: list[float | None] = []
         for i, joints in self._measured:
             samples = self.streams[i].samples
             if not samples:
                 continue
             values = iter(samples[-1].values[len(self.streams[i].places) :].tolist())
-            heard = [next(values) if joint else None for joint in joints]
-            heard = [None if v is None or not math.isfinite(v) else v for v in heard]
+            measured = [next(values) if joint else None for joint in joints]
+            measured = [None if v is None or not math.isfinite(v) else v for v in measured]
             found = (
-                [a if a is not None else b for a, b in zip(found, heard, strict=True)]
+                [a if a is not None else b for a, b in zip(found, measured, strict=True)]
                 if found
-                else heard
+                else measured
             )
         return found
 

@@ -19,12 +19,12 @@ ANGLES = ("roll", "pitch", "yaw")
 AXES = ("x", "y", "z")
 GRAVITY = "gravity"
 WORLD = "world"
-# REP 145: a driver that has no such estimate says so by -1 in the covariance's first place.
+# REP 145: a driver that has no such estimate puts -1 in the covariance's first place.
 NO_ESTIMATE = -1.0
 
 
 class Sample(NamedTuple):
-    """What a source said at one time.
+    """What a source published of one time.
 
     Attributes:
         number: counts the source's samples.
@@ -40,12 +40,12 @@ class Sample(NamedTuple):
 
 
 class Stamps:
-    """Whether what was said is new, by its stamp.
+    """Whether a message is new, by its stamp.
 
     A stamp must be later than the last one. One that is further from it than the source's timeout
     is of another clock: it counts if the source had been silent for as long, or if the next message
     goes on from it. So a clock that is set anew is followed, and of two publishers whose clocks
-    differ only the one that was there first is heard.
+    differ only the first one counts.
     """
 
     def __init__(self, timeout: float, repeats: bool) -> None:
@@ -80,7 +80,7 @@ class Stamps:
 
 
 class Reader:
-    """Reads what one source says.
+    """Reads the messages of one source.
 
     Attributes:
         label: what the last message that was read had for a label.
@@ -95,7 +95,7 @@ class Reader:
         self._count = 0
 
     def refusal(self, message: Any, now: float) -> str:
-        """Why a message says nothing new, by its stamp; "" if it does or has none."""
+        """Why a message has nothing new, by its stamp; "" if it does or has none."""
         return self._stamps.refusal("", nanoseconds(message), now) if self.stamped else ""
 
     def note(self, message: Any, now: float, publisher: bytes) -> None:
@@ -105,7 +105,7 @@ class Reader:
         """Read a message that was received now, in seconds.
 
         Returns:
-            What the source has now said anew, or None if something is still to come.
+            The source's new sample, or None if something is still to come.
 
         Raises:
             ObservationError: the message has not what it should have.
@@ -115,7 +115,7 @@ class Reader:
         return Sample(self._count, now, nanoseconds(message) if self.stamped else 0, values)
 
     def missing(self) -> str:
-        """What has not been said, to go on with a sentence."""
+        """What is still to come, as the end of a sentence."""
         return ""
 
     def forget(self) -> None:
@@ -156,7 +156,7 @@ class Vector(Reader):
 class JointStates(Reader):
     """Positions, velocities and efforts by joint, in whatever order a message has them.
 
-    Some drivers say something of some joints only in each message; all is said once every joint
+    Some drivers publish only some joints in each message; a sample is whole once every joint
     was in one, the oldest within the timeout. Joints that are only measured (for the command to
     begin from) may be missing.
     """
@@ -174,15 +174,15 @@ class JointStates(Reader):
         self._names: list[str] | None = None
         self._here: list[str] = []
         self._parts: list[tuple[str, list[int], list[int]]] = []
-        self._said: dict[str, tuple[float, int]] = {}
-        # Of each joint who told of it, first and last.
-        self._tellers: dict[str, dict[bytes, tuple[float, float]]] = {}
+        self._seen: dict[str, tuple[float, int]] = {}
+        # Of each joint who published it, first and last.
+        self._publishers: dict[str, dict[bytes, tuple[float, float]]] = {}
         self._numbers = np.full(len(self._wanted), np.nan)
 
     def forget(self) -> None:
         """Start over."""
         super().forget()
-        self._said.clear()
+        self._seen.clear()
 
     def refusal(self, message: Any, now: float) -> str:
         """A message counts if any of its joints is newer: several drivers may share a topic."""
@@ -193,12 +193,12 @@ class JointStates(Reader):
         return "" if "" in refusals or not refusals else refusals[0]
 
     def note(self, message: Any, now: float, publisher: bytes) -> None:
-        """Keep for each joint who told of it, also what is then left out."""
+        """Keep for each joint who published it, also where the message is then left out."""
         if message.name != self._names:
             self._find(message.name)
         for joint in self._here:
-            tellers = self._tellers.setdefault(joint, {})
-            tellers[publisher] = (tellers.get(publisher, (now,))[0], now)
+            publishers = self._publishers.setdefault(joint, {})
+            publishers[publisher] = (publishers.get(publisher, (now,))[0], now)
 
     def read(self, message: Any, now: float) -> Sample | None:
         """As `Reader.read`."""
@@ -212,31 +212,31 @@ class JointStates(Reader):
                 )
             self._numbers[places] = np.frombuffer(data)[indices]
         this = (now, nanoseconds(message))
-        said = {j: t for j, t in self._said.items() if now - t[0] <= self._timeout}
-        said.update(dict.fromkeys(self._here, this))
-        self._said = said
-        if len(said) < len(self._joints):
+        seen = {j: t for j, t in self._seen.items() if now - t[0] <= self._timeout}
+        seen.update(dict.fromkeys(self._here, this))
+        self._seen = seen
+        if len(seen) < len(self._joints):
             return None
-        self._said = {}
-        received, stamp = min(said.values())
+        self._seen = {}
+        received, stamp = min(seen.values())
         self._count += 1
         return Sample(self._count, received, stamp, self._numbers.copy())
 
     def missing(self) -> str:
         """The joints that were in no message."""
-        lacking = self._joints.difference(self._said, self._names or self._joints)
+        lacking = self._joints.difference(self._seen, self._names or self._joints)
         return f" (joint {', '.join(sorted(lacking))} not in it)" if lacking else ""
 
-    def told_twice(self, now: float, seconds: float) -> dict[str, list[bytes]]:
-        """Joints that several publishers told of in turns in the last seconds, with those."""
+    def published_twice(self, now: float, seconds: float) -> dict[str, list[bytes]]:
+        """Joints that several publishers published in turns in the last seconds, with those."""
         found = {}
-        for joint, tellers in self._tellers.items():
-            for publisher in [p for p, (_, last) in tellers.items() if now - last > seconds]:
-                del tellers[publisher]
-            if len(tellers) > 1:
-                firsts, lasts = zip(*tellers.values(), strict=True)
+        for joint, publishers in self._publishers.items():
+            for publisher in [p for p, (_, last) in publishers.items() if now - last > seconds]:
+                del publishers[publisher]
+            if len(publishers) > 1:
+                firsts, lasts = zip(*publishers.values(), strict=True)
                 if max(firsts) < min(lasts):  # and not one after the other
-                    found[joint] = sorted(tellers)
+                    found[joint] = sorted(publishers)
         return found
 
     def _find(self, names: Sequence[str]) -> None:
@@ -265,7 +265,7 @@ class Fields(Reader):
         paths = [str(term.number) for term in wanted]
         if any(term.frame for term in wanted):
             paths.append("orientation")
-        # What an IMU may say it has no estimate of: the first number of these is -1 then.
+        # What an IMU may have no estimate of: the first number of these is -1 then.
         self._estimates = [
             (part, attrgetter(f"{part}_covariance"))
             for part in ("orientation", "angular_velocity", "linear_acceleration")
@@ -275,9 +275,7 @@ class Fields(Reader):
     def _values(self, message: Any) -> np.ndarray:
         for part, covariance in self._estimates:
             if covariance(message)[0] == NO_ESTIMATE:
-                raise ObservationError(
-                    f"says that it has no {part} ({part}_covariance[0] is -1, REP 145)"
-                )
+                raise ObservationError(f"has no {part} ({part}_covariance[0] is -1, REP 145)")
         return np.array([get(message) for get in self._getters])
 
 
@@ -298,7 +296,7 @@ def make_reader(source: Source, robot: Robot, repeats: bool) -> Reader:
 
 
 def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
-    """Make a function that reads a number: at a path, or one that a quaternion there tells."""
+    """Make a function that reads a number: at a path, or of a quaternion there."""
     path = str(term.number)
     parent, _, last = path.rpartition(".")
     try:
@@ -330,7 +328,7 @@ def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
 
 
 def _orientation(message: Any) -> Callable[[Any], Any] | None:
-    """Where a message has the orientation of the body whose axes its vectors are told in."""
+    """Where a message has the orientation of the body along whose axes its vectors are."""
     if hasattr(message, "orientation"):
         return attrgetter("orientation")
     if hasattr(message, "pose") and hasattr(message, "twist"):

@@ -1,7 +1,7 @@
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against
-the policy; what only the messages themselves can tell is checked by readers.py and command.py.
+the policy; what only shows in the messages is checked by readers.py and command.py.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Source:
 
     Attributes:
         timeout: seconds without a message after which it is stale.
-        reliable: ask for reliable delivery; best effort hears every publisher.
-        hold: its last message counts until the timeout, whatever the others say meanwhile.
+        reliable: ask for reliable delivery; best effort matches every publisher.
+        hold: its last message counts until the timeout, whatever the others publish meanwhile.
         size: how many numbers a vector must have, where that is known.
     """
 
@@ -157,7 +157,7 @@ class Robot:
     layout: tuple[tuple[int, int], ...] = ()
 
     def told_by_source(self) -> list[tuple[str, list[int]]]:
-        """Topics of the sources that do not hold, with the dimensions that they tell now."""
+        """Topics of the sources that do not hold, with the dimensions that they give now."""
         present = self.layout or [(0, i) for i in range(len(self.terms))]
         return [
             (
@@ -214,12 +214,12 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
     Args:
         path: the YAML file.
         spec: the policy it is for.
-        timeout: seconds, for sources that do not say.
+        timeout: seconds, for sources that have none of their own.
         reliable: ask for reliable delivery of every source.
 
     Raises:
         UserError: no such file, no such setting, a wrong value, or an observation or action of
-            the policy that the file does not speak of.
+            the policy that is not in the file.
     """
     known = ("sources", "observation", "history", "command")
     content = _Section(f"robot file {path}", read_yaml("robot file", path), known)
@@ -401,7 +401,7 @@ def _layout(
     layout = [(ago, i) for group in groups.values() for ago in agos for i in group]
     if spec.observation_names is None:
         return tuple(layout)
-    # The policy's names say where each is; older steps have how many steps ago behind the name.
+    # The policy's names fix where each is; older steps have how many steps ago behind the name.
     where = {f"{names[i]}[-{ago}]" if ago else names[i]: (ago, i) for ago, i in layout}
     _same_names(section.where, "observation", where, spec.observation_names)
     return tuple(where[name] for name in spec.observation_names)

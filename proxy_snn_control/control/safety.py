@@ -24,7 +24,7 @@ class SafetySettings:
         ramp_in: seconds over which commands grow from where they begin to the policy's; counts
             from the next ramp on.
         acceleration: how far that change may change in a second, [outputs]; no limit if empty.
-        start_command: where commands begin if neither the robot's state nor a last command tells,
+        start_command: where commands begin if the robot's state and a last command are unknown,
             [outputs]; the safe command if empty.
     """
 
@@ -107,7 +107,7 @@ class SafetyGate:
         if position and not settings.safe_command:
             safe = begin
         self._safe, self._begin = safe, begin
-        # Zeros are a place for a position: without a better word it stays where it is.
+        # Zeros are a place for a position: unless configured otherwise it stays where it is.
         self._hold = settings.hold or (position and not settings.safe_command)
         self._nowhere = position and not settings.safe_command and not settings.start_command
         self._slew, self._next_ramp = slew, settings.ramp_in
@@ -257,7 +257,7 @@ class SafetyGate:
         if self._moves:
             limits, where = self._joint_limits, [m or 0.0 for m in self.measured]
             if not self.measured or None in self.measured:
-                # Nobody tells where they are, so there is no end of a range to brake before.
+                # Their positions are not known, so there is no end of a range to brake before.
                 where = [0.0] * len(wanted)
                 limits = [dataclasses.replace(j, low=-math.inf, high=math.inf) for j in limits]
             return self._within(saturate(limits, seconds, where, last, None, wanted)[1])

@@ -21,7 +21,7 @@ def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> A
     The data are the layers one after the other, each by time step, eight neurons to a byte with the
     first in the lowest bit, filled up with zeros behind the last layer. There is one dimension a
     layer, its size the neurons and its stride T times that. The first one's label is `label`, which
-    tells requests apart and is repeated in the answer; the second one's, or in a message of one
+    identifies the request and is repeated in the answer; the second one's, or in a message of one
     layer that of another dimension of size 0, the policy file's `checksum`.
     """
     message = message_class("std_msgs/UInt8MultiArray")()
@@ -48,12 +48,12 @@ def spikes_of(message: Any, time_steps: int, sizes: Sequence[int]) -> list[np.nd
         UserError: they are not of layers of these sizes.
     """
     shapes = [(time_steps, size) for size in sizes]
-    told = [(each.stride // each.size, each.size) for each in message.layout.dim if each.size]
+    given = [(each.stride // each.size, each.size) for each in message.layout.dim if each.size]
     count = sum(steps * size for steps, size in shapes)
-    if told != shapes or len(message.data) != -(-count // 8):
+    if given != shapes or len(message.data) != -(-count // 8):
         raise UserError(
             f"a message of spikes has {len(message.data)} bytes for [time steps, neurons] of "
-            f"{told}, expected {-(-count // 8)} bytes for {shapes}"
+            f"{given}, expected {-(-count // 8)} bytes for {shapes}"
         )
     packed = np.frombuffer(message.data, np.uint8)
     flat = np.unpackbits(packed, count=count, bitorder="little").astype(bool)

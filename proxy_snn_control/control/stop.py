@@ -16,7 +16,7 @@ SOMEBODY = b""
 
 
 class StopLatch:
-    """What every publisher of the stop topic said last, and whether anything may go out.
+    """The last message of every publisher of the stop topic, and whether anything may go out.
 
     Attributes:
         fault: why nothing may go out, or "".
@@ -26,14 +26,14 @@ class StopLatch:
         """Begin armed.
 
         Args:
-            heartbeat: seconds within which every publisher that was heard must be heard again,
-                and at least one must have been; 0 asks for none.
+            heartbeat: seconds within which every known publisher must publish again,
+                and there must be at least one; 0 asks for none.
         """
         self.fault = ""
         self.heartbeat = heartbeat
         self._pressing: set[bytes] = set()
         self._gone: set[bytes] = set()
-        self._heard: dict[bytes, float] = {}
+        self._received: dict[bytes, float] = {}
         self._since = 0.0
 
     @property
@@ -48,11 +48,11 @@ class StopLatch:
     def watch_from(self, now: float) -> None:
         """Begin to expect a heartbeat, now (seconds)."""
         self._since = now
-        self._heard = dict.fromkeys(self._heard, now)
+        self._received = dict.fromkeys(self._received, now)
 
     def press(self, pressed: bool, publisher: bytes = SOMEBODY, now: float = 0.0) -> None:
-        """Take what a publisher of the stop topic says, now (seconds)."""
-        self._heard[publisher] = now
+        """Take a message of a publisher of the stop topic, now (seconds)."""
+        self._received[publisher] = now
         if pressed:
             self._pressing.add(publisher)
             self._gone.discard(publisher)
@@ -69,17 +69,17 @@ class StopLatch:
         self._gone = {who for who in self._pressing if who and who not in publishers}
 
     def silent(self, now: float) -> str:
-        """Latch, if a publisher that is relied on has not been heard in time; why, or ""."""
+        """Latch, if a publisher that is relied on has not published in time; why, or ""."""
         if not self.heartbeat:
             return ""
-        last = min(self._heard.values(), default=self._since)
+        last = min(self._received.values(), default=self._since)
         if now - last <= self.heartbeat:
             return ""
-        who = "a publisher of topic stop has" if self._heard else "topic stop has"
-        said = f"{who} been silent for more than {self.heartbeat:g} s; ~/arm lets go on"
+        who = "a publisher of topic stop has" if self._received else "topic stop has"
+        reason = f"{who} been silent for more than {self.heartbeat:g} s; ~/arm lets go on"
         if not self.fault:
-            self.fault = said
-        return said
+            self.fault = reason
+        return reason
 
     def arm(self, now: float = 0.0) -> None:
         """Let commands go out again.
@@ -93,10 +93,10 @@ class StopLatch:
             raise UserError(f"{STOP_PRESSED}{by}, expected it to be released first")
         if self.heartbeat:
             # Those that are silent for good are relied on no more; somebody else must be there.
-            self._heard = {w: t for w, t in self._heard.items() if now - t <= self.heartbeat}
-            if not self._heard:
+            self._received = {w: t for w, t in self._received.items() if now - t <= self.heartbeat}
+            if not self._received:
                 raise UserError(
                     f"topic stop has been silent for more than {self.heartbeat:g} s (parameter "
-                    "stop_heartbeat), expected a publisher that says false again and again"
+                    "stop_heartbeat), expected a publisher that repeats false"
                 )
         self.fault = ""

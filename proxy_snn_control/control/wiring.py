@@ -24,7 +24,7 @@ import numpy as np
 from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.policy import Policy
 
-# Two seconds at 20 Hz; half of them are enough to speak.
+# Two seconds at 20 Hz; half of them are enough for a finding.
 WINDOW = 40
 ENOUGH = 18
 # The share of steps that is looked at, those that fit best: an episode that starts over, or a
@@ -33,7 +33,7 @@ SHARE = 0.75
 # In nats per step. By this much a mistake must explain better what is seen: with correct wiring on
 # HalfCheetah none does by more than 1.2; a wrong sign does by 25, a scale of 0.1 by 7.5 and more.
 MISTAKE = 5.0
-# A robot at rest looks like anything, and nothing can be told of it: its observations change by
+# A robot at rest looks like anything, and nothing can be found on it: its observations change by
 # less than this share (of the mean square) of what they did in training. Nor is a number thousands
 # of times too large by mistake.
 AT_REST = 0.1
@@ -80,11 +80,11 @@ Undo = Callable[[np.ndarray], np.ndarray]
 
 
 class Wiring:
-    """Watches observations and actions, and says what is wired otherwise than in training.
+    """Compares observations and actions with training, and names what is wired otherwise.
 
     Attributes:
-        can_tell: whether the policy file tells how observations follow each other.
-        scope: what can be told with it, in a sentence.
+        has_model: whether the policy file holds how observations follow each other.
+        scope: what can be found with it, in a sentence.
         found: what the last search has found, a sentence each.
     """
 
@@ -93,7 +93,7 @@ class Wiring:
 
         Args:
             policy: whose training is compared with.
-            sources: topics, each with the dimensions of the observation that it tells.
+            sources: topics, each with the dimensions of the observation that it gives.
         """
         spec = policy.spec
         self._observations, self._actions = spec.observation_size, spec.action_size
@@ -109,17 +109,17 @@ class Wiring:
         self._models, self._changes = _models(
             policy.whitening, parts, self._observations, self._actions
         )
-        self.can_tell = bool(self._models)
-        if self.can_tell:
+        self.has_model = bool(self._models)
+        if self.has_model:
             self.scope = (
                 "compares the control period, ranges, and how observations follow each other: "
                 "exchanged joints and commands, signs, scales and offsets; not of a robot at rest"
             )
         else:
             self.scope = (
-                "this policy file does not tell how observations follow each other "
+                "this policy file does not hold how observations follow each other "
                 "(transition.whitening): joints or commands that are exchanged, and signs, cannot "
-                "be told, only the control period and what is far outside training's range"
+                "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
         self.forget()
@@ -166,7 +166,7 @@ class Wiring:
         return self._count >= ENOUGH and self._count - self._looked >= ENOUGH // 2
 
     def findings(self, check_period: bool) -> list[str]:
-        """What is wrong, a sentence each; nothing while there is too little to tell by.
+        """What is wrong, a sentence each; nothing while there are too few steps.
 
         Args:
             check_period: whether the times of the steps mean anything.
@@ -180,7 +180,7 @@ class Wiring:
                 return found
 
     def search(self, check_period: bool) -> Generator[None, None, list[str]]:
-        """Look for what `findings` tells, a little at a time, for a control loop cannot wait."""
+        """Compute `findings`, a little at a time, for a control loop cannot wait."""
         self._looked = self._count
         if self._count < ENOUGH:
             return []
@@ -232,7 +232,7 @@ class Wiring:
             if frozen[places].all()
         ]
         span = np.maximum(self._range[1] - self._range[0], 1e-9)
-        usual = self._changes if self.can_tell else (0.1 * span) ** 2
+        usual = self._changes if self.has_model else (0.1 * span) ** 2
         moved = np.minimum(np.diff(seen, axis=0) ** 2 / usual, 1.0).mean()
         if not found and moved < STILL:
             found = ["nothing moves although commands change: is there anybody who acts on them?"]
@@ -312,7 +312,7 @@ def _models(
 ) -> tuple[dict[bool, tuple[list[Part], np.ndarray]], np.ndarray]:
     """Parts and precision matrix of z: with the actions, and without where they are not known.
 
-    Without, it is the Gaussian's marginal. Nothing if the policy does not tell, or nothing usable.
+    Without, it is the Gaussian's marginal. Nothing if the policy file has none, or no usable one.
     And the mean square by which each observation changed in a step of training.
     """
     if whitening is None:
@@ -378,10 +378,10 @@ def _group_explanations(
     if joints:
         groups.append(("all joints with a command", joints))
     for name, places in groups:
-        for factor, said in ((DEGREES, "in degrees"), (1 / DEGREES, "in radians, not degrees")):
+        for factor, unit in ((DEGREES, "in degrees"), (1 / DEGREES, "in radians, not degrees")):
             undo = _undo_scale(places, 1 / factor)
             gain = before - _excess(precision, undo(moments)) - len(places) * math.log(factor)
-            yield gain, f"{name} look {said}", undo
+            yield gain, f"{name} look {unit}", undo
     for kind in {part.kind for part in parts}:
         alike = {part.name: part for part in parts if part.kind == kind}
         for one, other, pairs in _sides(alike):
@@ -440,7 +440,7 @@ def _undo_exchange(order: np.ndarray) -> Undo:
 def _explanations(
     parts: Sequence[Part], precision: np.ndarray, moments: np.ndarray, exchanges: bool
 ) -> Iterator[tuple[float, str, Undo]]:
-    """Every mistake, undone: the gain in nats per step, the sentence that tells of it, and how."""
+    """Every mistake, undone: the gain in nats per step, the sentence that names it, and how."""
     weighted = precision * moments
     for part in parts:
         places = list(part.places)
@@ -481,19 +481,19 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
         size = abs(1 / u)
         if not SCALES[0] < size < SCALES[1]:
             continue
-        said = []
+        faults = []
         if u < 0:
-            said.append("has the wrong sign")
+            faults.append("has the wrong sign")
         if not 0.67 < size < 1.5:
             # The action in z is the one that was sent: what is undone is what became of it.
             command = part.kind == ("command",)
-            said.append(
+            faults.append(
                 f"acts {1 / size:.2g} times as strongly as in training"
                 if command
                 else f"is {size:.2g} times what it was in training"
             )
-        if said and gain > best[0]:
-            best = (gain, f"{part.name} {' and '.join(said)}", _undo_scale(places, u))
+        if faults and gain > best[0]:
+            best = (gain, f"{part.name} {' and '.join(faults)}", _undo_scale(places, u))
     return best
 
 

@@ -121,7 +121,7 @@ def load_transitions(
         shapes: what their shapes should be, of so many transitions.
 
     Raises:
-        UserError: a file cannot be read, or does not hold what its name says.
+        UserError: a file cannot be read, or does not hold what it should by its name.
     """
     for first, last in spans:
         path = _transitions_path(folder, first, last)

@@ -20,14 +20,14 @@ from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
-POLL_SECONDS = 0.3  # between two looks at what tasks tell
+POLL_SECONDS = 0.3  # between two looks at the tasks' messages
 ASK_SECONDS = 1.0  # between two looks of a task at whether to stop
 CONNECT_SECONDS = 10.0
 RETRIES = 10  # lost workers that a task survives
 
 
 class Desk:
-    """An actor where tasks leave messages for the command, and the command the word to stop."""
+    """An actor where tasks leave messages for the command, and the command asks them to stop."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, Member | None, Any]] = []
@@ -40,7 +40,7 @@ class Desk:
         self._begun.add(task)
         return again
 
-    def tell(self, kind: str, member: Member | None, what: Any) -> None:
+    def post(self, kind: str, member: Member | None, what: Any) -> None:
         """Leave a message."""
         self._messages.append((kind, member, what))
 
@@ -74,16 +74,16 @@ class _Reporter(Listener):
         return self._stop
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        self._desk.tell.remote("evaluation", member, row)
+        self._desk.post.remote("evaluation", member, row)
 
     def on_warning(self, member: Member, text: str) -> None:
-        self._desk.tell.remote("warning", member, text)
+        self._desk.post.remote("warning", member, text)
 
-    def say(self, text: str) -> None:
-        self._desk.tell.remote("say", None, text)
+    def log(self, text: str) -> None:
+        self._desk.post.remote("log", None, text)
 
 
-# Trains runs, tells the listener of everything and says how they were put together; gives whether
+# Trains runs, calls the listener for every event and logs how they were put together; gives whether
 # all came to their end, and why some were stopped.
 Train = Callable[[Sequence[Member], Listener, Callable[[str], None]], tuple[bool, list[str]]]
 
@@ -92,7 +92,7 @@ def train_on_cluster(
     batches: Sequence[Sequence[Member]],
     train: Train,
     listener: Listener,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     address: str,
     gpus_per_run: float,
@@ -102,13 +102,13 @@ def train_on_cluster(
     Args:
         batches: runs that go together, in folders that every computer sees.
         train: what a task does with its runs.
-        listener: is told of everything, and asked whether to stop.
-        say: is told what tasks say.
+        listener: called for every event, and asked whether to stop.
+        log: takes the lines that tasks log.
         address: of the cluster: host:port, or "auto" on one of its computers.
         gpus_per_run: 0 for none.
 
     Returns:
-        False if told to stop before the end; and why runs were stopped.
+        False if asked to stop before the end; and why runs were stopped.
 
     Raises:
         UserError: there is no cluster, or it is lost.
@@ -118,7 +118,7 @@ def train_on_cluster(
 
     with _connected(address):
         has = ray.cluster_resources()
-        say(f"a cluster of {has.get('CPU', 0):.0f} CPU cores and {has.get('GPU', 0):.0f} GPUs")
+        log(f"a cluster of {has.get('CPU', 0):.0f} CPU cores and {has.get('GPU', 0):.0f} GPUs")
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor = ray.remote(num_cpus=0)(Desk)
         desk: Any = actor.options(scheduling_strategy=here).remote()
@@ -136,8 +136,8 @@ def train_on_cluster(
                 desk.stop.remote()
             ready, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
             for kind, member, what in ray.get(desk.take.remote()):
-                if kind == "say":
-                    say(what)
+                if kind == "log":
+                    log(what)
                 elif kind == "evaluation":
                     listener.on_evaluation(member, what)
                 else:
@@ -167,7 +167,7 @@ def _work(
     if ray.get(desk.begin.remote(number)):
         for member in members:
             reporter.on_warning(member, "its worker was lost; it goes on from its checkpoint")
-    result = train(members, reporter, reporter.say)
+    result = train(members, reporter, reporter.log)
     ray.get(desk.stopping.remote())  # calls are served in turn: now all messages are there
     return result
 

@@ -1,4 +1,4 @@
-"""Learners side by side on the same tasks: which may be, the figures, and what must be said.
+"""Learners side by side on the same tasks: which may be, the figures, and the caveats.
 
 -v4 and -v5 of Gymnasium's MuJoCo tasks have other rewards: they never share a comparison.
 """
@@ -69,7 +69,7 @@ PAPER: dict[tuple[str, str], tuple[str, tuple[tuple[int, int], ...], float]] = {
         5.84,
     ),
 }
-# What may differ from the paper where its figures stand beside ours, and is said then: the authors'
+# What may differ from the paper where its figures stand beside ours, and is noted: the authors'
 # own faster setting.
 _FASTER = {"proxy_updates", "proxy_learning_rate"}
 
@@ -263,9 +263,9 @@ def _seed_notes(comparison: Comparison) -> Iterable[str]:
         for learner in comparison.learners
     }
     if sum(collapsed.values()):
-        told = ", ".join(f"{learner} {count}" for learner, count in collapsed.items() if count)
-        yield f"{sum(collapsed.values())} of {len(comparison.runs)} runs collapsed: {told}."
-    found = defaultdict(list)  # what is to be said, of which learners on which tasks
+        listed = ", ".join(f"{learner} {count}" for learner, count in collapsed.items() if count)
+        yield f"{sum(collapsed.values())} of {len(comparison.runs)} runs collapsed: {listed}."
+    found = defaultdict(list)  # what is to be noted, of which learners on which tasks
     for learner in comparison.learners:
         for task in comparison.tasks:
             for fact in _seed_facts(comparison, task, learner):
@@ -274,11 +274,11 @@ def _seed_notes(comparison: Comparison) -> Iterable[str]:
         tasks_of = defaultdict(list)
         for learner, task in places:
             tasks_of[learner].append(task)
-        told = "; ".join(
+        listed = "; ".join(
             learner + (f" on {', '.join(tasks)}" if len(comparison.tasks) > 1 else "")
             for learner, tasks in tasks_of.items()
         )
-        yield f"{fact}: {told}."
+        yield f"{fact}: {listed}."
 
 
 def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str]:
@@ -321,10 +321,10 @@ def _length_notes(comparison: Comparison) -> Iterable[str]:
         for group in comparison.on(task):
             lengths[group.length].append(group.learner)
         if len(lengths) > 1:
-            told = "; ".join(f"{', '.join(who)} {steps:,}" for steps, who in lengths.items())
+            listed = "; ".join(f"{', '.join(who)} {steps:,}" for steps, who in lengths.items())
             yield (
-                f"{task}: learners have taken unequally many steps ({told}), so their figures are "
-                "of unequal training; the task is left out of all figures over tasks."
+                f"{task}: learners have taken unequally many steps ({listed}), so their figures "
+                "are of unequal training; the task is left out of all figures over tasks."
             )
         for group in comparison.on(task):
             planned = max(run.planned for run in group.counted)
@@ -374,7 +374,7 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
     if sizes and min(sizes) < 5:
         yield (
             f"Figures over tasks rest on {_span(sizes)} for each task and learner: a bootstrap "
-            "over so few is narrower than it says"
+            "over so few is narrower than it looks"
             + (", over one it has no width." if 1 in sizes else ".")
         )
     if len(sizes) > 1:
@@ -410,7 +410,7 @@ def _setting_notes(comparison: Comparison) -> Iterable[str]:
 
 
 def valued(values: dict[str, list[Run]], runs: Sequence[Run]) -> str:
-    """Say which value which runs have; of many values only how many."""
+    """Name which value which runs have; of many values only how many."""
     if len(values) == 1:
         return next(iter(values))
     if len(values) > 5:
@@ -448,10 +448,10 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
         return
     lengths = {g.length for task in tasks for g in comparison.on(task) if g.learner in beside}
     if lengths - {PAPER_STEPS}:
-        told = ", ".join(f"{length:,}" for length in sorted(lengths))
+        listed = ", ".join(f"{length:,}" for length in sorted(lengths))
         yield (
             f"The paper's figures are after {PAPER_STEPS:,} steps, the 25,000 random ones among "
-            f"them; ours after {told}."
+            f"them; ours after {listed}."
         )
     if {len(g.counted) for t in tasks for g in comparison.on(t) if g.learner in beside} - {5}:
         yield "The paper's figures are over five seeds; not all of ours are."
@@ -478,15 +478,15 @@ def by_value(
 
 
 def whose(some: Sequence[Run], runs: Sequence[Run]) -> str:
-    """Say which of the runs these are, as shortly as can be."""
-    told = []
+    """Name the runs, as shortly as can be."""
+    parts = []
     chosen = set(some)
     learners = dict.fromkeys(run.learner for run in runs)
     for learner in learners:
         mine = [run for run in runs if run.learner == learner]
         name = learner if len(learners) > 1 else ""
         if set(mine) <= chosen:
-            told.append(name or "all")
+            parts.append(name or "all")
             continue
         seeds = {}  # on each task
         for task in dict.fromkeys(run.task for run in mine):
@@ -495,8 +495,8 @@ def whose(some: Sequence[Run], runs: Sequence[Run]) -> str:
                 all_of_it = len(in_it) == len(here)
                 seeds[task] = "" if all_of_it else f" {seeds_text(run.seed for run in in_it)}"
         if len(seeds) == len({run.task for run in mine}) and len(set(seeds.values())) == 1:
-            told.append((name + next(iter(seeds.values()))).strip())
+            parts.append((name + next(iter(seeds.values()))).strip())
         elif seeds:
             on = ", ".join(task + text for task, text in seeds.items())
-            told.append(f"{name} on {on}" if name else on)
-    return ", ".join(told)
+            parts.append(f"{name} on {on}" if name else on)
+    return ", ".join(parts)

@@ -10,6 +10,7 @@ elementwise operations on int64 tensors, whose products wrap around alike on eve
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +24,45 @@ GAMMA, FIRST, SECOND = (
 REPLAY, SMOOTHING, EXPLORATION, RANDOM_ACTIONS = range(4)
 # Numbers that one call may use for each value of the counter.
 ROOM = 2**24
+# Numbers of a member that a CPU draws at once: a few take as long as some hundred.
+AT_ONCE = 2**14
+
+
+class Stream:
+    """Numbers of every member for one purpose, others for each value of a counter."""
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        purpose: int,
+        place: Tensor,
+        kind: Callable[[Tensor], Tensor],
+    ) -> None:
+        """Make the stream.
+
+        Args:
+            seeds: of each member.
+            purpose: what the numbers are drawn for, of the streams above.
+            place: int64 [members or 1, ...], the numbers' places, where they are drawn.
+            kind: the function that makes numbers of random bits, such as `normal`.
+        """
+        self._key, self._place = keys(list(seeds), purpose, place.device), place
+        self._kind = kind
+        self._ahead = max(1, AT_ONCE // place[0].numel()) if place.device.type == "cpu" else 1
+        self._first, self._block = -1, place
+
+    def at(self, counter: Tensor) -> Tensor:
+        """Draw the numbers of a value of the counter, an int64 scalar: of the shape of `place`."""
+        if self._place.device.type != "cpu":
+            return self._kind(bits(self._key, counter, self._place))
+        now = int(counter)
+        # A block begins at a multiple of its length, so that a resumed run draws the same blocks.
+        first = now - now % self._ahead
+        if first != self._first:
+            shape = 1, self._ahead, *[1] * (self._place.dim() - 1)
+            place = self._place[:, None] + torch.arange(self._ahead).view(shape) * ROOM
+            self._first, self._block = first, self._kind(bits(self._key, first, place))
+        return self._block[:, now - first]
 
 
 def keys(seeds: list[int], stream: int, device: torch.device) -> Tensor:

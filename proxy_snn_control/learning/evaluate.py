@@ -51,10 +51,10 @@ def evaluate(
         episodes: how many.
         seed: of the first.
         should_stop: asked before every action.
-        progress: told after every action which episode it is, from 0, and its length so far.
+        progress: called after every action with which episode it is, from 0, and its length so far.
 
     Returns:
-        The evaluation, or None if `should_stop` said so before the last episode ended.
+        The evaluation, or None if `should_stop` was true before the last episode ended.
 
     Raises:
         ObservationError: the task's observation does not fit the policy.

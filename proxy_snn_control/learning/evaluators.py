@@ -1,7 +1,7 @@
 """Where evaluations run: here, or beside training in worker processes.
 
 Either way what is evaluated is a snapshot, by the runtime that will be deployed, and its result is
-the same however long it takes. With it comes what the policy file says about observations in
+the same however long it takes. With it come the policy file's statistics of observations in
 training, for that takes a moment too.
 """
 
@@ -95,7 +95,7 @@ def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
 def judge(
     snapshot: Snapshot, job: Job, environment: gymnasium.Env, should_stop: Callable[[], bool]
 ) -> Verdict | None:
-    """Evaluate a snapshot; None if `should_stop` said so meanwhile.
+    """Evaluate a snapshot; None if `should_stop` was true meanwhile.
 
     Raises:
         TaskError: the task fails.
@@ -110,7 +110,7 @@ class Evaluators:
     """Processes that evaluate beside training; without any, evaluations run where they are asked.
 
     Evaluations come back as futures. One that ran here is done at once; its result is None if
-    `should_stop` said so meanwhile.
+    `should_stop` was true meanwhile.
 
     Attributes:
         environments: by task, for evaluations that run here.

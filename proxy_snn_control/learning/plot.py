@@ -23,7 +23,7 @@ from proxy_snn_control.policy.files import replacing
 
 RASTER_ACTIONS = 40
 FORMATS = ("png", "pdf", "svg")
-# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow; with eight
+# Okabe and Ito's colours, which colour-blind readers distinguish, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "os^DvPp*"
@@ -37,7 +37,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
 
     Args:
         paths: folders of runs, populations or sweeps.
-        out: the picture; its suffix says the format.
+        out: the picture; its suffix is the format.
 
     Raises:
         UserError: a folder holds no run or none with an evaluation, the format is unknown, or the
@@ -79,7 +79,7 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
 
     One line a learner, the mean over its seeds; a thin line for each seed, dashed if it collapsed.
     The band is the 95% interval of the mean by Student's t; of two seeds it is their range, for
-    which that interval says nothing. Where no learner has a second seed, it is the standard
+    which that interval means nothing. Where no learner has a second seed, it is the standard
     deviation over the evaluation's episodes. The mean is dotted where a seed that counts has ended.
     """
     from matplotlib.figure import Figure
@@ -213,22 +213,22 @@ def over_seeds(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 
 def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], Group]) -> str:
-    """The task, and each learner's seeds; learners of the same seeds are told together."""
-    told = defaultdict(list)
+    """The task, and each learner's seeds; learners of the same seeds are listed together."""
+    listed = defaultdict(list)
     for learner in learners:
         if (task, learner) not in groups:
-            told["no run"].append(learner)
+            listed["no run"].append(learner)
             continue
         group = groups[task, learner]
         text = seeds_text(run.seed for run in group.runs)
         if group.short:
             text += f" ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)"
-        told[text].append(learner)
+        listed[text].append(learner)
     lines = [task]
     kept = "\N{NO-BREAK SPACE}"  # for the wrapping alone
-    for text, names in told.items():
+    for text, names in listed.items():
         who = ", ".join(names)
-        if len(who) > _LETTERS and len(told) == 1:  # the legend names them
+        if len(who) > _LETTERS and len(listed) == 1:  # the legend names them
             who = f"all {len(names)} learners"
         lines.append(f"{who}: {text.replace(' ', kept, 1)}")
     return "\n".join(textwrap.fill(line, _LETTERS) for line in lines).replace(kept, " ")

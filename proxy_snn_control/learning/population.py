@@ -49,7 +49,7 @@ PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
 
 
 class Listener:
-    """What a training tells and asks while it goes on. Override what is of interest."""
+    """Callbacks of a training while it goes on. Override what is of interest."""
 
     def should_stop(self) -> bool:
         """Asked before every step and now and then; True ends the training with a checkpoint."""
@@ -60,16 +60,16 @@ class Listener:
         return False
 
     def on_step(self, step: int) -> None:
-        """Told after every step; all members have taken so many."""
+        """Called after every step; all members have taken so many."""
 
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:
-        """Told when a training episode ends."""
+        """Called when a training episode ends."""
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        """Told after every evaluation; `row` is the new line of the member's progress.csv."""
+        """Called after every evaluation; `row` is the new line of the member's progress.csv."""
 
     def on_warning(self, member: Member, text: str) -> None:
-        """Told of what the user should know at once."""
+        """Called with what the user should know at once."""
 
 
 class Pending(NamedTuple):
@@ -87,7 +87,7 @@ class Population:
         runs: the members' folders, in the order of every leading axis.
         step: environment steps of each member so far, the random ones among them.
         td3, replay, collector: what learns, what it draws from, and what fills that.
-        warnings: what the user should be told of a run at the next opportunity.
+        warnings: sentences for the user about a run, to be passed on.
     """
 
     def __init__(self, members: Sequence[Member], *, resume: bool = False) -> None:
@@ -173,7 +173,7 @@ class Population:
         return [f"{run.folder} {run.failure}" for run in self.runs if run.failure]
 
     def run(self, listener: Listener) -> bool:
-        """Train until done or told to stop; keeps a checkpoint either way.
+        """Train until done or asked to stop; keeps a checkpoint either way.
 
         Members whose numbers are no longer finite, or whose task fails, are stopped alone.
 
@@ -181,7 +181,7 @@ class Population:
             True if every member that was not stopped is done, False if stopped before.
 
         Raises:
-            UserError: no member is left, or a file cannot be written; says why, where, and which
+            UserError: no member is left, or a file cannot be written; names why, where, and which
                 checkpoint stays.
         """
         # TensorBoard's thread hands its error on to this one, but would print it first.
@@ -253,7 +253,7 @@ class Population:
             }
             self._clock = time.perf_counter(), self.step
             while True:
-                self._tell(listener)
+                self._pass_on(listener)
                 if self._evaluation_is_due() and not self._evaluate(listener):
                     break
                 self._finish(listener, wait=self.step % self.config.checkpoint_every == 0)
@@ -263,7 +263,7 @@ class Population:
                 if done or self.step % self.config.checkpoint_every == 0:
                     self.checkpoint()
                 if done:
-                    self._tell(listener)
+                    self._pass_on(listener)
                     return True
                 stop = listener.should_stop()
                 while not stop and listener.is_paused():
@@ -337,7 +337,7 @@ class Population:
             raise UserError(failure)
         self.warnings.append((run, f"stopped {failure}"))
 
-    def _tell(self, listener: Listener) -> None:
+    def _pass_on(self, listener: Listener) -> None:
         while self.warnings:
             run, text = self.warnings.pop(0)
             listener.on_warning(run.member, text)
@@ -366,7 +366,7 @@ class Population:
         return self._asked != self.step and (last or self.step % self.config.eval_every == 0)
 
     def _evaluate(self, listener: Listener) -> bool:
-        """Begin an evaluation of every member; False if told to stop meanwhile."""
+        """Begin an evaluation of every member; False if asked to stop meanwhile."""
         began, from_step = self._clock
         elapsed = time.perf_counter() - began
         self._look(self.td3.watch())

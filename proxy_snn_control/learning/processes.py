@@ -48,7 +48,7 @@ class Processes:
             UserError: a task cannot be made.
         """
         for env in {config.env for config, _ in members}:
-            make_environment(env).close()  # better to hear now that it cannot be made
+            make_environment(env).close()  # an error now is better than one later
         self.members = [
             Member(replace(config, threads=config.threads or 1), folder)
             for config, folder in members
@@ -69,10 +69,10 @@ class Processes:
         return min(self._steps)
 
     def run(self, listener: Listener) -> bool:
-        """Train until done or told to stop, as `Population.run`.
+        """Train until done or asked to stop, as `Population.run`.
 
         Raises:
-            UserError: every member was stopped; says why.
+            UserError: every member was stopped; names why.
         """
         context = multiprocessing.get_context("spawn")
         waiting = list(range(len(self.members)))
@@ -84,10 +84,10 @@ class Processes:
                 if not stopping and listener.should_stop():
                     stopping = True
                     waiting = []
-                    self._tell("stop")
+                    self._send("stop")
                 if paused != listener.is_paused():
                     paused = not paused
-                    self._tell("pause" if paused else "go on")
+                    self._send("pause" if paused else "go on")
                 while waiting and len(processes) < self._jobs and not paused:
                     m = waiting.pop(0)
                     ours, theirs = context.Pipe()
@@ -102,7 +102,7 @@ class Processes:
                     try:
                         message = self._connections[m].recv()
                     except EOFError:
-                        message = ("failed", "its process ended without a word")
+                        message = ("failed", "its process ended without an error message")
                     ended = self._hear(m, message, listener)
                     if ended is not None:
                         finished[m] = ended
@@ -117,15 +117,15 @@ class Processes:
 
     def checkpoint(self) -> None:
         """Have the members under way write checkpoints at their next step."""
-        self._tell("checkpoint")
+        self._send("checkpoint")
 
     def close(self) -> None:
         """Nothing is left open after `run`."""
 
-    def _tell(self, word: str) -> None:
+    def _send(self, request: str) -> None:
         for connection in self._connections.values():
             try:
-                connection.send(word)
+                connection.send(request)
             except OSError:  # it has just ended
                 continue
 
@@ -167,7 +167,7 @@ def make_training(
 
 
 class _Reporter(Listener):
-    """Tells the parent, and does what it says."""
+    """Passes events to the parent, and asks it whether to stop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -177,11 +177,11 @@ class _Reporter(Listener):
 
     def should_stop(self) -> bool:
         while self._connection.poll():
-            word = self._connection.recv()
-            self._stop |= word == "stop"
-            if word in ("pause", "go on"):
-                self._paused = word == "pause"
-            if word == "checkpoint" and self.population:
+            request = self._connection.recv()
+            self._stop |= request == "stop"
+            if request in ("pause", "go on"):
+                self._paused = request == "pause"
+            if request == "checkpoint" and self.population:
                 self.population.checkpoint()
         return self._stop
 

@@ -113,7 +113,7 @@ class SweepProgress(Listener):
         """Print a line."""
         tqdm.write(f"proxy-snn: warning: {run_name(member.folder)}: {text}", file=sys.stderr)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line about the sweep."""
         tqdm.write(text)
         sys.stdout.flush()

@@ -56,7 +56,7 @@ class Replay:
         self.rows = torch.zeros(len(sizes), capacity, sum(self.widths), device=device)
         self.capacity, self.count = capacity, 0
         self._held = torch.zeros((), dtype=torch.int64, device=device)
-        self._keys = draws.keys(list(seeds), draws.REPLAY, device)
+        self._seeds, self._streams = list(seeds), dict[int, draws.Stream]()
         self._first = torch.arange(len(sizes), device=device)[:, None] * capacity
 
     def __len__(self) -> int:
@@ -75,8 +75,10 @@ class Replay:
 
     def sample(self, counter: Tensor, size: int) -> Batch:
         """Draw `size` transitions of each member; `counter` is never the same twice."""
-        place = torch.arange(size, device=self.rows.device)[None]
-        drawn = draws.below(self._held, draws.bits(self._keys, counter, place))
+        if size not in self._streams:
+            place = torch.arange(size, device=self.rows.device)[None]
+            self._streams[size] = draws.Stream(self._seeds, draws.REPLAY, place, lambda bits: bits)
+        drawn = draws.below(self._held, self._streams[size].at(counter))
         found = self.rows.flatten(0, 1).index_select(0, (drawn + self._first).flatten())
         return Batch(*found.unflatten(0, (-1, size)).split(self.widths, dim=-1))
 
@@ -111,7 +113,7 @@ class Replay:
         self.rows[member, at] = rows
 
     def restore(self, count: int) -> None:
-        """Say how many transitions each member was given."""
+        """Set how many transitions each member was given."""
         self.count = count
         self._held.fill_(len(self))
 

@@ -153,7 +153,7 @@ def _gain(comparison: Comparison, learner: str, name: str) -> str:
 
 
 def _of_tasks(tasks: int, comparison: Comparison) -> str:
-    """Say over how many tasks a figure is, if not over all."""
+    """Name over how many tasks a figure is, if not over all."""
     if tasks == len(comparison.tasks):
         return ""
     return f" ({tasks} task{'s' if tasks > 1 else ''})"
@@ -260,7 +260,7 @@ def _learner_points(comparison: Comparison) -> Iterable[str]:
         runs = comparison.runs_of(learner)
         values = by_value(runs, settings_of)
         names = ["neuron", "target", "proxy_updates", "proxy_learning_rate", "hidden", "time_steps"]
-        told = [
+        listed = [
             f"{'K' if name == 'proxy_updates' else name} {valued(values[name], runs)}"
             for name in [*names, "steps", "random_steps", "eval_every", "eval_episodes"]
             if name in values
@@ -271,7 +271,7 @@ def _learner_points(comparison: Comparison) -> Iterable[str]:
             for name, (value, paper) in unlike_the_paper(run).items()
         }
         same = "All but the number of steps and the precision is the paper's for this neuron."
-        text = f"{learner}: {', '.join(told)}. "
+        text = f"{learner}: {', '.join(listed)}. "
         yield text + (f"Not the paper's: {', '.join(sorted(other))}." if other else same)
 
 

@@ -44,7 +44,7 @@ class Run:
     Attributes:
         folder: where it is.
         task: the task's id, with what its environment was given if anything was.
-        learner: its name: the sweep's, or what its settings say.
+        learner: its name: the sweep's, or one made of its settings.
         seed: its seed.
         settings: config.yaml, without what follows.
         recorded: versions, device and the like as config.yaml has them, names joined by a point.
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def planned(self) -> int:
-        """Environment steps the run was to take; 0 where its settings do not say."""
+        """Environment steps the run was to take; 0 where its settings have none."""
         numbers = [self.settings.get(name) for name in ("random_steps", "steps")]
         try:
             return int(sum(float(number) for number in numbers if number is not None))
@@ -163,7 +163,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
     Raises:
         UserError: a folder holds no run, a file of a run is damaged, or the same seed of the same
-            learner stands in two folders that cannot be told apart.
+            learner stands in two folders that cannot be distinguished.
     """
     found: dict[Path, Run] = {}
     for path in paths:
@@ -305,7 +305,7 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
 
 
 def read_failure(folder: Path) -> str | None:
-    """Why a run was stopped, as its failure.txt says; None if it was not."""
+    """Why a run was stopped, by its failure.txt; None if it was not."""
     path = folder / "failure.txt"
     if not path.exists():
         return None
@@ -361,7 +361,7 @@ def _letters(name: str) -> str:
 
 
 def _name(runs: list[Run]) -> list[Run]:
-    """Name the learners outside sweeps: the paper's name, and the settings that tell them apart."""
+    """Name the learners outside sweeps: the paper's name, and the settings that differ."""
     unnamed = defaultdict(list)
     for run in runs:
         if not run.learner:
@@ -374,14 +374,14 @@ def _name(runs: list[Run]) -> list[Run]:
         for run in members:
             for setting, value in settings_of(run).items():
                 values[run.task, setting].add(shown(value))
-        telling = {setting for (_, setting), seen in values.items() if len(seen) > 1} - {*ASIDE}
+        differing = {setting for (_, setting), seen in values.items() if len(seen) > 1} - {*ASIDE}
         for run in members:
-            told = [
+            listed = [
                 f"K = {value}" if setting == "proxy_updates" else f"{setting} {shown(value)}"
                 for setting, value in settings_of(run).items()
-                if setting in telling
+                if setting in differing
             ]
-            names[run.folder] = f"{kind} ({', '.join(told)})" if told else kind
+            names[run.folder] = f"{kind} ({', '.join(listed)})" if listed else kind
     return [replace(run, learner=run.learner or names[run.folder]) for run in runs]
 
 

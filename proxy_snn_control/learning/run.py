@@ -1,7 +1,7 @@
 """One member's run: a folder with its settings, progress, policies and checkpoint.
 
 RUN holds config.yaml, progress.csv, TensorBoard events, checkpoint/, policy.safetensors (the best
-so far by evaluation) and policy_last.safetensors; failure.txt says why a run was stopped.
+so far by evaluation) and policy_last.safetensors; failure.txt holds why a run was stopped.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Member(NamedTuple):
 
 
 class Run:
-    """A run's folder, and what its next files will say.
+    """A run's folder, and what its next files will hold.
 
     Attributes:
         config, folder: of the member.
@@ -62,7 +62,7 @@ class Run:
         best: the best mean evaluation return of a policy file so far.
         evaluated: the step of the last evaluation; -1 before the first.
         seconds: of training up to the last evaluation.
-        updates_counted: updates that the lines of progress.csv tell of.
+        updates_counted: updates that the lines of progress.csv cover.
         returns: sum and number of the training episodes' returns since the last evaluation.
         failure: why the member was stopped; None while it is well.
         done: whether it reached its goal before the others.
@@ -189,7 +189,7 @@ class Run:
         return columns
 
     def spec(self, step: int, evaluation: dict[str, float]) -> PolicySpec:
-        """What the policy file says of a policy of this run."""
+        """The policy file's description of a policy of this run."""
         config, task = self.config, self.task
         spiking = bool(NEURONS[config.neuron].state)
         versions = {k: v for k, v in self._record.items() if k not in hardware.MACHINE}

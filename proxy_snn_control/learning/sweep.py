@@ -50,7 +50,7 @@ class Result(NamedTuple):
     """What came of training some runs.
 
     Attributes:
-        finished: False if it was told to stop before the end.
+        finished: False if it was asked to stop before the end.
         failures: why runs were stopped, a sentence each that begins with the run's folder.
     """
 
@@ -126,7 +126,7 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
     elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
         raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
     for env in {member.config.env for member in members}:
-        make_environment(env).close()  # better to hear now that it cannot be made
+        make_environment(env).close()  # an error now is better than one later
     try:
         begun = [_as_begun(member) for member in members]
     except UserError as error:
@@ -209,7 +209,7 @@ def _as_begun(member: Member) -> Member:
     return Member(resumed_config(member.folder, given), member.folder)
 
 
-# -- what the folders say
+# -- what the folders hold
 
 
 def is_done(member: Member) -> bool:
@@ -257,15 +257,15 @@ def batches(members: Sequence[Member], most: int | None = None) -> list[list[Mem
 def train_here(
     members: Sequence[Member],
     listener: Listener,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     jobs: int | None = None,
 ) -> Result:
     """Train runs on this computer: on a GPU batch after batch, on a CPU a process for each.
 
     Args:
         members: the runs; those that are done, or have failed, are passed over.
-        listener: is told of everything, and asked whether to stop.
-        say: is told how the runs were put together.
+        listener: called for every event, and asked whether to stop.
+        log: takes lines on how the runs were put together.
         jobs: processes at once on a CPU; None for as many as there are cores.
 
     Raises:
@@ -286,7 +286,7 @@ def train_here(
         room, _ = torch.cuda.mem_get_info()
         on_gpu = [part for batch in on_gpu for part in fit(batch, int(FOR_REPLAY * room))]
         for i, batch in enumerate(on_gpu):
-            say(
+            log(
                 f"batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of "
                 f"{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
             )
@@ -345,7 +345,7 @@ def _guarded(
         return Result(training.run(listener), training.failures)
     except UserError as error:
         failures = training.failures if training else []
-        if len(failures) < len(batch):  # what stopped the others is told by nobody else
+        if len(failures) < len(batch):  # what stopped the others is reported nowhere else
             failures.append(f"{_names(batch)}: {error}")
         return Result(True, failures)
     finally:
@@ -371,7 +371,7 @@ def _names(batch: Sequence[Member]) -> str:
 def train_anywhere(
     members: Sequence[Member],
     listener: Listener,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     jobs: int | None = None,
     ray: str | None = None,
@@ -383,8 +383,8 @@ def train_anywhere(
 
     Args:
         members: the runs; those that are done, or have failed, are passed over.
-        listener: is told of everything, and asked whether to stop.
-        say: is told how the runs were put together.
+        listener: called for every event, and asked whether to stop.
+        log: takes lines on how the runs were put together.
         jobs: processes at once on this computer's CPU; None for as many as there are cores.
         ray: the cluster's address; None to train here.
         gpus_per_run: the part of a GPU that a run gets on a cluster; 0: it computes on a CPU.
@@ -393,7 +393,7 @@ def train_anywhere(
         UserError: a setting does not go with this, or there is no cluster.
     """
     if ray is None:
-        return train_here(members, listener, say, jobs)
+        return train_here(members, listener, log, jobs)
     from proxy_snn_control.learning.cluster import train_on_cluster
 
     wanted = "cuda" if gpus_per_run else "cpu"
@@ -407,6 +407,6 @@ def train_anywhere(
         placed.append(Member(replace(config, device=wanted), folder.resolve()))
     most = max(1, int(1 / gpus_per_run + 1e-9)) if gpus_per_run else 1
     finished, failures = train_on_cluster(
-        batches(placed, most), train_here, listener, say, address=ray, gpus_per_run=gpus_per_run
+        batches(placed, most), train_here, listener, log, address=ray, gpus_per_run=gpus_per_run
     )
     return Result(finished, failures)

@@ -30,7 +30,7 @@ class Task:
     Attributes:
         id: the Gymnasium id, such as "HalfCheetah-v5".
         action_low, action_high: the action limits, one per action dimension.
-        control_period: seconds of simulated time per action, where the task says.
+        control_period: seconds of simulated time per action, where the task has it.
         observation_names, action_names: the names, where the task has them.
     """
 
@@ -204,7 +204,7 @@ class Checked(gymnasium.Wrapper):
         if numbers.shape != self.observation_space.shape:
             raise TaskError(
                 f"the observation of task {self.id!r} has shape {numbers.shape}, expected "
-                f"{self.observation_space.shape} as its space says"
+                f"{self.observation_space.shape} as its space has"
             )
         wrong = ~(np.abs(numbers) <= LARGEST)
         if wrong.any():

@@ -30,7 +30,6 @@ from proxy_snn_control.policy.plugins import NEURONS, TARGETS
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 from proxy_snn_control.spiking.weights import Weights
 
-AHEAD = 256  # actions whose random numbers are drawn at once on a CPU
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
 
 
@@ -54,7 +53,7 @@ class TD3:
         """Draw each member's initial weights by its seed.
 
         The members' settings may differ in seed, task, rates, noise, discount and tau; what else
-        they say is taken from the first.
+        they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
         products = self.config.precision
@@ -88,13 +87,15 @@ class TD3:
         self.noise, self.noise_clip = own("target_noise"), own("target_noise_clip")
         self.tau = own("tau")[:, 0]
         self.tau_of_critics = self.tau.repeat_interleave(2, 0)
-        self.keys = [
-            draws.keys([config.seed for config in configs], stream, device) for stream in range(4)
-        ]
-        self.places = {
-            n: _places(n, [len(each.low) for each in sizes], device)
-            for n in (self.config.batch_size, self.config.num_envs)
-        }
+
+        def stream(purpose: int, n: int, kind: Callable[[Tensor], Tensor]) -> draws.Stream:
+            place = _places(n, [len(each.low) for each in sizes], device)
+            return draws.Stream([config.seed for config in configs], purpose, place, kind)
+
+        n, acting = self.config.batch_size, self.config.num_envs
+        self.smoothing = stream(draws.SMOOTHING, n, draws.normal)
+        self.exploring = stream(draws.EXPLORATION, acting, draws.normal)
+        self.at_random = stream(draws.RANDOM_ACTIONS, acting, draws.uniform)
         # The decoder's own gradient needs no surrogate and would hide that the rest has died.
         decoder = 2 if isinstance(self.actor, SpikingActor) else 0
         sizes_of_parts = self.actor.weights.sizes
@@ -102,15 +103,14 @@ class TD3:
         self.updates = self.acted = 0
         # The same numbers on the device, for what is recorded.
         self._clock = torch.zeros(2, dtype=torch.int64, device=device)
-        zeros = functools.partial(torch.zeros, len(configs), device=device)
-        self._ahead: dict[int, tuple[int, Tensor | None]] = {}
-        self.sums = {name: zeros(dtype=torch.float64) for name in MEASURED}
-        self.gradient_norm = zeros() + 1
-        shape = len(configs), self.config.num_envs, replay.widths[0]
-        self._staging, self._seen = (
-            staging(*shape, device=device),
-            torch.zeros(shape, device=device),
-        )
+        self._updates, self._acted = self._clock.unbind()
+        shape = len(configs), len(MEASURED) + 1
+        self._watched = torch.zeros(shape, dtype=torch.float64, device=device)
+        *sums, self.gradient_norm = self._watched.unbind(1)
+        self.sums = dict(zip(MEASURED, sums, strict=True))
+        self.gradient_norm.fill_(1)
+        seen = len(configs), self.config.num_envs, replay.widths[0]
+        self._staging, self._seen = staging(*seen, device=device), torch.zeros(seen, device=device)
         # An update of the critics alone, and one of the actor too.
         kinds = [functools.partial(self._learn, due) for due in (False, True)]
         self._learn_kinds = [Recorded(kind, device) for kind in kinds]
@@ -129,8 +129,8 @@ class TD3:
 
     def _learn(self, actor_is_due: bool) -> None:
         n, limits = self.config.batch_size, self.actor.limits
-        self._clock[0] += 1
-        drawn = self.replay.sample(self._clock[0], max(1, self.target.imitations) * n)
+        self._updates += 1
+        drawn = self.replay.sample(self._updates, max(1, self.target.imitations) * n)
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -153,7 +153,7 @@ class TD3:
 
         # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
-            noise = draws.normal(self._bits(draws.SMOOTHING, self._clock[0], n)) * self.noise
+            noise = self.smoothing.at(self._updates) * self.noise
             noise = noise.clamp(-self.noise_clip, self.noise_clip) * limits.half
             next_a = torch.clamp(self.target(next_s) + noise, limits.low, limits.high)
             next_q = twin_q(self.target_critic, next_s, next_a).amin(dim=1)
@@ -197,46 +197,23 @@ class TD3:
     def _explore(self) -> Tensor:
         limits = self.actor.limits
         with torch.no_grad():
-            noise = self._for_acting(draws.EXPLORATION, draws.normal)
-            action = self.actor.act(self._seen) + noise * self.exploration * limits.half
-            self._clock[1] += 1
-            return self._with_watch(torch.clamp(action, limits.low, limits.high))
+            noise = self.exploring.at(self._acted) * self.exploration * limits.half
+            action = torch.clamp(self.actor.act(self._seen) + noise, limits.low, limits.high)
+        return self._with_watch(action)
 
     def _act_at_random(self) -> Tensor:
         limits = self.actor.limits
-        drawn = self._for_acting(draws.RANDOM_ACTIONS, draws.uniform)
-        self._clock[1] += 1
-        return self._with_watch(limits.low + drawn * (limits.high - limits.low))
-
-    def _for_acting(self, stream: int, kind: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers for the present action, [members, environments, actions].
-
-        On a CPU those of many actions are drawn at once: a few numbers take as long as some
-        hundred.
-        """
-        n = self.config.num_envs
-        if self.device.type != "cpu":
-            return kind(self._bits(stream, self._clock[1], n))
-        now = self.acted - 1
-        first, block = self._ahead.get(stream, (now, None))
-        if block is None or not first <= now < first + AHEAD:
-            first, further = now, torch.arange(AHEAD)[None, :, None, None] * draws.ROOM
-            block = kind(draws.bits(self.keys[stream], first, self.places[n][:, None] + further))
-            self._ahead[stream] = first, block
-        return block[:, now - first]
-
-    def _bits(self, stream: int, counter: Tensor, n: int) -> Tensor:
-        return draws.bits(self.keys[stream], counter, self.places[n])
-
-    def watch(self) -> np.ndarray:
-        """What tells whether a member is well: [members, `sums` and gradient norm]. Waits."""
-        return self._watch().cpu().numpy()
-
-    def _watch(self) -> Tensor:
-        return torch.stack((*self.sums.values(), self.gradient_norm), dim=1).float()
+        return self._with_watch(
+            limits.low + self.at_random.at(self._acted) * (limits.high - limits.low)
+        )
 
     def _with_watch(self, action: Tensor) -> Tensor:
-        return torch.cat((action.flatten(1), self._watch()), dim=1)  # one transfer
+        self._acted += 1
+        return torch.cat((action.flatten(1), self._watched.float()), dim=1)  # one transfer
+
+    def watch(self) -> np.ndarray:
+        """What shows whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        return self._watched.float().cpu().numpy()
 
     def tensors(self, member: int) -> dict[str, Tensor]:
         """A member's weights and moments by name, in its own shapes."""
@@ -294,7 +271,7 @@ class TD3:
         ]
 
     def restore(self, updates: int, acted: int) -> None:
-        """Say how many updates and actions there were; random numbers go on from there."""
+        """Set how many updates and actions there were; random numbers go on from there."""
         self.updates, self.acted = updates, acted
         self._clock.copy_(torch.tensor([updates, acted]))
 

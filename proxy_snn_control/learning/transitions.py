@@ -1,4 +1,4 @@
-"""How an observation follows from the one before: what a controller tells wiring mistakes by."""
+"""How an observation follows from the one before: what a controller finds wiring mistakes by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from proxy_snn_control.policy.file import MAX_TRANSITION, PolicySpec
 
-# Numbers that hang together without any play get as much as float32 can tell.
+# Numbers that hang together without any play get as much as float32 resolves.
 PLAY = 1e-6
 SMALLEST_SCALE = 1e-3
 
@@ -14,7 +14,7 @@ SMALLEST_SCALE = 1e-3
 def transition_model(
     observations: np.ndarray, actions: np.ndarray, following: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The tensors of a policy file that tell it; none where transitions are too long.
+    """The tensors of a policy file that describe it; none where transitions are too long.
 
     Arguments are those of `whitening`.
     """
@@ -24,13 +24,13 @@ def transition_model(
 
 
 def why_left_out(spec: PolicySpec) -> str:
-    """A sentence for the user if this policy's file will not tell it, else nothing."""
+    """A sentence for the user if this policy's file will not hold it, else nothing."""
     size = spec.transition_size
     if size <= MAX_TRANSITION:
         return ""
     return (
         f"a transition is {size} numbers, more than the {MAX_TRANSITION} of which a policy file "
-        "tells how they follow each other: a controller will see what is far outside of training's "
+        "holds how they follow each other: a controller will see what is far outside of training's "
         "range, but no other wiring mistake"
     )
 

@@ -24,7 +24,7 @@ KINDS = (".mp4", ".gif")
 
 
 def check_name(path: Path) -> None:
-    """Raise a UserError unless the name says what kind of film it is to be, and it can be there."""
+    """Raise a UserError unless the name has the suffix of a film that can be written there."""
     if path.suffix.lower() not in KINDS:
         raise UserError(f"video file {path}: ends in {path.suffix!r}, expected .mp4 or .gif")
     check_target(path)
@@ -33,7 +33,7 @@ def check_name(path: Path) -> None:
 def make_drawable(task: str, **options: Any) -> gymnasium.Env:
     """Make a task whose render() gives an image, uint8 [height, width, 3], without a screen.
 
-    Where the environment variable MUJOCO_GL does not say through what to draw and there is no
+    Where the environment variable MUJOCO_GL does not name the renderer and there is no
     screen, it is EGL, or OSMesa on a machine that has only that.
 
     Args:
@@ -82,7 +82,7 @@ def _writer(path: Path, kind: str, frame: np.ndarray, rate: float) -> Iterator[A
     if kind == ".mp4":
         import imageio_ffmpeg
 
-        path.touch()  # says why where it cannot be written, which FFmpeg does not
+        path.touch()  # raises with the reason where it cannot be written, which FFmpeg does not
         film = imageio_ffmpeg.write_frames(
             str(path), (width, height), fps=rate, output_params=["-f", "mp4"]
         )

@@ -1,1 +1,1 @@
-"""The policy on a neuromorphic chip, as Lava simulates it; docs/neuromorphic.md tells how."""
+"""The policy on a neuromorphic chip, as Lava simulates it; see docs/neuromorphic.md."""

@@ -93,7 +93,7 @@ def _with_bias(spikes: np.ndarray, always_on: int) -> np.ndarray:
 def _inverse_root(spikes: np.ndarray) -> np.ndarray:
     """The upper Cholesky factor of the inverse of how often axons fire together, the bias's last.
 
-    Its row i tells what rounding weight i, once those before it are settled, is to change in each
+    Its row i is what rounding weight i, once those before it are settled, is to change in each
     weight after it.
     """
     rows = _with_bias(spikes, 1).reshape(-1, spikes.shape[-1] + 1).astype(np.float64)

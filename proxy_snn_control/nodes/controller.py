@@ -34,7 +34,7 @@ from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
 from proxy_snn_control.nodes.process import declare, run, value_of
-from proxy_snn_control.nodes.telemetry import GOODBYE_SECONDS, Telemetry
+from proxy_snn_control.nodes.telemetry import ACKNOWLEDGE_SECONDS, Telemetry
 from proxy_snn_control.policy import UserError
 
 # Of a source's timeout: how often it is looked at.
@@ -52,8 +52,8 @@ STOP = (
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
-def told(transition: Transition) -> Transition:
-    """Log what a transition raises: rclpy goes to on_error without a word."""
+def logged(transition: Transition) -> Transition:
+    """Log what a transition raises: rclpy goes to on_error and logs nothing."""
 
     @functools.wraps(transition)
     def call(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
@@ -99,8 +99,8 @@ class Controller(LifecycleNode):
         self.create_timer(1.0, self._on_second, clock=self._steady)
         self.create_service(Trigger, "~/reload", self._on_reload)
         self.create_service(Trigger, "~/arm", self._on_arm)
-        # A stop must be heard whatever its publisher's QoS, and one that was published before we
-        # came too, if it was kept: no one subscription does all that. To hear one thrice does no
+        # A stop must be received whatever its publisher's QoS, and one that was published before we
+        # came too, if it was kept: no one subscription does all that. To receive one thrice does no
         # harm, and that not every subscription fits every publisher is nothing to warn of.
         ignore = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         on_stop = with_publisher(self._on_stop)
@@ -108,7 +108,7 @@ class Controller(LifecycleNode):
             self.create_subscription(Bool, "stop", on_stop, qos, event_callbacks=ignore)
 
     def start(self) -> None:
-        """Configure and activate, if the parameter autostart says so; end if that fails."""
+        """Configure and activate, if the parameter autostart is true; end if that fails."""
         if not self._parameter("autostart"):
             name = self.get_fully_qualified_name()
             self.get_logger().info(
@@ -126,7 +126,7 @@ class Controller(LifecycleNode):
 
     # ---- lifecycle
 
-    @told
+    @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and check everything; a bad policy file or parameter leaves the node as it was."""
         try:
@@ -138,7 +138,7 @@ class Controller(LifecycleNode):
         self._locked = self._parameter("lock")
         return TransitionCallbackReturn.SUCCESS
 
-    @told
+    @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to command, if the wiring is as it is required to be."""
         assert self._loop is not None
@@ -162,28 +162,28 @@ class Controller(LifecycleNode):
             self.get_logger().info(f"active: commands go to {topic}{held}")
         return result
 
-    @told
+    @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop commanding; the last command is the safe one."""
         self._send_last_command()
         self._starting = False
         return super().on_deactivate(state)
 
-    @told
+    @logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the policy and the topics."""
         self._starting = False
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @told
+    @logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop for good; the last command is the safe one."""
         self._send_last_command()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
-    @told
+    @logged
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an exception in a transition: safe command, and back to unconfigured."""
         self._send_last_command()
@@ -194,7 +194,7 @@ class Controller(LifecycleNode):
         """End the process in order: safe command if active, then the last diagnostics."""
         if self._loop is not None and self._loop.active:
             self._send_last_command()
-            self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+            self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._publish_diagnostics()
         self._telemetry.close()
 

@@ -35,7 +35,7 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any], bool]) -> int:
     from proxy_snn_control.learning.run import Member
     from proxy_snn_control.learning.tasks import make_environment
 
-    # Better to hear now that a module is missing than after minutes of training.
+    # A missing module is better reported now than after minutes of training.
     from proxy_snn_control.nodes.sim import SEED_LIMIT
     from proxy_snn_control.share import share_file
 
@@ -66,14 +66,14 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any], bool]) -> int:
         f"evaluation episodes (seed {first_seed} on) ...",
         flush=True,
     )
-    returns, told = closed_loop(policy_file, config.env, first_seed, EPISODES)
+    returns, diagnostics = closed_loop(policy_file, config.env, first_seed, EPISODES)
     alone = evaluate(policy, make_environment(config.env), EPISODES, first_seed)
     assert alone is not None
     print("returns: " + "  ".join(f"{value:.2f}" for value in returns))
     print(f"mean return: {sum(returns) / len(returns):.2f}")
     same = returns == alone.returns
     print(f"exactly those of proxy-snn evaluate: {'yes' if same else 'NO'}")
-    sim, controller = told["sim"], told["controller"]
+    sim, controller = diagnostics["sim"], diagnostics["controller"]
     print(f"commands per second:                 {sim['commands_per_second']}")
     for where, values in (
         ("observation to command, seen by the sim", sim),
@@ -114,14 +114,14 @@ def closed_loop(
     # A namespace of its own: what else runs on this domain is no part of the demo.
     namespace = f"/demo_{os.getpid()}"
     returns: list[float] = []
-    told: dict[str, dict[str, str]] = {}
+    diagnostics: dict[str, dict[str, str]] = {}
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         for status in message.status:
             if not status.name.startswith(f"{namespace}/"):
                 continue  # another node on the same domain
             values = {pair.key: pair.value for pair in status.values}
-            told[status.name.rsplit("/", 1)[-1]] = values
+            diagnostics[status.name.rsplit("/", 1)[-1]] = values
 
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     try:
@@ -152,8 +152,8 @@ def closed_loop(
                 raise UserError(f"the sim did not finish in {CLOSED_LOOP_SECONDS:.0f} s")
 
         with node_process("sim", namespace, sim_parameters) as sim:
-            # DDS may take seconds until we hear the sim; the episodes can wait for that.
-            while "sim" not in told:
+            # DDS may take seconds until the sim's messages arrive; the episodes can wait for that.
+            while "sim" not in diagnostics:
                 spin(sim)
             with node_process("controller", namespace, controller_parameters) as controller:
                 while sim.poll() is None:
@@ -166,12 +166,15 @@ def closed_loop(
             raise UserError(
                 f"status of sim {sim.returncode}, of controller {controller.returncode}"
             )
-        if len(returns) != episodes or not {*told["sim"], *told.get("controller", {})} >= _FIGURES:
+        if (
+            len(returns) != episodes
+            or not {*diagnostics["sim"], *diagnostics.get("controller", {})} >= _FIGURES
+        ):
             raise UserError("a node's last figures were lost on their way; run the demo again")
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
-    return returns, told
+    return returns, diagnostics
 
 
 def stay_on_loopback() -> None:

@@ -1,4 +1,4 @@
-"""Who else is there: publishers of our topics, told by node, and who sent a message."""
+"""Other publishers of the controller's topics, by node, and who sent a message."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rclpy.node import Node
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.readers import JointStates
 
-# Within which two publishers that tell of the same joint speak at the same time.
+# Within which two publishers of the same joint count as publishing at the same time.
 TOGETHER_SECONDS = 2.0
 
 
 def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
-    """A subscription's callback that is also told who published, as far as ROS tells.
+    """A subscription's callback that also gets the publisher, where ROS provides it.
 
     rclpy gives the information about a message as a second argument, its EventsExecutor both as
     one (rclpy 9.1); which of the callbacks want it, it reads off their signature.
@@ -46,7 +46,7 @@ def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
 
 
 def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
-    """A sentence for every topic on which somebody speaks who should not.
+    """A sentence for every topic that has a publisher which it should not have.
 
     Args:
         node: the controller.
@@ -69,17 +69,17 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
             found.append(
                 f"topic {topic} is published by {', '.join(wrong)}, expected {stream.source.type}"
             )
-        speaking = [(name, gid) for name, gid, kind in there if kind == stream.source.type]
-        if len(speaking) < 2:
+        publishing = [(name, gid) for name, gid, kind in there if kind == stream.source.type]
+        if len(publishing) < 2:
             continue
-        names = ", ".join(sorted(name for name, _ in speaking))
+        names = ", ".join(sorted(name for name, _ in publishing))
         if not isinstance(stream.reader, JointStates):
-            found.append(f"topic {topic} has {len(speaking)} publishers: {names}")
+            found.append(f"topic {topic} has {len(publishing)} publishers: {names}")
             continue
-        twice = stream.reader.told_twice(now, TOGETHER_SECONDS)
+        twice = stream.reader.published_twice(now, TOGETHER_SECONDS)
         if twice:
-            known = {gid: name for name, gid in speaking}
+            known = {gid: name for name, gid in publishing}
             gids = sorted({gid for each in twice.values() for gid in each})
             who = ", ".join(known.get(gid, "one that is gone") for gid in gids)
-            found.append(f"topic {topic}: joint {', '.join(sorted(twice))} is told of by {who}")
+            found.append(f"topic {topic}: joint {', '.join(sorted(twice))} is published by {who}")
     return found

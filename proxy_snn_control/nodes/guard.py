@@ -1,6 +1,6 @@
 """The guard: on the robot's side, between the controller and what drives the motors.
 
-It passes commands on, and says the safe command when none has come for a while: a controller that
+It republishes commands, and publishes the safe command when none comes in time: a controller that
 was killed, or whose computer died, cannot, and ros2_control's forward_command_controller goes on
 with the last command for ever. It holds no policy and decides nothing else.
 """
@@ -37,14 +37,14 @@ PARAMETERS = (
         high=60.0,
     ),
 )
-GOODBYE_SECONDS = 0.5
+ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Guard(Node):
-    """Passes `command` on to `guarded_command`, and watches over it.
+    """Republishes `command` as `guarded_command`, and watches over it.
 
     A command of another length than the safe one's, or with a number that is not finite, is none.
-    Before the first command it says nothing.
+    Before the first command it publishes nothing.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Guard(Node):
         """End with the safe command, if any command went out."""
         if self._heard is not None:
             self._send_safe("the guard ends")
-            self._commands.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+            self._commands.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._publish_diagnostics()
 
     def _on_command(self, message: Float64MultiArray) -> None:

@@ -19,7 +19,7 @@ from proxy_snn_control.nodes.parameters import check_choices, safety_settings
 from proxy_snn_control.policy import Policy, UserError, plugins, read_policy
 from proxy_snn_control.policy.files import read_file
 
-# How often commands go out if neither the rate nor the policy tells.
+# How often commands go out if neither the rate nor the policy sets it.
 DEFAULT_PERIOD = 0.02
 
 
@@ -84,7 +84,7 @@ def load_loop(
         fallback = policy if values["backend_fallback"] == "native" else None
         backend = Neuromorphic(spec, tensors, checksum, fallback, ask)
     wiring = Wiring(policy, robot.told_by_source())
-    if values["wiring"] == "require" and not wiring.can_tell:
+    if values["wiring"] == "require" and not wiring.has_model:
         raise UserError(
             f"policy file {path}: parameter wiring is 'require', but {wiring.scope}; expected a "
             "policy file with transition.whitening, or wiring warn or none"
@@ -141,7 +141,7 @@ def differences(new: Loop, old: Loop) -> str:
 
 
 def _joints(command: CommandTopic) -> list[JointLimit]:
-    """What the URDF of a robot file says of the command's joints, [outputs]."""
+    """Limits by the URDF of a robot file of the command's joints, [outputs]."""
     if not command.urdf:
         return []
     path = command.urdf

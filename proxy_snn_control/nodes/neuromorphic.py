@@ -44,7 +44,7 @@ PRECISIONS = ("float", "fixed")
 class Neuromorphic(Node):
     """Answers the encoder's spikes with those of every layer after it.
 
-    A request that is for another policy, or does not fit it, is told and not answered.
+    A request that is for another policy, or does not fit it, is logged and not answered.
     """
 
     def __init__(self) -> None:

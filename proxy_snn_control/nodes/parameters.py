@@ -1,6 +1,6 @@
 """The controller's parameters, declared once.
 
-A change counts from the next configure, unless the description says otherwise.
+A change counts from the next configure, unless its description has it otherwise.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PARAMETERS = (
     _writable(
         "start_command",
         [],
-        "Where commands begin at the first activation, if the robot's positions do not tell; the "
+        "Where commands begin at the first activation, if the robot's positions are unknown; the "
         "safe command if empty. A change counts at once.",
     ),
     _writable(
@@ -91,7 +91,7 @@ PARAMETERS = (
     _writable(
         "wiring",
         "warn",
-        "Compare what arrives with what the policy was trained on. warn: tell of differences; "
+        "Compare what arrives with what the policy was trained on. warn: report differences; "
         "require: also do not activate before all is well, nor a policy that cannot be checked; "
         "none: do not look.",
         choices=("warn", "require", "none"),
@@ -99,14 +99,14 @@ PARAMETERS = (
     _writable(
         "rivals",
         "warn",
-        "When others publish on a source or on the command topic. warn: tell who; stop: also send "
+        "When others publish on a source or the command topic. warn: report who; stop: also send "
         "the safe command as long as they are there. A change counts at once.",
         choices=("warn", "stop"),
     ),
     _seconds(
         "stop_heartbeat",
         0.0,
-        "Seconds within which every publisher of stop must be heard again, or it counts as "
+        "Seconds within which every publisher of stop must publish again, or it counts as "
         "pressed; 0 relies on none.",
     ),
     _writable(

@@ -72,7 +72,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         default = parameter.default
         if default == [""]:  # an empty list of texts
             default = rclpy.Parameter.Type.STRING_ARRAY
-        elif default == []:  # an empty list does not say of what, so rclpy gets the type instead
+        elif default == []:  # an empty list has no type of elements, so rclpy gets the type instead
             default = rclpy.Parameter.Type.DOUBLE_ARRAY
         elif parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [
@@ -84,7 +84,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             ]
         node.declare_parameter(parameter.name, default, descriptor)
     known = list(node.get_parameters_by_prefix(""))
-    for name in node._parameter_overrides:  # no public name tells what was given
+    for name in node._parameter_overrides:  # no public attribute has what was given
         if not node.has_parameter(name):
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -126,7 +126,7 @@ def run(
     """Run a node until a signal stops it, it sets `exit_status`, or it fails.
 
     rclpy's own signal handlers end the context before a last message can go out, so ours only set
-    a flag and the node says goodbye before the context is shut down.
+    a flag and the node publishes its last message before the context is shut down.
 
     Args:
         make_node: builds the node; a UserError there ends the process with its sentence, and so
@@ -190,7 +190,7 @@ def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says, in one line, without places in the sources of ROS."""
+    """An error's text, in one line, without places in the sources of ROS."""
     return one_line(re.sub(r", at /\S+:\d+|[\s^]*$", "", " ".join(str(error).split())))
 
 

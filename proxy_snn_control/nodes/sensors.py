@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from proxy_snn_control.learning.video import make_drawable
 from proxy_snn_control.policy import UserError
 
-# The body's own frame, not the one along its axes of inertia; and vectors told in that frame.
+# The body's own frame, not the one along its axes of inertia; and vectors given in that frame.
 BODY_FRAME, LOCAL = mujoco.mjtObj.mjOBJ_XBODY, 1
 ALL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -72,7 +72,7 @@ class Base:
     def imu(self, header: Header) -> Imu:
         """The orientation in the world; turning rates [rad/s] and acceleration [m/s^2] in the base.
 
-        The acceleration is what an accelerometer feels: at rest, gravity's 9.81 upwards.
+        The acceleration is what an accelerometer measures: at rest, gravity's 9.81 upwards.
         """
         rotation_and_translation = np.zeros(6)
         mujoco.mj_objectAcceleration(

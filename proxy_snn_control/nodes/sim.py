@@ -76,7 +76,7 @@ PARAMETERS = (
         True,
         "Publish /clock; of the sims that share one /clock at most one may.",
     ),
-    Parameter("odom_frame", "odom", "The frame of the world, in which odometry tells the pose."),
+    Parameter("odom_frame", "odom", "The frame of the world, in which odometry gives the pose."),
     Parameter("base_frame", "base_link", "The frame of the base: odometry's twist and the IMU."),
     Parameter(
         "image_rate", 0.0, "Images per second of simulated time; 0 draws none.", low=0.0, high=1e3
@@ -92,13 +92,13 @@ REPEAT_SECONDS = 0.2
 # computers make everybody that late, and a robot would not survive many steps without a command.
 CATCH_UP_SECONDS = 0.1
 COMPLAINT_SECONDS = 1.0
-GOODBYE_SECONDS = 0.5
+ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Sim(Node):
     """Steps the task and publishes what it observes.
 
-    One step, one stamp: all that is said of a step carries the same simulated time, which only
+    One step, one stamp: all messages of a step carry the same simulated time, which only
     ever goes forward, and by one control period a step.
 
     In lockstep an answer counts if it carries the label of the present observation, or none: a
@@ -190,13 +190,13 @@ class Sim(Node):
         """End in order: the last diagnostics, the environment closed."""
         self._publish_diagnostics()
         for publisher in (self._diagnostics, self._episode_returns):
-            publisher.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         if self._camera:
             self._camera.close()
         self._environment.close()
 
     def _find_joints(self) -> None:
-        """Look up the hinge and slide joints: those that JointState can speak of."""
+        """Look up the hinge and slide joints: those that JointState can hold."""
         simple = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
         joints = [i for i in range(self._model.njnt) if int(self._model.jnt_type[i]) in simple]
         self._joint_names = [self._model.joint(i).name or f"joint{i}" for i in joints]
@@ -209,7 +209,7 @@ class Sim(Node):
         self._return = 0.0
 
     def _publish_state(self) -> None:
-        """Publish a new observation, and what else there is to tell of it."""
+        """Publish a new observation, and the other messages of the step."""
         self._sequence += 1
         self._label = f"observation {self._sequence}"
         self._publish()
@@ -266,7 +266,7 @@ class Sim(Node):
             drawn.result()
 
     def _repeat(self) -> None:
-        """In lockstep, say everything again: whoever is to answer may not have been there."""
+        """In lockstep, publish everything again: the controller may not have been there."""
         if time.monotonic() - self._sent > REPEAT_SECONDS and self.exit_status is None:
             self._publish()
 
@@ -332,7 +332,7 @@ class Sim(Node):
             self._begin_episode()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Start the present episode over; in realtime it is told of at the next tick."""
+        """Start the present episode over; in realtime it is published at the next tick."""
         self._held = clip_action(self._environment, np.zeros_like(self._held))
         self._begin_episode()
         self._was_reset = True

@@ -1,4 +1,4 @@
-"""What others see of the controller: diagnostics once a second, spikes, faults in the log."""
+"""What the controller reports: diagnostics once a second, spikes, faults in the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
 from proxy_snn_control.policy import Policy
 from proxy_snn_control.policy.energy import inference_energy
 
-GOODBYE_SECONDS = 0.5
+ACKNOWLEDGE_SECONDS = 0.5
 # Of the messages of a source that come within a second: how many may be left out.
 DROPPED_SHARE = 0.05
 # So many at least: one doubled message of three is no share.
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 class Telemetry:
-    """Publishes what there is to know."""
+    """Publishes diagnostics and spikes, and logs faults."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -38,12 +38,12 @@ class Telemetry:
         self._spikes = node.create_publisher(UInt8MultiArray, "~/spikes", SENSOR_DATA)
         self._counted, self._counted_at = 0, time.monotonic()
         self._before: dict[str, tuple[int, int]] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._faults_logged_at = 0.0
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody listens to the spikes."""
+        """Whether somebody subscribes to the spikes."""
         return bool(self._spikes.get_subscription_count() > 0)
 
     def show_spikes(self, policy: Policy, label: str) -> None:
@@ -51,10 +51,10 @@ class Telemetry:
         self._spikes.publish(raster(policy.spikes, label))
 
     def forget(self) -> None:
-        """Begin to count, and to tell, anew."""
+        """Start counting and logging anew."""
         self._counted, self._counted_at = 0, time.monotonic()
         self._before.clear()
-        self._told.clear()
+        self._logged.clear()
 
     def log_fault(self, fault: str, sent: bool) -> None:
         """Log a fault, at most once a second.
@@ -70,8 +70,8 @@ class Telemetry:
     def log_once(self, sentence: str) -> None:
         """Log a warning, unless the same was logged, but for its numbers."""
         key = _NUMBER.sub("#", sentence)
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             self._node.get_logger().warning(sentence)
 
     def dropped(self, loop: Loop) -> list[str]:
@@ -79,9 +79,9 @@ class Telemetry:
         found = []
         for stream in loop.inputs.streams:
             topic, total = stream.source.topic, sum(stream.dropped.values())
-            heard, before = self._before.get(topic, (0, 0))
-            self._before[topic] = (stream.heard, total)
-            share = (total - before) / max(stream.heard - heard, 1)
+            received, before = self._before.get(topic, (0, 0))
+            self._before[topic] = (stream.received, total)
+            share = (total - before) / max(stream.received - received, 1)
             if total - before >= DROPPED_LEAST and share > DROPPED_SHARE:
                 reasons = ", ".join(f"{n} {reason}" for reason, n in stream.dropped.items())
                 found.append(
@@ -141,4 +141,4 @@ class Telemetry:
 
     def close(self) -> None:
         """Wait until the last diagnostics have arrived."""
-        self._diagnostics.wait_for_all_acked(Duration(seconds=GOODBYE_SECONDS))
+        self._diagnostics.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))

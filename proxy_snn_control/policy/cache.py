@@ -3,7 +3,7 @@
 It lies in `$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`. Who can write there
 decides what is run here. So the folder and every file in it must be this user's, and writable by
 nobody else. A file begins with the SHA-256 of the rest: one that is cut off or damaged is compiled
-anew. Where nothing can be kept, all is compiled at every start; a warning in the log says why.
+anew. Where nothing can be kept, all is compiled at every start; a warning gives the reason.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _folder() -> Path | None:
     """Where compiled code is kept; None where others could put some for us to run."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        if not base.is_absolute():  # as the XDG specification says: then it does not count
+        if not base.is_absolute():  # as in the XDG specification: then it does not count
             base = Path.home() / ".cache"
         folder = base / "proxy_snn_control"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +85,7 @@ def _is_ours(about: os.stat_result) -> bool:
 
 @functools.cache
 def _warn(sentence: str) -> None:
-    """Say a sentence once in a process: it would be the same for every compiled function."""
+    """Log a sentence once in a process: it would be the same for every compiled function."""
     _log.warning("%s", sentence)
 
 
@@ -98,7 +98,7 @@ def compiled(sources: bytes, *about: str, **options: Any) -> Callable[[Callable[
     Args:
         sources: bytes that change with the function, such as the text of its module: what was kept
             for others is not taken.
-        about: what else tells the function from others of its name.
+        about: what else distinguishes the function from others of its name.
         options: those of njit.
     """
     import numba

@@ -18,7 +18,7 @@ class WriteError(UserError):
 
 
 class TaskError(UserError):
-    """A task that fails, or says what is no number or not of its own shape."""
+    """A task that fails, or returns what is no number or not of its own shape."""
 
 
 class PolicyFileError(UserError):

@@ -1,6 +1,6 @@
 """A policy for others' programs: as an ONNX model, or its spiking core as a NIR graph.
 
-docs/exchange.md says what each format holds. What a format cannot express is refused.
+docs/exchange.md describes what each format holds. What a format cannot express is refused.
 """
 
 from __future__ import annotations

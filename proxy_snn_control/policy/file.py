@@ -49,7 +49,7 @@ PERIOD = (1e-4, 3600.0)
 CHECKSUM_KEY = b'"sha256":"'
 ZEROS = b"0" * 64
 
-# Tensors that tell of the training and that no action depends on.
+# Tensors that describe the training and that no action depends on.
 OBSERVED = ("observation.quantiles", "transition.whitening")
 
 Tensors = dict[str, np.ndarray]
@@ -57,7 +57,7 @@ Tensors = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a policy is, besides its weights. docs/policy_file.md says what each field means."""
+    """What a policy is, besides its weights. docs/policy_file.md describes each field."""
 
     observation_size: int
     action_size: int
@@ -130,8 +130,8 @@ class PolicyFile(NamedTuple):
         spec: what the policy is.
         tensors: the float32 arrays named in `spec.tensor_shapes`, and those of
             `spec.optional_shapes` that the file has.
-        digest: SHA-256 of the bytes that these were made of, 64 hexadecimal digits: who tells which
-            policy acts tells this, and does not read the file again, which may be another by then.
+        digest: SHA-256 of the bytes that these were made of, 64 hex digits: who reports which
+            policy acts reports this; a file that is read again may be another by then.
     """
 
     spec: PolicySpec
@@ -225,7 +225,7 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Raises:
-        PolicyFileError: the file is missing or is not a valid policy file; says which and why.
+        PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
     with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
         return _decode(path, file, size)
@@ -234,7 +234,7 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
 def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFile:
     """Read `size` bytes, once, and make a policy of them or raise a PolicyFileError.
 
-    The order gives the most telling reason: what is cut off or of another version is told so,
+    The order gives the most specific reason: what is cut off or of another version is named so,
     then the checksum finds all accidents, and what is wrong after that was written so.
     """
     if size < 8:
@@ -267,7 +267,7 @@ def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFi
             path, f"has format version {_short(version)}{older}; this program reads {VERSION}"
         )
 
-    with suppress(LookupError, TypeError, ValueError):  # what is no entry at all is told below
+    with suppress(LookupError, TypeError, ValueError):  # what is no entry at all is named below
         announced = max(entry["data_offsets"][1] for entry in header.values())
         if announced > len(data):
             raise _error(

@@ -194,7 +194,7 @@ def release(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents; a UserError says why where that cannot be done."""
+    """Create a folder and its parents; a UserError with the reason where that cannot be done."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

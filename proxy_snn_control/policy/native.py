@@ -1,6 +1,6 @@
 """The event-driven pass as machine code: compiled once, kept on disk, loaded without the compiler.
 
-event.py says what the pass does. At first use on a computer a process of its own compiles it with
+event.py holds the pass. At first use on a computer a process of its own compiles it with
 Numba, which takes some seconds and some 150 MB; the object file is kept (cache.py), one per neuron
 and processor. From then on only llvmlite is needed, to load it. Without llvmlite and Numba there is
 no compiled pass, and runtime.py acts with NumPy alone.

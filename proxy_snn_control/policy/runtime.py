@@ -26,7 +26,7 @@ class Policy:
         quantiles: float32 [levels, observations], what each observation dimension was in
             training, at `spec.observation_quantile_levels` (0 and 1 are its range).
         whitening: float32 [z, z], how observations followed each other in training
-            (docs/policy_file.md), or None where the file does not tell.
+            (docs/policy_file.md), or None where the file has none.
         digest: SHA-256 of the bytes of the file it was read from; empty if it was not.
         compiled: whether compiled code acts (event.py), or NumPy.
     """
@@ -304,6 +304,6 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     """Load a policy file.
 
     Raises:
-        PolicyFileError: the file is missing or is not a valid policy file; says which and why.
+        PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
     return Policy(*read_policy(path))

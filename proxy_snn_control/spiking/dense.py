@@ -56,8 +56,10 @@ class ReLUNetwork:
             flat: weights to take instead of the networks' own, laid out alike.
             products: what products are computed in, if not as the networks' are.
         """
-        flat = self._flat if flat is None else flat
-        result: Tensor = _Layers.apply(x, flat, self.weights, products or self.products)
+        flat, products = self._flat if flat is None else flat, products or self.products
+        if not torch.is_grad_enabled():
+            return _run(x, flat, self.weights, products)[0]
+        result: Tensor = _Layers.apply(x, flat, self.weights, products)
         return result
 
     @torch.no_grad()
@@ -132,15 +134,19 @@ def _parts(flat: Tensor, weights: Weights) -> list[Tensor]:
 
     Of one network without the first axis: a plain product is quicker than a batch of one.
     """
-    rows: tuple[int, ...] = (len(flat),) if len(flat) > 1 else ()
-    parts = flat.split(weights.sizes, dim=1) if rows else flat[0].split(weights.sizes)
-    shapes = [shape if len(shape) == 2 else (1, *shape) for shape in weights.shapes.values()]
-    return [part.view(*rows, *shape) for part, shape in zip(parts, shapes, strict=True)]
+    networks = flat.shape[0]
+    if networks == 1:
+        parts = flat[0].split_with_sizes(weights.sizes)
+        return [part.view(shape) for part, shape in zip(parts, weights.matrices, strict=True)]
+    parts = flat.split_with_sizes(weights.sizes, dim=1)
+    return [
+        part.view(networks, *shape) for part, shape in zip(parts, weights.matrices, strict=True)
+    ]
 
 
 def _run(x: Tensor, flat: Tensor, weights: Weights, products: str) -> tuple[Tensor, _Passed]:
     exact = _parts(flat, weights)
-    kind, one = factor_type(products, flat.dtype), len(flat) == 1
+    kind, one = factor_type(products, flat.dtype), flat.shape[0] == 1
     if kind == flat.dtype:
         factors = exact
     elif one:

@@ -9,8 +9,8 @@ Work goes by tiles of `ROWS` rows and `WIDTH` neurons whose currents, with the t
 32 spikes, fit the processor's first cache: they become membrane potentials and spike bits before
 the next tile's are computed. The gradient runs the steps backwards (`backward`).
 
-The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here knows
-what they say. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0.
+The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here depends
+on them. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SPIKE = {torch.float32: ONE, torch.bfloat16: np.uint16(0x3F80)}
 
 @intrinsic
 def _add_word(typing_context: Any, table: Any, at: Any, word: Any, current: Any, to: Any) -> Any:
-    """Add what a word of spikes says to current[to : to + WIDTH]; its tables begin at table[at].
+    """Add the currents of a word of spikes to current[to : to + WIDTH]; tables at table[at].
 
     In LLVM's words: the compiler would not keep the sums in registers.
     """
@@ -77,7 +77,7 @@ def _add_word(typing_context: Any, table: Any, at: Any, word: Any, current: Any,
 
 @intrinsic
 def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
-    """Tell which of potential[at : at + WIDTH] are above the threshold, as the bits of a word."""
+    """Find which of potential[at : at + WIDTH] are above the threshold, as the bits of a word."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         potential, at, threshold = arguments

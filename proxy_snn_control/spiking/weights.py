@@ -25,6 +25,7 @@ class Weights:
     Attributes:
         flat: [networks, numbers], everything; replaced by `to`.
         shapes: by name, each with all axes at their longest.
+        sizes, matrices: of each shape in turn, how many numbers, and the shape with two axes.
         version: raise it after changing numbers in place, for what is computed from them ahead.
     """
 
@@ -43,6 +44,7 @@ class Weights:
                 whole = mine == longest
                 places[name] = None if whole else np.ix_(*map(_indices, mine, longest))
         self.sizes = [math.prod(shape) for shape in self.shapes.values()]
+        self.matrices = [shape if len(shape) > 1 else (1, *shape) for shape in self.shapes.values()]
         self.flat = torch.zeros(len(layouts), sum(self.sizes))
         self.version = 0
 
