@@ -22,7 +22,7 @@ import numpy as np
 from page import heading, processor, write
 
 from proxy_snn_control.learning.collect import Collector, Place
-from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.tasks import TaskSpec, make_environment
 
 TASKS = ("InvertedDoublePendulum-v4", "Ant-v4", "HalfCheetah-v4", "Hopper-v4", "Walker2d-v4")
 Step = Callable[[], None]
@@ -37,7 +37,7 @@ def ours(tasks: list[str], workers: int) -> tuple[Step, Collector]:
         environment.close()
     observation, action = (max(each) for each in zip(*shapes, strict=True))
     widths = (observation, action, 1, observation, 1)
-    places = [Place(i, task, i) for i, task in enumerate(tasks)]
+    places = [Place(i, TaskSpec(task), i) for i, task in enumerate(tasks)]
     collector = Collector(places, widths, workers)
     rng = np.random.default_rng(0)
 

@@ -63,7 +63,7 @@ def random_policy(
     }
     if spec.spiking:
         centres = np.linspace(-1, 1, spec.encoder_population, dtype=np.float32)
-        tensors["encoder.mu"] = np.tile(centres, (observations, 1))
+        tensors["encoder.mu"] = np.tile(centres, (spec.input_size, 1))
         tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
     return spec, tensors
 

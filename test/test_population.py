@@ -36,6 +36,7 @@ from proxy_snn_control.learning.members import new_members, resumed_members  # n
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.processes import Processes, make_training  # noqa: E402
 from proxy_snn_control.learning.run import Member  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
 from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
 
@@ -307,7 +308,8 @@ def test_members_must_agree_in_what_they_share(tmp_path: Path) -> None:
 def test_worker_processes_step_as_this_one_does() -> None:
     """The same transitions from environments here and in processes, through a restore too."""
     widths = (11, 3, 1, 11, 1)
-    places = [Place(0, "Hopper-v4", 5), Place(1, TASK, 6), Place(2, "Hopper-v4", 7)]
+    tasks = [TaskSpec(env) for env in ("Hopper-v4", TASK, "Hopper-v4")]
+    places = [Place(m, task, 5 + m) for m, task in enumerate(tasks)]
     here, aside = Collector(places, widths, 0), Collector(places, widths, 2)
     rng = np.random.default_rng(0)
     ended = 0
@@ -331,7 +333,7 @@ def test_worker_processes_step_as_this_one_does() -> None:
 
 
 def test_a_worker_that_dies_is_named() -> None:
-    collector = Collector([Place(0, TASK, 0)], (9, 1, 1, 9, 1), 1)
+    collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
     with pytest.raises(UserError, match=r"a process of environments .* exit status -9"):
@@ -341,7 +343,7 @@ def test_a_worker_that_dies_is_named() -> None:
 
 def test_a_task_that_workers_cannot_make_is_named() -> None:
     with pytest.raises(UserError, match="'Nothing-v0' is not registered"):
-        Collector([Place(0, "Nothing-v0", 0)], (9, 1, 1, 9, 1), 1)
+        Collector([Place(0, TaskSpec("Nothing-v0"), 0)], (9, 1, 1, 9, 1), 1)
 
 
 def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) -> None:

@@ -34,7 +34,7 @@ from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig, load_config, save_config  # noqa: E402
 from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.tasks import make_environment  # noqa: E402
+from proxy_snn_control.learning.tasks import TaskSpec, make_environment  # noqa: E402
 from proxy_snn_control.learning.td3 import twin_q  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
 from proxy_snn_control.spiking.actor import ReLUActor  # noqa: E402
@@ -432,7 +432,7 @@ def fail(*_, **__):
 def test_a_task_that_fails_is_named(tmp_path: Path, method, evaluating, change, reported) -> None:
     run = start(quick(), tmp_path / "run")
     run.run(StopAt(50))
-    wrapped = run.evaluators.environments[TASK] if evaluating else environment_of(run)
+    wrapped = run.evaluators.environments[TaskSpec(TASK)] if evaluating else environment_of(run)
     play = getattr(wrapped.env, method)
     setattr(wrapped.env, method, lambda *action, **options: change(*play(*action, **options)))
     with pytest.raises(UserError, match=reported) as caught:

@@ -122,7 +122,7 @@ class Neuromorphic:
         if not self.lost:
             self.question = Question(observation.copy(), label, request)
             return None
-        return self._fall_back(observation, out)
+        return self._fall_back(out)
 
     def give_up(self, out: np.ndarray, now: float) -> Policy:
         """Wait no longer for the answer, nor for the next ones until one has come; fall back.
@@ -131,9 +131,9 @@ class Neuromorphic:
             ObservationError: there is nobody to fall back to.
         """
         assert self.question is not None
-        observation, self.question = self.question.observation, None
+        self.question = None
         self.lost, self._lost_since = True, now
-        return self._fall_back(observation, out)
+        return self._fall_back(out)
 
     def forget(self) -> None:
         """Wait for nothing."""
@@ -171,9 +171,9 @@ class Neuromorphic:
         out[:] = self.policy.answer(spikes)
         return question
 
-    def _fall_back(self, observation: np.ndarray, out: np.ndarray) -> Policy:
+    def _fall_back(self, out: np.ndarray) -> Policy:
         self.fallbacks += 1
         if self._fallback is None:
             raise ObservationError(NO_ANSWER)
-        self._fallback.act(observation, out)
+        self._fallback.act_for(self.policy, out)  # which remembers for both
         return self._fallback

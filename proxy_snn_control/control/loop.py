@@ -15,7 +15,7 @@ import numpy as np
 
 from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
-from proxy_snn_control.control.messages import UNASKED
+from proxy_snn_control.control.messages import BEGINS, UNASKED
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.control.safety import SafetyGate
@@ -26,6 +26,9 @@ from proxy_snn_control.policy import ObservationError, Policy
 
 # A command this many control periods after the last one has missed its deadline.
 LATE = 1.5
+# A policy that remembers forgets when so many control periods bring no observation: two were lost
+# in a row. A single one costs its own step alone.
+GAP = 2.5
 # Of a control period: what may be spent on looking for wiring mistakes after a command.
 LOOKING = 0.05
 
@@ -94,6 +97,7 @@ class Loop:
         self._lasting = ""
         self._sent_at = 0.0
         self._search: Generator[None, None, list[str]] | None = None
+        self._answered, self._seen_at = "", 0.0
 
     # ---- lifecycle
 
@@ -108,6 +112,7 @@ class Loop:
         self._raw = list(self._sent)
         self.wiring.forget()
         self._search, self._lasting, self._sent_at = None, "", 0.0
+        self._forget_past()
         if isinstance(self.backend, Neuromorphic):
             self.backend.forget()
         self.active, self.faulty = True, False
@@ -129,6 +134,7 @@ class Loop:
         self.policy, self.checksum, self.wiring = other.policy, other.checksum, other.wiring
         self.backend = other.backend
         self._search = None
+        self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
         """What is taken for granted of the sources; of these what is to be warned of, if asked."""
@@ -173,13 +179,35 @@ class Loop:
         if not fault:
             observation = inputs.observation(self._sent, self._raw)
             try:
-                acted = self.backend.act(observation, inputs.label, self._action, now)
+                if self._is_again(inputs.label):
+                    acted = self.backend.policy  # its action is still there
+                else:
+                    acted = self.backend.act(observation, inputs.label, self._action, now)
                 if acted is None:
                     return  # and go on in `answered` or `settle`
             except ObservationError as error:
                 topics = ", ".join(source.topic for source in self.robot.sources)
                 fault = f"topic {topics}: {error}"
         self._finish(observation, inputs.label, acted, fault, now)
+
+    def _is_again(self, label: str) -> bool:
+        """Whether a policy that remembers has acted on this very observation, which is repeated.
+
+        Before one that follows from nothing it remembers, it forgets.
+        """
+        if not self.backend.policy.remembers:
+            return False
+        if label and label == self._answered:
+            return True
+        seen_at, self._seen_at = self._seen_at, self.inputs.newest
+        is_gap = self.checks_period and self._seen_at - seen_at > GAP * self.period
+        if is_gap or label.endswith(BEGINS):
+            self._forget_past()
+        return False
+
+    def _forget_past(self) -> None:
+        self.backend.policy.reset()
+        self._answered = ""
 
     def answered(self, message: Any) -> bool:
         """Take an answer of the neuromorphic node; whether it was waited for.
@@ -275,6 +303,7 @@ class Loop:
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
+            self._answered = label
             self._raw = self._action.tolist()
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()
@@ -326,6 +355,7 @@ class Loop:
         if fault:
             self.wiring.forget()
             self._search = None
+            self._forget_past()
 
     def _look(self) -> None:
         """Go on looking for wiring mistakes, for as long as the next command can wait."""

@@ -14,6 +14,8 @@ from proxy_snn_control.policy import UserError
 
 # Label of a command that answers no observation.
 UNASKED = "unasked"
+# How the label of an episode's first observation ends: it follows from nothing that came before.
+BEGINS = ", an episode begins"
 
 
 @functools.cache

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxy_snn_control.learning.episode import Episode
-from proxy_snn_control.learning.tasks import clip_action, make_environment
+from proxy_snn_control.learning.episode import Episode, remembering
+from proxy_snn_control.learning.tasks import TaskSpec, clip_action
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import TaskError, UserError
 
@@ -28,11 +28,21 @@ PR_SET_PDEATHSIG = 1
 
 
 class Place(NamedTuple):
-    """An environment of a member: its task and the seed of its first episode."""
+    """An environment of a member.
+
+    Attributes:
+        member: whose.
+        task: which.
+        seed: of its first episode.
+        history: how many observations the policy reads.
+        previous_action: whether it reads its previous action too.
+    """
 
     member: int
-    env: str
+    task: TaskSpec
     seed: int
+    history: int = 1
+    previous_action: bool = False
 
 
 class Steps(NamedTuple):
@@ -95,7 +105,8 @@ class Stage:
     def __init__(self, arrays: Arrays, places: dict[int, Place]) -> None:
         self.arrays, self.failures = arrays, dict[int, str]()
         self.episodes = {
-            i: Episode(make_environment(place.env), place.seed) for i, place in places.items()
+            i: Episode(remembering(p.task.make(), p.history, p.previous_action), p.seed)
+            for i, p in places.items()
         }
         for i in self.episodes:
             self._observe(i)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import os
 import re
@@ -39,6 +40,10 @@ class TrainConfig:
     """
 
     env: str = "HalfCheetah-v4"
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    normalise_observations: bool = False
+    history: int = 1
+    previous_action: bool = False
     neuron: str = "lif"
     target: str = "proxy"
     critic: str = "dense"
@@ -139,6 +144,10 @@ class TrainConfig:
         """Seed of the first evaluation episode, apart from those of training."""
         return self.seed + 100
 
+    def input_size(self, observations: int, actions: int) -> int:
+        """Numbers that the networks read in a task of so many observations and actions."""
+        return self.history * observations + self.previous_action * actions
+
     @property
     def total_steps(self) -> int:
         """Environment steps of the whole run, the random ones among them."""
@@ -149,6 +158,7 @@ RESUMABLE = ("steps", "device")  # what may be another when a run goes on
 # What may differ between the members of a population; the rest must be equal.
 OWN = (
     "env",
+    "env_kwargs",
     "seed",
     "proxy_learning_rate",
     "actor_learning_rate",
@@ -170,6 +180,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "eval_episodes": (1, 10**6),
     "checkpoint_every": (1, 10**9),
     "num_envs": (1, 1024),
+    "history": (1, 1000),
     "hidden": _SIZE,
     "time_steps": (1, 1000),
     "surrogate_window": (1e-6, 1e6),
@@ -381,6 +392,8 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
         if value is None:
             return None
         kind = kind.removesuffix("| None").strip()
+    if kind == "dict[str, Any]":
+        return _plain_values(field.name, value)
     if kind.startswith("dict"):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
@@ -393,11 +406,41 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise UserError(f"setting {field.name} is {value!r}, expected a list of numbers")
         return tuple(_number(field.name, item, "float" in kind) for item in value)
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise UserError(f"setting {field.name} is {value!r:.60}, expected true or false")
+        return value
     if kind == "str":
         if not isinstance(value, str):
             raise UserError(f"setting {field.name} is {value!r}, expected text")
         return value
     return _number(field.name, value, kind == "float")
+
+
+def _plain_values(name: str, value: Any) -> dict[str, Any]:
+    """Check that a setting has names with values that YAML and JSON both hold."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"setting {name} is {value!r:.60}, expected lines of 'name: value'")
+    value = {key: _with_numbers(item) for key, item in value.items()}
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        plain = {}
+    if plain != value or not json.dumps(value, ensure_ascii=False).isprintable():
+        raise UserError(
+            f"setting {name} is {value!r:.60}, expected finite numbers, printable text, true, "
+            "false, null, lists and names with such"
+        )
+    return plain
+
+
+def _with_numbers(value: Any) -> Any:
+    """What YAML took for text and is a number, such as 1e-3, as a number."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return float(value)
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return value
 
 
 def _number(name: str, value: Any, fractional: bool) -> int | float:

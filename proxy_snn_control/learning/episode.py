@@ -8,6 +8,42 @@ import gymnasium
 import numpy as np
 
 from proxy_snn_control.policy.errors import TaskError
+from proxy_snn_control.policy.input import Input
+from proxy_snn_control.policy.runtime import limits_within
+
+
+class Remembering(gymnasium.Wrapper):
+    """A task whose observations are what a policy's network reads, but not normalised."""
+
+    def __init__(self, environment: gymnasium.Env, history: int, previous_action: bool) -> None:
+        super().__init__(environment)
+        actions: Any = environment.action_space
+        limits = limits_within(tuple(map(float, actions.low)), tuple(map(float, actions.high)))
+        size = environment.observation_space.shape[0]  # type: ignore[index]
+        self._input = Input(size, history, limits if previous_action else None)
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        observation, about = self.env.reset(**options)
+        self._input.reset()
+        return self._read(observation), about
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Act."""
+        observation, *rest = self.env.step(action)
+        self._input.acted(np.asarray(action, np.float32))
+        return (self._read(observation), *rest)  # type: ignore[return-value]
+
+    def _read(self, observation: Any) -> np.ndarray:
+        self._input.see(observation)
+        return self._input.values.copy()
+
+
+def remembering(environment: gymnasium.Env, history: int, previous_action: bool) -> gymnasium.Env:
+    """The task as it is, unless its policies read more than the present observation."""
+    if history == 1 and not previous_action:
+        return environment
+    return Remembering(environment, history, previous_action)
 
 
 class Episode:

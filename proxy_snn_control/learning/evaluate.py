@@ -63,6 +63,7 @@ def evaluate(
     result = Evaluation([], [], np.zeros(len(policy.spec.layer_sizes), np.int64))
     for episode in range(episodes):
         observation, _ = environment.reset(seed=episode_seed(seed, episode))
+        policy.reset()
         total, length, ended = 0.0, 0, False
         while not ended:
             if should_stop():

@@ -18,7 +18,7 @@ import numpy as np
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.evaluate import Evaluation, evaluate
-from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import TaskError
@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
 class Job(NamedTuple):
     """What to evaluate a snapshot by."""
 
-    env: str
+    task: TaskSpec
     episodes: int
     seed: int
 
@@ -117,7 +117,7 @@ class Evaluators:
     """
 
     def __init__(self, workers: int) -> None:
-        self.environments: dict[str, gymnasium.Env] = {}
+        self.environments: dict[TaskSpec, gymnasium.Env] = {}
         self._pool = None
         if workers:
             context = multiprocessing.get_context("spawn")
@@ -131,11 +131,11 @@ class Evaluators:
         if self._pool:
             with safe_path():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
-        if job.env not in self.environments:
-            self.environments[job.env] = make_environment(job.env)
+        if job.task not in self.environments:
+            self.environments[job.task] = job.task.make()
         done: Future[Verdict | None] = Future()
         try:
-            verdict = judge(snapshot, job, self.environments[job.env], should_stop)
+            verdict = judge(snapshot, job, self.environments[job.task], should_stop)
             done.set_result(verdict)
         except TaskError as error:
             done.set_exception(error)
@@ -155,10 +155,10 @@ def _begin(modules: tuple[str, ...]) -> None:
 
 
 @functools.cache
-def _environment(env: str) -> gymnasium.Env:
-    return make_environment(env)
+def _environment(task: TaskSpec) -> gymnasium.Env:
+    return task.make()
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
     """What a process does: `judge`, with an environment that it keeps."""
-    return judge(snapshot, job, _environment(job.env), lambda: False)
+    return judge(snapshot, job, _environment(job.task), lambda: False)

@@ -265,10 +265,10 @@ def plot_spikes(path: Path, out: Path) -> None:
 
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.tasks import (
+        TaskSpec,
         check_fit,
         clip_action,
         episode_seed,
-        make_environment,
     )
     from proxy_snn_control.policy.runtime import load_policy
 
@@ -282,7 +282,7 @@ def plot_spikes(path: Path, out: Path) -> None:
         neuron = policy.spec.neuron
         raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
     config = TrainConfig(**load_config(run.folder / "config.yaml"))
-    environment = make_environment(config.env)
+    environment = TaskSpec.of(config).make()
     check_fit(policy.spec, run.folder / "policy.safetensors", environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []

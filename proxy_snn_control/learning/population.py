@@ -35,9 +35,10 @@ from proxy_snn_control.learning.evaluators import (
     complete,
 )
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.run import Member, Run
-from proxy_snn_control.learning.tasks import describe, make_environment
+from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
 from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
@@ -102,20 +103,24 @@ class Population:
         self.config = config = members[0].config
         check_alike([member.config for member in members])
         tasks = {}
-        for env in {member.config.env for member in members}:
-            environment = make_environment(env)
-            tasks[env] = describe(environment)
+        for spec in {TaskSpec.of(member.config) for member in members}:
+            environment = spec.make()
+            tasks[spec] = describe(environment)
             environment.close()
         use_processor(config.threads)
         self.device = torch.device(config.device)
         self.runs = [
             Run(Member(replace(member.config, env=named), member.folder), task)
             for member in members
-            for task in [tasks[member.config.env]]
+            for task in [tasks[TaskSpec.of(member.config)]]
             for named in [_full_name(member.config.env, task.id)]
         ]
         sizes = [
-            Sizes(run.task.observation_size, run.task.action_low, run.task.action_high)
+            Sizes(
+                config.input_size(run.task.observation_size, len(run.task.action_low)),
+                run.task.action_low,
+                run.task.action_high,
+            )
             for run in self.runs
         ]
         configs = [run.config for run in self.runs]
@@ -130,8 +135,16 @@ class Population:
             raise UserError(
                 f"setting replay_size is {config.replay_size}, more than the memory holds"
             ) from None
+        self.normaliser: Normaliser | None = None
+        if config.normalise_observations:
+            self.normaliser = Normaliser(
+                [run.task.observation_size for run in self.runs],
+                config.history,
+                self.replay.widths[0],
+                self.device,
+            )
         try:
-            self.td3 = TD3(configs, sizes, self.replay, self.device)
+            self.td3 = TD3(configs, sizes, self.replay, self.device, self.normaliser)
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise
@@ -217,6 +230,8 @@ class Population:
         states = self.collector.states()
         for m in self.active:
             run, tensors, episodes = self.runs[m], self.td3.tensors(m), []
+            if self.normaliser:
+                tensors |= self.normaliser.tensors(m)
             if wrong := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
                 self._fail(m, f"{wrong[0]} is NaN or infinite")
                 continue
@@ -291,6 +306,8 @@ class Population:
         taken = self.collector.end()
         self._rows.copy_(torch.from_numpy(taken.rows).view(*shape, -1))
         self.replay.add(self._rows)
+        if self.normaliser:
+            self.normaliser.learn(taken.rows.reshape(*shape, -1))
         self.step += config.num_envs
         for place, total in taken.ended:
             run = self.runs[place // config.num_envs]
@@ -373,7 +390,8 @@ class Population:
         asked = []
         for m in self.active:
             run = self.runs[m]
-            job = Job(run.config.env, run.config.eval_episodes, run.config.evaluation_seed)
+            task = TaskSpec.of(run.config)
+            job = Job(task, run.config.eval_episodes, run.config.evaluation_seed)
             verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
             if verdict.done() and not verdict.exception() and verdict.result() is None:
                 return False
@@ -382,7 +400,7 @@ class Population:
         figures: list[dict[str, float]] = [{} for _ in self.runs]
         if learnt:
             observation = self.replay.spread(self.config.batch_size).observation
-            figures = activity(self.td3.actor, observation)
+            figures = activity(self.td3.actor, self.td3.normalised(observation))
         for m, verdict in asked:
             run = self.runs[m]
             run.seconds += elapsed
@@ -471,10 +489,24 @@ class Population:
         sample = None
         if len(self.replay):
             held = self.replay.every(m, -(-len(self.replay) // SAMPLES))
+            # Of what was read at once, the present observation.
+            present = self._present(m)
+            low, high = self.replay.range(m)
             sample = Sample(
-                held["observation"], held["action"], held["next_observation"], *self.replay.range(m)
+                held["observation"][:, present],
+                held["action"],
+                held["next_observation"][:, present],
+                low[present],
+                high[present],
             )
+        if self.normaliser:
+            arrays |= self.normaliser.arrays(m)
         return Snapshot(self.step, run.spec(self.step, {}), arrays, sample)
+
+    def _present(self, m: int) -> slice:
+        """Where in what a member's networks read the present observation is."""
+        size, history = self.runs[m].task.observation_size, self.config.history
+        return slice((history - 1) * size, history * size)
 
     # -- going on
 
@@ -531,6 +563,8 @@ class Population:
                     for name in ("actions", "observation")
                 }
                 states[place] = about, arrays
+            if self.normaliser:
+                self.normaliser.take(m, tensors)
             self.td3.put(m, tensors)
             for name, total in self.td3.sums.items():
                 total[m] = float(state["sums"][name])
@@ -556,5 +590,6 @@ def _places(runs: Sequence[Run]) -> list[Place]:
     for m, run in enumerate(runs):
         config = run.config
         more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
-        places += [Place(m, config.env, seed) for seed in (config.seed, *more[1:])]
+        about = config.history, config.previous_action
+        places += [Place(m, TaskSpec.of(config), seed, *about) for seed in (config.seed, *more[1:])]
     return places

@@ -18,7 +18,7 @@ from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.run import Member
-from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
@@ -47,8 +47,8 @@ class Processes:
         Raises:
             UserError: a task cannot be made.
         """
-        for env in {config.env for config, _ in members}:
-            make_environment(env).close()  # an error now is better than one later
+        for task in {TaskSpec.of(config) for config, _ in members}:
+            task.make().close()  # an error now is better than one later
         self.members = [
             Member(replace(config, threads=config.threads or 1), folder)
             for config, folder in members

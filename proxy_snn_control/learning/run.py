@@ -210,9 +210,12 @@ class Run:
             action_names=task.action_names,
             control_period=task.control_period,
             observation_quantile_levels=QUANTILE_LEVELS,
+            history=config.history,
+            previous_action=config.previous_action,
             provenance={
                 "env": config.env,
                 **self._plugins(),
+                **({"env_kwargs": config.env_kwargs} if config.env_kwargs else {}),
                 "target": config.target,
                 "seed": config.seed,
                 "step": step,

@@ -34,7 +34,7 @@ from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.results import read_failure, read_progress
 from proxy_snn_control.learning.run import Member
-from proxy_snn_control.learning.tasks import describe, make_environment
+from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import make_folder, write_bytes
 from proxy_snn_control.yaml_file import read_yaml
@@ -125,8 +125,8 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
             _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
         raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
-    for env in {member.config.env for member in members}:
-        make_environment(env).close()  # an error now is better than one later
+    for task in {TaskSpec.of(member.config) for member in members}:
+        task.make().close()  # an error now is better than one later
     try:
         begun = [_as_begun(member) for member in members]
     except UserError as error:
@@ -321,15 +321,17 @@ def fit(batch: list[Member], room: int) -> list[list[Member]]:
 
 def replay_bytes(batch: Sequence[Member]) -> int:
     """Memory of a population's replay buffers: float32 rows, all as wide as the widest task's."""
-    sizes = [_sizes(env) for env in {member.config.env for member in batch}]
-    observations, actions = (max(each) for each in zip(*sizes, strict=True))
+    configs = [member.config for member in batch]
+    sizes = [_sizes(task) for task in {TaskSpec.of(config) for config in configs}]
+    observations = max(configs[0].input_size(*each) for each in sizes)
+    actions = max(each[1] for each in sizes)
     return len(batch) * batch[0].config.replay_size * (2 * observations + actions + 2) * 4
 
 
 @functools.cache
-def _sizes(env: str) -> tuple[int, int]:
+def _sizes(spec: TaskSpec) -> tuple[int, int]:
     """Numbers of a task's observation and action."""
-    environment = make_environment(env)
+    environment = spec.make()
     task = describe(environment)
     environment.close()
     return task.observation_size, len(task.action_low)

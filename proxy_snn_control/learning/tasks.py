@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import numbers
 import reprlib
 import traceback
@@ -10,17 +11,47 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
 from proxy_snn_control.policy.plugins import TASKS
 
 LARGEST = float(np.finfo(np.float32).max)
+# Gymnasium's wrappers that go on learning for as long as the environment is used.
+LEARNING_WRAPPERS = {
+    gymnasium.wrappers.NormalizeObservation: "training and evaluation would get different "
+    "statistics, and the robot none; leave it out and set normalise_observations: true",
+    gymnasium.wrappers.NormalizeReward: "training and evaluation would get different statistics, "
+    "and evaluations no returns that could be compared; leave it out",
+}
+
+
+class TaskSpec(NamedTuple):
+    """What a task is made of, as something to compare and to send to other processes.
+
+    Attributes:
+        env: its id.
+        env_kwargs: what it is made with, as JSON.
+    """
+
+    env: str
+    env_kwargs: str = "{}"
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> TaskSpec:
+        """The task of these settings."""
+        return cls(config.env, json.dumps(config.env_kwargs, sort_keys=True))
+
+    def make(self, **options: Any) -> Checked:
+        """Make it; `options` go over its own. Raises as `make_environment`."""
+        return make_environment(self.env, **{**json.loads(self.env_kwargs), **options})
 
 
 @dataclass(frozen=True)
@@ -46,14 +77,20 @@ class Task:
 def make_environment(task_id: str, **options: Any) -> Checked:
     """Make a task that a policy can be trained for; every step of it is checked.
 
+    Args:
+        task_id: its Gymnasium id, or "module:id" for one that this module registers.
+        options: what it is made with (env_kwargs, render_mode).
+
     Raises:
-        UserError: there is no such task, or its spaces are not a flat Box of observations and a
-            flat, bounded Box of actions; or it cannot be made.
+        UserError: there is no such task; its observations cannot be one vector of numbers, or its
+            actions are no bounded Box; it brings statistics of its own; or it cannot be made.
     """
     kind, _, rest = task_id.partition(":")
     try:
         if kind in TASKS:
-            return _checked(task_id, Checked(TASKS[kind](rest, **options), task_id))
+            environment = TASKS[kind](rest, **options)
+            environment.unwrapped.registered_name = task_id
+            return Checked(task_id, environment)
         with warnings.catch_warnings():
             # Asking for a -v4 task is a choice (the paper's), not an oversight.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,35 +105,40 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
-    return _checked(task_id, Checked(environment))
-
-
-def _checked(task_id: str, checked: Checked) -> Checked:
-    """The task, once its spaces are those that a policy can be trained for."""
     try:
-        for kind in ("observation", "action"):
-            _check_space(task_id, kind, _attribute(checked, f"{kind}_space"))
+        _refuse_learning_wrappers(task_id, environment)
+        return Checked(task_id, environment)
     except UserError:
-        with suppress(TaskError):
-            checked.close()
+        with suppress(Exception):
+            environment.close()
         raise
-    return checked
 
 
-def _check_space(task_id: str, kind: str, space: Any) -> None:
+def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
+    while isinstance(environment, gymnasium.Wrapper):
+        for kind, why in LEARNING_WRAPPERS.items():
+            if isinstance(environment, kind):
+                raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
+        environment = environment.env
+
+
+def _check_actions(task_id: str, space: Any) -> None:
     if not isinstance(space, gymnasium.spaces.Box):
         found = type(space).__name__
-        raise UserError(f"task {task_id!r} has {kind} space {found}, expected a Box")
-    if len(space.shape) != 1:
         raise UserError(
-            f"task {task_id!r} has {kind} space of shape {space.shape}, expected a flat Box"
+            f"task {task_id!r} has action space {found}, expected a Box: a policy's actions are "
+            "continuous numbers"
         )
-    if not space.shape[0]:
-        raise UserError(f"task {task_id!r} has an empty {kind} space, expected a number or more")
-    if kind == "action" and not space.is_bounded("both"):
-        raise UserError(f"task {task_id!r} has actions without limits, expected a bounded Box")
-    if kind == "action":
-        _check_limits(task_id, space.low, space.high)
+    if not np.prod(space.shape):
+        raise UserError(f"task {task_id!r} has an empty action space, expected a number or more")
+    low, high = space.low.ravel(), space.high.ravel()
+    for i in np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))[:1]:
+        raise UserError(
+            f"task {task_id!r} has actions without limits (action[{i}] from {low[i]} to "
+            f"{high[i]}), expected a bounded Box: a policy's actions and its exploration are "
+            "scaled to the limits"
+        )
+    _check_limits(task_id, low, high)
 
 
 def _check_limits(task_id: str, low: np.ndarray, high: np.ndarray) -> None:
@@ -122,17 +164,40 @@ def _reason(error: Exception) -> str:
 
 
 class Checked(gymnasium.Wrapper):
-    """A task of which every step and reset is checked, so that what is wrong names itself.
+    """A task of vectors, of which every step and reset is checked: what is wrong names itself.
+
+    Whatever the structure of its observations and the shape of its actions, here both are vectors.
+
+    Attributes:
+        flattening: how they become that; None where observations are vectors.
 
     Raises:
         TaskError: the task raised, an observation is not of the task's shape, an observation or a
             reward is no number or none that float32 holds, or an end is neither true nor false.
     """
 
-    def __init__(self, environment: gymnasium.Env, name: str = "") -> None:
-        """Wrap a task; `name` is that of a registered one, which Gymnasium has no id for."""
+    def __init__(self, name: str, environment: gymnasium.Env) -> None:
+        """Wrap the task of this name.
+
+        Raises:
+            UserError: its spaces are none that a policy can be trained for.
+        """
         super().__init__(environment)
-        self.name = name
+        observations: Any = _attribute(environment, "observation_space", environment)
+        actions: Any = _attribute(environment, "action_space", environment)
+        flattening = Flattening(name, observations)
+        is_vector = isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
+        self.flattening = None if is_vector else flattening
+        if not is_vector:
+            self.observation_space = gymnasium.spaces.flatten_space(observations)
+        if not self.observation_space.shape[0]:  # type: ignore[index]
+            raise UserError(
+                f"task {name!r} has an empty observation space, expected a number or more"
+            )
+        _check_actions(name, actions)
+        self._action_shape = actions.shape
+        if len(actions.shape) != 1:
+            self.action_space = gymnasium.spaces.flatten_space(actions)
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Start an episode."""
@@ -141,18 +206,17 @@ class Checked(gymnasium.Wrapper):
         except Exception as error:  # a task is anybody's code
             raise self._failure("reset", error) from error
         observation, about = self._all_of("reset", given, ("observation", "info"))
-        self._check(observation)
-        return observation, about
+        return self._vector(observation), about
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act."""
         try:
-            given: Any = self.env.step(action)
+            given: Any = self.env.step(np.reshape(action, self._action_shape))
         except Exception as error:
             raise self._failure("step", error) from error
         names = ("observation", "reward", "terminated", "truncated", "info")
         observation, reward, *ends, about = self._all_of("step", given, names)
-        self._check(observation)
+        observation = self._vector(observation)
         for name, end in zip(names[2:], ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
                 raise TaskError(
@@ -194,8 +258,11 @@ class Checked(gymnasium.Wrapper):
             raise TaskError(f"the reward of task {self.id!r} is NaN or infinite")
         return number
 
-    def _check(self, observation: Any) -> None:
+    def _vector(self, observation: Any) -> Any:
+        """The observation as a vector, of numbers that float32 holds."""
         try:
+            if self.flattening:
+                observation = self.flattening(observation)
             numbers = np.asarray(observation, np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(
@@ -210,6 +277,7 @@ class Checked(gymnasium.Wrapper):
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
             raise TaskError(f"observation[{i}] of task {self.id!r} is NaN or infinite")
+        return observation
 
     def _failure(self, method: str, error: Exception) -> TaskError:
         return TaskError(f"task {self.id!r} failed in {method}: {_reason(error)}")
@@ -217,15 +285,18 @@ class Checked(gymnasium.Wrapper):
 
 def task_id(environment: gymnasium.Env) -> str:
     """The Gymnasium id or registered name, or the name of the task's class where it has none."""
-    if name := getattr(environment, "name", ""):
+    if name := getattr(environment.unwrapped, "registered_name", ""):
         return str(name)
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 
-def _attribute(environment: gymnasium.Env, name: str) -> Any:
-    """An attribute of somebody's task, of any kind; None where there is none."""
+def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
+    """An attribute of somebody's task, of any kind; None where there is none.
+
+    Of the task itself, or of what wraps it if that is given as `of`.
+    """
     try:
-        return getattr(environment.unwrapped, name, None)
+        return getattr(of or environment.unwrapped, name, None)
     except Exception as error:  # a property is anybody's code too
         raise TaskError(
             f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
@@ -250,7 +321,7 @@ def describe(environment: gymnasium.Env) -> Task:
     """Read off a task what goes into the policy file.
 
     Raises:
-        TaskError: the task fails, or its control period is none that a policy file can hold.
+        TaskError: the task fails, or what it declares is none that a policy file can hold.
     """
     actions: Any = environment.action_space
     return Task(
@@ -259,9 +330,38 @@ def describe(environment: gymnasium.Env) -> Task:
         action_low=tuple(map(float, actions.low)),
         action_high=tuple(map(float, actions.high)),
         control_period=_control_period(environment),
-        observation_names=_observation_names(environment),
-        action_names=_action_names(environment),
+        observation_names=_declared_names(environment, "observation")
+        or _structure_names(environment)
+        or _observation_names(environment),
+        action_names=_declared_names(environment, "action") or _action_names(environment),
     )
+
+
+def _declared_names(environment: gymnasium.Env, kind: str) -> tuple[str, ...] | None:
+    """What the task declares as its attribute `observation_names` or `action_names`."""
+    given = _attribute(environment, f"{kind}_names")
+    if given is None:
+        return None
+    space: Any = (
+        environment.observation_space if kind == "observation" else environment.action_space
+    )
+    names = None
+    if isinstance(given, (list, tuple, np.ndarray)) and all(isinstance(n, str) for n in given):
+        names = _all_different(list(map(str, given)), space.shape[0])
+    if names is None:
+        raise TaskError(
+            f"the attribute {kind}_names of task {task_id(environment)!r} is "
+            f"{reprlib.repr(given)}, expected {space.shape[0]} different printable texts, or None"
+        )
+    return names
+
+
+def _structure_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
+    """Names by the place in a Dict or Tuple."""
+    if not isinstance(environment, Checked) or not environment.flattening:
+        return None
+    names = environment.flattening.names
+    return _all_different(names, len(names)) if names else None
 
 
 def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -277,16 +377,18 @@ def episode_seed(seed: int, episode: int) -> int:
 
 
 def _control_period(environment: gymnasium.Env) -> float | None:
-    """Seconds of simulated time per action: MuJoCo tasks, and others, have them as `dt`."""
-    given = _attribute(environment, "dt")
+    """Seconds of simulated time per action: declared as `control_period`, in MuJoCo tasks `dt`."""
+    name, given = "control_period", _attribute(environment, "control_period")
+    if given is None:
+        name, given = "dt", _attribute(environment, "dt")
     if given is None:
         return None
     low, high = policy_file.PERIOD
     is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
     if not is_number or not low <= given <= high:
         raise TaskError(
-            f"the attribute dt of task {task_id(environment)!r} is {reprlib.repr(given)}, expected "
-            f"the seconds of an action, from {low} to {high}, or None"
+            f"the attribute {name} of task {task_id(environment)!r} is {reprlib.repr(given)}, "
+            f"expected the seconds of an action, from {low} to {high}, or None"
         )
     return float(given)
 

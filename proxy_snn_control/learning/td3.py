@@ -24,6 +24,7 @@ from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.critics import Critics, make_critics
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor, Target, average
 from proxy_snn_control.policy.plugins import NEURONS, TARGETS
@@ -49,6 +50,7 @@ class TD3:
         sizes: Sequence[Sizes],
         replay: Replay,
         device: torch.device,
+        normaliser: Normaliser | None = None,
     ) -> None:
         """Draw each member's initial weights by its seed.
 
@@ -56,6 +58,7 @@ class TD3:
         they set is taken from the first.
         """
         self.config, self.replay, self.device = configs[0], replay, device
+        self._normaliser = normaliser
         products = self.config.precision
         self.actor = make_actor(self.config, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
@@ -131,6 +134,10 @@ class TD3:
         n, limits = self.config.batch_size, self.actor.limits
         self._updates += 1
         drawn = self.replay.sample(self._updates, max(1, self.target.imitations) * n)
+        drawn = drawn._replace(
+            observation=self.normalised(drawn.observation),
+            next_observation=self.normalised(drawn.next_observation),
+        )
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -177,6 +184,10 @@ class TD3:
             self.sums["actor_loss"] += actor_loss.detach()
             self.sums["actor_gradient_norm"] += self.gradient_norm
 
+    def normalised(self, observation: Tensor) -> Tensor:
+        """What the networks see of observations [members, batch, observations]."""
+        return self._normaliser(observation) if self._normaliser else observation
+
     def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
         """Choose actions with exploration noise, or uniformly at random. Waits for the device.
 
@@ -198,7 +209,8 @@ class TD3:
         limits = self.actor.limits
         with torch.no_grad():
             noise = self.exploring.at(self._acted) * self.exploration * limits.half
-            action = torch.clamp(self.actor.act(self._seen) + noise, limits.low, limits.high)
+            wanted = self.actor.act(self.normalised(self._seen)) + noise
+            action = torch.clamp(wanted, limits.low, limits.high)
         return self._with_watch(action)
 
     def _act_at_random(self) -> Tensor:

@@ -49,8 +49,7 @@ class ChipPolicy(Policy):
             layers: what runs the layers in between; None for `ask` and `answer` alone.
         """
         super().__init__(spec, tensors, compiled=False)
-        self._network = _Host(spec, tensors, limits_of(spec))
-        self._observation, self._action = self._network.observation, self._network.action
+        self._use(_Host(spec, tensors, limits_of(spec)))
         self._layers = layers
 
     def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
@@ -71,7 +70,7 @@ class ChipPolicy(Policy):
         Raises:
             ObservationError: as `Policy.act`.
         """
-        super().act(observation)
+        self._run(observation)
         return self._network.spikes[0].astype(bool)
 
     def answer(self, spikes: Sequence[np.ndarray]) -> np.ndarray:
@@ -81,6 +80,8 @@ class ChipPolicy(Policy):
             The action, float32 [action_size], within [action_low, action_high].
         """
         self._network.answer(spikes)
+        if self._input:
+            self._input.acted(self._action)
         return self._action.copy()
 
     def close(self) -> None:

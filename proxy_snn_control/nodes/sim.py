@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.control.messages import BEGINS, label_of, number_array
 from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.learning.tasks import (
     clip_action,
@@ -206,12 +206,13 @@ class Sim(Node):
     def _begin_episode(self) -> None:
         seed = episode_seed(self._seed, self._episode)
         self._observation, _ = self._environment.reset(seed=seed)
-        self._return = 0.0
+        self._return, self._begins = 0.0, True
 
     def _publish_state(self) -> None:
         """Publish a new observation, and the other messages of the step."""
         self._sequence += 1
-        self._label = f"observation {self._sequence}"
+        self._label = f"observation {self._sequence}{BEGINS if self._begins else ''}"
+        self._begins = False
         self._publish()
 
     def _publish(self) -> None:

@@ -95,7 +95,7 @@ def possible_synaptic_operations(spec: PolicySpec) -> int:
 
 def equivalent_multiply_accumulates(spec: PolicySpec) -> int:
     """Multiply-accumulates of an ordinary network with the same hidden layers."""
-    sizes = (spec.observation_size, *spec.hidden, spec.action_size)
+    sizes = (spec.input_size, *spec.hidden, spec.action_size)
     return sum(a * b for a, b in itertools.pairwise(sizes))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UserError
-from .file import PolicySpec, Tensors, read_policy
+from .file import NORMALISATION, PolicySpec, Tensors, read_policy
 from .files import replacing, write_bytes
 from .plugins import NEURONS
 from .runtime import limits_of
@@ -123,9 +123,10 @@ def _nir_neurons(spec: PolicySpec, size: int) -> tuple[Any, float]:
 def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
     """Express the whole policy as an ONNX model.
 
-    Input `observation`, float32 [batch, observation_size]; output `action`, float32 [batch,
-    action_size]. All T simulation steps stand in the graph one after the other. A NaN in an
-    observation is not refused: it makes the action NaN.
+    Input `observation`, float32 [batch, history * observation_size], the oldest first, and where
+    the policy reads it `previous_action`, float32 [batch, action_size] in [-1, 1]; output `action`,
+    float32 [batch, action_size]. All T simulation steps stand in the graph one after the other. A
+    NaN in an observation is not refused: it makes the action NaN.
 
     Returns:
         An onnx.ModelProto, its metadata `policy` the policy file's header.
@@ -133,8 +134,12 @@ def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
     import onnx
 
     graph = _Graph()
-    observation = _Value(graph, "observation")
-    squashed = (_spiking if spec.spiking else _ordinary)(graph, spec, tensors, observation)
+    sizes = {"observation": spec.history * spec.observation_size}
+    signal = _normalised(graph, spec, tensors, _Value(graph, "observation"))
+    if spec.previous_action:
+        sizes["previous_action"] = spec.action_size
+        signal = graph.node("Concat", signal, _Value(graph, "previous_action"), axis=1)
+    squashed = (_spiking if spec.spiking else _ordinary)(graph, spec, tensors, signal)
     low, high = limits_of(spec)
     action = graph.constant(low) + (squashed + graph.constant(1)) * graph.constant((high - low) / 2)
     # Rounding may step over a limit by one unit in the last place: a limit is a limit.
@@ -148,7 +153,7 @@ def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
         onnx.helper.make_graph(
             graph.nodes,
             "policy",
-            [tensor("observation", spec.observation_size)],
+            [tensor(name, size) for name, size in sizes.items()],
             [tensor("action", spec.action_size)],
             graph.constants,
         ),
@@ -209,6 +214,14 @@ class _Value:
         return self.graph.node("Cast", fires, to=1)  # to float32
 
 
+def _normalised(graph: _Graph, spec: PolicySpec, tensors: Tensors, observation: _Value) -> _Value:
+    """Observations less the mean, times the scale, in this order and in float32 as everywhere."""
+    if "normalise.mean" not in tensors:
+        return observation
+    mean, scale = (graph.constant(np.tile(tensors[n], spec.history)) for n in NORMALISATION)
+    return (observation - mean) * scale
+
+
 def _ordinary(graph: _Graph, spec: PolicySpec, tensors: Tensors, signal: _Value) -> _Value:
     """Layers of rectified linear units, then tanh."""
     for i in range(len(spec.hidden) + 1):
@@ -265,4 +278,4 @@ def _encode(graph: _Graph, spec: PolicySpec, tensors: Tensors, observation: _Val
 
 
 def _header(spec: PolicySpec) -> str:
-    return json.dumps(dataclasses.asdict(spec))
+    return json.dumps(spec.header)

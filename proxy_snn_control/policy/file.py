@@ -49,8 +49,11 @@ PERIOD = (1e-4, 3600.0)
 CHECKSUM_KEY = b'"sha256":"'
 ZEROS = b"0" * 64
 
-# Tensors that describe the training and that no action depends on.
-OBSERVED = ("observation.quantiles", "transition.whitening")
+# Tensors in the units of what was observed: as large as that was.
+OBSERVED = ("observation.quantiles", "transition.whitening", "normalise.mean")
+NORMALISATION = ("normalise.mean", "normalise.scale")
+# What a header says only of an input that is more than the observation.
+UNSAID = {"history": 1, "previous_action": False}
 
 Tensors = dict[str, np.ndarray]
 
@@ -75,6 +78,19 @@ class PolicySpec:
     control_period: float | None
     observation_quantile_levels: tuple[float, ...]
     provenance: dict[str, Any]
+    history: int = 1
+    previous_action: bool = False
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The fields as a file's header has them."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if k not in UNSAID or v != UNSAID[k]}
+
+    @property
+    def input_size(self) -> int:
+        """Numbers that the network reads: `history` observations, and if asked the last action."""
+        return self.history * self.observation_size + self.previous_action * self.action_size
 
     @property
     def spiking(self) -> bool:
@@ -85,7 +101,7 @@ class PolicySpec:
     def layer_sizes(self) -> tuple[int, ...]:
         """Neurons per layer: encoder population, hidden layers, output population."""
         return (
-            self.observation_size * self.encoder_population,
+            self.input_size * self.encoder_population,
             *self.hidden,
             self.action_size * self.decoder_population,
         )
@@ -102,8 +118,8 @@ class PolicySpec:
         }
         if self.spiking:
             shapes |= {
-                "encoder.mu": (self.observation_size, self.encoder_population),
-                "encoder.sigma": (self.observation_size, self.encoder_population),
+                "encoder.mu": (self.input_size, self.encoder_population),
+                "encoder.sigma": (self.input_size, self.encoder_population),
                 "decoder.weight": (self.action_size, self.decoder_population),
                 "decoder.bias": (self.action_size,),
             }
@@ -115,7 +131,10 @@ class PolicySpec:
     @property
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of the tensors that a file may lack."""
-        return {"transition.whitening": (self.transition_size, self.transition_size)}
+        return {
+            "transition.whitening": (self.transition_size, self.transition_size),
+            **dict.fromkeys(NORMALISATION, (self.observation_size,)),
+        }
 
     @property
     def transition_size(self) -> int:
@@ -145,9 +164,9 @@ def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
     Raises:
         PolicyFileError: it would be larger than a policy may be, or a field is not as it must be.
     """
-    shapes = spec.tensor_shapes
-    if spec.transition_size <= MAX_TRANSITION:
-        shapes |= spec.optional_shapes
+    shapes = {**spec.tensor_shapes, **spec.optional_shapes}
+    if spec.transition_size > MAX_TRANSITION:
+        del shapes["transition.whitening"]
     _check_size(path, spec, shapes)
     fields = json.loads(json.dumps(dataclasses.asdict(spec)))
     _spec_from_fields(path, fields)
@@ -207,7 +226,7 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
 
 def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
     """The header of a file with these tensors in the order of their names; zeros for checksum."""
-    policy = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(spec)}
+    policy = {"format": FORMAT, "version": VERSION, **spec.header}
     header: dict[str, Any] = {
         "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
     }
@@ -351,6 +370,8 @@ def _tensors(
 ) -> Tensors:
     """The arrays, views of `data`; together they must cover it exactly."""
     optional = {name: shape for name, shape in spec.optional_shapes.items() if name in entries}
+    if optional.keys() & set(NORMALISATION):
+        optional |= {name: spec.optional_shapes[name] for name in NORMALISATION}
     expected = {**spec.tensor_shapes, **optional}
     if missing := sorted(expected.keys() - entries.keys()):
         raise _error(path, f"lacks the tensor {missing[0]}")
@@ -401,6 +422,8 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
         # What was observed may be as large as it was; what actions are computed with may not.
         if name not in OBSERVED and max(-low, high) > LARGEST:
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
+        if name == "normalise.scale" and low <= 0:
+            raise _error(path, f"tensor {name} holds {low}, expected numbers above 0")
     if spec.spiking:
         widths = tensors["encoder.sigma"].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
@@ -423,6 +446,7 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     def is_number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> bool:
         return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
 
+    fields = {**UNSAID, **fields}
     expected = {field.name for field in dataclasses.fields(PolicySpec)}
     if missing := sorted(expected - fields.keys()):
         raise _error(path, f"lacks the field {missing[0]}")
@@ -432,6 +456,11 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     for name in ("observation_size", "action_size", "encoder_population", "decoder_population"):
         if type(fields[name]) is not int or not 1 <= fields[name] <= MAX_SIZE:
             raise fail(name, f"a whole number from 1 to {MAX_SIZE}")
+    most = MAX_SIZE // fields["observation_size"]
+    if type(fields["history"]) is not int or not 1 <= fields["history"] <= most:
+        raise fail("history", f"a whole number from 1 to {most}")
+    if type(fields["previous_action"]) is not bool:
+        raise fail("previous_action", "true or false")
     if type(fields["time_steps"]) is not int or not 1 <= fields["time_steps"] <= MAX_TIME_STEPS:
         raise fail("time_steps", f"a whole number from 1 to {MAX_TIME_STEPS}")
     hidden = fields["hidden"]

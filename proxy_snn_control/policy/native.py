@@ -125,7 +125,7 @@ class CompiledNetwork:
     """A spiking policy's network in memory laid out for the compiled pass.
 
     Attributes:
-        observation: float64 [observations], what `run` looks at.
+        observation: float64 [input_size], what `run` looks at.
         action: float32 [actions], what it found.
         counts: int64 [layers], spikes per layer from the encoder on.
     """
@@ -140,10 +140,10 @@ class CompiledNetwork:
         self._spec, self._tensors, self._limits = spec, tensors, limits
         neuron, sizes, steps = NEURONS[spec.neuron], spec.layer_sizes, spec.time_steps
         padded = self._padded = [-(-size // WIDTH) * WIDTH for size in sizes]
-        whole = [steps, spec.observation_size, spec.encoder_population]
+        whole = [steps, spec.input_size, spec.encoder_population]
         whole += [spec.action_size, spec.decoder_population, max(padded), len(sizes) - 1, *sizes]
         constants = [spec.neuron_constants[name] for name in neuron.constants]
-        self.observation = np.zeros(spec.observation_size)
+        self.observation = np.zeros(spec.input_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.counts = np.zeros(len(sizes), np.int64)
         self._encoder = np.zeros((3, sizes[0]))

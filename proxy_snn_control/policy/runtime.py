@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import ObservationError
-from .file import PolicySpec, Tensors, read_policy
+from .file import NORMALISATION, PolicySpec, Tensors, read_policy
+from .input import Input
 from .native import CompiledNetwork, compiled_pass, fits
 from .neurons import run
 from .plugins import NEURONS
@@ -18,8 +19,10 @@ from .plugins import NEURONS
 class Policy:
     """A spiking policy (Xu et al. 2025, Section 4.1): encoder, spiking layers, decoder.
 
-    It has no memory from one action to the next. It may be built in any thread; use one instance
-    per control loop, for `spikes`, `potentials` and the counts are those of the last `act()`.
+    From one action to the next it has no memory, unless its file says that it reads more than the
+    present observation (`spec.history`, `spec.previous_action`); that `reset` clears. It may be
+    built in any thread; use one instance per control loop, for `spikes`, `potentials` and the
+    counts are those of the last `act()`.
 
     Attributes:
         spec: sizes, neuron, time steps, limits, names, provenance.
@@ -46,18 +49,38 @@ class Policy:
         self.quantiles = tensors["observation.quantiles"]
         self.whitening = tensors.get("transition.whitening")
         limits = limits_of(spec)
+        self._input: Input | None = None  # the observation itself
+        if self.remembers or NORMALISATION[0] in tensors:
+            mean_scale = None
+            if NORMALISATION[0] in tensors:
+                mean_scale = tensors[NORMALISATION[0]], tensors[NORMALISATION[1]]
+            previous = limits if spec.previous_action else None
+            self._input = Input(spec.observation_size, spec.history, previous, mean_scale)
         quick = spec.spiking and compiled and fits(spec)
         function = compiled_pass(spec.neuron) if quick else None
         self.compiled = function is not None
-        self._network: Any
-        if not spec.spiking:
-            self._network = OrdinaryNetwork(spec, tensors, limits)
-        elif function:
-            self._network = CompiledNetwork(spec, tensors, limits, function)
-        else:
-            self._network = SpikingNetwork(spec, tensors, limits)
-        self._observation, self._action = self._network.observation, self._network.action
         self._fan_out = spec.layer_sizes[1:]
+        if not spec.spiking:
+            self._use(OrdinaryNetwork(spec, tensors, limits))
+        elif function:
+            self._use(CompiledNetwork(spec, tensors, limits, function))
+        else:
+            self._use(SpikingNetwork(spec, tensors, limits))
+
+    def _use(self, network: Any) -> None:
+        self._network, self._action = network, network.action
+        size = self.spec.observation_size
+        self._observation = np.zeros(size) if self._input else network.observation
+
+    @property
+    def remembers(self) -> bool:
+        """Whether actions depend on what was seen and done before, up to the last `reset`."""
+        return self.spec.history > 1 or self.spec.previous_action
+
+    def reset(self) -> None:
+        """Begin an episode: nothing was seen or done before."""
+        if self._input:
+            self._input.reset()
 
     def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the action for one observation.
@@ -73,6 +96,29 @@ class Policy:
             ObservationError: wrong shape, not numbers, or a value that is NaN or infinite in
                 float32. The policy stays usable.
         """
+        self._run(observation)
+        if self._input:
+            self._input.acted(self._action)
+        if out is None:
+            return self._action.copy()
+        out[...] = self._action
+        return out
+
+    def act_for(self, other: Policy, out: np.ndarray) -> None:
+        """Act on the observation that `other`, of the same file, took last and did not answer.
+
+        Args:
+            other: it remembers the action as its own.
+            out: float32 [action_size], for the action.
+        """
+        np.copyto(self._network.observation, other._network.observation)
+        self._network.run()
+        if other._input:
+            other._input.acted(self._action)
+        out[...] = self._action
+
+    def _run(self, observation: ArrayLike) -> None:
+        """Take an observation and run the network on it."""
         if not isinstance(observation, np.ndarray):
             observation = self._as_array(observation)
         if observation.shape != self._observation.shape:
@@ -83,19 +129,22 @@ class Policy:
             np.copyto(self._observation, observation, "same_kind")
         except TypeError:
             raise self._no_numbers() from None
-        wrong = self._network.run()
+        wrong = self._input.see(self._observation) if self._input else -1
+        if wrong < 0:
+            if self._input:
+                np.copyto(self._network.observation, self._input.values)
+            wrong = self._network.run()
         if wrong >= 0:
             names = self.spec.observation_names
             with np.errstate(over="ignore"):
                 value = np.float32(self._observation[wrong])
+            expected = "a finite number"
+            if np.isfinite(value):
+                expected += " also when it is normalised"
             raise ObservationError(
                 f"observation[{wrong}]{f' ({names[wrong]})' if names else ''} is {value}, "
-                "expected a finite number"
+                f"expected {expected}"
             )
-        if out is None:
-            return self._action.copy()
-        out[...] = self._action
-        return out
 
     def refresh(self) -> None:
         """Take up weights that were changed in place."""
@@ -161,7 +210,7 @@ class SpikingNetwork:
         )
         self._encoder_threshold = np.array(spec.encoder_threshold, np.float32)
         self._time_steps = np.array(spec.time_steps, np.float32)
-        self.observation = np.zeros(spec.observation_size)
+        self.observation = np.zeros(spec.input_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.spikes = [np.zeros((spec.time_steps, n), np.float32) for n in spec.layer_sizes]
         self._currents = [np.zeros_like(layer) for layer in self.spikes[1:]]
@@ -252,7 +301,7 @@ class OrdinaryNetwork:
             (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
             for i in range(len(spec.hidden) + 1)
         ]
-        self.observation = np.zeros(spec.observation_size)
+        self.observation = np.zeros(spec.input_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.counts = np.zeros(len(spec.layer_sizes), np.int64)
         self.spikes, self.potentials = [], []
@@ -289,7 +338,12 @@ def scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: n
 
 def limits_of(spec: PolicySpec) -> tuple[np.ndarray, np.ndarray]:
     """The action's limits as float32 [actions], both within those of the specification."""
-    return _inside(spec.action_low, np.inf), _inside(spec.action_high, -np.inf)
+    return limits_within(spec.action_low, spec.action_high)
+
+
+def limits_within(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper limits as float32, both within those given."""
+    return _inside(low, np.inf), _inside(high, -np.inf)
 
 
 def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:
