@@ -19,7 +19,7 @@ import numpy as np
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
-from proxy_snn_control.policy.errors import TaskError, UserError
+from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
 from proxy_snn_control.policy.plugins import TASKS
 
@@ -63,6 +63,9 @@ class Task:
         action_low, action_high: the action limits, one per action dimension.
         control_period: seconds of simulated time per action, where the task has it.
         observation_names, action_names: the names, where the task has them.
+        one_world: whether training and evaluation share what cannot be had twice, a simulator on
+            the other side of ROS: then evaluations wait for the end of an episode.
+        real_time: whether time passes there while nobody steps.
     """
 
     id: str
@@ -72,6 +75,8 @@ class Task:
     control_period: float | None
     observation_names: tuple[str, ...] | None
     action_names: tuple[str, ...] | None
+    one_world: bool = False
+    real_time: bool = False
 
 
 def make_environment(task_id: str, **options: Any) -> Checked:
@@ -203,6 +208,8 @@ class Checked(gymnasium.Wrapper):
         """Start an episode."""
         try:
             given = self.env.reset(**options)
+        except Interrupted:
+            raise
         except Exception as error:  # a task is anybody's code
             raise self._failure("reset", error) from error
         observation, about = self._all_of("reset", given, ("observation", "info"))
@@ -212,6 +219,8 @@ class Checked(gymnasium.Wrapper):
         """Act."""
         try:
             given: Any = self.env.step(np.reshape(action, self._action_shape))
+        except Interrupted:
+            raise
         except Exception as error:
             raise self._failure("step", error) from error
         names = ("observation", "reward", "terminated", "truncated", "info")
@@ -334,6 +343,8 @@ def describe(environment: gymnasium.Env) -> Task:
         or _structure_names(environment)
         or _observation_names(environment),
         action_names=_declared_names(environment, "action") or _action_names(environment),
+        one_world=bool(_attribute(environment, "one_world")),
+        real_time=bool(_attribute(environment, "real_time")),
     )
 
 

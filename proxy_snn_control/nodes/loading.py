@@ -65,7 +65,7 @@ def load_loop(
         robot = load_robot(values["robot"], spec, timeout, lockstep)
     else:
         robot = plain_robot(spec, timeout, lockstep)
-    joints = _joints(robot.command)
+    joints = joint_limits(robot.command)
     commands = CommandMap(robot.command, joints)
     period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
     inputs = Inputs(robot, repeats=lockstep, period=period, freshest=rate > 0)
@@ -140,7 +140,7 @@ def differences(new: Loop, old: Loop) -> str:
     return ""
 
 
-def _joints(command: CommandTopic) -> list[JointLimit]:
+def joint_limits(command: CommandTopic) -> list[JointLimit]:
     """Limits by the URDF of a robot file of the command's joints, [outputs]."""
     if not command.urdf:
         return []
