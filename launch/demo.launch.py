@@ -6,12 +6,14 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from proxy_snn_control.learning.tasks import TaskSpec, task_of_policy
 from proxy_snn_control.policy import UserError, read_policy
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
+    "env_kwargs": ("", str, "what the task is made with, in YAML; the policy's own if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
@@ -27,13 +29,12 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
-def task_of(policy_file: str) -> str:
-    """The task that a policy was trained on; "" if its file has none."""
+def task_of(policy_file: str, env: str) -> TaskSpec:
+    """The task to run a policy on: `env`, or if empty the one that it was trained on."""
     try:
-        spec = read_policy(policy_file)[0]
+        return task_of_policy(read_policy(policy_file)[0], policy_file, env or None)
     except UserError as error:
         raise RuntimeError(str(error)) from None
-    return str(spec.provenance.get("env", ""))
 
 
 def start_both(context: LaunchContext) -> list[Node]:
@@ -46,8 +47,10 @@ def start_both(context: LaunchContext) -> list[Node]:
             if context.launch_configurations[name]
         }
 
-    if not context.launch_configurations["env"]:
-        context.launch_configurations["env"] = task_of(context.launch_configurations["policy"])
+    arguments = context.launch_configurations
+    task = task_of(arguments["policy"], arguments["env"])
+    arguments["env"] = task.env
+    arguments["env_kwargs"] = arguments["env_kwargs"] or task.env_kwargs
     lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")
     return [

@@ -14,6 +14,7 @@ from launch import LaunchContext, LaunchDescription
 # sim that is launched alone keeps time like a robot.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
+    "env_kwargs": ("", str, "what the task is made with, in YAML: {ctrl_cost_weight: 0.5}"),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("", int, "end after so many episodes; 0 never ends"),

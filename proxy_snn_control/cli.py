@@ -75,6 +75,28 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+POLICY = "a policy file, or a run's folder for the best policy in it"
+
+
+def _policy(text: str) -> Path:
+    path = _path(text)
+    if not path.is_dir():
+        return path
+    inside = sorted(path.glob("seed-*/policy.safetensors"))
+    if inside and not (path / "policy.safetensors").exists():
+        raise argparse.ArgumentTypeError(
+            f"{path} holds {len(inside)} runs, expected one, such as {inside[0].parent}"
+        )
+    return path / "policy.safetensors"
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 2):
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected WIDTHxHEIGHT, such as 640x480")
+    return int(width), int(height)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="proxy-snn", description="Train spiking policies with proxy targets and try them out."
@@ -203,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(run=_sweep, extras="train")
 
     evaluate = commands.add_parser("evaluate", help="run a policy on its task, without ROS")
-    evaluate.add_argument("policy", type=_path)
+    evaluate.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     evaluate.add_argument("--env", help="Gymnasium task; by default the one it was trained on")
     evaluate.add_argument("--episodes", type=int, default=10)
     evaluate.add_argument("--seed", type=int, default=0, help="episode i starts from SEED + i")
@@ -212,11 +234,17 @@ def _parser() -> argparse.ArgumentParser:
         "--video", type=_path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
     _add_plugins(evaluate)
+    evaluate.add_argument(
+        "--camera", metavar="NAME", help="with --video: the camera of a MuJoCo task (its own view)"
+    )
+    evaluate.add_argument(
+        "--size", type=_size, metavar="WxH", help="with --video: pixels of a MuJoCo task's frames"
+    )
     _add_costs(evaluate)
     evaluate.set_defaults(run=_evaluate, extras="sim")
 
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
-    inspect.add_argument("policy", type=_path)
+    inspect.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     _add_plugins(inspect)
     _add_costs(inspect)
@@ -229,11 +257,33 @@ def _parser() -> argparse.ArgumentParser:
         "out) or its spiking core as a NIR graph (encoder's spikes in, output population's spikes "
         "out). docs/exchange.md describes both.",
     )
-    export.add_argument("policy", type=_path)
+    export.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     export.add_argument("--format", required=True, choices=("nir", "onnx"))
     export.add_argument("--out", type=_path, required=True, metavar="FILE")
     _add_plugins(export)
     export.set_defaults(run=_export, extras="export")
+
+    take = commands.add_parser(
+        "import",
+        help="make a policy file of a TD3 or SAC actor of Stable-Baselines3 or CleanRL",
+        description="Make a policy file of an ordinary actor: a zip that Stable-Baselines3 saved "
+        "(TD3, DDPG, SAC) or a model of CleanRL (td3_continuous_action, sac_continuous_action). "
+        "Nothing in the file is executed.",
+    )
+    take.add_argument("file", type=_path, metavar="SB3.zip|CLEANRL.pt")
+    take.add_argument("--out", type=_path, required=True, metavar="POLICY")
+    take.add_argument(
+        "--env",
+        metavar="ID",
+        help="the task it is for: names, control period and, from some episodes, what the "
+        "controller's wiring check compares with",
+    )
+    _add_plugins(take)
+    take.set_defaults(run=_import, extras="train")
+
+    convert = commands.add_parser("convert", help="refused: an ordinary actor cannot be made spike")
+    convert.add_argument("policy", type=_path)
+    convert.set_defaults(run=_convert, extras="")
 
     report = commands.add_parser(
         "report",
@@ -378,26 +428,24 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from proxy_snn_control.learning.evaluate import evaluate
-    from proxy_snn_control.learning.tasks import check_fit, make_environment
+    from proxy_snn_control.learning.tasks import check_fit, task_of_policy
     from proxy_snn_control.learning.video import check_name, film
 
     if options.episodes < 1:
         raise UserError(f"--episodes is {options.episodes}, expected 1 or more")
     if options.seed < 0:
         raise UserError(f"--seed is {options.seed}, expected 0 or more")
+    look = {"camera_name": options.camera} if options.camera else {}
+    if options.size:
+        look |= dict(zip(("width", "height"), options.size, strict=True))
     if options.video:
         check_name(options.video)
+    elif look:
+        raise UserError("--camera and --size go with --video alone")
     policy = load_policy(options.policy)
-    given = options.env is not None
-    task = options.env if given else policy.spec.provenance.get("env")
-    plugin = plugins.TASKS.plugin(str(task).partition(":")[0])
-    if lacks := not given and plugins.not_loaded(plugins.TASKS, policy.spec.provenance):
-        raise UserError(f"policy file {options.policy}: {lacks}")
-    # Gymnasium imports the module of a "module:task": not at the word of a file.
-    if not isinstance(task, str) or (":" in task and not given and not plugin):
-        raise UserError(f"policy file {options.policy} names no usable task, expected --env ID")
+    task = task_of_policy(policy.spec, options.policy, options.env)
     stdout = _stdout_for_json() if options.json else None
-    environment = make_environment(task)
+    environment = task.make()
     check_fit(policy.spec, options.policy, environment)
     stopping.ready()
     with _Progress(options.episodes) as progress:
@@ -407,10 +455,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     if result is None:
         raise UserError("stopped before the last episode ended")
     if options.video:
-        film(policy, task, options.seed, options.video)
+        film(policy, task, options.seed, options.video, **look)
     activity = energy_count.activity_of(policy.spec, result.spike_counts, sum(result.lengths))
     report = {
-        "env": task,
+        "env": task.env,
+        "env_kwargs": json.loads(task.env_kwargs),
         "seed": options.seed,
         "returns": result.returns,
         "lengths": result.lengths,
@@ -557,15 +606,21 @@ def _inspect(options: argparse.Namespace) -> int:
         seen = {
             "observation_quantiles": policy.quantiles.tolist(),
             "compiled": policy.compiled,
+            "knows_transitions": policy.whitening is not None,
             "wiring_can_be_checked": policy.whitening is not None,
+            "normalises_observations": policy.normalises,
         }
         print(json.dumps({**dataclasses.asdict(spec), **seen, **energy}))
         return 0
     layers = " -> ".join(map(str, spec.layer_sizes))
+    reads = f"the last {spec.history} observations" if spec.history > 1 else "an observation"
+    reads += ", normalised" if policy.normalises else ""
+    reads += ", and its previous action" if spec.previous_action else ""
     steps = f", T = {spec.time_steps}" if spec.spiking else ""
     print(f"{options.policy}: {spec.neuron} neurons{steps}, layers {layers}")
     for name, value in spec.provenance.items():
         print(f"  {name}: {value}")
+    print(f"reads {reads}")
     period = f"{spec.control_period} s" if spec.control_period else "not known"
     print(f"control period: {period}")
     print("observations, with the range seen in training:")
@@ -577,8 +632,10 @@ def _inspect(options: argparse.Namespace) -> int:
     names = spec.action_names or [""] * spec.action_size
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
-    coverage = "all of it" if policy.whitening is not None else "period and ranges alone"
-    print(f"the controller's wiring check: {coverage} (transition.whitening)")
+    known = policy.whitening is not None
+    coverage = "all of it" if known else "period and ranges alone"
+    print(f"transitions of training: {'known' if known else 'not known'} (transition.whitening)")
+    print(f"the controller's wiring check: {coverage}")
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
@@ -593,6 +650,22 @@ def _export(options: argparse.Namespace) -> int:
     export(options.policy, options.format, options.out)
     print(options.out)
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.foreign import import_policy
+
+    import_policy(options.file, options.out, options.env)
+    print(options.out)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    raise UserError(
+        f"{options.policy} is not converted: weights of rectified linear units put into spiking "
+        "neurons give another policy, of unknown return; expected a spiking policy that was "
+        "trained as one, by proxy-snn train"
+    )
 
 
 def _add_runs(command: argparse.ArgumentParser) -> None:

@@ -284,6 +284,7 @@ def test_a_video_that_cannot_be_written_is_named(
 def test_a_task_that_draws_no_image_is_named(drawing: object, reported: str) -> None:
     gymnasium = pytest.importorskip("gymnasium")
     video = pytest.importorskip("proxy_snn_control.learning.video")
+    from proxy_snn_control.learning.tasks import TaskSpec
 
     class Canvas(gymnasium.Env):
         metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -301,6 +302,6 @@ def test_a_task_that_draws_no_image_is_named(drawing: object, reported: str) -> 
     gymnasium.register("Canvas-v0", lambda **_: Canvas(), disable_env_checker=True)
     try:
         with pytest.raises(UserError, match=reported):
-            video.make_drawable("Canvas-v0")
+            video.make_drawable(TaskSpec("Canvas-v0"))
     finally:
         del gymnasium.registry["Canvas-v0"]

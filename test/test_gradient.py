@@ -24,12 +24,15 @@ from proxy_snn_control.spiking.neurons import (  # noqa: E402
 )
 
 
-def heaviside_with_rectangle(potential, threshold: float, window: float):
-    """Eq. 5 forward; Eq. 14 backward, through the slope of a clipped line.
+def heaviside_with_surrogate(potential, threshold: float, window: float, tail: float):
+    """Eq. 5 forward; Eq. 14 backward, through the slope of a clipped line, with a tail or without.
 
-    The line rises from 0 to 1 over [threshold - w, threshold + w], so its slope is 1 / (2 w).
+    The line rises from 0 to 1 over [threshold - w, threshold + w], so its slope is 1 / (2 w). At a
+    distance d beyond it goes on by tail / 2 * (1 - w / d), whose slope is tail / (2 w) * (w / d)^2.
     """
     line = ((potential - threshold + window) / (2 * window)).clamp(0, 1)
+    away = (potential - threshold).abs().clamp(min=window)
+    line = line + tail / 2 * (1 - window / away) * (potential - threshold).sign()
     return (potential > threshold).to(potential.dtype) + line - line.detach()
 
 
@@ -67,7 +70,7 @@ def parts(actor: SpikingActor) -> dict:
     return actor.weights.of(0, actor.weights.flat[0])
 
 
-def naive_action(actor: SpikingActor, leaves: dict, observation, neuron, time_steps, window):
+def naive_action(actor: SpikingActor, leaves: dict, observation, neuron, time_steps, window, tail):
     """One observation at a time, one simulation step at a time, one layer after the other."""
     actions = []
     layers = [
@@ -91,7 +94,7 @@ def naive_action(actor: SpikingActor, leaves: dict, observation, neuron, time_st
             spike = fired + stimulation - stimulation.detach()
             for i, (weight, bias) in enumerate(layers):
                 NAIVE[neuron](states[i], o[i], weight @ spike + bias)
-                o[i] = heaviside_with_rectangle(states[i]["V"], 0.5, window)
+                o[i] = heaviside_with_surrogate(states[i]["V"], 0.5, window, tail)
                 spike = o[i]
             counts = counts + spike
         rate = (counts / time_steps).reshape(leaves["decoder.weight"].shape)
@@ -102,9 +105,11 @@ def naive_action(actor: SpikingActor, leaves: dict, observation, neuron, time_st
 
 
 @pytest.mark.parametrize("neuron", NAIVE)
-@pytest.mark.parametrize("window", [0.5, 0.3])
+@pytest.mark.parametrize(("window", "tail"), [(0.5, 0.0), (0.3, 0.0), (0.5, 0.25), (0.2, 0.4)])
 @pytest.mark.parametrize("time_steps", [2, 5])
-def test_gradient_equals_the_naive_one(neuron: str, time_steps: int, window: float) -> None:
+def test_gradient_equals_the_naive_one(
+    neuron: str, time_steps: int, window: float, tail: float
+) -> None:
     torch.manual_seed(3)
     actor = make_actor(
         5,
@@ -114,13 +119,14 @@ def test_gradient_equals_the_naive_one(neuron: str, time_steps: int, window: flo
         neuron=neuron,
         time_steps=time_steps,
         surrogate_window=window,
+        tails=[tail],
     )
     actor.to(dtype=torch.float64)
     flat = actor.weights.flat.requires_grad_()
     leaves = {name: part.clone().requires_grad_() for name, part in parts(actor).items()}
     observation = torch.randn(20, 5, dtype=torch.float64, requires_grad=True)
     (ours,) = actor(observation[None])
-    theirs = naive_action(actor, leaves, observation, neuron, time_steps, window)
+    theirs = naive_action(actor, leaves, observation, neuron, time_steps, window, tail)
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
     weights = torch.linspace(-1, 1, ours.numel(), dtype=ours.dtype).reshape(ours.shape)
     to_flat, to_observation = torch.autograd.grad((ours * weights).sum(), [flat, observation])
@@ -142,17 +148,24 @@ def gradients(actor: SpikingActor, action, observation) -> dict:
 
 
 @pytest.mark.parametrize("neuron", NAIVE)
+@pytest.mark.parametrize("tails", [(), (0.25,)])
 @pytest.mark.parametrize(
     ("hidden", "actions", "time_steps", "batch"),
     [((24, 16), 2, 5, 37), ((256, 256), 6, 5, 256), ((131, 7), 1, 2, 1), ((), 3, 1, 5)],
 )
 def test_compiled_layers_equal_the_steps(
-    neuron: str, hidden: tuple[int, ...], actions: int, time_steps: int, batch: int
+    neuron: str,
+    hidden: tuple[int, ...],
+    actions: int,
+    time_steps: int,
+    batch: int,
+    tails: tuple[float, ...],
 ) -> None:
     """Spikes exactly, gradients to float32's rounding; any size, also one that fills no block."""
     torch.manual_seed(1)
     low, high = (-1.0,) * actions, (0.5,) * actions
-    actor = make_actor(7, low, high, hidden=hidden, neuron=neuron, time_steps=time_steps)
+    settings = {"hidden": hidden, "neuron": neuron, "time_steps": time_steps, "tails": tails}
+    actor = make_actor(7, low, high, **settings)
     actor.weights.flat.requires_grad_()
     observation = torch.randn(1, batch, 7, requires_grad=True)
     compiled = actor(observation)
@@ -172,6 +185,27 @@ def test_compiled_layers_equal_the_steps(
     assert max(float(b.abs().max()) for b in theirs.values()) > 1e-3, "no gradient"
 
 
+def test_a_tail_is_each_members_own() -> None:
+    """Members with and without one, by the compiled passes and by the steps."""
+    sizes = [Sizes(4, (-1.0,), (1.0,))] * 2
+    actors = [SpikingActor(sizes[:n], hidden=(16,), tails=t) for n, t in (
+        (2, (0.0, 0.25)), (1, ()), (1, (0.25,)),
+    )]  # fmt: skip
+    observation = torch.randn(1, 64, 4, generator=torch.Generator().manual_seed(0))
+    found = []
+    for actor in actors:
+        for member in range(len(actor.sizes)):
+            actor.start(member, torch.Generator().manual_seed(5))
+        flat = actor.weights.flat.mul_(3).requires_grad_()
+        for action in (actor(observation.expand(len(actor.sizes), -1, -1)),
+                       actor.trace(observation.expand(len(actor.sizes), -1, -1))[0]):  # fmt: skip
+            found.append(torch.autograd.grad(action.sum(), flat)[0])
+    assert (found[0][0] - found[0][1]).abs().max() > 1e-3, "the tail makes no difference"
+    for both, without, tailed in zip(found[:2], found[2:4], found[4:], strict=True):
+        torch.testing.assert_close(both[:1], without, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(both[1:], tailed, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("neuron", NAIVE)
 def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
     """Torch's tracer, which is the same on every device, takes each function whole."""
@@ -186,7 +220,8 @@ def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
         (stimulate_backward, torch.ones_like(stimulation), stimulation, observation, mu, sigma),
         (encode, stimulation, 5, 0.999),
         (run, current, about),
-        (run_backward, torch.randn_like(current), states, about),
+        (run_backward, torch.randn_like(current), states, about, None),
+        (run_backward, torch.randn_like(current), states, about, torch.rand(3, 1, 1)),
     ):
         traced = torch.compile(function.__wrapped__, backend="eager", fullgraph=True)
         torch.testing.assert_close(traced(*arguments), function(*arguments))

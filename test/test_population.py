@@ -16,6 +16,7 @@ import yaml  # noqa: E402
 from conftest import TASK  # noqa: E402
 from training_kit import (  # noqa: E402
     CPU,
+    NORMALISED,
     StopAt,
     Warnings,
     equal,
@@ -69,12 +70,16 @@ def assert_near(mine: dict, theirs: dict, before: dict) -> None:
         assert float((away > 0.01 * moved + 1e-7).float().mean()) < 0.01, name
 
 
+@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["", "normalised"])
 @pytest.mark.parametrize(("neuron", "target"), LEARNERS)
-def test_a_member_learns_as_it_would_alone(neuron: str, target: str) -> None:
+def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: dict) -> None:
     """Of different seeds, rates and tasks; narrower tasks are padded. Noise included."""
-    changes = {"neuron": neuron, "target": target, "precision": "float32"}
+    changes = {"neuron": neuron, "target": target, "precision": "float32", **settings}
+    own_settings = {"surrogate": "tailed"}
+    if neuron != "relu":
+        own_settings["spike_cost"] = 3.0
     configs = [
-        quick(seed=3, **changes),
+        quick(seed=3, **changes, **own_settings),
         quick(seed=4, actor_learning_rate=1e-3, discount=0.9, exploration_noise=0.3, **changes),
         quick(seed=5, tau=0.02, target_noise=0.4, proxy_learning_rate=5e-3, **changes),
     ]
@@ -226,7 +231,10 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     assert alone.run(Listener()) is True
 
 
-@pytest.mark.parametrize("changes", [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}, {**NORMALISED, "target": "soft"}],
+)
 def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     changes = {"env": "HalfCheetah-v4", "checkpoint_every": 20, **changes}
     configs = [quick(seed=seed, **changes) for seed in (0, 1)]
@@ -479,3 +487,36 @@ def test_what_ran_is_recorded(tmp_path: Path) -> None:
     assert member.config.env == "InvertedDoublePendulum-v5"
     with pytest.raises(UserError, match="setting env is 'Hopper'"):
         resumed_members(tmp_path / "run", {"env": "Hopper"})
+
+
+STARTS_ONE = """
+import multiprocessing, os, time
+from proxy_snn_control.learning.collect import end_with_parent
+
+def child(ready):
+    ready.wait()
+    end_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=child, args=(ready,), daemon=True)
+    process.start()
+    print(process.pid, flush=True)
+    ready.set()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_whose_parent_was_killed_while_it_started_ends(tmp_path: Path) -> None:
+    (tmp_path / "starts_one.py").write_text(STARTS_ONE)
+    started = subprocess.run(
+        [sys.executable, str(tmp_path / "starts_one.py")],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    process = Path(f"/proc/{int(started.stdout)}/status")
+    deadline = time.monotonic() + 30
+    while process.exists() and "(zombie)" not in process.read_text():
+        assert time.monotonic() < deadline, "the process goes on without its parent"
+        time.sleep(0.05)

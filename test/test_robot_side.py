@@ -141,7 +141,7 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ROS_HOME", str(tmp_path / "home"))
     assert Memory(5, "/arm/controller").recall() == ""
     for state in (ACTIVE, STOPPED, ""):
-        Memory(5, "/arm/controller").keep(state)
+        Memory(5, "/arm/controller").keep(state, 10.0)
         assert Memory(5, "/arm/controller").recall() == state
         assert Memory(6, "/arm/controller").recall() == ""
         assert Memory(5, "/leg/controller").recall() == ""
@@ -150,7 +150,7 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert Memory(5, "/arm/controller").recall() == STOPPED, "what cannot be read is no permission"
     monkeypatch.setenv("ROS_HOME", str(path / "5.arm.controller"))
     memory = Memory(5, "/arm/controller")
-    memory.keep(ACTIVE)
+    memory.keep(ACTIVE, 10.0)
     assert "a stop would be forgotten" in memory.trouble
 
 

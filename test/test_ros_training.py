@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -129,6 +130,11 @@ def command(stage: Stage, *arguments: object) -> NodeProcess:
 def finished(process: NodeProcess, seconds: float = 120) -> str:
     assert process.wait(seconds) == 0, process.output
     return process.output
+
+
+def one_step(environment: gymnasium.Env) -> None:
+    environment.reset()
+    environment.step(np.zeros(1, np.float32))
 
 
 def python(stage: Stage, file: str, *arguments: str) -> NodeProcess:
@@ -285,8 +291,7 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
         wrong.write_text(INTEGRATOR_TASK.replace(old, new))
         environment = ros_task.make(str(wrong))
         with pytest.raises(Interrupted, match=says):
-            environment.reset()
-            environment.step(np.zeros(1, np.float32))
+            one_step(environment)
         environment.close()
     for old, new, says in (
         ("std_srvs/srv/Empty", "no_such_srvs/srv/Empty", "it is not installed"),

@@ -20,6 +20,7 @@ from conftest import TASK  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from training_kit import (  # noqa: E402
+    NORMALISED,
     StopAt,
     Warnings,
     equal,
@@ -314,8 +315,17 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"env": "HalfCheetah-v4", "neuron": "clif"},  # its episodes outlast the run
         {"neuron": "dn", "target": "soft", "replay_size": 30},
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
+        {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
+        {**NORMALISED, "neuron": "relu"},
     ],
-    ids=["lif", "within an episode", "replay wrapped around", "two environments"],
+    ids=[
+        "lif",
+        "within an episode",
+        "replay wrapped around",
+        "two environments",
+        "all settings",
+        "normalised relu",
+    ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     whole, parted = tmp_path / "whole", tmp_path / "parted"

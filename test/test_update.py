@@ -153,12 +153,13 @@ def test_the_imitation_gradient_is_autograds() -> None:
     torch.testing.assert_close(slope, autograds, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("networks", [1, 3])
-def test_dense_layers_equal_autograd(networks: int) -> None:
+def test_dense_layers_equal_autograd(networks: int, norm: bool) -> None:
     """Forward and backward of the layers by hand against torch's own, in float64."""
     torch.manual_seed(0)
     x = torch.randn(networks, 9, 5, dtype=torch.float64, requires_grad=True)
-    network = ReLUNetwork([(5, 8, 7, 3)] * networks)
+    network = ReLUNetwork([(5, 8, 7, 3)] * networks, norm=norm)
     for row in range(networks):
         network.start(row, torch.Generator().manual_seed(row))
     network.weights.to(dtype=torch.float64)
@@ -166,6 +167,9 @@ def test_dense_layers_equal_autograd(networks: int) -> None:
     parameters = list(network.weights.named(leaf).values())
     h = x
     for i in range(0, len(parameters), 2):
+        if i and norm:
+            deviation = torch.sqrt(h.var(-1, keepdim=True, correction=0) + 1e-5)
+            h = (h - h.mean(-1, keepdim=True)) / deviation
         h = (torch.relu(h) if i else h) @ parameters[i].mT + parameters[i + 1][:, None]
     ours = network(x)
     torch.testing.assert_close(ours, h)

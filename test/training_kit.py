@@ -29,6 +29,7 @@ QUICK = {
     "batch_size": 16,
     "threads": 1,
 }
+NORMALISED = {"actor_norm": "care_bn", "critic_norm": "layer"}
 CPU = torch.device("cpu")
 
 

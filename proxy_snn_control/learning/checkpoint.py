@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, remove, replacing
 
-VERSION = 5
+VERSION = 6
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
 # short time do not leave as many files.
 JOINED = 10_000

@@ -426,6 +426,9 @@ def end_with_parent() -> None:
     """Have this process killed when the one that started it ends, however it ends (Linux)."""
     if hasattr(prctl := ctypes.CDLL(None), "prctl"):
         prctl.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():  # killed while this process was starting
+        os._exit(1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is up to the parent, which puts things in order
 

@@ -22,6 +22,8 @@ from proxy_snn_control.yaml_file import read_yaml
 
 # Beside the settings, config.yaml holds under this name what the run ran on.
 RECORD = "recorded"
+# Between the first evaluation episodes of runs of neighbouring seeds.
+EPISODES_APART = 1000
 # Layers and learning rate of the proxy that the paper uses for each neuron; on
 # InvertedDoublePendulum CLIF's is as wide as LIF's. A neuron that is not here gets LIF's.
 PROXIES: dict[str, tuple[tuple[int, ...], float]] = {
@@ -40,6 +42,7 @@ class TrainConfig:
     """
 
     env: str = "HalfCheetah-v4"
+    paper_physics: bool = False
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     normalise_observations: bool = False
     history: int = 1
@@ -58,13 +61,18 @@ class TrainConfig:
     eval_every: int = 5_000
     eval_episodes: int = 10
     stop_at_return: float | None = None
+    on_collapse: str = "warn"
     checkpoint_every: int = 25_000
     num_envs: int = 1
 
     hidden: tuple[int, ...] = (256, 256)
     time_steps: int = 5
     neuron_constants: dict[str, float] = field(default_factory=dict)
+    surrogate: str = "rectangle"
     surrogate_window: float = 0.5
+    surrogate_tail: float = 0.25
+    actor_norm: str = "none"
+    spike_cost: float = 0.0
     encoder_population: int = 10
     encoder_threshold: float = 0.999
     encoder_span: tuple[float, ...] = (-1.0, 1.0)
@@ -76,6 +84,7 @@ class TrainConfig:
     proxy_updates: int = 3
 
     critic_hidden: tuple[int, ...] = (256, 256)
+    critic_norm: str = "none"
     actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
     batch_size: int = 256
@@ -100,6 +109,15 @@ class TrainConfig:
                 )
         one_of("device", self.device, ("auto", "cpu", "cuda"))
         one_of("precision", self.precision, ("auto", "float32", "tf32", "bfloat16"))
+        one_of("surrogate", self.surrogate, ("rectangle", "tailed"))
+        one_of("actor_norm", self.actor_norm, ("none", "care_bn"))
+        one_of("critic_norm", self.critic_norm, ("none", "layer"))
+        if self.spike_cost and not NEURONS[self.neuron].state:
+            raise UserError(
+                f"setting spike_cost is {self.spike_cost}, expected 0 for {self.neuron} neurons, "
+                "which do not spike"
+            )
+        one_of("on_collapse", self.on_collapse, ("warn", "stop", "restart"))
         self._fill_in()
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -141,8 +159,11 @@ class TrainConfig:
 
     @property
     def evaluation_seed(self) -> int:
-        """Seed of the first evaluation episode, apart from those of training."""
-        return self.seed + 100
+        """Seed of the first evaluation episode, which no other run's evaluations have.
+
+        So it is for neighbouring seeds up to `EPISODES_APART` episodes.
+        """
+        return (self.seed + 1) * EPISODES_APART
 
     def input_size(self, observations: int, actions: int) -> int:
         """Numbers that the networks read in a task of so many observations and actions."""
@@ -154,12 +175,16 @@ class TrainConfig:
         return self.random_steps + self.steps
 
 
-RESUMABLE = ("steps", "device")  # what may be another when a run goes on
+RESUMABLE = ("steps", "device", "on_collapse")  # what may be another when a run goes on
 # What may differ between the members of a population; the rest must be equal.
 OWN = (
     "env",
     "env_kwargs",
     "seed",
+    "paper_physics",
+    "surrogate",
+    "surrogate_tail",
+    "spike_cost",
     "proxy_learning_rate",
     "actor_learning_rate",
     "critic_learning_rate",
@@ -184,6 +209,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "hidden": _SIZE,
     "time_steps": (1, 1000),
     "surrogate_window": (1e-6, 1e6),
+    "surrogate_tail": (0.0, 1.0),
+    "spike_cost": (0.0, 1e6),
     "encoder_population": (2, 1000),
     "encoder_threshold": (1e-6, 1e6),
     "encoder_span": (-1e6, 1e6),
@@ -393,7 +420,7 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
             return None
         kind = kind.removesuffix("| None").strip()
     if kind == "dict[str, Any]":
-        return _plain_values(field.name, value)
+        return plain_values(f"setting {field.name}", value)
     if kind.startswith("dict"):
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
@@ -417,10 +444,26 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
     return _number(field.name, value, kind == "float")
 
 
-def _plain_values(name: str, value: Any) -> dict[str, Any]:
-    """Check that a setting has names with values that YAML and JSON both hold."""
+def named_values(name: str, text: str) -> dict[str, Any]:
+    """Names with values out of a text in YAML; none of an empty one.
+
+    Raises:
+        UserError: it is no YAML, or holds something else.
+    """
+    try:
+        return plain_values(name, yaml.safe_load(text) or {})
+    except yaml.YAMLError:
+        raise UserError(f"{name} is {text!r:.60}, expected YAML: {{name: value}}") from None
+
+
+def plain_values(name: str, value: Any) -> dict[str, Any]:
+    """Names with values that YAML and JSON both hold, of the setting called `name`.
+
+    Raises:
+        UserError: it has others.
+    """
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UserError(f"setting {name} is {value!r:.60}, expected lines of 'name: value'")
+        raise UserError(f"{name} is {value!r:.60}, expected lines of 'name: value'")
     value = {key: _with_numbers(item) for key, item in value.items()}
     try:
         plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
@@ -428,7 +471,7 @@ def _plain_values(name: str, value: Any) -> dict[str, Any]:
         plain = {}
     if plain != value or not json.dumps(value, ensure_ascii=False).isprintable():
         raise UserError(
-            f"setting {name} is {value!r:.60}, expected finite numbers, printable text, true, "
+            f"{name} is {value!r:.60}, expected finite numbers, printable text, true, "
             "false, null, lists and names with such"
         )
     return plain

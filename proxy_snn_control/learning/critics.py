@@ -124,9 +124,18 @@ Critics = ReLUNetwork | ModuleCritics
 def make_critics(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Critics:
     """Make two critics for each member, with zeros for weights."""
     if config.critic != "dense":
+        if config.critic_norm != "none":
+            raise UserError(
+                f"setting critic_norm is {config.critic_norm!r}, which critic {config.critic!r} of "
+                "a plugin does not have: expected none, and the norm in the module"
+            )
         return ModuleCritics(config.critic, CRITICS[config.critic], sizes, config.critic_hidden)
     inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
-    return ReLUNetwork([(i, *config.critic_hidden, 1) for i in inputs], products)
+    return ReLUNetwork(
+        [(i, *config.critic_hidden, 1) for i in inputs],
+        products,
+        norm=config.critic_norm == "layer",
+    )
 
 
 def how_learnt(config: TrainConfig) -> str:

@@ -113,7 +113,7 @@ class Evaluators:
     `should_stop` was true meanwhile.
 
     Attributes:
-        environments: by task, for evaluations that run here.
+        environments: by task and whether with the paper's physics, for evaluations that run here.
     """
 
     def __init__(self, workers: int) -> None:

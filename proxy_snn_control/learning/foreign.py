@@ -63,9 +63,7 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
         "sha256_of_file": hashlib.sha256(content).hexdigest(),
     }
     environment = None
-    fields: dict[str, Any] = dict.fromkeys(
-        ("observation_names", "action_names", "control_period")
-    )
+    fields: dict[str, Any] = dict.fromkeys(("observation_names", "action_names", "control_period"))
     if env is not None:
         environment = make_environment(env)
         task = describe(environment)
@@ -185,7 +183,7 @@ def _stable_baselines(path: Path, about: dict[str, Any], weights: Any) -> Actor:
         raise UserError(
             f"file {path}: has no actor of TD3, DDPG or SAC (actor.mu or actor.latent_pi)"
         )
-    if about.get("use_sde") or "actor.mu.bias" not in state and kind.endswith("SAC"):
+    if about.get("use_sde") or ("actor.mu.bias" not in state and kind.endswith("SAC")):
         raise UserError(f"file {path}: its actor was trained with gSDE, expected one without")
     options = about.get("policy_kwargs") or {}
     unit = str(options.get("activation_fn", "ReLU")) if isinstance(options, dict) else ""
@@ -234,7 +232,7 @@ def _clean_rl(path: Path, weights: Any) -> Actor:
             f"file {path}: has no actor of TD3 or SAC (fc1, fc2, fc_mu or fc_mean), expected "
             "a zip of Stable-Baselines3 or a model of CleanRL"
         )
-    hidden = []
+    hidden: list[str] = []
     while f"fc{len(hidden) + 1}.weight" in state:
         hidden.append(f"fc{len(hidden) + 1}")
     layers = _layers(path, state, [*hidden, last])

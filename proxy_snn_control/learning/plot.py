@@ -281,8 +281,11 @@ def plot_spikes(path: Path, out: Path) -> None:
     if not policy.spec.spiking:
         neuron = policy.spec.neuron
         raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
-    config = TrainConfig(**load_config(run.folder / "config.yaml"))
-    environment = TaskSpec.of(config).make()
+    try:
+        config = TrainConfig(**load_config(run.folder / "config.yaml"))
+        environment = TaskSpec.of(config).make()
+    except UserError as error:
+        raise UserError(f"{run.folder}: {error}") from None
     check_fit(policy.spec, run.folder / "policy.safetensors", environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []

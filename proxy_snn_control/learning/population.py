@@ -179,7 +179,9 @@ class Population:
         self._held: list[Held] = []
         self._between = [True] * len(members)  # episodes, where nothing has been done yet
         self._checkpoint_due = False
-        self._dead = np.zeros(len(members), bool)
+        # Of each member, the steps at which its gradient was first and last seen to be zero, since
+        # it was told of; -1 while there is nothing to tell.
+        self._zero = np.full((len(members), 2), -1)
         for run in self.runs:
             # Killed while it began, a population may lack some of its runs.
             run.claim(resume and (run.member.is_begun or len(self.runs) == 1))
@@ -261,6 +263,7 @@ class Population:
                 "updates": self.td3.updates,
                 "acted": self.td3.acted,
                 "sums": {name: float(total[m]) for name, total in self.td3.sums.items()},
+                "zero_gradient": self._zero[m].tolist(),
                 "episodes": episodes,
             }
             run.save(state, tensors, self.replay, m)
@@ -349,14 +352,25 @@ class Population:
     def _look(self, watch: np.ndarray) -> None:
         """See how the members were after their last update; nearly always nothing is new."""
         finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
-        if finite.all() and np.array_equal(dead, self._dead):
+        if finite.all() and not dead.any() and (self._zero < 0).all():
             return
         for m in self.active:
             if not finite[m].all():
                 self._fail(m, f"{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite")
-            elif dead[m] and not self._dead[m]:
-                self._warn_of_gradient(self.runs[m])
-        self._dead = dead
+            elif dead[m]:
+                if self._zero[m, 0] < 0:
+                    self._warn_of_gradient(self.runs[m])
+                    self._zero[m, 0] = self.step
+                self._zero[m, 1] = self.step
+            # It may flicker: what is zero again within an interval has not ended.
+            elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
+                first, last = self._zero[m].tolist()
+                text = (
+                    f"step {self.step}: the actor learns again: its gradient was zero from step "
+                    f"{first} to {last}, if not all the time"
+                )
+                self.warnings.append((self.runs[m], text))
+                self._zero[m] = -1
 
     def _warn_of_gradient(self, run: Run) -> None:
         why = "no output neuron's membrane potential is inside the surrogate window"
@@ -551,11 +565,10 @@ class Population:
         self.runs[m].done = True
 
     def _snapshot(self, m: int) -> Snapshot:
-        run, weights = self.runs[m], self.td3.actor.weights
-        numbers = weights.flat[m].detach().to("cpu", copy=True)
+        run = self.runs[m]
         arrays = {
             name: np.ascontiguousarray(tensor.numpy())
-            for name, tensor in weights.of(m, numbers).items()
+            for name, tensor in self.td3.actor.deployed(m).items()
         }
         sample = None
         if len(self.replay):
@@ -639,6 +652,7 @@ class Population:
             self.td3.put(m, tensors)
             for name, total in self.td3.sums.items():
                 total[m] = float(state["sums"][name])
+            self._zero[m] = [int(step) for step in state["zero_gradient"]]
         run.load_transitions(self.replay, m)
         return states
 

@@ -184,9 +184,8 @@ class Run:
     def _columns(self) -> list[str]:
         columns = ["step", "eval_return_mean", "eval_return_std", "train_return"]
         columns += ["steps_per_second", "seconds", *MEASURED]
-        if NEURONS[self.config.neuron].state:
-            columns += activity.names(len(self.config.hidden) + 1)
-        return columns
+        spiking = bool(NEURONS[self.config.neuron].state)
+        return columns + activity.names(len(self.config.hidden) + 1 if spiking else 0)
 
     def spec(self, step: int, evaluation: dict[str, float]) -> PolicySpec:
         """The policy file's description of a policy of this run."""
@@ -217,6 +216,7 @@ class Run:
                 **self._plugins(),
                 **({"env_kwargs": config.env_kwargs} if config.env_kwargs else {}),
                 "target": config.target,
+                **({"paper_physics": True} if config.paper_physics else {}),
                 "seed": config.seed,
                 "step": step,
                 "evaluation": evaluation,

@@ -15,6 +15,7 @@ from torch import Tensor
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.spiking.actor import Limits, ReLUActor, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 
 Actor = SpikingActor | ReLUActor
@@ -33,10 +34,12 @@ class Target:
     Attributes:
         weights: its own.
         imitations: minibatches on which it imitates the actor before each critic update, K.
+        statistics: of its currents, if it normalises any.
     """
 
     weights: Weights
     imitations = 0
+    statistics: MovingStatistics | None = None
 
     def start(self, member: int, rng: torch.Generator) -> None:
         """Give a member its initial weights, if they are drawn."""
@@ -112,7 +115,7 @@ class SoftTarget(Target):
 
     def __init__(self, actor: Actor, config: TrainConfig, products: str) -> None:
         self.network = copy.deepcopy(actor)
-        self.weights = self.network.weights
+        self.weights, self.statistics = self.network.weights, self.network.statistics
 
     def to(self, device: torch.device) -> None:
         """Move all tensors."""
@@ -125,3 +128,5 @@ class SoftTarget(Target):
     def follow(self, actor: Actor, tau: Tensor | float) -> None:
         """Move towards the actor's weights; all the way with tau 1."""
         average(self.weights, actor.weights, tau)
+        if self.statistics and actor.statistics:
+            average(self.statistics.weights, actor.statistics.weights, tau)

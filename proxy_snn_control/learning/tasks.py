@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import numbers
+import os
+import re
 import reprlib
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from ctypes.util import find_library
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,8 +25,9 @@ from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
-from proxy_snn_control.policy.plugins import TASKS
+from proxy_snn_control.policy.plugins import TASKS, not_loaded
 
+PAPER_TASKS = ("Ant", "HalfCheetah", "Hopper", "InvertedDoublePendulum", "Walker2d")
 LARGEST = float(np.finfo(np.float32).max)
 # Gymnasium's wrappers that go on learning for as long as the environment is used.
 LEARNING_WRAPPERS = {
@@ -39,19 +44,23 @@ class TaskSpec(NamedTuple):
     Attributes:
         env: its id.
         env_kwargs: what it is made with, as JSON.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
     """
 
     env: str
     env_kwargs: str = "{}"
+    paper_physics: bool = False
 
     @classmethod
     def of(cls, config: TrainConfig) -> TaskSpec:
         """The task of these settings."""
-        return cls(config.env, json.dumps(config.env_kwargs, sort_keys=True))
+        kwargs = json.dumps(config.env_kwargs, sort_keys=True)
+        return cls(config.env, kwargs, config.paper_physics)
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
-        return make_environment(self.env, **{**json.loads(self.env_kwargs), **options})
+        options = {**json.loads(self.env_kwargs), **options}
+        return make_environment(self.env, paper_physics=self.paper_physics, **options)
 
 
 @dataclass(frozen=True)
@@ -79,16 +88,18 @@ class Task:
     real_time: bool = False
 
 
-def make_environment(task_id: str, **options: Any) -> Checked:
+def make_environment(task_id: str, *, paper_physics: bool = False, **options: Any) -> Checked:
     """Make a task that a policy can be trained for; every step of it is checked.
 
     Args:
         task_id: its Gymnasium id, or "module:id" for one that this module registers.
+        paper_physics: whether its contacts are those of the MuJoCo that the paper's authors ran.
         options: what it is made with (env_kwargs, render_mode).
 
     Raises:
         UserError: there is no such task; its observations cannot be one vector of numbers, or its
-            actions are no bounded Box; it brings statistics of its own; or it cannot be made.
+            actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
+            has no such physics.
     """
     kind, _, rest = task_id.partition(":")
     try:
@@ -104,13 +115,15 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
-    except (gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"task {task_id!r} cannot be made: {_first_line(error)}") from None
     except UserError:
         raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
-        raise UserError(f"task {task_id!r} cannot be made: {_reason(error)}") from error
+        usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
+        said = _first_line(error) if isinstance(error, usual) else _reason(error)
+        raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
     try:
+        if paper_physics:
+            _use_paper_physics(environment)
         _refuse_learning_wrappers(task_id, environment)
         return Checked(task_id, environment)
     except UserError:
@@ -119,12 +132,51 @@ def make_environment(task_id: str, **options: Any) -> Checked:
         raise
 
 
+def mujoco_failure() -> str:
+    """Why MuJoCo, which loads its graphics with itself, cannot be imported.
+
+    Returns:
+        "" if it can, or is not installed.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        return ""
+    try:
+        import mujoco  # noqa: F401
+    except Exception as error:  # whatever the graphics libraries raise where there are none
+        through = os.environ.get("MUJOCO_GL", "")
+        why = _first_line(error)
+        if through == "osmesa" and not find_library("OSMesa"):
+            why = "the library OSMesa is not installed; Debian and Ubuntu have it as libosmesa6"
+        return (
+            f"MuJoCo cannot be loaded ({why}); the environment variable MUJOCO_GL is {through!r}, "
+            "expected egl, osmesa or glfw, or none where nothing is drawn"
+        )
+    return ""
+
+
 def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
     while isinstance(environment, gymnasium.Wrapper):
         for kind, why in LEARNING_WRAPPERS.items():
             if isinstance(environment, kind):
                 raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
         environment = environment.env
+
+
+def _use_paper_physics(environment: gymnasium.Env) -> None:
+    """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
+
+    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
+    larger. The other tasks of the paper have no margins.
+    """
+    named = task_id(environment)
+    name = re.sub(r"-v\d+$", "", named)
+    if name not in PAPER_TASKS:
+        expected = ", ".join(PAPER_TASKS)
+        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
+    import mujoco
+
+    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
+        environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
 
 
 def _check_actions(task_id: str, space: Any) -> None:
@@ -311,6 +363,37 @@ def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
             f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
             f"{_reason(error)}"
         ) from error
+
+
+def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskSpec:
+    """The task to try a policy on.
+
+    Args:
+        spec: of the policy.
+        path: of its file.
+        env: the task that the user names; None for the one it was trained on. What that was made
+            with is taken from the file if this is the same task.
+
+    Raises:
+        UserError: none is named and the file names none, or one that a module registers.
+    """
+    recorded, kwargs = spec.provenance.get("env"), spec.provenance.get("env_kwargs")
+    if env is None:
+        if not isinstance(recorded, str):
+            raise UserError(f"policy file {path} names no usable task, expected --env ID")
+        plugin = TASKS.plugin(recorded.partition(":")[0])
+        if lacks := not_loaded(TASKS, spec.provenance):
+            raise UserError(f"policy file {path}: {lacks}")
+        if ":" in recorded and not plugin:
+            raise UserError(
+                f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
+                f"module is imported because a file names it; give --env {recorded} to have it so"
+            )
+        env = recorded
+    is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
+    known = kwargs if is_same and isinstance(kwargs, dict) else {}
+    physics = is_same and spec.provenance.get("paper_physics") is True
+    return TaskSpec(env, json.dumps(known, sort_keys=True), physics)
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:

@@ -28,7 +28,9 @@ from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.targets import Actor, Target, average
 from proxy_snn_control.policy.plugins import NEURONS, TARGETS
+from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
+from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 
 MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
@@ -60,7 +62,7 @@ class TD3:
         self.config, self.replay, self.device = configs[0], replay, device
         self._normaliser = normaliser
         products = self.config.precision
-        self.actor = make_actor(self.config, sizes, products)
+        self.actor = make_actor(configs, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
         self.critic = make_critics(self.config, sizes, products)
         for member, config in enumerate(configs):
@@ -89,6 +91,8 @@ class TD3:
         self.discount, self.exploration = own("discount"), own("exploration_noise")
         self.noise, self.noise_clip = own("target_noise"), own("target_noise_clip")
         self.tau = own("tau")[:, 0]
+        costs = own("spike_cost")[:, 0, 0]
+        self.spike_cost = costs if any(config.spike_cost for config in configs) else None
         self.tau_of_critics = self.tau.repeat_interleave(2, 0)
 
         def stream(purpose: int, n: int, kind: Callable[[Tensor], Tensor]) -> draws.Stream:
@@ -129,6 +133,18 @@ class TD3:
         """One training step of every member; nothing of it is waited for."""
         self.updates += 1
         self._learn_kinds[self.updates % self.config.policy_delay == 0]()
+        if self.actor.statistics and self.updates % norm.RECALIBRATE_EVERY == 0:
+            self._recalibrate(self.actor.statistics)
+
+    @torch.no_grad()
+    def _recalibrate(self, statistics: MovingStatistics) -> None:
+        found = []
+        for i in range(norm.RECALIBRATE_FROM):
+            # Below 0, where no update's counter is.
+            counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
+            drawn = self.replay.sample(counter, self.config.batch_size)
+            found.append(self.actor.learn(drawn.observation, False).moments)
+        statistics.recalibrate(found)
 
     def _learn(self, actor_is_due: bool) -> None:
         n, limits = self.config.batch_size, self.actor.limits
@@ -142,21 +158,25 @@ class TD3:
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
         #    not change meanwhile, so its actions are computed at once; those on the last minibatch
-        #    keep their graph, for the actor climbs on the same actions in 3.
+        #    keep their graph, for the actor climbs on the same actions in 3. With normalisation
+        #    they are not the same: the actor climbs with the minibatch's statistics, and is
+        #    imitated with the moving ones.
+        if actor_is_due:
+            own, operations, moments = self.actor.learn(s, self.spike_cost is not None)
+            if self.actor.statistics:
+                self.actor.statistics.follow(moments)
+        shared = actor_is_due and not self.actor.statistics
         if self.target_adam:
             with torch.no_grad():
-                earlier = drawn.observation[:, : -n if actor_is_due else None]
+                earlier = drawn.observation[:, : -n if shared else None]
                 actions = self.actor(earlier) if earlier.numel() else drawn.action[:, :0]
-            if actor_is_due:
-                own = self.actor(s)
+            if shared:
                 actions = torch.cat((actions, own.detach()), dim=1)
             states = drawn.observation.split(n, dim=1)
             for state, action in zip(states, actions.split(n, dim=1), strict=True):
                 proxy_loss, slope = self.target.imitation(state, action)
                 self.target_adam.step(slope)
             self.sums["proxy_loss"] += proxy_loss
-        elif actor_is_due:
-            own = self.actor(s)
 
         # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
@@ -176,6 +196,8 @@ class TD3:
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
+            if operations is not None:
+                actor_loss = actor_loss + self.spike_cost * operations
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)
             average(self.target_critic.weights, self.critic.weights, self.tau_of_critics)
@@ -208,9 +230,9 @@ class TD3:
     def _explore(self) -> Tensor:
         limits = self.actor.limits
         with torch.no_grad():
+            seen = self.normalised(self._seen)
             noise = self.exploring.at(self._acted) * self.exploration * limits.half
-            wanted = self.actor.act(self.normalised(self._seen)) + noise
-            action = torch.clamp(wanted, limits.low, limits.high)
+            action = torch.clamp(self.actor.act(seen) + noise, limits.low, limits.high)
         return self._with_watch(action)
 
     def _act_at_random(self) -> Tensor:
@@ -270,9 +292,13 @@ class TD3:
             adam.restore(row, {"step": step, **moments})
 
     def _parts(self, member: int) -> list[tuple[str, Weights, int, Adam | None]]:
-        """What a member has: name, weights, its row in them, and their optimiser."""
+        """What a member has: name, weights or statistics, its row in them, and their optimiser."""
         actor, target, critic = self.actor.weights, self.target.weights, self.critic.weights
         soft, row = self.target_critic.weights, 2 * member
+        statistics = {
+            "actor.statistics": self.actor.statistics,
+            "target.statistics": self.target.statistics,
+        }
         return [
             ("actor", actor, member, self.actor_adam),
             ("target", target, member, self.target_adam),
@@ -280,6 +306,7 @@ class TD3:
             ("critic.1", critic, row + 1, self.critic_adam),
             ("target_critic.0", soft, row, None),
             ("target_critic.1", soft, row + 1, None),
+            *((name, each.weights, member, None) for name, each in statistics.items() if each),
         ]
 
     def restore(self, updates: int, acted: int) -> None:
@@ -306,10 +333,12 @@ def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 
 
-def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Actor:
+def make_actor(configs: Sequence[TrainConfig], sizes: Sequence[Sizes], products: str) -> Actor:
     """Make the actors that the settings ask for, with zeros for weights."""
+    config = configs[0]
+    normalised = config.actor_norm == "care_bn"
     if not NEURONS[config.neuron].state:
-        return ReLUActor(sizes, hidden=config.hidden, products=products)
+        return ReLUActor(sizes, hidden=config.hidden, normalised=normalised, products=products)
     return SpikingActor(
         sizes,
         hidden=config.hidden,
@@ -322,6 +351,8 @@ def make_actor(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Ac
         encoder_span=(config.encoder_span[0], config.encoder_span[1]),
         encoder_sigma=config.encoder_sigma,
         decoder_population=config.decoder_population,
+        tails=[c.surrogate_tail if c.surrogate == "tailed" else 0.0 for c in configs],
+        normalised=normalised,
         products=products,
     )
 

@@ -6,6 +6,7 @@ gymnasium nor mujoco: it runs on the robot.
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import gc
 import time
@@ -28,6 +29,8 @@ from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
@@ -41,6 +44,10 @@ from proxy_snn_control.policy import UserError
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
+# What is waited for at most until it is kept that commands go out, in seconds.
+KEEP_SECONDS = 0.5
+# How often a transition that waits for files looks whether a signal has come, in seconds.
+SIGNAL_SECONDS = 0.05
 # What a subscriber that does not answer may delay a transition by, in seconds.
 RELEASE_SECONDS = 0.1
 # Deep, so that a short press is not lost between two looks.
@@ -97,7 +104,9 @@ class Controller(LifecycleNode):
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._remember()
         self.create_timer(1.0, self._on_second, clock=self._steady)
-        self.create_service(Trigger, "~/reload", self._on_reload)
+        self._reload = LateService(
+            self, Trigger, "~/reload", self._begin_reload, self._end_reload, self._on_defect
+        )
         self.create_service(Trigger, "~/arm", self._on_arm)
         # A stop must be received whatever its publisher's QoS, and one that was published before we
         # came too, if it was kept: no one subscription does all that. To receive one thrice does no
@@ -118,7 +127,7 @@ class Controller(LifecycleNode):
             return
         succeeded = TransitionCallbackReturn.SUCCESS
         if self.trigger_configure() != succeeded:
-            self.exit_status = 1
+            self.exit_status = 0 if stopping.requested() else 1
         elif self._parameter("wiring") == "require":
             self._starting = True  # once enough was seen: _on_second
         elif self.trigger_activate() != succeeded:
@@ -155,8 +164,8 @@ class Controller(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS:
             self._telemetry.forget()
             self._starting = False
+            self._keep(active=True)
             loop.activate()
-            self._keep()
             topic = self._publisher.topic_name
             held = f", but {self._stop.fault}" if self._stop.fault else ""
             self.get_logger().info(f"active: commands go to {topic}{held}")
@@ -195,6 +204,8 @@ class Controller(LifecycleNode):
         if self._loop is not None and self._loop.active:
             self._send_last_command()
             self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
+        self._reload.drop("the controller ends")
+        self._keep(active=False)
         self._publish_diagnostics()
         self._telemetry.close()
 
@@ -204,7 +215,7 @@ class Controller(LifecycleNode):
         parameter = self._parameter
         values = self._values()
         self._stop.heartbeat = values["stop_heartbeat"]
-        loop = self._load(values)
+        loop = self._wait_for(self._loading(values))
         spec = loop.policy.spec
         qos = QoSProfile(depth=1)
         if parameter("command_deadline") > 0:
@@ -263,15 +274,37 @@ class Controller(LifecycleNode):
         for sentence in loop.assumptions():
             log.info(sentence)
 
-    def _load(self, values: dict[str, Any], neuron: str | None = None) -> Loop:
+    def _loading(self, values: dict[str, Any]) -> Callable[[], Loop]:
+        """What reads and checks the files; it may be done in another thread."""
         command, last = self._last
-        return load_loop(
+        return functools.partial(
+            load_loop,
             values,
             self._stop,
             self._publish,
             lambda message: self._requests.publish(message),
             lambda topic: last if topic == command else None,
-            neuron,
+        )
+
+    def _wait_for(self, loading: Callable[[], Loop]) -> Loop:
+        """Load in another thread, so that a signal is heard meanwhile; nothing acts yet."""
+        aside = Aside()
+        future = aside.do(loading)
+        aside.leave()
+        told = time.monotonic() + SLOW
+        while not future.done():
+            concurrent.futures.wait([future], SIGNAL_SECONDS)
+            if stopping.requested():
+                raise UserError("stopped while the files were read")
+            if time.monotonic() > told:
+                told = float("inf")
+                self.get_logger().warning(f"{self._being_read(SLOW)}; the transition waits")
+        return future.result()
+
+    def _being_read(self, seconds: float) -> str:
+        return (
+            f"policy file {self._parameter('policy')}, or the robot file, has been read for "
+            f"{seconds:.0f} s: is its drive there?"
         )
 
     def _endpoint(
@@ -297,6 +330,7 @@ class Controller(LifecycleNode):
     def _release(self) -> None:
         if self._publisher is not None:
             self._publisher.wait_for_all_acked(Duration(seconds=RELEASE_SECONDS))
+        self._reload.drop("the policy was given up while the file was read")
         for destroy in reversed(self._entities):
             destroy()
         self._entities = []
@@ -319,26 +353,30 @@ class Controller(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _begin_reload(self) -> Callable[[], tuple[str, Loop]]:
+        """What is done in another thread to swap the policy."""
+        if self._locked:
+            raise UserError("the controller is locked (parameter lock)")
+        if self._loop is None:
+            raise UserError("there is no policy to replace: the controller is not configured")
+        values = self._values()
+        loading = self._loading(values)
+        return lambda: (values["policy"], loading())
+
+    def _end_reload(self, found: tuple[str, Loop]) -> str:
         """Swap the policy between two commands; a bad file leaves the old one at work."""
-        try:
-            if self._locked:
-                raise UserError("the controller is locked (parameter lock)")
-            if self._loop is None:
-                raise UserError("there is no policy to replace: the controller is not configured")
-            old, values = self._loop, self._values()
-            new = self._load(values, old.policy.spec.neuron)
-            wrong = differences(new, old)
-            if wrong:
-                raise UserError(f"policy file {values['policy']}: {wrong}")
-            old.replace(new)
-            self._policy_path = values["policy"]
-            response.success, response.message = True, f"policy {new.checksum[:12]} loaded"
-            self.get_logger().info(f"policy {self._policy_path} ({new.checksum[:12]}) loaded")
-        except UserError as error:
-            self.get_logger().error(f"reload: {error}")
-            response.success, response.message = False, str(error)
-        return response
+        path, new = found
+        assert self._loop is not None  # `_release` has dropped the others
+        wrong = differences(new, self._loop)
+        if wrong:
+            raise UserError(f"policy file {path}: {wrong}")
+        self._loop.replace(new)
+        self._policy_path = path
+        self.get_logger().info(f"policy {path} ({new.checksum[:12]}) loaded")
+        return f"policy {new.checksum[:12]} loaded"
+
+    def _on_defect(self, error: Exception) -> None:
+        self.failure = error
 
     # ---- the loop
 
@@ -448,10 +486,17 @@ class Controller(LifecycleNode):
             self.get_logger().warning(self._stop.fault)
             self._keep()
 
-    def _keep(self) -> None:
-        """Keep what a controller that is started after us must know."""
-        active = self._loop is not None and self._loop.active
-        self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else "")
+    def _keep(self, active: bool | None = None) -> None:
+        """Keep what a controller that is started after us must know.
+
+        Before it becomes active, and when it ends, that is waited for, though not for long.
+        """
+        seconds = 0.0
+        if active is None:
+            active = self._loop is not None and self._loop.active
+        else:
+            seconds = KEEP_SECONDS
+        self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else "", seconds)
         if self._memory.trouble:
             self._telemetry.log_once(self._memory.trouble)
 
@@ -523,6 +568,9 @@ class Controller(LifecycleNode):
             warnings.append(f"nobody subscribes to topic {self._publisher.topic_name}")
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
+        reading = self._reload.waiting(time.monotonic())
+        if reading > SLOW:
+            warnings.append(f"reload: {self._being_read(reading)}")
         for sentence in warnings:
             self._telemetry.log_once(sentence)
         fault = loop.statistics.fault

@@ -29,9 +29,10 @@ def load_loop(
     send: Send,
     ask: Callable[[Any], None],
     last: Callable[[CommandTopic], Sequence[float] | None],
-    neuron: str | None = None,
 ) -> Loop:
-    """Read and check the files and parameters; nothing that acts is changed.
+    """Read and check the files and parameters; nothing that acts is changed, so any thread may.
+
+    A network drive can keep it waiting, and a policy of another neuron for its code.
 
     Args:
         values: the parameters'.
@@ -39,7 +40,6 @@ def load_loop(
         send: sends a command.
         ask: sends a request to the neuromorphic node.
         last: what was sent last to a command topic, if anything was.
-        neuron: what the policy's must be, if that matters.
 
     Raises:
         UserError: a file or a parameter is not as it should be.
@@ -53,12 +53,6 @@ def load_loop(
     if 0 < rate < 1e-3:
         raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")
     spec, tensors, checksum = read_policy(path)
-    if neuron not in (None, spec.neuron):
-        # Its code would have to be compiled, which can take seconds.
-        raise UserError(
-            f"policy file {path}: its neuron is {spec.neuron}, expected {neuron} as at work; "
-            "cleanup and configure take another"
-        )
     policy = Policy(spec, tensors)
     timeout = values["observation_timeout"]
     if values["robot"]:

@@ -6,9 +6,13 @@ while a stop holds and while the controller commands; so one that finds it was s
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
+import time
 from pathlib import Path
+from typing import Any
 
+from proxy_snn_control.nodes.aside import SLOW, Aside
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.policy.files import read_file, write_bytes
 
@@ -19,11 +23,7 @@ _MAX_BYTES = 64
 
 
 class Memory:
-    """The file of one controller.
-
-    Attributes:
-        trouble: why it cannot be kept, or "".
-    """
+    """The file of one controller; it is written beside the control loop's thread."""
 
     def __init__(self, domain: int, node: str) -> None:
         """Prepare.
@@ -35,8 +35,10 @@ class Memory:
         home = os.environ.get("ROS_HOME") or Path.home() / ".ros"
         name = f"{domain}{node.replace('/', '.')}"[:_MAX_NAME]
         self._path = Path(home) / FOLDER / name
+        self._aside = Aside()
         self._state: str | None = None
-        self.trouble = ""
+        self._writing: concurrent.futures.Future[Any] | None = None
+        self._began = 0.0
 
     def recall(self) -> str:
         """What the last controller of this name left: STOPPED, ACTIVE, or "" if it ended in order.
@@ -53,20 +55,35 @@ class Memory:
         self._state = ACTIVE if content == ACTIVE.encode() else STOPPED
         return self._state
 
-    def keep(self, state: str) -> None:
-        """Write down a state; "" removes the file."""
-        if state == self._state:
-            return
-        try:
-            if state:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(self._path, state.encode())
-            else:
-                self._path.unlink(missing_ok=True)
-            self._state, self.trouble = state, ""
-        except (OSError, UserError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            self.trouble = (
-                f"{self._path}: cannot be kept ({reason}); a stop would be forgotten by a "
-                "controller that is started again"
-            )
+    def keep(self, state: str, seconds: float = 0.0) -> None:
+        """Write down a state, and wait for that so long at most; "" removes the file."""
+        if state != self._state or self.trouble:
+            self._state, self._began = state, time.monotonic()
+            self._writing = self._aside.do(lambda: self._write(state))
+        if self._writing is not None:
+            concurrent.futures.wait([self._writing], seconds)
+
+    @property
+    def trouble(self) -> str:
+        """Why what was to be kept last could not be, or ""."""
+        if self._writing is None:
+            return ""
+        if not self._writing.done():
+            seconds = time.monotonic() - self._began
+            reason = f"written for {seconds:.0f} s: is its drive there?" if seconds > SLOW else ""
+        else:
+            error = self._writing.exception()
+            reason = str(getattr(error, "strerror", None) or error) if error else ""
+        if not reason:
+            return ""
+        return (
+            f"{self._path}: cannot be kept ({reason}); a stop would be forgotten by a "
+            "controller that is started again"
+        )
+
+    def _write(self, state: str) -> None:
+        if state:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self._path, state.encode())
+        else:
+            self._path.unlink(missing_ok=True)

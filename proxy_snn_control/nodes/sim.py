@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -25,11 +24,13 @@ from std_srvs.srv import Trigger
 
 from proxy_snn_control.control.messages import BEGINS, label_of, number_array
 from proxy_snn_control.control.statistics import Latencies
+from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
+    TaskSpec,
     clip_action,
     describe,
     episode_seed,
-    make_environment,
+    mujoco_failure,
 )
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import (
@@ -49,16 +50,13 @@ try:
     from proxy_snn_control.nodes.sensors import Base, Camera, find_base
 except ModuleNotFoundError:
     raise
-except Exception as error:  # MuJoCo loads its graphics with itself, whether we draw or not
-    raise UserError(
-        f"MuJoCo cannot be loaded ({error}); the environment variable MUJOCO_GL is "
-        f"{os.environ.get('MUJOCO_GL', '')!r}, expected egl, osmesa or glfw, or none where nothing "
-        "is to be drawn"
-    ) from None
+except Exception as error:
+    raise UserError(mujoco_failure() or str(error)) from None
 
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
+    Parameter("env_kwargs", "", "What the task is made with, in YAML: {ctrl_cost_weight: 0.5}."),
     Parameter(
         "mode",
         "lockstep",
@@ -126,7 +124,9 @@ class Sim(Node):
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
         plugins.load(value_of(self, "plugins"))
-        self._environment = make_environment(self.get_parameter("env").value)
+        env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
+        task = TaskSpec(env, json.dumps(named_values("parameter env_kwargs", kwargs)))
+        self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
         if not hasattr(mujoco_task, "data") or self._task.control_period is None:
@@ -151,7 +151,7 @@ class Sim(Node):
         self._image_rate = self.get_parameter("image_rate").value
         if self._image_rate:
             looks = [self.get_parameter(p).value for p in ("camera", "image_width", "image_height")]
-            self._camera = Camera(self._task.id, *looks)
+            self._camera = Camera(task, *looks)
             self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
         self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(

@@ -45,14 +45,14 @@ class Policy:
             digest: of the file they were read from.
             compiled: False to act with NumPy even where the compiled pass can be had.
         """
-        self.spec, self.digest = spec, digest
+        self.spec, self.digest, self._tensors = spec, digest, tensors
         self.quantiles = tensors["observation.quantiles"]
         self.whitening = tensors.get("transition.whitening")
         limits = limits_of(spec)
         self._input: Input | None = None  # the observation itself
-        if self.remembers or NORMALISATION[0] in tensors:
+        if self.remembers or self.normalises:
             mean_scale = None
-            if NORMALISATION[0] in tensors:
+            if self.normalises:
                 mean_scale = tensors[NORMALISATION[0]], tensors[NORMALISATION[1]]
             previous = limits if spec.previous_action else None
             self._input = Input(spec.observation_size, spec.history, previous, mean_scale)
@@ -71,6 +71,11 @@ class Policy:
         self._network, self._action = network, network.action
         size = self.spec.observation_size
         self._observation = np.zeros(size) if self._input else network.observation
+
+    @property
+    def normalises(self) -> bool:
+        """Whether observations are normalised by what training saw."""
+        return NORMALISATION[0] in self._tensors
 
     @property
     def remembers(self) -> bool:

@@ -6,18 +6,20 @@ Parameters carry the names that the policy file gives them. Equation numbers are
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from proxy_snn_control.policy.plugins import NEURONS
-from proxy_snn_control.spiking import fused
+from proxy_snn_control.spiking import fused, norm
 from proxy_snn_control.spiking.dense import ReLUNetwork, layer_layout
 from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
-from proxy_snn_control.spiking.weights import Weights, start_linear
+from proxy_snn_control.spiking.norm import Moments, MovingStatistics
+from proxy_snn_control.spiking.weights import Layout, Weights, start_linear
 
 
 class Sizes(NamedTuple):
@@ -47,6 +49,21 @@ class Limits:
         return self.low + (squashed + 1) * self.half
 
 
+class Learning(NamedTuple):
+    """A pass that a gradient will follow.
+
+    Attributes:
+        action: [members, batch, actions].
+        operations: [members], mean synaptic operations an action, relative to those possible; None
+            where they were not asked for.
+        moments: of each normalised layer's currents over the batch.
+    """
+
+    action: Tensor
+    operations: Tensor | None
+    moments: list[Moments]
+
+
 class SpikingActor:
     """Observation [members, batch, observations] to action [members, batch, actions].
 
@@ -57,9 +74,11 @@ class SpikingActor:
 
     Attributes:
         sizes: of every member.
-        weights: encoder.mu, encoder.sigma, layers.I.weight, layers.I.bias, decoder.weight and
-            decoder.bias of every member; those of the decoder are the last.
+        weights: encoder.mu, encoder.sigma, layers.I.weight, layers.I.bias, what normalisation
+            learns, decoder.weight and decoder.bias of every member; those of the decoder are the
+            last.
         products: what the products of the backward pass are computed in (dense.py).
+        statistics: of the currents, where they are normalised (norm.py); else None.
     """
 
     def __init__(
@@ -76,8 +95,15 @@ class SpikingActor:
         encoder_span: tuple[float, float] = (-1.0, 1.0),
         encoder_sigma: float = 0.05**0.5,
         decoder_population: int = 10,
+        tails: Sequence[float] = (),
+        normalised: bool = False,
         products: str = "float32",
     ) -> None:
+        """Lay out actors with zeros.
+
+        `tails` gives each member's tail of the surrogate gradient (`neurons.run_backward`), 0 for
+        none; empty if no member has one.
+        """
         kind = NEURONS[neuron]
         constants = {**kind.constants, **(neuron_constants or {})}
         self.about = About(
@@ -90,15 +116,18 @@ class SpikingActor:
         self.sizes, self.products = list(sizes), products
         self.limits = Limits(sizes)
         self._span, self._sigma = encoder_span, encoder_sigma
-        layouts = []
+        layouts: list[Layout] = []
+        self._widths: list[tuple[int, ...]] = []
         for observations, low, _ in sizes:
             actions = len(low)
             widths = (observations * encoder_population, *hidden, actions * decoder_population)
+            self._widths.append(widths)
             layouts.append(
                 {
                     "encoder.mu": (observations, encoder_population),
                     "encoder.sigma": (observations, encoder_population),
                     **layer_layout(widths),
+                    **(norm.layout(widths[1:]) if normalised else {}),
                     "decoder.weight": (actions, decoder_population),
                     "decoder.bias": (actions,),
                 }
@@ -111,12 +140,25 @@ class SpikingActor:
             here = torch.arange(width) < torch.tensor([[each.observations] for each in sizes])
             self._mask = here.repeat_interleave(encoder_population, 1)[:, None].float()
         self._tables = [fused.Tables() for _ in sizes]
+        self.statistics: MovingStatistics | None = None
+        if normalised:
+            self.statistics = MovingStatistics([widths[1:] for widths in self._widths])
+        # Of all synapses of a member at all simulation steps, those that a layer's spike reaches.
+        synapses = [sum(a * b for a, b in itertools.pairwise(own)) for own in self._widths]
+        self._share = torch.tensor(
+            [
+                [n / (total * time_steps) for n in own[1:]]
+                for own, total in zip(self._widths, synapses, strict=True)
+            ]
+        ).T
+        self._tails = list(tails) or [0.0] * len(sizes)
+        self._tail = torch.tensor(self._tails)[:, None, None] if any(self._tails) else None
 
     def start(self, member: int, rng: torch.Generator) -> None:
         """Give a member its initial weights.
 
         Centres mu are evenly spaced over the span, widths sigma alike everywhere; the rest is drawn
-        as PyTorch's Linear does.
+        as PyTorch's Linear does. Normalised currents start inside the surrogate window.
         """
         own = self.weights.of(member, self.weights.flat[member])
         values = {name: torch.empty(tensor.shape) for name, tensor in own.items()}
@@ -125,6 +167,9 @@ class SpikingActor:
         for part in (*(f"layers.{i}" for i in range(self.depth)), "decoder"):
             weight = values[f"{part}.weight"]
             start_linear(weight, values[f"{part}.bias"], weight.shape[1], rng)
+        for name in values:
+            if name.startswith("norm."):
+                values[name].fill_(self.about.threshold / 2)
         self.weights.put(member, self.weights.flat[member], values)
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
@@ -133,6 +178,11 @@ class SpikingActor:
         self.limits = Limits(self.sizes, device)
         if self._mask is not None:
             self._mask = self._mask.to(device=device, dtype=dtype)
+        self._share = self._share.to(device=device, dtype=dtype)
+        if self._tail is not None:
+            self._tail = self._tail.to(device=device, dtype=dtype)
+        if self.statistics:
+            self.statistics.weights.to(device, dtype)
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
@@ -140,10 +190,12 @@ class SpikingActor:
         if flat.device.type != "cpu" or flat.dtype != torch.float32:
             return self.trace(observation)[0]
         named = self.weights.named(flat)
-        kinds = ("weight", "bias")
-        parts = [named[f"layers.{i}.{kind}"] for i in range(self.depth) for kind in kinds]
+        parts = [part for layer in self._layers(named) for part in layer]
+        version = self.weights.version
+        if self.statistics:  # both versions only grow, and so does their sum
+            version += self.statistics.weights.version
         tables = [
-            table.of([weight[row] for weight in parts[::2]], self.weights.version)
+            table.of([weight[row] for weight in parts[::2]], version)
             for row, table in enumerate(self._tables)
         ]
         rate = fused.SpikingLayers.apply(
@@ -151,6 +203,7 @@ class SpikingActor:
             self.about,
             tables,
             torch.is_grad_enabled(),
+            self._tails,
             self.products,
             *parts,
         )
@@ -160,23 +213,79 @@ class SpikingActor:
         """Compute actions as they will be deployed: its spikes are always those."""
         return self(observation)
 
+    def learn(self, observation: Tensor, count_operations: bool) -> Learning:
+        """Compute actions for the actor's update: with the batch's own statistics of currents.
+
+        Args:
+            observation: [members, batch, observations].
+            count_operations: whether synaptic operations are asked for.
+        """
+        if not (self.statistics or count_operations):
+            return Learning(self(observation), None, [])
+        moments: list[Moments] = []
+        action, spikes, _ = self._trace(observation, moments)
+        operations = self._operations(spikes) if count_operations else None
+        return Learning(action, operations, moments)
+
+    def deployed(self, member: int) -> dict[str, Tensor]:
+        """A member's weights by name as they act, with normalisation folded into them: a copy."""
+        numbers = self.weights.flat.detach()
+        named = self.weights.named(numbers)
+        if self.statistics:
+            numbers = numbers.clone()
+            folded = self.weights.named(numbers)
+            for i, (weight, bias) in enumerate(self._layers(named)):
+                folded[f"layers.{i}.weight"].copy_(weight)
+                folded[f"layers.{i}.bias"].copy_(bias)
+        own = self.weights.of(member, numbers[member].to("cpu", copy=True))
+        return {name: part for name, part in own.items() if not name.startswith("norm.")}
+
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Compute the action in plain torch, and show how.
+        """Compute the action in plain torch as it will be deployed, and show how.
 
         Returns:
             action [members, batch, actions]; spikes per layer from the encoder on and membrane
             potentials per layer after it, each [members, batch, T, neurons].
         """
+        return self._trace(observation, None)
+
+    def _trace(
+        self, observation: Tensor, moments: list[Moments] | None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """As `trace`; with a list for their moments, normalised by the batch's own currents."""
         named, about = self.weights.named(self.weights.flat), self.about
         stimulation = self._stimulation(observation, named)
         spikes = EncoderSpikes.apply(stimulation, about.time_steps, about.encoder_threshold)
         all_spikes, all_potentials = [spikes], []
-        for i in range(self.depth):
-            weight, bias = named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]
-            spikes, potentials = SpikingLayer.apply(spikes, weight, bias, about, self.products)
+        by_batch = self.statistics is not None and moments is not None
+        for i, (weight, bias) in enumerate(self._layers(named, folded=not by_batch)):
+            if by_batch:
+                gamma, beta = named[f"norm.{i}.gamma"], named[f"norm.{i}.beta"]
+                rows = spikes.flatten(1, 2)
+                weight, bias, found = norm.normalise(rows, weight, bias, gamma, beta)
+                moments.append(found)
+            spikes, potentials = SpikingLayer.apply(
+                spikes, weight, bias, about, self._tail, self.products
+            )
             all_spikes.append(spikes)
             all_potentials.append(potentials)
         return self._decode(spikes.mean(-2), named), all_spikes, all_potentials
+
+    def _layers(
+        self, named: dict[str, Tensor], folded: bool = True
+    ) -> Iterable[tuple[Tensor, Tensor]]:
+        """Weight and bias of each layer, as they act or as they are learnt."""
+        if self.statistics and folded:
+            return self.statistics.fold(named)
+        return ((named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]) for i in range(self.depth))
+
+    def _operations(self, spikes: list[Tensor]) -> Tensor:
+        """Synaptic operations relative to those possible, [members], of spikes per layer.
+
+        Each spike reaches every neuron of the next layer; the decoder is left out, as in the paper.
+        """
+        done = [fired.sum((2, 3)).mean(1) for fired in spikes[:-1]]
+        return (torch.stack(done) * self._share).sum(0)
 
     def own_neurons(self, member: int) -> list[int]:
         """How many neurons of each layer, from the encoder on, are the member's and no padding."""
@@ -208,27 +317,74 @@ class ReLUActor:
         sizes: Sequence[Sizes],
         *,
         hidden: Sequence[int] = (256, 256),
+        normalised: bool = False,
         products: str = "float32",
     ) -> None:
         self.sizes, self.limits = list(sizes), Limits(sizes)
         shapes = [(each.observations, *hidden, len(each.low)) for each in sizes]
         self.network = ReLUNetwork(shapes, products)
         self.weights = self.network.weights
+        self.statistics: MovingStatistics | None = None
+        if normalised:
+            own = [{**layer_layout(each), **norm.layout(each[1:-1])} for each in shapes]
+            self.weights = Weights(own)
+            self.statistics = MovingStatistics([each[1:-1] for each in shapes])
 
     def start(self, member: int, rng: torch.Generator) -> None:
-        """Give a member its initial weights."""
+        """Give a member its initial weights; normalised layers begin with mean 0 and variance 1."""
         self.network.start(member, rng)
+        if self.statistics:
+            drawn = self.network.weights.of(member, self.network.weights.flat[member])
+            own = self.weights.of(member, self.weights.flat[member])
+            fixed = {name: torch.ones_like(part) for name, part in own.items() if "gamma" in name}
+            self.weights.put(member, self.weights.flat[member], {**own, **drawn, **fixed})
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         """Move or convert all tensors."""
         self.weights.to(device, dtype)
         self.limits = Limits(self.sizes, device)
+        if self.statistics:
+            self.statistics.weights.to(device, dtype)
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
-        return self.limits.scale(torch.tanh(self.network(observation)))
+        return self.limits.scale(torch.tanh(self.network(observation, self._folded())))
 
     def act(self, observation: Tensor) -> Tensor:
         """Compute actions as they will be deployed, from exact products."""
-        read_out = self.network(observation, products="float32")
+        read_out = self.network(observation, self._folded(), products="float32")
         return self.limits.scale(torch.tanh(read_out))
+
+    def learn(self, observation: Tensor, count_operations: bool) -> Learning:
+        """As the spiking actor's; of synaptic operations it has none."""
+        if not self.statistics:
+            return Learning(self(observation), None, [])
+        named, moments, h = self.weights.named(self.weights.flat), list[Moments](), observation
+        for i in range(self.statistics.depth):
+            parts = [named[f"{n}.{i}.{k}"] for n, k in _OF_A_LAYER]
+            weight, bias, found = norm.normalise(h, *parts)
+            moments.append(found)
+            h = torch.relu(torch.baddbmm(bias[:, None], h, weight.mT))
+        i = self.statistics.depth
+        weight, bias = named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]
+        read_out = torch.baddbmm(bias[:, None], h, weight.mT)
+        return Learning(self.limits.scale(torch.tanh(read_out)), None, moments)
+
+    def deployed(self, member: int) -> dict[str, Tensor]:
+        """A member's weights by name as they act, with normalisation folded into them: a copy."""
+        folded = self._folded()
+        numbers = (self.weights.flat if folded is None else folded)[member].detach()
+        return self.network.weights.of(member, numbers.to("cpu", copy=True))
+
+    def _folded(self) -> Tensor | None:
+        """The networks' weights as they act; None if they are as they are learnt."""
+        if not self.statistics:
+            return None
+        named = self.weights.named(self.weights.flat)
+        parts = [part for layer in self.statistics.fold(named) for part in layer]
+        i = self.statistics.depth
+        parts += [named[f"layers.{i}.{kind}"] for kind in ("weight", "bias")]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+_OF_A_LAYER = (("layers", "weight"), ("layers", "bias"), ("norm", "gamma"), ("norm", "beta"))

@@ -20,6 +20,7 @@ from torch import Tensor
 from proxy_snn_control.spiking.weights import Axis, Weights, start_linear
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
+EPSILON = 1e-5  # added to a variance before it divides
 
 
 class ReLUNetwork:
@@ -31,11 +32,22 @@ class ReLUNetwork:
     Attributes:
         weights: of every network, `weights.flat` [networks, numbers] among them.
         products: what products but the last layer's are computed in, one of `PRECISIONS`.
+        norm: whether each hidden product is normalised over its layer's units before the rectifier
+            (Ba, Kiros and Hinton, "Layer normalization", 2016), without gain and bias.
     """
 
-    def __init__(self, sizes: Sequence[Sequence[Axis]], products: str = "float32") -> None:
-        """Lay out networks with zeros; `sizes` gives each one's inputs, hidden layers, outputs."""
-        self.products = products
+    def __init__(
+        self, sizes: Sequence[Sequence[Axis]], products: str = "float32", norm: bool = False
+    ) -> None:
+        """Lay out networks with zeros; `sizes` gives each one's inputs, hidden layers, outputs.
+
+        Raises:
+            ValueError: layers that are to be normalised differ in width, so that the statistics of
+                the narrower would be of padding too.
+        """
+        if norm and len({tuple(each[1:-1]) for each in sizes}) > 1:
+            raise ValueError("networks with layer normalisation differ in their hidden layers")
+        self.products, self.norm = products, norm
         self.weights = Weights([layer_layout(each) for each in sizes])
 
     def start(self, row: int, rng: torch.Generator) -> None:
@@ -58,8 +70,8 @@ class ReLUNetwork:
         """
         flat, products = self._flat if flat is None else flat, products or self.products
         if not torch.is_grad_enabled():
-            return _run(x, flat, self.weights, products)[0]
-        result: Tensor = _Layers.apply(x, flat, self.weights, products)
+            return _run(x, flat, self.weights, products, self.norm)[0]
+        result: Tensor = _Layers.apply(x, flat, self.weights, products, self.norm)
         return result
 
     @torch.no_grad()
@@ -76,7 +88,7 @@ class ReLUNetwork:
             [networks, batch, outputs]; and a function of a gradient of that shape that returns the
             weights' gradient [networks, numbers].
         """
-        result, passed = _run(x, self._flat, self.weights, self.products)
+        result, passed = _run(x, self._flat, self.weights, self.products, self.norm)
 
         @torch.no_grad()
         def pullback(gradient: Tensor) -> Tensor:
@@ -92,10 +104,14 @@ class ReLUNetwork:
 
 
 class _Passed(NamedTuple):
-    """A pass: the input of each layer, and weight and bias of each in turn."""
+    """A pass: the input of each layer, weight and bias of each in turn, and the normalisations.
+
+    Of a normalisation: what was normalised, its mean and the reciprocal of its deviation.
+    """
 
     inputs: list[Tensor]
     weights: list[Tensor]
+    normalised: list[tuple[Tensor, Tensor, Tensor]]
 
 
 @contextmanager
@@ -144,7 +160,9 @@ def _parts(flat: Tensor, weights: Weights) -> list[Tensor]:
     ]
 
 
-def _run(x: Tensor, flat: Tensor, weights: Weights, products: str) -> tuple[Tensor, _Passed]:
+def _run(
+    x: Tensor, flat: Tensor, weights: Weights, products: str, norm: bool
+) -> tuple[Tensor, _Passed]:
     exact = _parts(flat, weights)
     kind, one = factor_type(products, flat.dtype), flat.shape[0] == 1
     if kind == flat.dtype:
@@ -153,12 +171,16 @@ def _run(x: Tensor, flat: Tensor, weights: Weights, products: str) -> tuple[Tens
         factors = _parts(flat.to(kind), weights)
     else:  # a CPU is slower with batches whose matrices do not follow each other
         factors = [part.to(kind) for part in exact[:-2]] + exact[-2:]
-    passed = _Passed([], [*factors[:-2], *exact[-2:]])
+    passed = _Passed([], [*factors[:-2], *exact[-2:]], [])
     h = x[0] if one else x
     add_product = torch.addmm if one else torch.baddbmm
     for i in range(0, len(passed.weights), 2):
         weight, bias = passed.weights[i : i + 2]
         if i:
+            if norm:
+                product = h
+                h, mean, scale = torch.native_layer_norm(h, h.shape[-1:], None, None, EPSILON)
+                passed.normalised.append((product, mean, scale))
             h.relu_()
         h = h.to(weight.dtype)
         passed.inputs.append(h)
@@ -185,6 +207,12 @@ def _pull(
                 g = g @ weight
         if i:  # the units that were silent pass nothing
             g = torch.ops.aten.threshold_backward(g, h, 0)
+            if passed.normalised:
+                product, mean, scale = passed.normalised[i - 1]
+                g, _, _ = torch.ops.aten.native_layer_norm_backward(
+                    g.to(product.dtype), product, product.shape[-1:], mean, scale, None, None,
+                    [True, False, False],
+                )  # fmt: skip
     if not to_x:
         return None
     return g.unsqueeze(0) if one else g
@@ -192,8 +220,10 @@ def _pull(
 
 class _Layers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, flat: Tensor, weights: Weights, products: str) -> Tensor:
-        result, ctx.passed = _run(x, flat, weights, products)
+    def forward(
+        ctx: Any, x: Tensor, flat: Tensor, weights: Weights, products: str, norm: bool
+    ) -> Tensor:
+        result, ctx.passed = _run(x, flat, weights, products, norm)
         ctx.weights, ctx.products, ctx.flat, ctx.x_type = weights, products, flat.detach(), x.dtype
         return result
 
@@ -203,4 +233,4 @@ class _Layers(torch.autograd.Function):
         found = ctx.flat.new_empty(ctx.flat.shape) if to_flat else None
         to = _parts(found, ctx.weights) if found is not None else []
         g = _pull(gradients[0], ctx.passed, ctx.products, to, to_x)
-        return (None if g is None else g.to(ctx.x_type)), found, None, None
+        return (None if g is None else g.to(ctx.x_type)), found, None, None, None

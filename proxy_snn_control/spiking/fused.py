@@ -110,8 +110,10 @@ class Passes(NamedTuple):
 
 
 @functools.cache
-def passes(neuron: Any, threaded: bool) -> Passes:
+def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
     """Compile the passes with a neuron's equations in them, for one thread or several.
+
+    `tailed`: whether the surrogate gradient has a tail, which costs a division for each potential.
 
     For one thread they start none: idle ones would spin beside another run's work. What does the
     work is compiled apart from the loop over threads, in which it takes several times longer.
@@ -120,6 +122,11 @@ def passes(neuron: Any, threaded: bool) -> Passes:
     load, store = LOADS[members - 1], STORES[members - 1]
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
     compiled = cache.compiled(_sources(neuron), neuron.__name__, nogil=True, parallel=threaded)
+    # The others are the same with and without a tail, and are found again on the disk.
+    with_tail = ("tail",) if tailed else ()
+    compiled_backward = cache.compiled(
+        _sources(neuron), neuron.__name__, *with_tail, nogil=True, parallel=threaded
+    )
 
     @register_jitable
     def encode_rows(stimulation: np.ndarray, threshold: Any, bits: np.ndarray) -> None:
@@ -208,12 +215,18 @@ def passes(neuron: Any, threaded: bool) -> Passes:
                 for r in range(here):
                     counts[first + r, start : start + real] = total[r * WIDTH : r * WIDTH + real]
 
-    @register_jitable
+    @register_jitable(error_model="numpy")
     def backward_rows(
-        states: np.ndarray, gradient: np.ndarray, constants: Any, threshold: Any, window: Any
+        states: np.ndarray,
+        gradient: np.ndarray,
+        constants: Any,
+        threshold: Any,
+        window: Any,
+        tail: Any,
     ) -> None:
         rows, time_steps, _, count = states.shape
         slope = ONE / (window + window)
+        far = tail * window * window * slope
         state_gradient = np.empty((members, count), np.float32)
         spike_gradient = np.empty(count, np.float32)
         at_rest = np.zeros((members, count), np.float32)
@@ -223,8 +236,12 @@ def passes(neuron: Any, threaded: bool) -> Passes:
             for t in range(time_steps - 1, -1, -1):
                 before = states[r, t - 1] if t else at_rest
                 for j in range(count):
-                    inside = slope if abs(states[r, t, 0, j] - threshold) <= window else ZERO
-                    state_gradient[0, j] += inside * (gradient[r, t, j] + spike_gradient[j])
+                    distance = abs(states[r, t, 0, j] - threshold)
+                    if tailed:
+                        height = slope if distance <= window else far / (distance * distance)
+                    else:
+                        height = slope if distance <= window else ZERO
+                    state_gradient[0, j] += height * (gradient[r, t, j] + spike_gradient[j])
                     earlier = load(before, j)
                     fired = ONE if earlier[0] > threshold else ZERO
                     to_current, to_spike, to_state = pullback(
@@ -258,7 +275,7 @@ def passes(neuron: Any, threaded: bool) -> Passes:
                 bits_out[mine], counts[mine], states[mine],
             )  # fmt: skip
 
-    @compiled
+    @compiled_backward
     def backward(
         parts: int,
         states: np.ndarray,
@@ -266,14 +283,15 @@ def passes(neuron: Any, threaded: bool) -> Passes:
         constants: Any,
         threshold: Any,
         window: Any,
+        tail: Any,
     ) -> None:
         """Turn the gradient of the spikes [batch, T, neurons] into that of the currents, in place.
 
-        The surrogate gradient is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w.
+        The surrogate gradient is that of `run_backward` in spiking/neurons.py.
         """
         for part in numba.prange(parts):
             mine = _mine(part, parts, len(states))
-            backward_rows(states[mine], gradient[mine], constants, threshold, window)
+            backward_rows(states[mine], gradient[mine], constants, threshold, window, tail)
 
     return Passes(encode, unpack, forward, backward)
 
@@ -412,6 +430,7 @@ class SpikingLayers(torch.autograd.Function):
         about: About,
         tables: list[list[np.ndarray]],
         keep: bool,
+        tails: Sequence[float],
         products: str,
         *parameters: Tensor,
     ) -> Tensor:
@@ -423,6 +442,7 @@ class SpikingLayers(torch.autograd.Function):
             about: the neuron and its constants.
             tables: of each member, of the weights of each layer.
             keep: whether a gradient will follow.
+            tails: of each member's surrogate gradient; 0 for none.
             products: what its products are computed in (dense.py); spikes are exact either way.
             parameters: weight [members, outputs, inputs] and bias [members, outputs] of each layer.
         """
@@ -430,7 +450,7 @@ class SpikingLayers(torch.autograd.Function):
         constants = tuple(map(np.float32, about.neuron_constants))
         state_size = len(about.neuron.state) if keep else 0
         parts = torch.get_num_threads()
-        do = passes(about.neuron, parts > 1)
+        do = passes(about.neuron, parts > 1, any(tails))
         rates, kept = [], []
         for member, stimulated in enumerate(stimulation.numpy(force=True)):
             rows = len(stimulated)
@@ -450,7 +470,7 @@ class SpikingLayers(torch.autograd.Function):
                 )  # fmt: skip
             rates.append(torch.from_numpy(fired[-1]).div_(steps))
             kept.append((bits, states))
-        ctx.about, ctx.kept, ctx.products = about, kept, products
+        ctx.about, ctx.kept, ctx.tails, ctx.products = about, kept, tails, products
         ctx.save_for_backward(*parameters[::2])
         return rates[0].unsqueeze(0) if len(rates) == 1 else torch.stack(rates)
 
@@ -458,7 +478,14 @@ class SpikingLayers(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run layers and simulation steps backwards."""
         found = [
-            _pull(gradient, bits, states, [weight[member] for weight in ctx.saved_tensors], ctx)
+            _pull(
+                gradient,
+                bits,
+                states,
+                [weight[member] for weight in ctx.saved_tensors],
+                ctx,
+                ctx.tails[member],
+            )
             for member, (gradient, (bits, states)) in enumerate(
                 zip(gradients[0], ctx.kept, strict=True)
             )
@@ -467,7 +494,7 @@ class SpikingLayers(torch.autograd.Function):
             to_stimulation, *of_parameters = (part.unsqueeze(0) for part in found[0])
         else:
             to_stimulation, *of_parameters = map(torch.stack, zip(*found, strict=True))
-        return to_stimulation, None, None, None, None, *of_parameters
+        return to_stimulation, None, None, None, None, None, *of_parameters
 
 
 def _pull(
@@ -476,20 +503,21 @@ def _pull(
     states: list[np.ndarray],
     weights: list[Tensor],
     ctx: Any,
+    tail: float,
 ) -> list[Tensor]:
     """One member's gradients: of the stimulation, and of weight and bias of each layer in turn."""
     about, steps, kind = ctx.about, ctx.about.time_steps, factor_type(ctx.products, torch.float32)
     constants = tuple(map(np.float32, about.neuron_constants))
     threshold, window = np.float32(about.threshold), np.float32(about.surrogate_window)
     parts = torch.get_num_threads()
-    do = passes(about.neuron, parts > 1)
+    do = passes(about.neuron, parts > 1, any(ctx.tails))
     gradient = rate_gradient.div(steps).unsqueeze(1).repeat(1, steps, 1)
     found: list[Tensor] = []
     for i in range(len(states) - 1, -1, -1):
         currents = gradient.numpy()
         one = SPIKE[kind]
         spikes = np.empty((*bits[i].shape[:2], weights[i].shape[1]), type(one))
-        do.backward(parts, states[i], currents, constants, threshold, window)
+        do.backward(parts, states[i], currents, constants, threshold, window, np.float32(tail))
         do.unpack(parts, bits[i], one, spikes)
         rows = gradient.flatten(0, 1)
         factor = rows.to(kind)

@@ -125,16 +125,18 @@ def run(current: Tensor, about: About) -> tuple[Tensor, Tensor]:
 
 
 @fused
-def run_backward(gradient: Tensor, states: Tensor, about: About) -> Tensor:
-    """Turn the gradient of the spikes [..., T, neurons] into that of the currents.
+def run_backward(gradient: Tensor, states: Tensor, about: About, tail: Tensor | None) -> Tensor:
+    """Turn the gradient of the spikes [members, batch, T, neurons] into that of the currents.
 
-    The spike's derivative is the rectangle of Eq. 14: 1 / (2 w) where |V - threshold| <= w, else 0.
-    The reset, which is part of the equations, is part of the gradient too.
+    The spike's derivative is the rectangle of Eq. 14: 1 / (2 w) where d = |V - threshold| <= w,
+    else 0, or with a tail that times tail (w / d)^2. The reset, which is part of the equations, is
+    part of the gradient too.
 
     Args:
         gradient: of the spikes.
         states: as `run` returns them.
         about: the neuron, its constants and w.
+        tail: [members, 1, 1], each member's; None if no member has one.
     """
     neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
     window = about.surrogate_window
@@ -143,7 +145,11 @@ def run_backward(gradient: Tensor, states: Tensor, about: About) -> Tensor:
     found = []
     for t in range(gradient.shape[-2] - 1, -1, -1):
         potential = states[0][..., t, :]
-        slope = ((potential - threshold).abs() <= window).to(gradient.dtype) / (2 * window)
+        distance = (potential - threshold).abs()
+        height = (distance <= window).to(gradient.dtype)
+        if tail is not None:
+            height = torch.where(distance <= window, height, tail * (window / distance) ** 2)
+        slope = height / (2 * window)
         to_potential = to_state[0] + slope * (gradient[..., t, :] + to_spike)
         before = tuple(s[..., t - 1, :] for s in states) if t else (at_rest,) * len(states)
         fired = (before[0] > threshold).to(gradient.dtype)
@@ -197,7 +203,13 @@ class SpikingLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor, about: About, products: str
+        ctx: Any,
+        spikes: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        about: About,
+        tail: Tensor | None,
+        products: str,
     ) -> tuple[Tensor, Tensor]:
         """Compute spikes and membrane potentials [members, batch, T, outputs].
 
@@ -207,13 +219,14 @@ class SpikingLayer(torch.autograd.Function):
             weight: [members, outputs, inputs].
             bias: [members, outputs].
             about: the neuron and its constants.
+            tail: of the surrogate gradient, as `run_backward` takes it.
             products: what the products of the backward pass are computed in (dense.py).
         """
         rows = spikes.flatten(1, 2)
         current = torch.baddbmm(bias[:, None], rows, weight.mT)
         fired, states = run(current.unflatten(1, spikes.shape[1:3]), about)
         ctx.save_for_backward(rows, states, weight)
-        ctx.about, ctx.products = about, products
+        ctx.about, ctx.tail, ctx.products = about, tail, products
         potential = states[0]
         ctx.mark_non_differentiable(potential)
         return fired, potential
@@ -222,11 +235,11 @@ class SpikingLayer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run the simulation steps backwards."""
         rows, states, weight = ctx.saved_tensors
-        to_current = run_backward(gradients[0], states, ctx.about).flatten(1, 2)
+        to_current = run_backward(gradients[0], states, ctx.about, ctx.tail).flatten(1, 2)
         kind = factor_type(ctx.products, weight.dtype)
         factor = to_current.to(kind)
         with rounded(ctx.products):
             to_weight = (factor.mT @ rows.to(kind)).to(weight.dtype)
             to_rows = (factor @ weight.to(kind)).to(weight.dtype)
         to_spikes = to_rows.unflatten(1, gradients[0].shape[1:3])
-        return to_spikes, to_weight, to_current.sum(1), None, None
+        return to_spikes, to_weight, to_current.sum(1), None, None, None

@@ -1,0 +1,137 @@
+"""CaRe-BN: batch normalisation of an actor's currents, folded away wherever it acts.
+
+Xu et al., "Precise Moving Statistics for Stabilizing Spiking Neural Networks in Reinforcement
+Learning", ICLR 2026 (arXiv 2509.23791). The input current x of a layer becomes
+
+    y = gamma * (x - mean) / sqrt(variance + 1e-5) + beta
+
+In the actor's update mean and variance are those of the minibatch and all simulation steps, and
+they are part of the gradient. Everywhere else they are moving statistics, with which the layer is
+an ordinary one of other weights and biases (`fold`): that is what acts, is imitated, is evaluated
+and is exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from proxy_snn_control.spiking.dense import EPSILON
+from proxy_snn_control.spiking.weights import Layout, Weights
+
+MOMENTUM = 0.2  # of the variance that a moving statistic's own error is taken to have
+# Parameter updates between two computations of the moving statistics from the replay buffer, and
+# the minibatches that each is from.
+RECALIBRATE_EVERY, RECALIBRATE_FROM = 5_000, 100
+KINDS = ("mean", "variance")
+
+
+class Moments(NamedTuple):
+    """Of one layer's currents over a minibatch: [members, neurons] each, and of how many."""
+
+    mean: Tensor
+    variance: Tensor
+    count: int
+
+
+def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Name what is learnt of layers of these widths, as weights.py lays it out."""
+    return {f"norm.{i}.{kind}": (n,) for i, n in enumerate(widths) for kind in ("gamma", "beta")}
+
+
+def normalise(
+    rows: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor, Moments]:
+    """Fold the statistics that a layer's currents have over `rows` into its weight and bias.
+
+    Args:
+        rows: [members, rows, inputs], what the layer reads.
+        weight: [members, outputs, inputs].
+        bias: [members, outputs].
+        gamma: [members, outputs].
+        beta: [members, outputs].
+
+    Returns:
+        weight and bias to go on with, differentiable by everything above, and the statistics.
+    """
+    current = torch.baddbmm(bias[:, None], rows, weight.mT)
+    variance, mean = torch.var_mean(current, dim=1, correction=0)
+    moments = Moments(mean.detach(), variance.detach(), rows.shape[1])
+    return *_folded(weight, bias, gamma, beta, mean, variance), moments
+
+
+def _folded(
+    weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    scale = gamma / torch.sqrt(variance + EPSILON)
+    return weight * scale[..., None], scale * (bias - mean) + beta
+
+
+class MovingStatistics:
+    """Mean and variance of each normalised layer's currents, for every member.
+
+    Attributes:
+        weights: by name, "norm.I.mean", "norm.I.variance" and for each the mean square of its last
+            corrections, "norm.I.mean_error" and "norm.I.variance_error".
+    """
+
+    def __init__(self, widths: Sequence[Sequence[int]]) -> None:
+        """Begin with mean 0 and variance 1; `widths` gives each member's normalised layers."""
+        layouts: list[Layout] = [
+            {
+                f"norm.{i}.{kind}{what}": (n,)
+                for i, n in enumerate(own)
+                for kind in KINDS
+                for what in ("", "_error")
+            }
+            for own in widths
+        ]
+        self.weights, self.depth = Weights(layouts), len(widths[0])
+        for i in range(self.depth):
+            self._named()[f"norm.{i}.variance"].fill_(1)
+
+    def _named(self) -> dict[str, Tensor]:
+        return self.weights.named(self.weights.flat)
+
+    def fold(self, named: dict[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Weight and bias of each normalised layer as they act; `named` has what is learnt."""
+        statistics = self._named()
+        for i in range(self.depth):
+            yield _folded(
+                *(named[f"layers.{i}.{kind}"] for kind in ("weight", "bias")),
+                *(named[f"norm.{i}.{kind}"] for kind in ("gamma", "beta")),
+                *(statistics[f"norm.{i}.{kind}"] for kind in KINDS),
+            )
+
+    @torch.no_grad()
+    def follow(self, layers: Sequence[Moments]) -> None:
+        """Correct the statistics by those of a minibatch, each as far as it can be trusted.
+
+        With the correction d = batch - moving and its mean square p, and with the variance v that
+        the minibatch's own statistic has, a Kalman filter's gain is p / (p + v).
+        """
+        statistics = self._named()
+        for i, (mean, variance, count) in enumerate(layers):
+            noise = variance / (count - 1), 2 * variance**2 / (count - 1)
+            for kind, found, v in zip(KINDS, (mean, variance), noise, strict=True):
+                moving, error = (statistics[f"norm.{i}.{kind}{w}"] for w in ("", "_error"))
+                correction = found - moving
+                error.lerp_(correction**2, MOMENTUM)
+                gain = error / (error + v + torch.finfo(error.dtype).tiny)
+                moving += gain * correction
+        self.weights.version += 1
+
+    @torch.no_grad()
+    def recalibrate(self, minibatches: Sequence[Sequence[Moments]]) -> None:
+        """Take the statistics of all minibatches together, which are equally large."""
+        statistics = self._named()
+        for i, of_layer in enumerate(zip(*minibatches, strict=True)):
+            means = torch.stack([each.mean for each in of_layer])
+            spread, mean = torch.var_mean(means, dim=0, correction=0)
+            statistics[f"norm.{i}.mean"].copy_(mean)
+            within = torch.stack([each.variance for each in of_layer]).mean(0)
+            statistics[f"norm.{i}.variance"].copy_(within + spread)
+        self.weights.version += 1
