@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import pickle
 import subprocess
@@ -35,7 +36,7 @@ def prefixed(prefix: str, module: nn.Module) -> dict[str, torch.Tensor]:
 
 def sequential(*sizes: int, unit: type = nn.ReLU) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), unit()]
     return nn.Sequential(*layers)
 
@@ -159,7 +160,7 @@ def test_with_a_task_the_wiring_can_be_checked(tmp_path: Path) -> None:
     assert policy.whitening is not None
     assert (policy.quantiles[0] <= policy.quantiles[-1]).all()
     assert np.abs(policy.quantiles).max() < 1e4
-    with pytest.raises(UserError, match="has 11 observations and 3 actions, .* is for 9 and 1"):
+    with pytest.raises(UserError, match=r"has 11 observations and 3 actions, .* is for 9 and 1"):
         import_policy(path, out, "Hopper-v5")
 
 

@@ -7,6 +7,7 @@ of a zip the JSON is read and the weights alone, of a torch file what `weights_o
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,12 +18,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 import torch
 
-from proxy_snn_control.learning.evaluate import evaluate
+from proxy_snn_control.learning.evaluate import check_length
 from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS
-from proxy_snn_control.learning.tasks import check_fit, describe, make_environment
+from proxy_snn_control.learning.tasks import (
+    check_fit,
+    clip_action,
+    describe,
+    episode_seed,
+    make_environment,
+)
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.file import MAX_FILE_BYTES, check_spec
@@ -62,13 +70,6 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
         "imported_from": actor.kind,
         "sha256_of_file": hashlib.sha256(content).hexdigest(),
     }
-    environment = None
-    fields: dict[str, Any] = dict.fromkeys(("observation_names", "action_names", "control_period"))
-    if env is not None:
-        environment = make_environment(env)
-        task = describe(environment)
-        fields = {name: getattr(task, name) for name in fields}
-        provenance["env"] = env
     spec = PolicySpec(
         observation_size=sizes[0],
         action_size=sizes[-1],
@@ -81,9 +82,11 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
         decoder_population=1,
         action_low=tuple(actor.low.tolist()),
         action_high=tuple(actor.high.tolist()),
+        observation_names=None,
+        action_names=None,
+        control_period=None,
         observation_quantile_levels=QUANTILE_LEVELS,
         provenance=provenance,
-        **fields,
     )
     check_spec(path, spec)
     quantiles = np.full((len(QUANTILE_LEVELS), sizes[0]), UNKNOWN, np.float32)
@@ -91,35 +94,36 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
     tensors = {"observation.quantiles": quantiles}
     for i, (weight, bias) in enumerate(actor.layers):
         tensors |= {f"layers.{i}.weight": weight, f"layers.{i}.bias": bias}
-    if environment is not None:
+    if env is not None:
+        environment = make_environment(env)
         check_fit(spec, path, environment)
+        task = describe(environment)
+        spec = dataclasses.replace(
+            spec,
+            observation_names=task.observation_names,
+            action_names=task.action_names,
+            control_period=task.control_period,
+            provenance={**provenance, "env": env},
+        )
         tensors |= _seen(Policy(spec, tensors), environment)
         environment.close()
     write_policy(out, spec, tensors)
     return spec
 
 
-def _seen(policy: Policy, environment: Any) -> dict[str, np.ndarray]:
+def _seen(policy: Policy, environment: gymnasium.Env) -> dict[str, np.ndarray]:
     """What observations look like while the policy acts, as training would have noted it."""
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    step = environment.step
-
-    def noting(action: np.ndarray) -> Any:
-        before = np.array(environment.last)
-        result = step(action)
-        environment.last = result[0]
-        rows.append((before, np.array(action), np.array(result[0])))
-        return result
-
-    reset = environment.reset
-
-    def begin(**options: Any) -> Any:
-        result = reset(**options)
-        environment.last = result[0]
-        return result
-
-    environment.step, environment.reset = noting, begin
-    evaluate(policy, environment, EPISODES, 0)
+    for episode in range(EPISODES):
+        observation, _ = environment.reset(seed=episode_seed(0, episode))
+        ended, length = False, 0
+        while not ended:
+            action = clip_action(environment, policy.act(observation))
+            following, _, terminated, truncated, _ = environment.step(action)
+            rows.append((np.array(observation), action, np.array(following)))
+            observation, length, ended = following, length + 1, terminated or truncated
+            if not ended:
+                check_length(environment, length)
     parts = [np.asarray(part, np.float32) for part in zip(*rows, strict=True)]
     quantiles = np.quantile(parts[0], QUANTILE_LEVELS, axis=0).astype(np.float32)
     return {"observation.quantiles": quantiles, **transition_model(*parts)}
