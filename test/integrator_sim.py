@@ -39,7 +39,7 @@ def main(namespace: str) -> None:
 
     node.create_subscription(Float64MultiArray, "speed", on_command, 10)
     node.create_service(Empty, "again", on_reset)
-    node.create_service(Trigger, "on", on_step)
+    node.create_service(Trigger, "advance", on_step)
     rclpy.spin(node)
 
 

@@ -18,6 +18,7 @@ from proxy_snn_control.policy import load_policy
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "own_robot"
+READY = "active: commands go to /command"
 SHORT = """
 hidden: [16]
 proxy_hidden: [16]
@@ -57,8 +58,7 @@ def test_every_command_of_the_documentation(stage: Stage, tmp_path: Path) -> Non
         if "nodes sim" in line:
             node = process
         elif "nodes controller" in line:
-            ready = "active: commands go to /command"
-            assert stage.until(lambda p=process: ready in p.output, 40), process.output
+            assert stage.until(lambda p=process: READY in p.output, 40), process.output
             stage.spin(1.0)
             assert process.end(signal.SIGINT)[0] == 0, process.output
             assert "ERROR" not in process.output, process.output

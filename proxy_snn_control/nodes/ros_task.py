@@ -494,6 +494,7 @@ def fill(message: Any, values: Mapping[str, Any], call: Call, seed: Callable[[],
     """
     where = f"service {call.service} ({call.type})"
     fields = message.get_fields_and_field_types()
+    message._check_fields = True  # since Kilted rclpy's messages take anything otherwise
     for name, value in values.items():
         if name not in fields:
             raise UserError(
