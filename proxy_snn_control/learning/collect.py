@@ -191,13 +191,14 @@ class Stage:
         return False
 
     def apply(
-        self, i: int, work: Callable[[gymnasium.Env, Callable[[], bool]], Any]
+        self, i: int, work: Callable[[gymnasium.Env, Callable[[], bool]], Any], last: bool
     ) -> tuple[Any, str]:
         """Do something else in a place's world, and begin its present episode again.
 
         Args:
             i: the place.
             work: is called with the environment, and what to ask whether to stop.
+            last: whether no step follows: the episode stays where it is, for a checkpoint.
 
         Returns:
             What came of it, and if the task fails why.
@@ -211,14 +212,16 @@ class Stage:
         while True:
             try:
                 found = work(environment, self._should_stop)
-                episode.begin_again(random)
+                if not last:
+                    episode.begin_again(random)
             except Interrupted as error:
                 if self._wait(i, error):
                     continue
             except TaskError as error:
                 why = str(error)
             break
-        self._observe(i)
+        if not last:
+            self._observe(i)
         return found, why
 
     def states(self) -> dict[int, Any]:
@@ -328,12 +331,12 @@ class Collector:
         ended = [(int(i), float(self.arrays.ended[i])) for i in over]
         return Steps(self.arrays.rows, ended, failed, bool(len(void)))
 
-    def apply(self, place: int, work: Callable[..., Any]) -> tuple[Any, str]:
+    def apply(self, place: int, work: Callable[..., Any], last: bool) -> tuple[Any, str]:
         """As `Stage.apply`; not between `begin` and `end`."""
         if self.stage:
-            return self.stage.apply(place, work)
+            return self.stage.apply(place, work, last)
         (worker,) = (each for each in self._workers if place in each.places)
-        found: tuple[Any, str] = self._ask(worker, "apply", place, work)
+        found: tuple[Any, str] = self._ask(worker, "apply", place, work, last)
         return found
 
     def idle(self, places: Sequence[int]) -> None:

@@ -483,7 +483,8 @@ class Population:
         began = time.perf_counter()
         for each in [h for h in self._held if at_once or self._between[h.member]]:
             work = functools.partial(judge, each.snapshot, each.job)
-            verdict, why = self.collector.apply(each.member * self.config.num_envs, work)
+            place = each.member * self.config.num_envs
+            verdict, why = self.collector.apply(place, work, at_once)
             if verdict is None and not why:
                 return False
             self._held.remove(each)
