@@ -207,7 +207,7 @@ def test_a_strangers_simulator_trains_and_is_then_controlled(stage: Stage, tmp_p
     python(stage, "foreign_sim.py", "realtime")
     from std_msgs.msg import Float64MultiArray
 
-    efforts = stage.hear(Float64MultiArray, "arm/efforts")
+    efforts = stage.subscribe(Float64MultiArray, "arm/efforts")
     controller = stage.start(
         "controller",
         policy=run / "policy.safetensors",
