@@ -24,6 +24,7 @@ hidden: [16]
 proxy_hidden: [16]
 critic_hidden: [16]
 batch_size: 16
+threads: 1
 steps: 120
 random_steps: 120
 eval_every: 120
