@@ -7,10 +7,12 @@ reset and advanced.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,21 +273,36 @@ def _reward(content: Section, folder: Path) -> tuple[Reward | None, str]:
     where = f"{content.where}: reward is {text!r}"
     if not colon or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise UserError(f"{where}, expected module:function, or topic: NAME")
-    beside = folder / f"{module}.py"
     try:
-        if beside.is_file():
-            found = importlib.util.spec_from_file_location(module, beside)
-            assert found is not None and found.loader is not None
-            loaded = importlib.util.module_from_spec(found)
-            found.loader.exec_module(loaded)
-        else:
-            loaded = importlib.import_module(module)
-        function = getattr(loaded, name, None)
+        function = getattr(_module(module, folder / f"{module}.py"), name, None)
     except Exception as error:  # it is anybody's code
         raise UserError(f"{where}, which cannot be imported: {error}") from error
     if not callable(function):
         raise UserError(f"{where}, but there is no such function in that module")
     return function, ""
+
+
+def _module(name: str, beside: Path) -> Any:
+    """The module of a file beside the task file, or else of Python's path; executed once."""
+    known = sys.modules.get(name)
+    if not beside.is_file() or (known and getattr(known, "__file__", "") == str(beside.absolute())):
+        return importlib.import_module(name)
+    return _from_file(name, beside.absolute())
+
+
+@functools.cache
+def _from_file(name: str, path: Path) -> Any:
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules.setdefault(name, module)
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        raise
+    return module
 
 
 def _safety(content: Section) -> SafetySettings:

@@ -396,6 +396,9 @@ def train_anywhere(
     """
     if ray is None:
         return train_here(members, listener, log, jobs)
+    for config, folder in members:
+        if config.env.startswith("ros:"):
+            raise UserError(f"task {config.env} of {folder} does not go with --ray: train it here")
     from proxy_snn_control.learning.cluster import train_on_cluster
 
     wanted = "cuda" if gpus_per_run else "cpu"

@@ -31,12 +31,14 @@ from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.safety import SafetyGate
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.task import SEED, Call, TaskFile, load_task
+from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.loading import joint_limits
 from proxy_snn_control.nodes.messages import RELIABLE
 from proxy_snn_control.nodes.process import Executor
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
 
+PROMPT_SECONDS = 1.0  # after which a wait ends when a signal asks to stop
 CONNECT_SECONDS = 20.0  # DDS may take seconds until it knows who is there
 # A service is known before its server knows us; an answer sent in between is lost.
 ACQUAINTANCE_SECONDS = 0.5
@@ -51,14 +53,23 @@ LATE_SHARE = 0.05  # of an episode's steps; more are warned of
 _log = logging.getLogger("proxy_snn_control")
 
 
-def make(path: str, *, seed: int = 0, number: int = 0) -> RosTask:
+def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask:
     """Make the task of a task file.
 
     Args:
         path: of the task file.
         seed: of the run, for the namespace of its simulator.
         number: which of the run's environments, likewise.
+        others: what other tasks may be made with (env_kwargs, a video's).
+
+    Raises:
+        UserError: a file is no good, or `others` are given.
     """
+    if others:
+        raise UserError(
+            f"task ros:{path}: is made with {', '.join(others)}, expected none: a world over ROS "
+            "is what its simulator makes it, and is not drawn from here"
+        )
     if not path:
         raise UserError("task 'ros:' names no file, expected ros:TASK.yaml")
     return RosTask(load_task(path), seed, number)
@@ -250,22 +261,24 @@ class RosTask(gymnasium.Env):
         Raises:
             Interrupted: it does not for so many seconds.
         """
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while not condition():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - began
+            left = seconds - waited
+            if left <= 0 or (waited > PROMPT_SECONDS and stopping.requested()):
                 self._started = False
-                raise Interrupted(f"task ros:{self.task.path}: {why} for {seconds:g} s")
+                raise Interrupted(f"task ros:{self.task.path}: {why} for {waited:.0f} s")
             self._executor.spin_once(timeout_sec=min(left, SPIN_SECONDS))
 
     def _client(self, name: str, kind: Any) -> Any:
         assert self._node is not None
+        seconds = self.task.timeout
         if name not in self._clients:
             self._clients[name] = self._node.create_client(kind, name)
+            seconds = CONNECT_SECONDS
         client = self._clients[name]
         if not client.service_is_ready():
             service = self._node.resolve_service_name(name)
-            seconds = self.task.timeout if self._started else CONNECT_SECONDS
             self._wait(client.service_is_ready, f"there is no service {service}", seconds)
             self._idle(ACQUAINTANCE_SECONDS)
         return client
