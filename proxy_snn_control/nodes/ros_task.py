@@ -48,7 +48,8 @@ DEPTH = 200  # messages of a source that may come while the learner computes
 QUIET_SECONDS = 0.05
 # Of a source's interval: how far the last message of a step may be from the step's end.
 NEAR_END = 0.75
-SIMULATION_OK = 1  # result of simulation_interfaces
+# Results of simulation_interfaces: done, and of a state that it is that already.
+SIMULATION_OK = (1, 101)
 LATE_SHARE = 0.05  # of an episode's steps; more are warned of
 _log = logging.getLogger("proxy_snn_control")
 
@@ -313,7 +314,7 @@ class RosTask(gymnasium.Env):
         if getattr(answer, "success", True) is not True:
             why = getattr(answer, "message", "") or "success is false"
         result: Any = getattr(answer, "result", None)
-        if hasattr(result, "result") and result.result != SIMULATION_OK:
+        if hasattr(result, "result") and result.result not in SIMULATION_OK:
             why = f"result {result.result} {result.error_message}"
         if why:
             self._started = False

@@ -438,9 +438,11 @@ class Sim(Node):
             return response
 
         def change(request: Any, response: Any) -> Any:
-            paused = request.state.state == SimulationState.STATE_PAUSED
-            response.result.result = Result.RESULT_OK if paused else Result.RESULT_OPERATION_FAILED
-            response.result.error_message = "" if paused else "mode stepped is always paused"
+            if request.state.state == SimulationState.STATE_PAUSED:
+                response.result.result = response.ALREADY_IN_TARGET_STATE
+            else:
+                response.result.result = Result.RESULT_OPERATION_FAILED
+                response.result.error_message = "mode stepped is always paused"
             return response
 
         def state(request: Any, response: Any) -> Any:
