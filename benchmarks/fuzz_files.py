@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Hostile YAML files and run folders: the other families of `python benchmarks/fuzz.py`.
 
 Whatever a config or robot file holds, reading it gives settings or a UserError that names the file

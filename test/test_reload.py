@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A reload: files are read beside the loop, and what is named is what acts."""
 
 import contextlib

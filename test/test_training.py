@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
@@ -333,6 +335,12 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
         {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
         {**NORMALISED, "neuron": "relu"},
+        {
+            "env": "HalfCheetah-v4",
+            "normalise_observations": True,
+            "history": 3,
+            "previous_action": True,
+        },
     ],
     ids=[
         "lif",
@@ -341,6 +349,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         "two environments",
         "all settings",
         "normalised relu",
+        "memory",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
@@ -355,6 +364,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: di
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
     assert equal(flat(resumed.td3), flat(straight.td3))
+    policies = [load_policy(each / "policy_last.safetensors") for each in (whole, parted)]
+    first, second = (policy._tensors for policy in policies)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert resumed.replay.count == straight.replay.count
     assert torch.equal(resumed.replay.rows, straight.replay.rows)
 
@@ -575,6 +588,25 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     assert last["firing_rate_3"] == 1
 
 
+def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
+    """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
+    run = start(quick(), tmp_path / "run")
+    told = {}
+    for step in range(100, 300, 10):
+        run.step = step
+        watch = np.ones((1, 5), np.float32)
+        watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
+        run._look(watch)
+        if run.warnings:
+            ((_, told[step]),) = run.warnings
+            run.warnings.clear()
+    assert list(told) == [100, 170, 250]
+    assert "the actor's gradient is exactly zero" in told[100]
+    assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
+    assert "exactly zero" in told[250]
+    run.close()
+
+
 @pytest.mark.parametrize("neuron", ["lif", "relu"])
 def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
     run = start(quick(neuron=neuron), tmp_path / "run")
@@ -587,6 +619,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
     run.run(listener)
     assert "or its actions are all at their limits" in listener.texts[0]
     assert ("surrogate window" in listener.texts[0]) == (neuron == "lif")
+    assert run.runs[0].rows[-1]["saturated_outputs"] == 1
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:

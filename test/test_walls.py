@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Which part may know which: read off the sources, and off what a fresh interpreter loads."""
 
 import ast

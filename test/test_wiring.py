@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Wiring mistakes on HalfCheetah: real MuJoCo, a trained policy, and one thing wrong."""
 
 from collections.abc import Callable

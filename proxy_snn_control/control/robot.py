@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against
@@ -180,7 +182,7 @@ class Robot:
     command: CommandTopic
     layout: tuple[tuple[int, int], ...] = ()
 
-    def told_by_source(self) -> list[tuple[str, list[int]]]:
+    def given_by_source(self) -> list[tuple[str, list[int]]]:
         """Topics of the sources that do not hold, with the dimensions that they give now."""
         present = self.layout or [(0, i) for i in range(len(self.terms))]
         return [
@@ -293,6 +295,28 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
         if source.topic == command.topic:
             raise UserError(f"robot file {path}: topic {source.topic} is source and command, too")
     return Robot(sources, terms, command, layout)
+
+
+def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of observations and actions in a robot file, in its order: for a policy to come.
+
+    Raises:
+        UserError: no such file, no names in it, or a history, which is then the policy's own.
+    """
+    where = f"robot file {path}"
+    content = _Section(where, read_yaml("robot file", path))
+    if "history" in content:
+        raise UserError(
+            f"{where}: has a history, expected none for training: the setting history does that"
+        )
+    outputs = content.section("command").get("outputs")
+    if not isinstance(outputs, list) or not outputs:
+        raise UserError(f"{where}: command: outputs is {reprlib.repr(outputs)}, expected a list")
+    actions = [
+        _Section(f"{where}: command: outputs[{i}]", each).text("action")
+        for i, each in enumerate(outputs)
+    ]
+    return tuple(content.section("observation").names), tuple(dict.fromkeys(actions))
 
 
 class _Section:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Wiring mistakes: does what arrives look and move like what the policy was trained on?
 
 The policy file holds the range of every observation dimension and, as `transition.whitening`, how

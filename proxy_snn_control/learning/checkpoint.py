@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of one run: everything it needs to go on as if it had never stopped.
 
 checkpoint-STEP.safetensors holds weights, moments and the episodes under way as tensors; its header

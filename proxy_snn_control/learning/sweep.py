@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Every run of a grid: environments x learners x seeds, each in DIR/ENV/LEARNER/seed-N.
 
 What is done, begun or failed is read off the runs' folders alone, so that a sweep can be stopped
@@ -24,6 +26,7 @@ from proxy_snn_control.learning.config import (
     RESUMABLE,
     TrainConfig,
     check_name,
+    load_plugins,
     plain,
     resumed_config,
     shared_settings,
@@ -31,7 +34,7 @@ from proxy_snn_control.learning.config import (
 from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
-from proxy_snn_control.learning.results import read_failure, read_progress
+from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, read_progress
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
@@ -42,6 +45,8 @@ COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
 PARTS = ("settings", "environments", "learners", "seeds")
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
 FOR_REPLAY = 0.8
+# Collapsed runs are begun again with their seed and so many times this, at most so often.
+RESTART_STRIDE, RESTARTS = 100_000, 3
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -98,6 +103,7 @@ def _members(path: Path, content: bytes, out: Path) -> list[Member]:
                 "any of . _ + -, a letter or digit first"
             )
         settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        load_plugins(settings)
         for folder, env in environments.items():
             for seed in _several(where, grid, "seeds"):
                 run = f"{folder}/{learner}/seed-{seed}"
@@ -228,6 +234,37 @@ def steps_of(member: Member) -> int:
     """How far the run is, by its last evaluation."""
     steps = read_progress(member.folder)["step"]
     return int(min(steps.max(initial=0), member.config.total_steps))
+
+
+def restarted(members: Sequence[Member]) -> list[Member]:
+    """The runs, and those that are begun with another seed in place of collapsed ones.
+
+    A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
+    names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last
+    one stays failed.
+    """
+    found = list(members)
+    for member in members:
+        first, last = member.config.seed, member
+        for attempt in range(1, RESTARTS + 1):
+            failure = read_failure(last.folder) or ""
+            if last.config.on_collapse != "restart" or DEAD not in failure:
+                break
+            seed = (first + attempt * RESTART_STRIDE) % 2**32
+            again = Member(
+                replace(member.config, seed=seed), member.folder.with_name(f"seed-{seed}")
+            )
+            if begun_again("", seed) not in failure:
+                text = begun_again(failure, seed)
+                write_bytes(last.folder / "failure.txt", f"{text}\n".encode())
+            last = _as_begun(again)
+            found.append(last)
+    return found
+
+
+def is_replaced(member: Member) -> bool:
+    """Whether the run collapsed, and another was begun in its place."""
+    return begun_again("", 0)[:-1] in (read_failure(member.folder) or "")
 
 
 # -- training
@@ -399,6 +436,9 @@ def train_anywhere(
     """
     if ray is None:
         return train_here(members, listener, log, jobs)
+    for config, folder in members:
+        if config.env.startswith("ros:"):
+            raise UserError(f"task {config.env} of {folder} does not go with --ray: train it here")
     from proxy_snn_control.learning.cluster import train_on_cluster
 
     wanted = "cuda" if gpus_per_run else "cpu"

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller: a lifecycle node around the loop of `control/`, which decides.
 
 Here are transitions, parameters, services, publishing and subscribing. Imports neither torch nor
@@ -292,17 +294,17 @@ class Controller(LifecycleNode):
         )
 
     def _wait_for(self, loading: Callable[[], Loop]) -> Loop:
-        """Load in another thread, so that a signal is heard meanwhile; nothing acts yet."""
+        """Load in another thread, so that a signal is taken meanwhile; nothing acts yet."""
         aside = Aside()
         future = aside.do(loading)
         aside.leave()
-        told = time.monotonic() + SLOW
+        warn_at = time.monotonic() + SLOW
         while not future.done():
             concurrent.futures.wait([future], SIGNAL_SECONDS)
             if stopping.requested():
                 raise UserError("stopped while the files were read")
-            if time.monotonic() > told:
-                told = float("inf")
+            if time.monotonic() > warn_at:
+                warn_at = float("inf")
                 self.get_logger().warning(f"{self._being_read(SLOW)}; the transition waits")
         return future.result()
 
@@ -540,7 +542,7 @@ class Controller(LifecycleNode):
     def _on_second(self) -> None:
         loop = self._loop
         if loop is not None:
-            loop.on_action = self._telemetry.show_spikes if self._telemetry.wanted else None
+            loop.on_action = self._telemetry.show if self._telemetry.wanted() else None
             if self._starting and not loop.active:
                 self._starting = self.trigger_activate() != TransitionCallbackReturn.SUCCESS
         if self._stop.pressed:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What outlives the controller's process: that it was stopped, or that it was active.
 
 A file in ROS's own folder ($ROS_HOME, or ~/.ros), named by the domain and the node. It is there

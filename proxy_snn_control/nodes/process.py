@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """How a node's process starts, spins and ends; the same for every node."""
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             dynamic_typing=parameter.dynamic,
         )
         default = parameter.default
-        if default == []:  # an empty list has no type of elements, so rclpy gets the type instead
+        if default == [""]:  # an empty list of texts
+            default = rclpy.Parameter.Type.STRING_ARRAY
+        elif default == []:  # an empty list has no type of elements, so rclpy gets the type instead
             default = rclpy.Parameter.Type.DOUBLE_ARRAY
         elif parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The errors a user can cause and mend. Everything else is a defect and keeps its traceback."""
 
 LONGEST = 1500
@@ -19,6 +21,10 @@ class WriteError(UserError):
 
 class TaskError(UserError):
     """A task that fails, or returns what is no number or not of its own shape."""
+
+
+class Interrupted(TaskError):
+    """A task whose world is away: the episode under way is void, and a reset may begin another."""
 
 
 class PolicyFileError(UserError):

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy for others' programs: as an ONNX model, or its spiking core as a NIR graph.
 
 docs/exchange.md describes what each format holds. What a format cannot express is refused.
@@ -16,7 +18,7 @@ import numpy as np
 from .errors import UserError
 from .file import NORMALISATION, PolicySpec, Tensors, read_policy
 from .files import replacing, write_bytes
-from .neurons import NEURONS
+from .plugins import NEURONS
 from .runtime import limits_of
 
 # Seconds per simulation step. The method has no unit of time; snnTorch's reader of NIR takes this.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy file: one safetensors file that holds everything acting needs.
 
 docs/policy_file.md describes the format. Reading one executes nothing from it: the header is JSON,
@@ -21,9 +23,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from . import shelf
 from .errors import PolicyFileError
 from .files import opened, write_bytes
-from .neurons import NEURONS
+from .plugins import NEURONS, not_loaded
 
 FORMAT = "proxy_snn_control.policy"
 VERSION = 2
@@ -239,13 +242,14 @@ def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
-    """Read and validate a policy file.
+    """Read and validate a policy file, given by its path or its name on the shelf (shelf.py).
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
+    path = shelf.find(path)
     with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
         return _decode(path, file, size)
 
@@ -425,6 +429,11 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
         if name == "normalise.scale" and low <= 0:
             raise _error(path, f"tensor {name} holds {low}, expected numbers above 0")
+    if NORMALISATION[0] in tensors:
+        mean, scale = (tensors[name] for name in NORMALISATION)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(mean * scale).all():
+                raise _error(path, "tensor normalise.mean is beyond float32 once it is scaled")
     if spec.spiking:
         widths = tensors["encoder.sigma"].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
@@ -471,7 +480,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         or not all(1 <= n <= MAX_SIZE for n in hidden)
     ):
         raise fail("hidden", f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}")
-    if not isinstance(fields["neuron"], str) or fields["neuron"] not in NEURONS:
+    neuron = fields["neuron"]
+    if not isinstance(neuron, str) or neuron not in NEURONS:
+        if lacks := not_loaded(NEURONS, fields["provenance"]):
+            raise _error(path, lacks)
         raise fail("neuron", f"one of {', '.join(NEURONS)}")
     constants = fields["neuron_constants"]
     wanted = NEURONS[fields["neuron"]].constants
