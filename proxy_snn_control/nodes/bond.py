@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The bond with Nav2's lifecycle_manager: while the controller is active, it says so.
 
 Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
