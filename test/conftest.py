@@ -294,8 +294,8 @@ class Stage:
         return str(self.call(GetState, f"{node}/get_state").current_state.label)
 
 
-# Domains 1 to 100. Every run of the tests begins somewhere else, and its workers (pytest-xdist) take
-# turns.
+# Domains 1 to 100. Every run of the tests begins somewhere else, and its workers (pytest-xdist)
+# take turns.
 _RUN = int(os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid() * 7:x}")[:8], 16)
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
