@@ -636,6 +636,22 @@ def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str)
     assert ("firing_rate_1" in last) == (neuron != "relu")
 
 
+def test_training_evaluation_and_file_have_the_paper_s_physics(tmp_path: Path) -> None:
+    run = start(quick(env="Hopper-v4", paper_physics=True), tmp_path / "run")
+    run.run(StopAt(1))  # with the evaluation at step 0
+    environments = [
+        run.collector.stage.episodes[0].environment,
+        *run.evaluators.environments.values(),
+    ]
+    assert len(environments) == 2
+    usual = make_environment("Hopper-v4").unwrapped.model.geom_margin
+    for environment in environments:
+        np.testing.assert_array_equal(environment.unwrapped.model.geom_margin, 0.5 * usual)
+    assert run.runs[0].spec(0, {}).provenance["paper_physics"] is True
+    assert "paper_physics" not in start(quick(), tmp_path / "b").runs[0].spec(0, {}).provenance
+    run.close()
+
+
 def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:
     run = start(quick(num_envs=3, eval_every=60, checkpoint_every=60), tmp_path / "run")
     starts = [tuple(observation) for observation in run.collector.arrays.observation]
