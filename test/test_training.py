@@ -571,7 +571,7 @@ def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> 
         if run.warnings:
             ((_, told[step]),) = run.warnings
             run.warnings.clear()
-    assert list(told) == [100, 170, 250]
+    assert list(told) == [100, 170, 250, 290]
     assert "the actor's gradient is exactly zero" in told[100]
     assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
     assert "exactly zero" in told[250]
