@@ -1,4 +1,6 @@
-"""The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -19,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
 from proxy_snn_control.policy import energy as energy_count
+from proxy_snn_control.share import named
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.evaluate import Evaluation
@@ -66,6 +69,10 @@ def _path(text: str) -> Path:
 POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
 
 
+def _config(text: str) -> Path:
+    return named(str(_path(text)), "config", ".yaml")
+
+
 def _policy(text: str) -> Path:
     path = _path(text)
     if not path.is_dir():
@@ -106,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--env",
         metavar="ID",
-        help="Gymnasium task with a flat observation and a flat, bounded action "
+        help="Gymnasium task with bounded actions, ID or module:ID "
         "(HalfCheetah-v4); -v4 are the paper's tasks, -v5 differ in their rewards",
     )
     train.add_argument(
@@ -143,12 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--config",
-        type=_path,
+        type=_config,
         metavar="F.yaml",
         action="append",
         default=[],
         nargs="+",
-        help="files of settings, as config/train.yaml; later ones go over earlier ones",
+        help="files of settings, as config/train.yaml, or names of the package's, such as fast; "
+        "later ones go over earlier ones",
     )
     train.add_argument(
         "--set",
@@ -176,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument("grid", type=_path, metavar="GRID.yaml")
+    sweep.add_argument("grid", type=_config, metavar="GRID.yaml")
     sweep.add_argument(
         "--out",
         type=_path,
@@ -254,8 +262,14 @@ def _parser() -> argparse.ArgumentParser:
         "out). docs/exchange.md describes both.",
     )
     export.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
-    export.add_argument("--format", required=True, choices=("nir", "onnx"))
-    export.add_argument("--out", type=_path, required=True, metavar="FILE")
+    export.add_argument("--format", required=True, choices=("nir", "onnx", "c"))
+    export.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="for c a folder of two files"
+    )
+    export.add_argument(
+        "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
+    )
+    export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
     export.set_defaults(run=_export, extras="export")
 
     report = commands.add_parser(
@@ -303,7 +317,33 @@ def _parser() -> argparse.ArgumentParser:
         help="instead, the return of each run's best policy against its energy and latency, "
         "measured now on its task; FILE.csv holds the figures",
     )
+    plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
     plot.set_defaults(run=_plot, extras="train")
+
+    replay = commands.add_parser(
+        "replay",
+        help="recompute a policy's commands on recorded messages",
+        description="Recompute every command from the recorded sources, compare them with what "
+        "was sent, and run the wiring check. docs/replay.md describes how to record.",
+    )
+    replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
+    replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
+    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
+    replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
+    replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
+    replay.add_argument("--json", action="store_true", help="print one JSON object")
+    replay.set_defaults(run=_replay, extras="ros,bags")
+
+    view = commands.add_parser(
+        "view",
+        help="show a controller and its robot live, in a web page",
+        description="Run the node view. What is not a flag here is one of its parameters, such "
+        "as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.",
+    )
+    view.add_argument("parameters", nargs="*", metavar="NAME:=VALUE")
+    view.add_argument("--namespace", default="", help="of the controller")
+    view.set_defaults(run=_view, extras="ros,view")
 
     demo = commands.add_parser(
         "demo",
@@ -590,6 +630,9 @@ def _inspect(options: argparse.Namespace) -> int:
     spec = policy.spec
     activity = energy_count.activity(policy, energy_count.typical_observations(policy))
     energy = _energy(spec, activity, _costs(options))
+    counts = energy_count.neurobench(policy, energy_count.typical_observations(policy))
+    energy["neurobench"] = dataclasses.asdict(counts)
+    energy["equivalent_footprint"] = energy_count.equivalent_footprint(spec)
     if options.json:
         seen = {
             "observation_quantiles": policy.quantiles.tolist(),
@@ -627,6 +670,14 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    print(
+        f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "
+        f"MACs {counts.effective_macs:.0f}, effective ACs {counts.effective_acs:.0f}, of "
+        f"{counts.dense} dense, footprint {counts.footprint} bytes; an ordinary network: "
+        f"{energy['equivalent_multiply_accumulates']} MACs at most, "
+        f"{energy['equivalent_footprint']} bytes"
+    )
+    print(energy_count.LEFT_OUT)
     return 0
 
 
@@ -644,8 +695,26 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.out.exists() and options.out.samefile(options.policy):
         raise UserError(f"--out is {options.out}, the policy itself, expected another file")
+    if options.format == "c":
+        return _export_c(options)
+    if options.quantise or options.no_math:
+        raise UserError(f"--quantise and --no-math go with --format c, not {options.format}")
     export(options.policy, options.format, options.out)
     print(options.out)
+    return 0
+
+
+def _export_c(options: argparse.Namespace) -> int:
+    from proxy_snn_control.neuromorphic.fixed import fixed_layers
+    from proxy_snn_control.policy.c_export import export_c
+
+    file = read_policy(options.policy)
+    layers = None
+    if options.quantise:
+        drawn = energy_count.typical_observations(Policy(*file))
+        layers = fixed_layers(file.spec, file.tensors, drawn)
+    report = export_c(file, options.out, layers=layers, math_library=not options.no_math)
+    print(options.out, *report.lines(), sep="\n")
     return 0
 
 
@@ -679,11 +748,29 @@ def _plot(options: argparse.Namespace) -> int:
     elif not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
-        plot_spikes(options.runs[0], options.out)
+        plot_spikes(options.runs[0], options.out, options.env)
     else:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.replay import replay, report
+
+    result = replay(
+        options.bag, str(options.policy), options.robot, options.params, options.namespace
+    )
+    print(report(result, options.json, options.out))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.view import main as run_view
+
+    given = [part for parameter in options.parameters for part in ("-p", parameter)]
+    where = ["-r", f"__ns:={options.namespace}"] if options.namespace else []
+    return run_view(["--ros-args", *given, *where] if given or where else [])
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """CaRe-BN: against batch normalisation written out, and folded against unfolded."""
 
 import itertools

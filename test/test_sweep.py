@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Sweeps on real MuJoCo: a grid's runs, stopping and going on, shares, failures, a Ray cluster."""
 
 import csv

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Tasks that can be trained for, and the names of what they observe and command."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
@@ -264,7 +266,16 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         damage()
         with pytest.raises(UserError, match=reported):
             start(quick(), out, resume=True)
+    for place in (len(kept) // 2, len(kept) - 1, len(kept) - 1000):
+        damaged = bytearray(kept)
+        damaged[place] ^= 1
+        transitions.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"replay-\S+ does not fit this run: it is damaged"):
+            start(quick(), out, resume=True)
     save_file({"observation": torch.zeros(70, 9)}, transitions)
+    with pytest.raises(UserError, match="it has no checksum"):
+        start(quick(), out, resume=True)
+    checkpoints._save(transitions, {"observation": torch.zeros(70, 9)})
     with pytest.raises(UserError, match="does not hold 70 transitions"):
         start(quick(), out, resume=True)
     transitions.write_bytes(kept)
@@ -282,7 +293,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         checkpoint.write_bytes(whole)
         tensors = load_file(checkpoint)
         change(tensors)
-        save_file(tensors, checkpoint, metadata)
+        checkpoints._save(checkpoint, tensors, metadata["state"])
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     state = json.loads(metadata["state"])
@@ -298,14 +309,21 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         ("replay", [[0, 60]]),
         ("replay", [[20, 70]]),
     ):
-        changed = {"state": json.dumps({**state, field: value})}
         checkpoint.write_bytes(whole)
-        save_file(load_file(checkpoint), checkpoint, changed)
+        changed = json.dumps({**state, field: value})
+        checkpoints._save(checkpoint, load_file(checkpoint), changed)
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match="does not fit this run"):
         start(quick(), out, resume=True)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(8, len(whole), 8):  # one bit of the header, or of a number
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"does not fit this run|has version"):
+            start(quick(), out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +335,12 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
         {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
         {**NORMALISED, "neuron": "relu"},
+        {
+            "env": "HalfCheetah-v4",
+            "normalise_observations": True,
+            "history": 3,
+            "previous_action": True,
+        },
     ],
     ids=[
         "lif",
@@ -325,6 +349,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         "two environments",
         "all settings",
         "normalised relu",
+        "memory",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
@@ -339,6 +364,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: di
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
     assert equal(flat(resumed.td3), flat(straight.td3))
+    policies = [load_policy(each / "policy_last.safetensors") for each in (whole, parted)]
+    first, second = (policy._tensors for policy in policies)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert resumed.replay.count == straight.replay.count
     assert torch.equal(resumed.replay.rows, straight.replay.rows)
 
@@ -351,7 +380,7 @@ def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path)
         metadata = file.metadata()
     tensors = load_file(path)
     tensors["episode.0.observation"] += 1
-    save_file(tensors, path, metadata)
+    checkpoints._save(path, tensors, metadata["state"])
     run = start(quick(), out, resume=True)
     assert "does not repeat itself: the episode under way starts anew" in run.warnings[0][1]
     assert run.run(Listener()) is True

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Learners side by side on the same tasks: which may be, the figures, and the caveats.
 
 -v4 and -v5 of Gymnasium's MuJoCo tasks have other rewards: they never share a comparison.

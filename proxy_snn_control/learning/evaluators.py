@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Where evaluations run: here, or beside training in worker processes.
 
 Either way what is evaluated is a snapshot, by the runtime that will be deployed, and its result is

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From settings and a folder to the members of a population: one run, or one for each seed."""
 
 from __future__ import annotations

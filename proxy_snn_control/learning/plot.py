@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures: learning curves of runs, and the spikes of a policy."""
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from proxy_snn_control.policy.files import replacing, write_bytes
 RASTER_ACTIONS = 40
 COLUMNS = 6  # runs in a picture of their health
 ENERGY_EPISODES = 5
+POLICY = "policy.safetensors"
 FORMATS = ("png", "pdf", "svg")
 # Okabe and Ito's colours, which colour-blind readers distinguish, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
@@ -413,21 +416,26 @@ def _measured(run: Run) -> dict[str, Any]:
     }
 
 
-def plot_spikes(path: Path, out: Path) -> None:
+def plot_spikes(path: Path, out: Path, env: str | None = None) -> None:
     """Draw every spike of a run's best policy over the first actions of an evaluation episode.
+
+    Args:
+        path: the run's folder.
+        out: the picture.
+        env: the task; None for the run's own.
 
     Raises:
         UserError: the folder holds not one run but several, the run has no policy yet or one that
-            does not spike, or the picture cannot be written.
+            does not spike, its task cannot be made, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.tasks import (
-        TaskSpec,
         check_fit,
         clip_action,
         episode_seed,
+        task_of_policy,
     )
     from proxy_snn_control.policy.runtime import load_policy
 
@@ -436,16 +444,16 @@ def plot_spikes(path: Path, out: Path) -> None:
     if len(runs) > 1:
         raise UserError(f"{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}")
     run = runs[0]
-    policy = load_policy(run.folder / "policy.safetensors")
+    policy = load_policy(run.folder / POLICY)
     if not policy.spec.spiking:
         neuron = policy.spec.neuron
         raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
     try:
         config = TrainConfig(**load_config(run.folder / "config.yaml"))
-        environment = TaskSpec.of(config).make()
+        environment = task_of_policy(policy.spec, run.folder / POLICY, env).make()
     except UserError as error:
         raise UserError(f"{run.folder}: {error}") from None
-    check_fit(policy.spec, run.folder / "policy.safetensors", environment)
+    check_fit(policy.spec, run.folder / POLICY, environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
     actions = []

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A population of learners, trained together: collect, learn, evaluate, keep.
 
 Every member is a run of its own, with its own folder (run.py); one seed is a population of one. The
@@ -165,7 +167,7 @@ class Population:
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
         # Of each member, the steps at which its gradient was first and last seen to be zero, since
-        # it was told of; -1 while there is nothing to tell.
+        # it was reported; -1 while there is nothing to report.
         self._zero = np.full((len(members), 2), -1)
         for run in self.runs:
             # Killed while it began, a population may lack some of its runs.

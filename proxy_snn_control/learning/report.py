@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A report on finished runs: tables and curves over seeds, with what a reader must know.
 
 docs/report.md defines every figure. A report is a list of sections, written as Markdown and as
@@ -9,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +38,16 @@ from proxy_snn_control.learning.results import (
     unlike_the_paper,
 )
 from proxy_snn_control.learning.statistics import Interval
-from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy import PolicyFileError, UserError, load_policy
+from proxy_snn_control.policy.energy import (
+    LEFT_OUT,
+    inference_energy,
+    neurobench,
+    typical_observations,
+)
 from proxy_snn_control.policy.files import make_folder, write_bytes
 
+COUNTED = 200
 MEASURES = {"maximum": "maximum", "last": f"mean of the last {LAST}"}
 COLLAPSED, SHORT, NONE = "†", "‡", "\N{EN DASH}"
 AGAIN = "\N{CLOCKWISE OPEN CIRCLE ARROW}"
@@ -90,6 +100,7 @@ def _sections(comparison: Comparison) -> Iterable[Section]:
         yield _improvements(comparison, f"Probability of improvement{suffix}")
     yield _every_seed(comparison, f"Every seed{suffix}")
     yield _collapses(comparison, f"Collapsed seeds{suffix}")
+    yield from _costs(comparison, f"Operations of an action{suffix}")
     yield Section(f"Learners{suffix}", points=tuple(_learner_points(comparison)))
     yield _what_ran(comparison, f"What ran{suffix}")
 
@@ -263,6 +274,34 @@ def _collapses(comparison: Comparison, title: str) -> Section:
         for seed, reason in group.collapsed.items()
     ]
     return Section(title, text, points=tuple(points) or ("None.",))
+
+
+def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
+    """What the best policies of the seeds cost; no section where there is no policy."""
+    rows = []
+    for (task, learner), group in comparison.groups.items():
+        counted, joules = [], []
+        for run in group.counted:
+            with suppress(PolicyFileError):  # none was written yet, or not by this version
+                policy = load_policy(run.folder / "policy.safetensors")
+                drawn = typical_observations(policy)[:COUNTED]
+                counted.append(neurobench(policy, drawn))
+                joules.append(inference_energy(policy.spec, counted[-1].effective_acs))
+        if counted:
+            sparsity, macs, acs, bytes_ = (
+                float(np.mean([getattr(each, name) for each in counted]))
+                for name in ("activation_sparsity", "effective_macs", "effective_acs", "footprint")
+            )
+            numbers = f"{sparsity:.0%}", f"{macs:.0f}", f"{acs:.0f}", f"{bytes_:.0f}"
+            rows.append((task, learner, *numbers, f"{np.mean(joules) * 1e9:.1f}"))
+    text = (
+        "As NeuroBench counts, and nJ by the paper's constants (spikes that reach a synapse times "
+        "77 fJ, multiply-accumulates of an ordinary network times 3.97 pJ): means over the seeds' "
+        f"best policies, on {COUNTED} observations drawn as training saw them; {LEFT_OUT}."
+    )
+    columns = ("task", "learner", "activation sparsity", "effective MACs", "effective ACs")
+    if rows:
+        yield Section(title, text, (*columns, "footprint, bytes", "nJ"), tuple(rows))
 
 
 def _learner_points(comparison: Comparison) -> Iterable[str]:

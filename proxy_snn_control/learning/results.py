@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What runs left behind: their folders found, read, named and put side by side.
 
 Needs neither torch nor the tasks, so that results can be read where nothing can be trained.

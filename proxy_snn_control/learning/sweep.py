@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Every run of a grid: environments x learners x seeds, each in DIR/ENV/LEARNER/seed-N.
 
 What is done, begun or failed is read off the runs' folders alone, so that a sweep can be stopped
@@ -35,8 +37,8 @@ from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, 
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import make_folder, write_bytes
-from proxy_snn_control.yaml_file import read_yaml
+from proxy_snn_control.policy.files import make_folder, read_file, write_bytes
+from proxy_snn_control.yaml_file import MAX_BYTES, parse_yaml
 
 COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
 PARTS = ("settings", "environments", "learners", "seeds")
@@ -72,8 +74,12 @@ def read_grid(path: Path, out: Path) -> list[Member]:
     Raises:
         UserError: no such file, or something in it is not as expected; names it.
     """
+    return _members(path, read_file("grid file", path, MAX_BYTES), out)
+
+
+def _members(path: Path, content: bytes, out: Path) -> list[Member]:
     where = f"grid file {path}"
-    grid = read_yaml("grid file", path)
+    grid = parse_yaml("grid file", path, content)
     if not isinstance(grid, dict):
         raise UserError(f"{where}: expected a block for each of {', '.join(PARTS)}")
     for name in grid:
@@ -117,10 +123,12 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
         UserError: the folder holds something else, or runs of the same name with other settings;
             or a task cannot be made.
     """
-    members = read_grid(grid, out)
-    copy = out / COPY
+    content = read_file("grid file", grid, MAX_BYTES)
+    members = _members(grid, content, out)
+    copy, kept = out / COPY, b""
     if copy.is_file():
-        before = {folder: config for config, folder in read_grid(copy, out)}
+        kept = read_file("grid file", copy, MAX_BYTES)
+        before = {folder: config for config, folder in _members(copy, kept, out)}
         for config, folder in members:
             _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
@@ -132,8 +140,7 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
     except UserError as error:
         raise UserError(f"grid file {grid}: {error}") from None
     make_folder(out)
-    content = grid.read_bytes()
-    if not copy.is_file() or copy.read_bytes() != content:
+    if kept != content:
         write_bytes(copy, content)
     return begun
 

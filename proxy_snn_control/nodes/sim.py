@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The sim: a Gymnasium MuJoCo task behind ROS topics. Never imports torch."""
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ except Exception as error:
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
-    Parameter("env_kwargs", "", "What the task is made with, in YAML: {ctrl_cost_weight: 0.5}."),
+    Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
     Parameter(
         "paper_physics",
         False,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from pathlib import Path
+
+from proxy_snn_control.share import folders
 
 from .errors import PolicyFileError
 
@@ -27,8 +27,8 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     name = os.fspath(path)
     if not _NAME.fullmatch(name) or os.path.lexists(name):
         return path
-    for folder in _folders():
-        if (found := folder / f"{name}.safetensors").is_file():
+    for folder in folders():
+        if (found := folder / FOLDER / f"{name}.safetensors").is_file():
             return found
     known = ", ".join(names()) or "none"
     raise PolicyFileError(
@@ -38,11 +38,5 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
 
 def names() -> list[str]:
     """The names on the shelf."""
-    return sorted({each.stem for folder in _folders() for each in folder.glob("*.safetensors")})
-
-
-def _folders() -> list[Path]:
-    """Where the shelf may be: the source tree, ROS installation prefixes, Python's own prefix."""
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    shares = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
-    return [folder / FOLDER for folder in (Path(__file__).parents[2], *shares)]
+    files = [each for folder in folders() for each in (folder / FOLDER).glob("*.safetensors")]
+    return sorted({each.stem for each in files})

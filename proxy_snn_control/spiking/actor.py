@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Actors of a population: the spiking one, and the ordinary network to compare with.
 
 Parameters carry the names that the policy file gives them. Equation numbers are those of Xu et al.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """CaRe-BN: batch normalisation of an actor's currents, folded away wherever it acts.
 
 Xu et al., "Precise Moving Statistics for Stabilizing Spiking Neural Networks in Reinforcement
