@@ -226,12 +226,13 @@ def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised:
     _, operations, _ = actor.learn(seen, True)
     with torch.no_grad():
         _, spikes, _ = actor._trace(seen, [])
+    found = operations.tolist()
     for member, size in enumerate(SIZES):
         widths = (size.observations * 10, 24, 16, len(size.low) * 10)
         per_action = [float(layer[member].sum((1, 2)).mean()) for layer in spikes]
         done = sum(count * n for count, n in zip(per_action, widths[1:], strict=False))
         possible = 5 * sum(a * b for a, b in itertools.pairwise(widths))
-        assert float(operations[member]) == pytest.approx(done / possible, rel=1e-6)
+        assert found[member] == pytest.approx(done / possible, rel=1e-6)
     (slope,) = torch.autograd.grad(operations.sum(), flat)
     for member in range(2):
         own = actor.weights.of(member, slope[member])
