@@ -244,3 +244,27 @@ def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised:
     with torch.no_grad():
         flat -= 0.5 * slope / slope.norm()
     assert float(actor.learn(seen, True).operations.sum()) < before
+
+
+def test_statistics_are_computed_anew_from_the_replay_buffer(monkeypatch) -> None:
+    """Every so many updates, from a hundred minibatches: near those of all transitions."""
+    from training_kit import learners, quick
+
+    monkeypatch.setattr(norm, "RECALIBRATE_EVERY", 3)
+    td3 = learners([quick(seed=1, actor_norm="care_bn", batch_size=64)], [(5, 2)])
+    statistics = td3.actor.statistics.weights
+    td3.update()
+    td3.update()
+    statistics.flat[:] = 7.0
+    td3.update()
+    everything = td3.replay.rows[:, : len(td3.replay), :5]
+    (first, *_) = td3.actor.learn(everything, False).moments
+    named = statistics.named(statistics.flat)
+    assert float((named["norm.0.mean"] - first.mean).abs().max()) < 0.03
+    assert float((named["norm.0.variance"] / first.variance - 1).abs().max()) < 0.1
+    statistics.flat[:] = 7.0
+    td3.update()
+    assert float((named["norm.2.variance"] - 7).abs().max()) > 0, "the actor's update corrects them"
+    statistics.flat[:] = 7.0
+    td3.update()
+    assert (statistics.flat == 7).all(), "an update of the critics alone leaves them"
