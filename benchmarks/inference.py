@@ -1,14 +1,18 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """One action, timed: this runtime, the ordinary network it replaces, and other spiking simulators.
 
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
 
-Everything runs on one core with one thread, in one run: the contenders take turns; what is given
+Everything runs on one core with one thread, in one run: the contenders take turns, and what is said
 of one is from all its turns. The ordinary network is of the policy's width, with random weights
 (its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and snnTorch run
 the policy's own spiking network with its weights; that they fire the same spikes is checked first.
-What takes as long and does nothing but count shows the tail that is the
-machine's. Starting is timed in fresh processes, which take turns too. Run nothing else meanwhile.
+The policy as C (proxy-snn export) is compiled by cc at -O2 alone and called from Python like the
+others; its time by a clock in C is reported beside. What takes as long and does nothing but count
+shows the tail that is the machine's. Starting is timed in fresh processes, which take turns too.
+Run nothing else meanwhile.
 """
 
 # ruff: noqa: E402
@@ -20,6 +24,7 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
+import ctypes
 import functools
 import gc
 import itertools
@@ -43,7 +48,8 @@ from page import heading, processor, write
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
-from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy import Policy, PolicyFile, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy.c_export import export_c
 from proxy_snn_control.policy.energy import (
     activity,
     equivalent_energy,
@@ -190,6 +196,68 @@ def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
     return act, in_torch(actor), model
 
 
+# The policy as C with a clock around it.
+CLOCK = """
+#define _POSIX_C_SOURCE 199309L
+#include <stdlib.h>
+#include <time.h>
+#include "policy.h"
+policy_state *make_state(void)
+{
+    policy_state *state = malloc(sizeof *state);
+    policy_init(state);
+    return state;
+}
+void time_actions(policy_state *state, const float *observations, int count, double *microseconds)
+{
+    float action[POLICY_ACTIONS];
+    int i;
+    for (i = 0; i < count; i++) {
+        struct timespec a, b;
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        policy_act(state, observations + (long)i * POLICY_OBSERVATIONS, action);
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        microseconds[i] = (double)(b.tv_sec - a.tv_sec) * 1e6;
+        microseconds[i] += (double)(b.tv_nsec - a.tv_nsec) / 1e3;
+    }
+}
+"""
+
+
+def in_c(file: PolicyFile, folder: str) -> tuple[Act, Callable[[np.ndarray], np.ndarray]]:
+    """The policy as C: called from Python; and the times of many actions by a clock in C."""
+    export_c(file, folder)
+    (Path(folder) / "clock.c").write_text(CLOCK)
+    sources = [f"{folder}/policy.c", f"{folder}/clock.c"]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, "-o", f"{folder}/policy.so", *sources, "-lm"], check=True)
+    library = ctypes.PyDLL(f"{folder}/policy.so")
+    library.make_state.restype = ctypes.c_void_p
+    state = ctypes.c_void_p(library.make_state())
+    given = np.zeros(file.spec.observation_size, np.float32)
+    action = np.zeros(file.spec.action_size, np.float32)
+    call = functools.partial(
+        library.policy_act,
+        state,
+        ctypes.c_void_p(given.ctypes.data),
+        ctypes.c_void_p(action.ctypes.data),
+    )
+
+    def act(observation: np.ndarray) -> object:
+        np.copyto(given, observation)
+        call()
+        return action
+
+    def clocked(observations: np.ndarray) -> np.ndarray:
+        many, times = np.ascontiguousarray(observations, np.float32), np.zeros(len(observations))
+        library.time_actions(
+            state, ctypes.c_void_p(many.ctypes.data), len(many), ctypes.c_void_p(times.ctypes.data)
+        )
+        return times
+
+    return act, clocked
+
+
 def same_spikes(policy: Policy, network: OthersNetwork, observations: np.ndarray) -> None:
     """Raise unless another library's network fires as the policy does."""
     differing = 0
@@ -263,7 +331,8 @@ def turn(act: Act, observations: np.ndarray, seconds: float) -> np.ndarray:
 
 def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], bytes]:
     """A table for one policy; and its ordinary network as an ONNX model."""
-    spec, tensors, _ = read_policy(path)
+    file = read_policy(path)
+    spec, tensors, _ = file
     policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
     if not policy.compiled:
         raise SystemExit("the compiled pass is not to be had here")
@@ -275,11 +344,17 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     )
     for network in (in_snntorch, one_step, all_steps):
         same_spikes(policy, network, observations[:200])
+    with tempfile.TemporaryDirectory() as folder:
+        by_c, clocked = in_c(file, folder)
+    for observation in observations:
+        if abs(by_c(observation) - policy.act(observation)).max() > 1e-6:  # type: ignore[operator]
+            raise SystemExit("the policy as C does not take the same actions")
     counted = activity(policy, observations)
     once, every = touched_bytes(policy, observations)
 
     contenders: dict[str, Act] = {
         "this runtime, spiking": policy.act,
+        "the policy as C, cc -O2, spiking": by_c,
         "this runtime with NumPy alone, spiking": numpy_alone.act,
         "ONNX Runtime, ReLU": by_onnxruntime,
         "PyTorch, ReLU": by_torch,
@@ -295,9 +370,11 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     contenders["counting for as long"] = functools.partial(count_up, steps)
     gc.collect()
     times: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
+    in_c_alone = []
     for _ in range(rounds):
         for name, act in contenders.items():
             times[name].append(turn(act, observations, seconds))
+        in_c_alone.append(np.concatenate([clocked(observations) for _ in range(5)]))
     found = {name: np.concatenate(each) for name, each in times.items()}
     median = {name: float(np.median(each)) for name, each in found.items()}
     ours = median["this runtime, spiking"]
@@ -325,9 +402,14 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
             f"{np.percentile(each, 99.9):.1f} | {tail(each):.1f} | {median[name] / ours:.2f} | "
             f"{len(each)} |"
         )
+    clock = float(np.median(np.concatenate(in_c_alone)))
+    c = median["the policy as C, cc -O2, spiking"]
     mine, idle = found["this runtime, spiking"], found["counting for as long"]
     asked = {
         "": ours / median["ONNX Runtime, ReLU"],
+        "c": c / median["ONNX Runtime, ReLU"],
+        "runtime": c / ours,
+        "clock": clock / median["ONNX Runtime, ReLU"],
         "step": median["SpikingJelly, step by step"] / ours,
         "multi": median["SpikingJelly, multi-step"] / ours,
         "snnTorch": median["snnTorch"] / ours,
@@ -336,6 +418,9 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     lines += f"""
 - Median latency **{asked[""]:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
   or below 1 is asked for).
+- As C **{asked["c"]:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked["runtime"]:.2f} times
+  this runtime's (at or below 1 is asked for), all called from Python. By a clock in C an action
+  takes {clock:.1f} us, {asked["clock"]:.2f} times ONNX Runtime's called from Python.
 - SpikingJelly's forward of the same network takes **{asked["step"]:.0f} times** as long step by
   step and **{asked["multi"]:.0f} times** in its multi-step mode (40);
   snnTorch's **{asked["snnTorch"]:.0f} times** (100).

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Settings of a training run: one dataclass, read from YAML, checked field by field."""
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -445,15 +448,18 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def named_values(name: str, text: str) -> dict[str, Any]:
-    """Names with values out of a text in YAML; none of an empty one.
+    """Names with values out of a text such as "far=2 on=true"; quotes keep spaces together.
 
     Raises:
-        UserError: it is no YAML, or holds something else.
+        UserError: it is something else.
     """
     try:
-        return plain_values(name, yaml.safe_load(text) or {})
-    except yaml.YAMLError:
-        raise UserError(f"{name} is {text!r:.60}, expected YAML: {{name: value}}") from None
+        pairs = [word.partition("=") for word in shlex.split(text)]
+        if all(key and equals for key, equals, _ in pairs):
+            return plain_values(name, {key: yaml.safe_load(value) for key, _, value in pairs})
+    except (ValueError, yaml.YAMLError):
+        pass
+    raise UserError(f"{name} is {text!r:.60}, expected NAME=VALUE NAME=VALUE ...")
 
 
 def plain_values(name: str, value: Any) -> dict[str, Any]:

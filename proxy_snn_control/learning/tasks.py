@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Gymnasium tasks: making one, checking that it fits, and naming what it observes and commands."""
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import numbers
 import os
 import re
 import reprlib
+import shlex
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -56,6 +60,11 @@ class TaskSpec(NamedTuple):
         """The task of these settings."""
         kwargs = json.dumps(config.env_kwargs, sort_keys=True)
         return cls(config.env, kwargs, config.paper_physics)
+
+    @property
+    def words(self) -> str:
+        """What it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
+        return shlex.join(f"{k}={json.dumps(v)}" for k, v in json.loads(self.env_kwargs).items())
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
@@ -120,7 +129,9 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
         said = _first_line(error) if isinstance(error, usual) else _reason(error)
-        raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
+        if "mujoco" in "".join(traceback.format_exception(error)).lower():
+            said = mujoco_failure() or said
+        raise UserError(f"task {task_id!r} cannot be made: {said}") from error
     try:
         if paper_physics:
             _use_paper_physics(environment)
@@ -246,7 +257,7 @@ class Checked(gymnasium.Wrapper):
         is_vector = isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
         self.flattening = None if is_vector else flattening
         if not is_vector:
-            self.observation_space = gymnasium.spaces.flatten_space(observations)
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (flattening.size,))
         if not self.observation_space.shape[0]:  # type: ignore[index]
             raise UserError(
                 f"task {name!r} has an empty observation space, expected a number or more"
@@ -384,7 +395,9 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
         plugin = TASKS.plugin(recorded.partition(":")[0])
         if lacks := not_loaded(TASKS, spec.provenance):
             raise UserError(f"policy file {path}: {lacks}")
-        if ":" in recorded and not plugin:
+        # A module that is there already is not imported any more.
+        there = recorded.rpartition(":")[0] in sys.modules
+        if ":" in recorded and not (plugin or there):
             raise UserError(
                 f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
                 f"module is imported because a file names it; give --env {recorded} to have it so"

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The sim: a Gymnasium MuJoCo task behind ROS topics. Never imports torch."""
 
 from __future__ import annotations
@@ -56,7 +58,12 @@ except Exception as error:
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
-    Parameter("env_kwargs", "", "What the task is made with, in YAML: {ctrl_cost_weight: 0.5}."),
+    Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
+    Parameter(
+        "paper_physics",
+        False,
+        "Hopper's and Ant's contact margins as in the MuJoCo of the paper (setting paper_physics).",
+    ),
     Parameter(
         "mode",
         "lockstep",
@@ -125,7 +132,8 @@ class Sim(Node):
         self._episodes = self.get_parameter("episodes").value
         plugins.load(value_of(self, "plugins"))
         env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
-        task = TaskSpec(env, json.dumps(named_values("parameter env_kwargs", kwargs)))
+        kwargs = json.dumps(named_values("parameter env_kwargs", kwargs))
+        task = TaskSpec(env, kwargs, self.get_parameter("paper_physics").value)
         self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
