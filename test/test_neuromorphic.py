@@ -326,7 +326,7 @@ def second_of(policy_file: Path) -> Path:
 
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy and one of dynamic neurons, in Lava's environment."""
+    """The neuromorphic node on a random policy and one of dynamic neurons, with Lava."""
     write_policy(second_of(policy_file), *random_policy(neuron="dn", observations=4, time_steps=3))
     both = {"policy": f"{policy_file},{second_of(policy_file)}"}
     process = NodeProcess(
