@@ -1,12 +1,16 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Package data for ament_python, pip and colcon alike."""
 
 import os
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "proxy_snn_control"
 SHARE = f"share/{PACKAGE}"
+URL = "https://github.com/proxy-snn-control/proxy_snn_control"
 TRAIN = [
     "torch",
     "safetensors",
@@ -39,9 +43,36 @@ ROS = (
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version="0.2.0",
     description="Train spiking policies with proxy targets and run them on robots",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    url=URL,
+    project_urls={
+        "Source": URL,
+        "Bug tracker": f"{URL}/issues",
+        "Changelog": f"{URL}/blob/main/CHANGELOG.rst",
+    },
+    keywords=[
+        "ROS",
+        "spiking neural network",
+        "reinforcement learning",
+        "neuromorphic",
+        "robot control",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     maintainer="proxy_snn_control developers",
     maintainer_email="proxy_snn_control@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
@@ -55,6 +86,14 @@ setup(
         "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
         "cluster": ["ray"],
+        "view": ["rerun-sdk", "mujoco", "gymnasium"],
+        "bags": ["rosbags"],
+        "docs": ["sphinx", "myst-parser", "furo"],
+        # Besides, the browser's test needs Debian's chromium.
+        "browser": ["playwright"],
+        "wandb": ["wandb"],
+        "mlflow": ["mlflow"],
+        "optuna": ["optuna"],
         "benchmarks": ["stable-baselines3", "onnx", "onnxruntime", "spikingjelly", "snntorch"],
         "test": [
             "pytest",
@@ -62,6 +101,8 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "ray",
+            "rerun-sdk",
+            "rosbags",
             "nir",
             "onnx",
             "onnxruntime",
@@ -77,6 +118,8 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", glob("config/*.yaml")),
         (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
+        (f"{SHARE}/policies", glob("policies/*")),
+        (f"{SHARE}/config/layouts", glob("config/layouts/*")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         (f"{SHARE}/security", glob("security/*")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.

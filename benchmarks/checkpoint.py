@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """How long a checkpoint keeps a run waiting, with a million transitions in the replay buffer.
 
 python benchmarks/checkpoint.py --env HalfCheetah-v4

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller as a process, beside a bare rclpy node that answers as soon as it can.
 
     pip install -c constraints.txt '.[ros,sim]'

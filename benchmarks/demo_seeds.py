@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run the demo on several seeds, one after the other, and collect its figures in a table.
 
     python benchmarks/demo_seeds.py --seeds 0 1 2 --out runs/demo --table docs/results/demo.md

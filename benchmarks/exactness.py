@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Hold the runtime to the torch actor in float32, spike for spike, on observations by the million.
 
     python benchmarks/exactness.py benchmarks/policies/*.safetensors --table F.md

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The plain PyTorch idiom for the same method: what one would write from the paper, line by line.
 
 A loop over the simulation steps with every layer inside it, autograd through a surrogate spike, the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """One action, timed: this runtime, the ordinary network it replaces, and other spiking simulators.
 
     pip install -c constraints.txt '.[train,benchmarks]'

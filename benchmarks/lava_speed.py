@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What neuromorphic.py measures in Lava's environment: lava_speed.py POLICY OBSERVATIONS.npy.
 
 Prints one JSON object on its last line.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What a policy loses in the fixed point of Loihi 2, and how quick its Lava networks are.
 
     python benchmarks/neuromorphic.py POLICY.safetensors ... --table docs/results/neuromorphic.md

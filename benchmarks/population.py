@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Learners as one batch on a GPU, everything included, beside what bounds them.
 
     python benchmarks/population.py --table docs/results/population.md --sketch population_sketch.py

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training speed on HalfCheetah-v4, side by side: the plain PyTorch idiom, Stable-Baselines3, this.
 
     pip install -c constraints.txt '.[train,benchmarks]'

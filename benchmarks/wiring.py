@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Which wiring mistakes the controller finds on HalfCheetah, and which it cannot.
 
     python benchmarks/wiring.py --seeds 5 --out docs/results/wiring.md

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run a policy on a robot: the controller node, and with backend:=lava the neuromorphic one."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run sim and controller against each other: a closed loop on one machine."""
 
 from typing import Any
@@ -14,6 +16,7 @@ from proxy_snn_control.policy import UserError, read_policy
 # and what has None for its default must be given.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
+    "paper_physics": ("", bool, "contacts as in the paper's MuJoCo; as in training if empty"),
     "env_kwargs": ("", str, "what the task is made with, NAME=VALUE ..; the policy's own if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
@@ -54,6 +57,7 @@ def start_both(context: LaunchContext) -> list[Node]:
     arguments = context.launch_configurations
     task = task_of(arguments["policy"], arguments["env"])
     arguments["env"] = task.env
+    arguments["paper_physics"] = arguments["paper_physics"] or str(task.paper_physics).lower()
     arguments["env_kwargs"] = arguments["env_kwargs"] or task.words
     lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")

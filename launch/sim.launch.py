@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run a Gymnasium MuJoCo task behind ROS topics."""
 
 from pathlib import Path
@@ -14,6 +16,7 @@ from launch import LaunchContext, LaunchDescription
 # sim that is launched alone keeps time like a robot.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
+    "paper_physics": ("", bool, "Hopper's and Ant's contact margins as in the paper's MuJoCo"),
     "env_kwargs": ("", str, "what the task is made with: NAME=VALUE NAME=VALUE .."),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Train a policy, with its progress on topics."""
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction

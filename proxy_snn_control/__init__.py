@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Train spiking policies with proxy targets and run them on robots."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,6 @@
-"""The `proxy-snn` command. Works with or without ROS; only `demo` needs it."""
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from proxy_snn_control import __version__
 from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
 from proxy_snn_control.policy import energy as energy_count
+from proxy_snn_control.share import named
 
 if TYPE_CHECKING:
     from proxy_snn_control.learning.evaluate import Evaluation
@@ -63,7 +66,11 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-POLICY = "a policy file, or a run's folder for the best policy in it"
+POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
+
+
+def _config(text: str) -> Path:
+    return named(str(_path(text)), "config", ".yaml")
 
 
 def _policy(text: str) -> Path:
@@ -143,12 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--config",
-        type=_path,
+        type=_config,
         metavar="F.yaml",
         action="append",
         default=[],
         nargs="+",
-        help="files of settings, as config/train.yaml; later ones go over earlier ones",
+        help="files of settings, as config/train.yaml, or names of the package's, such as fast; "
+        "later ones go over earlier ones",
     )
     train.add_argument(
         "--set",
@@ -176,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument("grid", type=_path, metavar="GRID.yaml")
+    sweep.add_argument("grid", type=_config, metavar="GRID.yaml")
     sweep.add_argument(
         "--out",
         type=_path,
@@ -235,6 +243,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
 
+    shelve = commands.add_parser(
+        "shelve",
+        help="put a policy on the shelf, with a card",
+        description="Evaluate a policy in its task and write it, by a name to find it by, and a "
+        "card that says what it is. What it lacks for the wiring check is measured.",
+    )
+    shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
+    shelve.add_argument("--name", required=True)
+    shelve.add_argument("--shelf", type=_path, default=Path("policies"), metavar="DIR")
+    shelve.set_defaults(run=_shelve, extras="train")
+
     export = commands.add_parser(
         "export",
         help="write a policy in another format",
@@ -269,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plot = commands.add_parser(
         "plot",
-        help="draw the learning curves of runs, or a policy's spikes",
+        help="draw the learning curves of runs, what they die of, or a policy's spikes",
         description="Draw the evaluations of runs over environment steps: a panel for each task, "
         "a line for each learner, and a band for its seeds.",
     )
@@ -281,12 +300,50 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the picture: FILE.png, FILE.pdf or FILE.svg",
     )
-    plot.add_argument(
+    instead = plot.add_mutually_exclusive_group()
+    instead.add_argument(
         "--spikes",
         action="store_true",
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
     )
+    instead.add_argument(
+        "--health",
+        action="store_true",
+        help="instead, each run's return, value, gradient and potentials: how it lives or dies",
+    )
+    instead.add_argument(
+        "--energy",
+        action="store_true",
+        help="instead, the return of each run's best policy against its energy and latency, "
+        "measured now on its task; FILE.csv holds the figures",
+    )
+    plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
     plot.set_defaults(run=_plot, extras="train")
+
+    replay = commands.add_parser(
+        "replay",
+        help="recompute a policy's commands on recorded messages",
+        description="Recompute every command from the recorded sources, compare them with what "
+        "was sent, and run the wiring check. docs/replay.md describes how to record.",
+    )
+    replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
+    replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
+    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
+    replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
+    replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
+    replay.add_argument("--json", action="store_true", help="print one JSON object")
+    replay.set_defaults(run=_replay, extras="ros,bags")
+
+    view = commands.add_parser(
+        "view",
+        help="show a controller and its robot live, in a web page",
+        description="Run the node view. What is not a flag here is one of its parameters, such "
+        "as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.",
+    )
+    view.add_argument("parameters", nargs="*", metavar="NAME:=VALUE")
+    view.add_argument("--namespace", default="", help="of the controller")
+    view.set_defaults(run=_view, extras="ros,view")
 
     demo = commands.add_parser(
         "demo",
@@ -361,16 +418,18 @@ def _sweep(options: argparse.Namespace) -> int:
     runs = sweep.open_sweep(options.grid, options.out)
     if options.shard:
         runs = sweep.share(runs, options.shard)
+    first, runs = runs, sweep.restarted(runs)
     done = [run for run in runs if sweep.is_done(run)]
     reasons = {run.folder: read_failure(run.folder) for run in runs if run not in done}
-    failed = {folder: why for folder, why in reasons.items() if why}
-    todo = [run for run in runs if run not in done and run.folder not in failed]
+    replaced = [run.folder for run in runs if sweep.is_replaced(run)]
+    failed = {folder: why for folder, why in reasons.items() if why and folder not in replaced}
+    todo = [run for run in runs if run not in done and not reasons[run.folder]]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
     again = "(earlier; without its failure.txt it would be tried again)"
     failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
-    if todo:
+    while todo and finished:
         steps = {run.folder: sweep.steps_of(run) for run in todo}
         progress = SweepProgress(todo, steps, len(done), stopping.requested)
         try:
@@ -379,7 +438,10 @@ def _sweep(options: argparse.Namespace) -> int:
             )
         finally:
             progress.close()
-        failures += new
+        before, runs = [run.folder for run in runs], sweep.restarted(first)
+        todo = [run for run in runs if run.folder not in before]
+        others = tuple(f"{run.folder} " for run in runs if sweep.is_replaced(run))
+        failures += [why for why in new if not why.startswith(others)]
     done = [run for run in runs if sweep.is_done(run)]
     print(f"{len(done)} of {len(runs)} runs are done")
     for failure in failures:
@@ -425,6 +487,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     report = {
         "env": task.env,
         "env_kwargs": json.loads(task.env_kwargs),
+        "paper_physics": task.paper_physics,
         "seed": options.seed,
         "returns": result.returns,
         "lengths": result.lengths,
@@ -618,6 +681,15 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def _shelve(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.shelve import check_name, shelve
+
+    check_name(options.name)
+    shelve(options.policy, options.name, options.shelf)
+    print(options.shelf / f"{options.name}.md")
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from proxy_snn_control.policy.exchange import export
 
@@ -666,17 +738,39 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.plot import plot_runs, plot_spikes
+    from proxy_snn_control.learning.plot import plot_energy, plot_health, plot_runs, plot_spikes
 
     stopping.ready()  # drawing takes a moment: finish it rather than leave half a file
-    if not options.spikes:
+    if options.health:
+        plot_health(options.runs, options.out)
+    elif options.energy:
+        plot_energy(options.runs, options.out)
+    elif not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
-        plot_spikes(options.runs[0], options.out)
+        plot_spikes(options.runs[0], options.out, options.env)
     else:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)
     return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.replay import replay, report
+
+    result = replay(
+        options.bag, str(options.policy), options.robot, options.params, options.namespace
+    )
+    print(report(result, options.json, options.out))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from proxy_snn_control.nodes.view import main as run_view
+
+    given = [part for parameter in options.parameters for part in ("-p", parameter)]
+    where = ["-r", f"__ns:={options.namespace}"] if options.namespace else []
+    return run_view(["--ros-args", *given, *where] if given or where else [])
 
 
 def _demo(options: argparse.Namespace) -> int:

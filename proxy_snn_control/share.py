@@ -1,4 +1,6 @@
-"""Where the files beside the package lie: config/ and launch/."""
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files beside the package lie: config/, policies/ and launch/; and their names."""
 
 from __future__ import annotations
 
@@ -9,17 +11,41 @@ from pathlib import Path
 from proxy_snn_control.policy.errors import UserError
 
 
+def folders() -> list[Path]:
+    """Where the package's files may lie: the source tree, ROS installation prefixes, Python's."""
+    ament = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    # The last one is where pip put the package, with --user or --prefix: lib/pythonX/site-packages.
+    prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*[".."] * 4).resolve())]
+    shares = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
+    return [Path(__file__).parents[1], *shares]
+
+
 def share_file(name: str) -> Path:
     """Find a file of the package's share folder, such as "config/train.yaml".
 
-    Looks in the source tree, in every ROS installation prefix and in Python's own prefix.
-
     Raises:
-        UserError: it is in none of them.
+        UserError: it is in none of `folders`.
     """
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    folders = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
-    for folder in (Path(__file__).parents[1], *folders):
+    for folder in (searched := folders()):
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{name} of proxy_snn_control is not installed; looked in {folders}")
+    raise UserError(f"{name} of proxy_snn_control is not installed; looked in {searched}")
+
+
+def named(text: str, folder: str, suffix: str) -> Path:
+    """A file by its path, or one of the package's by its name alone: "fast" is config/fast.yaml.
+
+    A path that exists, or has a folder or a suffix, is that path.
+
+    Args:
+        text: what the user gave.
+        folder: of the package's files of this kind, such as "config".
+        suffix: theirs.
+    """
+    path = Path(text)
+    if path.exists() or path.suffix or path.name != text:
+        return path
+    try:
+        return share_file(f"{folder}/{text}{suffix}")
+    except UserError:
+        return path

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What test_neuromorphic.py has done in Lava's environment; the last line it prints is JSON.
 
 Not a test module: python lava_child.py COMMAND POLICY ...

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Command lines of nodes: what is not known, or cannot be a name or a text, is named at once."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The command line as a person meets it: real processes, exit statuses, one-line errors."""
 
 import json
@@ -140,6 +142,11 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     twice = run("plot", out, out, "--spikes", "--out", raster)
     assert twice.returncode == 1
     assert "--spikes draws one run, but 2 are given" in twice.stderr
+    write_policy(out / "policy.safetensors", *random_policy(3, 2))
+    foreign = run("plot", out, "--spikes", "--out", raster)
+    assert foreign.returncode == 1
+    assert f"policy file {out / 'policy.safetensors'} is for 3 and 2" in foreign.stderr
+    assert f"task {TASK!r} has " in foreign.stderr
 
 
 @pytest.mark.parametrize(

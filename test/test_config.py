@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Settings: the paper's, a user's, and those that are no good."""
 
 from pathlib import Path

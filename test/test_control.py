@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What decides, by itself and in simulated time: pairing, the stop, the loop, hostile sequences."""
 
 import math
@@ -450,7 +452,7 @@ def test_a_heartbeat_that_is_relied_on() -> None:
     stop.watch_from(0.0)
     assert stop.silent(0.4) == ""
     assert "topic stop has been silent for more than 0.5 s" in stop.silent(0.6)
-    with pytest.raises(UserError, match="expected a publisher that repeats false again"):
+    with pytest.raises(UserError, match="expected a publisher that repeats false"):
         stop.arm(0.7)
     for now in (0.8, 1.2):
         stop.press(False, b"a", now)
@@ -479,7 +481,12 @@ class World:
     """A loop in simulated time, and what left it."""
 
     def __init__(
-        self, folder: Path, content: dict[str, Any], made: Any = None, **gate: Any
+        self,
+        folder: Path,
+        content: dict[str, Any],
+        made: Any = None,
+        repeats: bool = False,
+        **gate: Any,
     ) -> None:
         spec, tensors = made or two_spec()
         self.now = 0.0
@@ -487,7 +494,7 @@ class World:
         self.policy, self.stop = Policy(spec, tensors), StopLatch()
         self.robot = robot_of(folder, content, spec)
         commands = CommandMap(self.robot.command)
-        inputs = Inputs(self.robot, period=PERIOD)
+        inputs = Inputs(self.robot, repeats, period=PERIOD)
         given = SafetySettings(**{"safe_command": [0.5], **gate})
         self.gate = SafetyGate(commands.low, commands.high, PERIOD, self.stop, given)
         self.loop = Loop(
@@ -658,6 +665,33 @@ def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> 
     third, fourth = policy.act(seen[2])[0], policy.act(seen[3])[0]
     commands = [numbers[0] for _, numbers, _ in world.sent]
     assert commands == [float(a) for a in (first, second, third, fourth) for _ in range(3)]
+
+
+@pytest.mark.parametrize("where", ["policy", "robot file"])
+def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str) -> None:
+    names = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    if where == "policy":
+        made, content = random_policy(2, 1, (32,), history=2, **names), TWO_SOURCES
+    else:  # of somewhere else, whose task has both steps in one observation
+        names["observation_names"] = ("angle[-1]", "height[-1]", *NAMES)
+        made = random_policy(4, 1, (32,), **names)
+        content = {**TWO_SOURCES, "history": {"steps": 2}}
+    world = World(tmp_path, content, made, repeats=True)
+    world.loop.checks_period = False  # in lockstep
+    world.loop.activate()
+    for step in range(4):
+        for _ in range(2):
+            world.wait(PERIOD)
+            world.take(0, joints(1 + step, VALUES[step]))
+            world.take(1, trunk(1 + step, 1 - VALUES[step]))
+    before = [VALUES[0], *VALUES]
+    policy = Policy(*made)
+    expected = []
+    for earlier, value in zip(before, VALUES[:4], strict=False):
+        older = [] if where == "policy" else [earlier, 1 - earlier]
+        expected.append(float(np.clip(policy.act([*older, value, 1 - value])[0], -0.8, 0.8)))
+    commands = [numbers[0] for _, numbers, _ in world.sent]
+    assert [c for i, c in enumerate(commands) if i == 0 or c != commands[i - 1]] == expected
 
 
 # Whatever happens, in whatever order: messages with any stamp and number, lost, late and doubled,

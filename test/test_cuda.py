@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """On a GPU: updates recorded as CUDA graphs, draws, acting and a whole population."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Policies in others' formats, run by others' programs: the same spikes, the same actions."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults, each tried on real processes; a recorder of the command topic is the judge."""
 
 import os

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Spikes and surrogate gradient, three times over.
 
 The equations written out naively here, the step-by-step torch actor, and the compiled layers.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The launch files: with a real `ros2 launch` where there is one, and what can be read off them."""
 
 import ast
@@ -507,4 +509,4 @@ def test_train(stage: Stage, tmp_path: Path) -> None:
     values = parameters(stage, "/lab/train", "steps", "resume", "use_sim_time")
     assert values == [1000, False, True]
     ends_cleanly(process)
-    assert (out / "checkpoint" / "checkpoint.safetensors").is_file()
+    assert [*(out / "checkpoint").glob("checkpoint-*.safetensors")]

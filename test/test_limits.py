@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Limits of joints: the assertions of ros2_control's own tests, and reading a URDF.
 
 The cases of the first part are those of joint_limits/test/test_joint_saturation_limiter.cpp in

@@ -15,7 +15,7 @@ from proxy_snn_control.neuromorphic.chip import Chip, float_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.policy import Policy, PolicyFileError, load_policy, read_policy, write_policy
 from proxy_snn_control.policy.errors import ObservationError
-from proxy_snn_control.policy.exchange import export
+from proxy_snn_control.policy.exchange import export, nir_graph
 from proxy_snn_control.policy.runtime import limits_of
 
 ACTIONS = {"actions": 2, "action_low": (-0.4, -1.0), "action_high": (0.4, 3.0)}
@@ -114,6 +114,15 @@ def test_onnx_reads_the_window_and_the_previous_action(
     assert header.get("history", 1) == spec.history
 
 
+def test_nir_holds_what_its_encoder_must_do_first() -> None:
+    pytest.importorskip("nir")
+    metadata = nir_graph(*made("all")).metadata
+    np.testing.assert_array_equal(metadata["normalise.mean"], MEAN)
+    np.testing.assert_array_equal(metadata["normalise.scale"], SCALE)
+    header = json.loads(metadata["policy"])
+    assert (header["history"], header["previous_action"]) == (3, True)
+
+
 def test_a_bad_observation_is_not_remembered() -> None:
     spec, tensors = made("all")
     policy, other = Policy(spec, tensors), Policy(spec, tensors)
@@ -192,6 +201,7 @@ def test_files_say_it(tmp_path: Path) -> None:
         ({}, {"normalise.scale": SCALE * np.float32(1e4)}, "holds a number beyond"),
         ({}, {"normalise.mean": MEAN[:4]}, r"normalise.mean has shape \[4\], expected \[5\]"),
         ({}, {"normalise.mean": MEAN * np.float32(np.nan)}, "normalise.mean holds a NaN"),
+        ({}, {"normalise.mean": MEAN + np.float32(1e38)}, "normalise.mean is beyond float32 once"),
     ],
 )
 def test_what_a_file_may_not_say(

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy on a simulated chip: in NumPy here, and as real Lava processes in Lava's environment.
 
 Lava runs on Python 3.10 alone, so its tests run lava_child.py in the environment that `make lava`
@@ -278,6 +280,17 @@ def test_lava_runs_policies_of_one_step_and_without_hidden_layers(tmp_path: Path
 
 
 @needs_lava
+def test_lava_runs_policies_that_normalise_and_remember(tmp_path: Path) -> None:
+    np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(5, 3, (40, 9)))
+    spec, tensors = random_policy(history=3, previous_action=True)
+    tensors["normalise.mean"] = np.full(9, 5, np.float32)
+    tensors["normalise.scale"] = np.full(9, 0.3, np.float32)
+    write_policy(tmp_path / "p.safetensors", spec, tensors)
+    found = lava("compare", tmp_path / "p.safetensors", tmp_path / "o.npy", "quick", "float")
+    assert (found["inferences"], found["spikes"], found["actions"]) == (40, 0, 0)
+
+
+@needs_lava
 def test_starts_and_stops_leave_nothing(policy_file: Path, segments: None) -> None:
     found = lava("cycle", policy_file, 20)
     assert found["last"]["children"] == 0
@@ -326,7 +339,7 @@ def second_of(policy_file: Path) -> Path:
 
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy and one of dynamic neurons, with Lava."""
+    """The neuromorphic node on a random policy and one of dynamic neurons, beside Lava."""
     write_policy(second_of(policy_file), *random_policy(neuron="dn", observations=4, time_steps=3))
     both = {"policy": f"{policy_file},{second_of(policy_file)}"}
     process = NodeProcess(

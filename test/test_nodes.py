@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The nodes as processes of their own, over real ROS topics on a domain of their own."""
 
 import csv

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What pip installs: found where `ros2 run` and launch look, and runnable from there."""
 
 import os
@@ -10,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NODES = ("controller", "sim", "train", "neuromorphic")
-PARTS = ("setup.py", "setup.cfg", "package.xml", "resource", "launch", "config")
+NODES = ("controller", "guard", "sim", "train", "neuromorphic", "view", "record")
+PARTS = ("setup.py", "setup.cfg", "README.md", "package.xml", "resource", "launch", "config")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_versions_agree() -> None:
     version = proxy_snn_control.__version__
     assert f'version="{version}"' in (ROOT / "setup.py").read_text()
     assert f"<version>{version}</version>" in (ROOT / "package.xml").read_text()
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\n{version} (" in (ROOT / "CHANGELOG.rst").read_text()
 
 
 def test_no_address_of_a_package_host_is_written_down() -> None:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy file: what goes in comes out, and nothing else comes in."""
 
 import dataclasses
@@ -378,7 +380,7 @@ def small_files(tmp_path: Path) -> list[bytes]:
     path = tmp_path / "small"
     contents = []
     for neuron in NEURONS:
-        write_policy(path, *small_policy(neuron))
+        write_policy(path, *small_policy(neuron, memory=neuron == "clif"))
         contents.append(path.read_bytes())
     return contents
 

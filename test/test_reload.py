@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A reload: files are read beside the loop, and what is named is what acts."""
 
 import contextlib
@@ -13,7 +15,7 @@ import pytest
 from conftest import NodeProcess, Stage, random_policy
 from test_faults import SAFE, Judge
 from test_nodes import Robot, active_controller
-from test_robot_side import Told
+from test_robot_side import Diagnostics
 
 pytest.importorskip("rclpy")
 
@@ -70,7 +72,11 @@ def start_stalled(stage: Stage, policy_file: Path, autostart: str = "true") -> N
 
 
 def test_all_goes_on_while_a_file_cannot_be_read(stage: Stage, policy_file: Path) -> None:
-    judge, told, drive = Judge(stage, load_policy(policy_file)), Told(stage), Drive(policy_file)
+    judge, diagnostics, drive = (
+        Judge(stage, load_policy(policy_file)),
+        Diagnostics(stage),
+        Drive(policy_file),
+    )
     controller = start_stalled(stage, policy_file)
     stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
     reload = stage.node.create_client(Trigger, "controller/reload")
@@ -81,8 +87,8 @@ def test_all_goes_on_while_a_file_cannot_be_read(stage: Stage, policy_file: Path
     drive.stall()
     before = len(judge.commands)
     waiting = [reload.call_async(Trigger.Request()) for _ in range(3)]
-    assert told.says("reload: policy file", seconds=20)
-    assert "is its drive there?" in told.last.message
+    assert diagnostics.reports("reload: policy file", seconds=20)
+    assert "is its drive there?" in diagnostics.last.message
     assert len(judge.commands) > before + 40
     assert SAFE not in judge.commands[before:], "not one command was lost"
     stop.publish(Bool(data=True))
@@ -210,7 +216,7 @@ def test_what_is_named_is_what_acts(
     observation = np.full(9, 0.3)
     expected = {digest: p.act(observation).astype(float).tolist() for digest, p in policies.items()}
     assert len({tuple(each) for each in expected.values()}) == 3
-    robot, told = Robot(stage), Told(stage)
+    robot, diagnostics = Robot(stage), Diagnostics(stage)
     controller = active_controller(stage, policy_file, observation_timeout=3600.0)
     robot.meet()
     reload = stage.node.create_client(Trigger, "controller/reload")
@@ -232,5 +238,5 @@ def test_what_is_named_is_what_acts(
     assert len(loaded) > 1, controller.output
     assert refused, "some were read in the middle of being written"
     stage.spin(1.5)
-    assert told["policy_sha256"] == named
+    assert diagnostics["policy_sha256"] == named
     assert "Traceback" not in controller.output

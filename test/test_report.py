@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What is reported of finished runs: tables, statistics and curves over seeds."""
 
 import csv

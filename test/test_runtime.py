@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The runtime, compiled and in NumPy alone: equal to the torch actor, and well behaved."""
 
 import itertools

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """security/policy.xml beside what the nodes really publish, subscribe to and serve.
 
 Whether a middleware enforces it is not tried here: that of rclpy's wheels is built without security

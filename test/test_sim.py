@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The sim as a process of its own, over real ROS topics on a domain of its own."""
 
 import signal

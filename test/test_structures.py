@@ -22,6 +22,7 @@ from training_kit import CPU, Warnings, equal, filled_replay, flat, quick, start
 
 from proxy_snn_control.learning.config import TrainConfig, load_config, set_values  # noqa: E402
 from proxy_snn_control.learning.normaliser import Normaliser  # noqa: E402
+from proxy_snn_control.learning.plot import plot_spikes  # noqa: E402
 from proxy_snn_control.learning.population import Listener  # noqa: E402
 from proxy_snn_control.learning.tasks import TaskSpec, describe, make_environment, task_of_policy  # noqa: E402
 from proxy_snn_control.learning.td3 import TD3  # noqa: E402
@@ -361,11 +362,13 @@ def test_somebodys_task_from_training_to_evaluation(carts: Path) -> None:
     assert done.returncode == 1
     assert "it was trained on 'carts:Cart-v0'" in done.stderr
     assert "give --env carts:Cart-v0" in done.stderr
-    report = json.loads(
-        evaluate(
-            folder, "--env", "carts:Cart-v0", "--episodes", 2, "--json", "--seed", 100, at=carts
-        ).stdout
-    )
+    sys.modules.pop("carts")
+    with pytest.raises(UserError) as caught:
+        plot_spikes(folder, carts / "spikes.png")
+    assert str(caught.value).startswith(f"{folder}: policy file {best} names no usable task")
+    plot_spikes(folder, carts / "spikes.png", "carts:Cart-v0")
+    given = ("--env", "carts:Cart-v0", "--seed", config.evaluation_seed, "--episodes", 2)
+    report = json.loads(evaluate(folder, *given, "--json", at=carts).stdout)
     assert report["env_kwargs"] == {"cost": 0.5, "far": 2}
     rows_of_best = load_policy(best).spec.provenance
     (row,) = [r for r in listener.rows[0] if r["step"] == rows_of_best["step"]]
@@ -378,6 +381,9 @@ def test_what_a_policy_of_another_task_was_made_with_does_not_count() -> None:
     spec, _ = random_policy(provenance={"env": "m:Cart-v0", "env_kwargs": {"cost": 1}})
     assert task_of_policy(spec, "p", "Cart-v0") == TaskSpec("Cart-v0", '{"cost": 1}')
     assert task_of_policy(spec, "p", "other:Cart-v0").env == "other:Cart-v0"
+    paper, _ = random_policy(provenance={"env": "Hopper-v4", "paper_physics": True})
+    assert task_of_policy(paper, "p") == TaskSpec("Hopper-v4", "{}", True)
+    assert task_of_policy(paper, "p", "Hopper-v5") == TaskSpec("Hopper-v5", "{}", False)
     assert task_of_policy(spec, "p", "Cart-v1") == TaskSpec("Cart-v1", "{}")
     with pytest.raises(UserError, match="policy file p names no usable task: it was trained on"):
         task_of_policy(spec, "p")

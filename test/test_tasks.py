@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Tasks by strangers: whatever is wrong with one is named, with the task and the part of it."""
 
 import json

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training on real MuJoCo: the algorithm's promises, the run's files, stopping and going on."""
 
 import csv
@@ -264,7 +266,16 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         damage()
         with pytest.raises(UserError, match=reported):
             start(quick(), out, resume=True)
+    for place in (len(kept) // 2, len(kept) - 1, len(kept) - 1000):
+        damaged = bytearray(kept)
+        damaged[place] ^= 1
+        transitions.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"replay-\S+ does not fit this run: it is damaged"):
+            start(quick(), out, resume=True)
     save_file({"observation": torch.zeros(70, 9)}, transitions)
+    with pytest.raises(UserError, match="it has no checksum"):
+        start(quick(), out, resume=True)
+    checkpoints._save(transitions, {"observation": torch.zeros(70, 9)})
     with pytest.raises(UserError, match="does not hold 70 transitions"):
         start(quick(), out, resume=True)
     transitions.write_bytes(kept)
@@ -282,7 +293,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         checkpoint.write_bytes(whole)
         tensors = load_file(checkpoint)
         change(tensors)
-        save_file(tensors, checkpoint, metadata)
+        checkpoints._save(checkpoint, tensors, metadata["state"])
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     state = json.loads(metadata["state"])
@@ -298,14 +309,21 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         ("replay", [[0, 60]]),
         ("replay", [[20, 70]]),
     ):
-        changed = {"state": json.dumps({**state, field: value})}
         checkpoint.write_bytes(whole)
-        save_file(load_file(checkpoint), checkpoint, changed)
+        changed = json.dumps({**state, field: value})
+        checkpoints._save(checkpoint, load_file(checkpoint), changed)
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match="does not fit this run"):
         start(quick(), out, resume=True)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(8, len(whole), 8):  # one bit of the header, or of a number
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"does not fit this run|has version"):
+            start(quick(), out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +380,7 @@ def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path)
         metadata = file.metadata()
     tensors = load_file(path)
     tensors["episode.0.observation"] += 1
-    save_file(tensors, path, metadata)
+    checkpoints._save(path, tensors, metadata["state"])
     run = start(quick(), out, resume=True)
     assert "does not repeat itself: the episode under way starts anew" in run.warnings[0][1]
     assert run.run(Listener()) is True
@@ -570,6 +588,25 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     assert last["firing_rate_3"] == 1
 
 
+def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
+    """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
+    run = start(quick(), tmp_path / "run")
+    told = {}
+    for step in range(100, 300, 10):
+        run.step = step
+        watch = np.ones((1, 5), np.float32)
+        watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
+        run._look(watch)
+        if run.warnings:
+            ((_, told[step]),) = run.warnings
+            run.warnings.clear()
+    assert list(told) == [100, 170, 250]
+    assert "the actor's gradient is exactly zero" in told[100]
+    assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
+    assert "exactly zero" in told[250]
+    run.close()
+
+
 @pytest.mark.parametrize("neuron", ["lif", "relu"])
 def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
     run = start(quick(neuron=neuron), tmp_path / "run")
@@ -582,6 +619,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
     run.run(listener)
     assert "or its actions are all at their limits" in listener.texts[0]
     assert ("surrogate window" in listener.texts[0]) == (neuron == "lif")
+    assert run.runs[0].rows[-1]["saturated_outputs"] == 1
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:

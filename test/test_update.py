@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """One update against the plain idiom that benchmarks/idiom.py spells out.
 
 Also what each precision of the dense products means.

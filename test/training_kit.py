@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of training share: quick settings, and populations of them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Who computes the action: the runtime in this process, or the neuromorphic node that is asked.
 
 The controller never waits for that node for longer than a deadline, and for one that is not there

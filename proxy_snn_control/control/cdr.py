@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """std_msgs/Float64MultiArray as the bytes that DDS carries (OMG CDR, XCDR1), read and written here.
 
 To make a Python message of the bytes, and bytes of a message, takes longer than all the rest of a

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Angles, gravity and turned vectors of a quaternion (ROS REP 103: x forward, y left, z up)."""
 
 from __future__ import annotations

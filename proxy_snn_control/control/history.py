@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Observations of several steps as one vector, for policies that were trained so."""
 
 from __future__ import annotations

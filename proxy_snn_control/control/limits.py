@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Limits of joints: read from a URDF, and kept as ros2_control's joint saturation limiter does.
 
 What is wanted is clamped to position, velocity and acceleration in turn, and a joint that could not

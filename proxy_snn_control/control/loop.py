@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The loop: what comes of a message, and of a time that has passed. The clock is passed in.
 
 A message goes to `take`. If there is something to answer, `answer` finds the observation, the
@@ -26,8 +28,8 @@ from proxy_snn_control.policy import ObservationError, Policy
 
 # A command this many control periods after the last one has missed its deadline.
 LATE = 1.5
-# A policy that remembers forgets when so many control periods bring no observation: two were lost
-# in a row. A single one costs its own step alone.
+# What came before is forgotten when so many control periods bring no observation: two were lost in
+# a row. A single one costs its own step alone.
 GAP = 2.5
 # Of a control period: what may be spent on looking for wiring mistakes after a command.
 LOOKING = 0.05
@@ -46,7 +48,8 @@ class Loop:
         rivalry: why others who command or observe forbid to go on, or "".
         watches_wiring: whether it looks for wiring mistakes.
         statistics: since it became active.
-        on_action: called after a command with the policy that acted and the observation's label.
+        on_action: called after a command with the policy that acted, the observation's label, the
+            observation [observations] and the policy's action [actions].
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Loop:
         self.watches_wiring = self.checks_period = self.shadows = False
         self.at_rate = False
         self.statistics = Statistics()
-        self.on_action: Callable[[Policy, str], None] | None = None
+        self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
         self._clock, self._emit = clock, send
         self._action = np.zeros(policy.spec.action_size, np.float32)
         self._sent = [0.0] * policy.spec.action_size
@@ -97,7 +100,8 @@ class Loop:
         self._lasting = ""
         self._sent_at = 0.0
         self._search: Generator[None, None, list[str]] | None = None
-        self._answered, self._seen_at = "", 0.0
+        self._asked = self._answered = ""
+        self._seen_at = 0.0
 
     # ---- lifecycle
 
@@ -177,11 +181,11 @@ class Loop:
         self.settle()
         observation = acted = None
         if not fault:
-            observation = inputs.observation(self._sent, self._raw)
             try:
-                if self._is_again(inputs.label):
+                if self._is_again():
                     acted = self.backend.policy  # its action is still there
                 else:
+                    observation = inputs.observation(self._sent, self._raw)
                     acted = self.backend.act(observation, inputs.label, self._action, now)
                 if acted is None:
                     return  # and go on in `answered` or `settle`
@@ -190,23 +194,26 @@ class Loop:
                 fault = f"topic {topics}: {error}"
         self._finish(observation, inputs.label, acted, fault, now)
 
-    def _is_again(self, label: str) -> bool:
-        """Whether a policy that remembers has acted on this very observation, which is repeated.
+    def _is_again(self) -> bool:
+        """Whether this very observation was answered, where the past makes a difference.
 
-        Before one that follows from nothing it remembers, it forgets.
+        Before one that follows from nothing that came before, the past is forgotten.
         """
-        if not self.backend.policy.remembers:
+        inputs = self.inputs
+        if not (self.backend.policy.remembers or inputs.remembers):
             return False
-        if label and label == self._answered:
+        self._asked = inputs.moment
+        if self._asked and self._asked == self._answered:
             return True
-        seen_at, self._seen_at = self._seen_at, self.inputs.newest
+        seen_at, self._seen_at = self._seen_at, inputs.newest
         is_gap = self.checks_period and self._seen_at - seen_at > GAP * self.period
-        if is_gap or label.endswith(BEGINS):
+        if is_gap or inputs.label.endswith(BEGINS):
             self._forget_past()
         return False
 
     def _forget_past(self) -> None:
         self.backend.policy.reset()
+        self.inputs.forget_history()
         self._answered = ""
 
     def answered(self, message: Any) -> bool:
@@ -303,7 +310,7 @@ class Loop:
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
-            self._answered = label
+            self._answered = self._asked
             self._raw = self._action.tolist()
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()
@@ -320,7 +327,7 @@ class Loop:
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:
-            self.on_action(acted, label)
+            self.on_action(acted, label, observation, self._raw)
 
     def _send(
         self, numbers: list[float] | None, fault: str, label: str, now: float

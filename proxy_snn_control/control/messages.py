@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Message classes by name, and number arrays that carry a label. No rclpy."""
 
 from __future__ import annotations

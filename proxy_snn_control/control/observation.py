@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From the sources' messages to the policy's observation: what belongs together, and is fresh.
 
 Sources are paired by time. Once each has a sample, the newest sample of the one that is furthest
@@ -172,8 +174,17 @@ class Inputs:
         self._set: list[Sample] = []
         self._set_at = now
         self._turns: np.ndarray | None = None
+        self.forget_history()
+
+    def forget_history(self) -> None:
+        """Let the next observation stand for those before it too, in a robot file's history."""
         if self._history is not None:
             self._history.forget()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether observations depend on those before them: the robot file has a history."""
+        return self._history is not None
 
     def take(self, index: int, message: Any, now: float, publisher: bytes = b"") -> bool:
         """Read a message of a source.
@@ -332,6 +343,14 @@ class Inputs:
             if stream.reader.label:
                 return stream.reader.label
         return ""
+
+    @property
+    def moment(self) -> str:
+        """Which observation this is: its label, or the stamps of what is in use; "" if unknown."""
+        if label := self.label:
+            return label
+        stamps = [sample.stamp for sample in self._set]
+        return " ".join(map(str, stamps)) if stamps and all(stamps) else ""
 
     def timing(self, now: float) -> list[tuple[str, float, float]]:
         """Of each source its topic, the age and the skew of what is in use, in seconds.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The robot file: which topics make up the policy's observation, and what its actions become.
 
 docs/robots.md describes the YAML, config/robots has examples. What is read here is checked against
@@ -37,6 +39,13 @@ JOINT_FIELDS = ("position", "velocity", "effort")
 TRAJECTORY_FIELDS = {"positions": "position", "velocities": "velocity", "effort": "effort"}
 FUNCTIONS = ("sin", "cos")
 FRAMES = ("world",)
+ANGLES = ("roll", "pitch", "yaw")
+AXES = ("x", "y", "z")
+# What is along the body's axes, of messages that have its orientation, too.
+BODY_VECTORS = (
+    *(f"twist.twist.{part}" for part in ("linear", "angular")),
+    *("linear_acceleration", "angular_velocity"),
+)
 ORDERS = ("step", "group")
 ENDS = ("last", "first")
 LONGEST_HISTORY = 1000
@@ -100,6 +109,23 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Vector:
+    """Numbers of one step that are a vector in axes that a body's orientation turns.
+
+    Attributes:
+        label: topic and path of the vector.
+        frame: "world" if the robot file turns it into the world's axes, "" if it does not.
+        axes: where x, y, z are in the observation, -1 if not in it; each with scale and offset.
+        angles: where roll, pitch and yaw are, likewise.
+    """
+
+    label: str
+    frame: str
+    axes: tuple[tuple[int, float, float], ...]
+    angles: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Output:
     """One number of the command: scale * action + offset, clipped to the limits.
 
@@ -156,7 +182,7 @@ class Robot:
     command: CommandTopic
     layout: tuple[tuple[int, int], ...] = ()
 
-    def told_by_source(self) -> list[tuple[str, list[int]]]:
+    def given_by_source(self) -> list[tuple[str, list[int]]]:
         """Topics of the sources that do not hold, with the dimensions that they give now."""
         present = self.layout or [(0, i) for i in range(len(self.terms))]
         return [
@@ -171,6 +197,40 @@ class Robot:
             for source in self.sources
             if not source.hold
         ]
+
+    def vectors(self) -> list[Vector]:
+        """The vectors of which the observation has the angles, too, that turn them.
+
+        Angles of the vector's own source; where that has none, those of the one source that has.
+        """
+        layout = self.layout or [(0, i) for i in range(len(self.terms))]
+        topics = {each.name: each.topic for each in self.sources}
+        found: dict[tuple[int, str, str, str], dict[str, tuple[int, float, float]]] = {}
+        angles: dict[int, dict[str, dict[str, tuple[int, float, float]]]] = {}
+        for place, (ago, i) in enumerate(layout):
+            term = self.terms[i]
+            if not term.source or not isinstance(term.number, str) or term.function:
+                continue
+            parent, _, last = term.number.rpartition(".")
+            here = (place, term.scale, term.offset)
+            if last in ANGLES and term.scale:
+                angles.setdefault(ago, {}).setdefault(term.source, {})[last] = here
+            elif parent in BODY_VECTORS and term.scale:
+                found.setdefault((ago, term.source, parent, term.frame), {})[last] = here
+        nowhere, vectors = (-1, 1.0, 0.0), []
+        for (ago, source, parent, frame), axes in found.items():
+            given = angles.get(ago, {})
+            turning = given.get(source) or (next(iter(given.values())) if len(given) == 1 else {})
+            if turning:
+                vectors.append(
+                    Vector(
+                        f"topic {topics[source]}: {parent}",
+                        frame,
+                        tuple(axes.get(each, nowhere) for each in AXES),
+                        tuple(turning.get(each, nowhere) for each in ANGLES),
+                    )
+                )
+        return vectors
 
     def measured(self, source: Source) -> tuple[str, ...]:
         """The joints, [outputs], whose position the command has to know from this source.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Messages of spikes, between a controller and the neuromorphic node.
 
 Imports nothing of Lava: the controller has another Python.

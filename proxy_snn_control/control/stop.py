@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The stop: latched once anybody presses it, until nobody does any more and it is re-armed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """How a population's actors are: firing rates, and where a gradient can reach."""
 
 from __future__ import annotations

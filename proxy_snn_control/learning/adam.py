@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Adam for a population: a row of weights each, and a learning rate of its own."""
 
 from __future__ import annotations

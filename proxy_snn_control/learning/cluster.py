@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Runs of a sweep as tasks of a Ray cluster that is there; the extra `cluster` brings Ray.
 
 Every computer of the cluster sees the sweep's folder under the same path. A task whose worker is

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Environments of all members, in this process or in worker processes; one call a step.
 
 A step is begun and ended: between the two, the environments in worker processes step while the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Settings of a training run: one dataclass, read from YAML, checked field by field."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Random numbers of a population: each is a function of a member's key, a counter and its place.
 
 A member's numbers must depend on its own seed alone: not on who is trained beside it, on the device
@@ -49,7 +51,8 @@ class Stream:
         self._key, self._place = keys(list(seeds), purpose, place.device), place
         self._kind = kind
         self._ahead = max(1, AT_ONCE // place[0].numel()) if place.device.type == "cpu" else 1
-        self._first, self._block = -1, place
+        self._first: int | None = None
+        self._block = place
 
     def at(self, counter: Tensor) -> Tensor:
         """Draw the numbers of a value of the counter, an int64 scalar: of the shape of `place`."""

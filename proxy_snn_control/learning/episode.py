@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A task being played for experience, whose place in its episode can be kept and found again."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Evaluation: whole episodes with the policy as it will be deployed, without noise."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Where evaluations run: here, or beside training in worker processes.
 
 Either way what is evaluated is a snapshot, by the runtime that will be deployed, and its result is
@@ -112,7 +114,7 @@ class Evaluators:
     `should_stop` was true meanwhile.
 
     Attributes:
-        environments: by task and whether with the paper's physics, for evaluations that run here.
+        environments: by task, for evaluations that run here.
     """
 
     def __init__(self, workers: int) -> None:

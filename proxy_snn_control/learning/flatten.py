@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Observations of any structure as one vector with names, in Gymnasium's order."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A computation recorded once on a GPU and replayed as a whole.
 
 An update is hundreds of small operations; launching them one by one takes longer than doing them

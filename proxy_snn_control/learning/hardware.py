@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What a run runs on: device, precision and threads as they resolve here, and what is recorded."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From settings and a folder to the members of a population: one run, or one for each seed."""
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
         UserError: a setting is no good, or `out` already holds something.
     """
     configs = configs_of(settings)
+    if configs[0].on_collapse == "restart":
+        raise UserError("setting on_collapse is 'restart', expected warn or stop outside a sweep")
     if len(configs) == 1:
         return [Member(configs[0], out)]
     # With config.yaml alone it is of a population that could not begin.

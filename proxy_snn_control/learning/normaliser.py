@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Running mean and variance of every member's observations, by which its networks see them."""
 
 from __future__ import annotations

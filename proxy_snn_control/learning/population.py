@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A population of learners, trained together: collect, learn, evaluate, keep.
 
 Every member is a run of its own, with its own folder (run.py); one seed is a population of one. The
@@ -36,6 +38,7 @@ from proxy_snn_control.learning.evaluators import (
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.results import DEAD
 from proxy_snn_control.learning.run import Member, Run
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.learning.td3 import MEASURED, TD3
@@ -164,7 +167,7 @@ class Population:
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
         # Of each member, the steps at which its gradient was first and last seen to be zero, since
-        # it was told of; -1 while there is nothing to tell.
+        # it was reported; -1 while there is nothing to report.
         self._zero = np.full((len(members), 2), -1)
         for run in self.runs:
             # Killed while it began, a population may lack some of its runs.
@@ -481,6 +484,9 @@ class Population:
             for name, value in row.items():
                 self._boards[run.folder].add_scalar(name, value, verdict.step)
             listener.on_evaluation(run.member, row)
+            if run.config.on_collapse != "warn" and row.get("actor_gradient_norm") == 0:
+                self._fail(self.runs.index(run), f"collapsed: {DEAD}")
+                continue
             if run.good_enough(self.step):
                 self._end(self.runs.index(run))
         self._pending = waiting

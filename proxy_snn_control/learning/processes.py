@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A population on a CPU: a process of one thread a member, as many at once as there are cores.
 
 Batches save nothing where a processor computes: members side by side do. Each process runs a
@@ -22,7 +24,7 @@ from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy.errors import UserError
 
 POLL_SECONDS = 0.05
-TELL_SECONDS = 0.1  # between two reports of a process's step
+REPORT_SECONDS = 0.1  # between two reports of a process's step
 
 
 class Processes:
@@ -102,7 +104,7 @@ class Processes:
                         message = self._connections[m].recv()
                     except EOFError:
                         message = ("failed", "its process ended without an error message")
-                    ended = self._hear(m, message, listener)
+                    ended = self._receive(m, message, listener)
                     if ended is not None:
                         finished[m] = ended
                         processes.pop(m).join()
@@ -128,7 +130,7 @@ class Processes:
             except OSError:  # it has just ended
                 continue
 
-    def _hear(self, m: int, message: tuple[str, Any], listener: Listener) -> bool | None:
+    def _receive(self, m: int, message: tuple[str, Any], listener: Listener) -> bool | None:
         """Pass a message on; once the member has ended, whether it is done."""
         kind, what = message
         member = self.members[m]
@@ -171,7 +173,7 @@ class _Reporter(Listener):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stop = self._paused = False
-        self._told = 0.0
+        self._reported_at = 0.0
         self.population: Population | None = None
 
     def should_stop(self) -> bool:
@@ -188,8 +190,8 @@ class _Reporter(Listener):
         return self._paused
 
     def on_step(self, step: int) -> None:
-        if time.monotonic() - self._told > TELL_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported_at > REPORT_SECONDS:
+            self._reported_at = time.monotonic()
             self._connection.send(("step", step))
 
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:

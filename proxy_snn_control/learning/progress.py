@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Progress on a terminal: one line for all members or runs, and one for each evaluation."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Replay buffers of all members: their last transitions, where the learner is (host or GPU)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A report on finished runs: tables and curves over seeds, with what a reader must know.
 
 docs/report.md defines every figure. A report is a list of sections, written as Markdown and as
@@ -48,6 +50,7 @@ from proxy_snn_control.policy.files import make_folder, write_bytes
 COUNTED = 200
 MEASURES = {"maximum": "maximum", "last": f"mean of the last {LAST}"}
 COLLAPSED, SHORT, NONE = "†", "‡", "\N{EN DASH}"
+AGAIN = "\N{CLOCKWISE OPEN CIRCLE ARROW}"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,11 @@ def _main_table(comparison: Comparison, name: str, title: str) -> Section:
     text += f", n = {min(sizes)}." if len(sizes) == 1 else ", n in brackets."
     if any(group.collapsed for group in comparison.groups.values()):
         text += f" {COLLAPSED}k: k of these seeds collapsed; they are counted."
+    if any(run.begun_again is not None for run in comparison.runs):
+        text += (
+            f" {AGAIN}k: in place of k collapsed seeds others were begun; both are counted, so "
+            "that n is larger."
+        )
     gains = comparison.baseline is not None
     if gains:
         text += f" APG: average performance gain over {comparison.baseline}."
@@ -142,7 +150,9 @@ def _cell(comparison: Comparison, task: str, learner: str, name: str, sizes: set
     if len(sizes) > 1:
         text += f" ({len(figures)})"
     dead = sum(run.seed in group.collapsed for run in group.counted)
-    return text + (f" {COLLAPSED}{dead}" if dead else "")
+    again = sum(run.begun_again is not None for run in group.counted)
+    text += f" {COLLAPSED}{dead}" if dead else ""
+    return text + (f" {AGAIN}{again}" if again else "")
 
 
 def _digits(comparison: Comparison, task: str) -> int:
@@ -222,7 +232,7 @@ def _every_seed(comparison: Comparison, title: str) -> Section:
     text = (
         f"Maximum / mean of the last {LAST} evaluations of each seed. {COLLAPSED}: collapsed. "
         f"{SHORT}: shorter than the longest seed of its task and learner, in no mean. "
-        f"{NONE}: no run or no evaluation."
+        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was begun in its place."
     )
     seeds = sorted({run.seed for run in comparison.runs})
     rows = []
@@ -243,12 +253,14 @@ def _seed_cell(comparison: Comparison, group: Group | None, run: Run | None) -> 
     digits = _digits(comparison, run.task) if comparison.on(run.task) else 0
     text = f"{run.maximum:.{digits}f} / {run.last:.{digits}f}"
     text += f" {COLLAPSED}" if run.seed in group.collapsed else ""
+    text += f" {AGAIN} {run.begun_again}" if run.begun_again is not None else ""
     return text + (f" {SHORT}" if run in group.short else "")
 
 
 def _collapses(comparison: Comparison, title: str) -> Section:
     text = (
-        "A seed has collapsed if it was stopped because its numbers were no longer finite; if the "
+        "A seed has collapsed if it was stopped, by on_collapse or because its numbers were no "
+        "longer finite; if the "
         "actor's gradient was exactly zero at every update of the last interval between "
         f"evaluations; or if the mean of its last {LAST} evaluations is below "
         f"{COLLAPSED_BELOW:.0%} of the way from the untrained policies' mean return to the median, "
@@ -317,7 +329,7 @@ def _what_ran(comparison: Comparison, title: str) -> Section:
     points = [
         f"{name} (setting): {valued(values, runs)}"
         for name, values in by_value(runs, settings_of).items()
-        if name in ("device", "precision", "threads")
+        if name in ("device", "precision", "threads", "paper_physics")
     ]
     points += [
         f"{name}: {valued(values, runs)}"
@@ -361,6 +373,7 @@ _LATEX = {
     "±": r"$\pm$",
     COLLAPSED: r"$^{\dagger}$",
     SHORT: r"$^{\ddagger}$",
+    AGAIN: r"$\circlearrowright$",
     NONE: "--",
     **{character: "\\" + character for character in "&%$#_{}"},
 }

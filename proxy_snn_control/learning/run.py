@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """One member's run: a folder with its settings, progress, policies and checkpoint.
 
 RUN holds config.yaml, progress.csv, TensorBoard events, checkpoint/, policy.safetensors (the best

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Means and intervals over few seeds, as papers on reinforcement learning report them.
 
 Interquartile mean, stratified bootstrap and probability of improvement follow Agarwal et al., "Deep

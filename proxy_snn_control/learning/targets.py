@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
 A new target is one class here: a function from observations to actions, which learns from what the

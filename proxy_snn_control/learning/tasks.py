@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Gymnasium tasks: making one, checking that it fits, and naming what it observes and commands."""
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import re
 import reprlib
 import shlex
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -113,7 +116,9 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
         said = _first_line(error) if isinstance(error, usual) else _reason(error)
-        raise UserError(f"task {task_id!r} cannot be made: {mujoco_failure() or said}") from error
+        if "mujoco" in "".join(traceback.format_exception(error)).lower():
+            said = mujoco_failure() or said
+        raise UserError(f"task {task_id!r} cannot be made: {said}") from error
     try:
         if paper_physics:
             _use_paper_physics(environment)
@@ -368,7 +373,8 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
     if env is None:
         if not isinstance(recorded, str):
             raise UserError(f"policy file {path} names no usable task, expected --env ID")
-        if ":" in recorded:
+        # One that is there already is not imported any more.
+        if ":" in recorded and recorded.rpartition(":")[0] not in sys.modules:
             raise UserError(
                 f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
                 f"module is imported because a file names it; give --env {recorded} to have it so"

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """TD3 with a proxy target: Algorithm 3 of Xu et al. 2025 (arXiv 2505.24161v2), whole.
 
 TD3 itself is Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic
@@ -197,7 +199,7 @@ class TD3:
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
-            if operations is not None:
+            if self.spike_cost is not None and operations is not None:
                 actor_loss = actor_loss + self.spike_cost * operations
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """How an observation follows from the one before: what a controller finds wiring mistakes by."""
 
 from __future__ import annotations

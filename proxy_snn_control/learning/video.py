@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Drawing a task without a screen, and a film of one episode."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What a chip makes of a policy, one time step after the other, in NumPy.
 
 The arithmetic of synapses and neurons is here once: in floating point as the runtime computes

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy in the fixed point of Loihi 2.
 
 With S units of a neuron's state to 1, a weight w is a whole number of steps of 2^(7 + exponent)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The host beside the chip: observations to spikes, and spikes to actions.
 
 A chip is given spikes and gives spikes. Around them, on the processor beside it, are the encoder,

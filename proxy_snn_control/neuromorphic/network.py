@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy's layers as Lava process networks: the straightforward one, and the quick one.
 
 Both run on Lava's runtime under the Loihi protocol, in the same T + L time steps an inference

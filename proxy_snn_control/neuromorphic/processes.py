@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Lava's runtime with processes that end with ours and memory that has no name.
 
 Lava runs every process model as an operating system's process that it forks, and lets them

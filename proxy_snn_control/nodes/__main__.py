@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Run a node: `python -m proxy_snn_control.nodes NODE [--ros-args ...]`."""
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import sys
 
 from proxy_snn_control.nodes import stopping
 
-NODES = ("controller", "sim", "train", "neuromorphic", "guard")
+NODES = ("controller", "sim", "train", "neuromorphic", "guard", "view", "record")
 USAGE = "[-h] [--ros-args -p PARAMETER:=VALUE --params-file FILE -r FROM:=TO ...]"
 
 

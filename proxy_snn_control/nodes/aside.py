@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What may take long is done beside the control loop's thread: reading files, above all.
 
 A network drive that does not answer keeps its reader waiting for minutes. Meanwhile commands, the
@@ -19,7 +21,7 @@ from proxy_snn_control.policy import UserError
 
 Work = Callable[[], Any]
 
-# What takes longer than this, in seconds, is told of.
+# What takes longer than this, in seconds, is reported.
 SLOW = 2.0
 
 

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller: a lifecycle node around the loop of `control/`, which decides.
 
 Here are transitions, parameters, services, publishing and subscribing. Imports neither torch nor
@@ -31,6 +33,7 @@ from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
+from proxy_snn_control.nodes.bond import INSTALLED, Bond
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
@@ -44,8 +47,10 @@ from proxy_snn_control.policy import UserError
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
-# What is waited for at most until it is kept that commands go out, in seconds.
+# How long it waits at most, in seconds, until it is kept that commands go out, and at its end what
+# there is to keep; and that the stop is pressed, of which it has sent the safe command already.
 KEEP_SECONDS = 0.5
+STOP_SECONDS = 0.05
 # How often a transition that waits for files looks whether a signal has come, in seconds.
 SIGNAL_SECONDS = 0.05
 # What a subscriber that does not answer may delay a transition by, in seconds.
@@ -92,6 +97,7 @@ class Controller(LifecycleNode):
         self._publisher: Any = None
         self._requests: Any = None
         self._entities: list[Callable[[], Any]] = []
+        self._bond: Bond | None = None
         self._starting = self._locked = False
         self._task: Any = None
         self._answered_at = 0.0
@@ -164,8 +170,9 @@ class Controller(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS:
             self._telemetry.forget()
             self._starting = False
-            self._keep(active=True)
+            self._bond = Bond(self) if INSTALLED else None
             loop.activate()
+            self._keep(KEEP_SECONDS)
             topic = self._publisher.topic_name
             held = f", but {self._stop.fault}" if self._stop.fault else ""
             self.get_logger().info(f"active: commands go to {topic}{held}")
@@ -205,7 +212,7 @@ class Controller(LifecycleNode):
             self._send_last_command()
             self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._reload.drop("the controller ends")
-        self._keep(active=False)
+        self._keep(KEEP_SECONDS)
         self._publish_diagnostics()
         self._telemetry.close()
 
@@ -287,17 +294,17 @@ class Controller(LifecycleNode):
         )
 
     def _wait_for(self, loading: Callable[[], Loop]) -> Loop:
-        """Load in another thread, so that a signal is heard meanwhile; nothing acts yet."""
+        """Load in another thread, so that a signal is taken meanwhile; nothing acts yet."""
         aside = Aside()
         future = aside.do(loading)
         aside.leave()
-        told = time.monotonic() + SLOW
+        warn_at = time.monotonic() + SLOW
         while not future.done():
             concurrent.futures.wait([future], SIGNAL_SECONDS)
             if stopping.requested():
                 raise UserError("stopped while the files were read")
-            if time.monotonic() > told:
-                told = float("inf")
+            if time.monotonic() > warn_at:
+                warn_at = float("inf")
                 self.get_logger().warning(f"{self._being_read(SLOW)}; the transition waits")
         return future.result()
 
@@ -452,6 +459,9 @@ class Controller(LifecycleNode):
             self._repeating.cancel()
             self._loop.deactivate("no longer active")
         self._keep()
+        if self._bond is not None:
+            self._bond.destroy()
+            self._bond = None
 
     def _on_answer(self, message: UInt8MultiArray) -> None:
         loop = self._loop
@@ -486,16 +496,9 @@ class Controller(LifecycleNode):
             self.get_logger().warning(self._stop.fault)
             self._keep()
 
-    def _keep(self, active: bool | None = None) -> None:
-        """Keep what a controller that is started after us must know.
-
-        Before it becomes active, and when it ends, that is waited for, though not for long.
-        """
-        seconds = 0.0
-        if active is None:
-            active = self._loop is not None and self._loop.active
-        else:
-            seconds = KEEP_SECONDS
+    def _keep(self, seconds: float = 0.0) -> None:
+        """Keep what a controller that is started after us must know; wait so long at most."""
+        active = self._loop is not None and self._loop.active
         self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else "", seconds)
         if self._memory.trouble:
             self._telemetry.log_once(self._memory.trouble)
@@ -509,7 +512,7 @@ class Controller(LifecycleNode):
                 if self._loop.faulty:
                     self._on_fault(self._loop)
             self.get_logger().warning(self._stop.fault)
-            self._keep()
+            self._keep(STOP_SECONDS)
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Let commands go out again after a stop."""
@@ -539,7 +542,7 @@ class Controller(LifecycleNode):
     def _on_second(self) -> None:
         loop = self._loop
         if loop is not None:
-            loop.on_action = self._telemetry.show_spikes if self._telemetry.wanted else None
+            loop.on_action = self._telemetry.show if self._telemetry.wanted() else None
             if self._starting and not loop.active:
                 self._starting = self.trigger_activate() != TransitionCallbackReturn.SUCCESS
         if self._stop.pressed:

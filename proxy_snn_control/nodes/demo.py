@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo: train a small policy, then let it control a sim over real ROS topics."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Other publishers of the controller's topics, by node, and who sent a message."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The guard: on the robot's side, between the controller and what drives the motors.
 
 It republishes commands, and publishes the safe command when none comes in time: a controller that
@@ -58,7 +60,7 @@ class Guard(Node):
                 "command"
             )
         self._safe, self._timeout = safe, value_of(self, "timeout")
-        self._heard: float | None = None
+        self._received_at: float | None = None
         self._fault = ""
         self._passed = self._refused = self._safe_commands = 0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -76,7 +78,7 @@ class Guard(Node):
 
     def close(self) -> None:
         """End with the safe command, if any command went out."""
-        if self._heard is not None:
+        if self._received_at is not None:
             self._send_safe("the guard ends")
             self._commands.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._publish_diagnostics()
@@ -91,12 +93,12 @@ class Guard(Node):
             return
         if self._fault:
             self.get_logger().info("commands come again")
-        self._heard, self._fault = time.monotonic(), ""
+        self._received_at, self._fault = time.monotonic(), ""
         self._passed += 1
         self._commands.publish(message)
 
     def _on_watch(self) -> None:
-        if self._heard is not None and time.monotonic() - self._heard > self._timeout:
+        if self._received_at is not None and time.monotonic() - self._received_at > self._timeout:
             self._send_safe(f"no command for more than {self._timeout:g} s on topic command")
 
     def _send_safe(self, fault: str) -> None:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From parameters and files to a loop: everything is read and checked before anything acts."""
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ def load_loop(
     send: Send,
     ask: Callable[[Any], None],
     last: Callable[[CommandTopic], Sequence[float] | None],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Loop:
     """Read and check the files and parameters; nothing that acts is changed, so any thread may.
 
@@ -40,6 +43,7 @@ def load_loop(
         send: sends a command.
         ask: sends a request to the neuromorphic node.
         last: what was sent last to a command topic, if anything was.
+        clock: the time in seconds; it only goes forward.
 
     Raises:
         UserError: a file or a parameter is not as it should be.
@@ -76,7 +80,7 @@ def load_loop(
     if values["backend"] == "lava":
         fallback = policy if values["backend_fallback"] == "native" else None
         backend = Neuromorphic(spec, tensors, checksum, fallback, ask)
-    wiring = Wiring(policy, robot.told_by_source())
+    wiring = Wiring(policy, robot.given_by_source(), robot.vectors())
     if values["wiring"] == "require" and not wiring.has_model:
         raise UserError(
             f"policy file {path}: parameter wiring is 'require', but {wiring.scope}; expected a "
@@ -93,7 +97,7 @@ def load_loop(
         wiring,
         backend,
         period,
-        time.monotonic,
+        clock,
         send,
     )
     loop.at_rate = rate > 0

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What the nodes share: quality of service, spike rasters and diagnostics."""
 
 from __future__ import annotations

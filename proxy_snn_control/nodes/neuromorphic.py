@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The neuromorphic node: a policy's layers on a simulated chip, for a controller to ask.
 
 It runs in Lava's environment (`make lava`) and knows neither observations nor commands: the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller's parameters, declared once.
 
 A change counts from the next configure, unless its description has it otherwise.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """How a node's process starts, spins and ends; the same for every node."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What a simulated robot measures besides its joints: odometry, IMU, camera."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The sim: a Gymnasium MuJoCo task behind ROS topics. Never imports torch."""
 
 from __future__ import annotations
@@ -56,6 +58,11 @@ PARAMETERS = (
     Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
     Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
     Parameter(
+        "paper_physics",
+        False,
+        "Hopper's and Ant's contact margins as in the MuJoCo of the paper (setting paper_physics).",
+    ),
+    Parameter(
         "mode",
         "lockstep",
         "lockstep: one step per command. realtime: at the task's own rate, holding the command.",
@@ -113,7 +120,8 @@ class Sim(Node):
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
         env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
-        task = TaskSpec(env, json.dumps(named_values("parameter env_kwargs", kwargs)))
+        kwargs = json.dumps(named_values("parameter env_kwargs", kwargs))
+        task = TaskSpec(env, kwargs, self.get_parameter("paper_physics").value)
         self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped

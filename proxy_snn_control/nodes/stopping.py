@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Stopping on a signal: the handler only notes it, the work stops at its next safe place.
 
 Imports nothing heavy, so that it can be in place before anything else is loaded.

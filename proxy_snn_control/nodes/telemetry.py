@@ -1,20 +1,26 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What the controller reports: diagnostics once a second, spikes, faults in the log."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
 from std_msgs.msg import UInt8MultiArray
 
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
 from proxy_snn_control.policy import Policy
 from proxy_snn_control.policy.energy import inference_energy
@@ -36,19 +42,41 @@ class Telemetry:
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
         self._spikes = node.create_publisher(UInt8MultiArray, "~/spikes", SENSOR_DATA)
+        self._observations = node.create_publisher(JointState, "~/observation", SENSOR_DATA)
+        self._actions = node.create_publisher(JointState, "~/action", SENSOR_DATA)
+        self._shown = [False] * 3
         self._counted, self._counted_at = 0, time.monotonic()
         self._before: dict[str, tuple[int, int]] = {}
         self._logged: set[str] = set()
         self._faults_logged_at = 0.0
 
-    @property
     def wanted(self) -> bool:
-        """Whether somebody subscribes to the spikes."""
-        return bool(self._spikes.get_subscription_count() > 0)
+        """Whether somebody subscribes to spikes, observations or actions now."""
+        self._shown = [
+            publisher.get_subscription_count() > 0
+            for publisher in (self._spikes, self._observations, self._actions)
+        ]
+        return any(self._shown)
 
-    def show_spikes(self, policy: Policy, label: str) -> None:
-        """Publish the spikes of an action."""
-        self._spikes.publish(raster(policy.spikes, label))
+    def show(
+        self, policy: Policy, label: str, observation: np.ndarray, action: Sequence[float]
+    ) -> None:
+        """Publish an action's spikes, observation and numbers, as far as they have subscribers.
+
+        The command is already out; what this takes delays nothing but the next observation.
+        """
+        spikes, observations, actions = self._shown
+        if spikes:
+            self._spikes.publish(raster(policy.spikes, label))
+        stamp = self._node.get_clock().now().to_msg() if observations or actions else None
+        for shown, publisher, names, numbers in (
+            (observations, self._observations, observation_names, observation),
+            (actions, self._actions, action_names, action),
+        ):
+            if shown:
+                message = JointState(name=names(policy.spec), position=array("d", numbers))
+                message.header.stamp, message.header.frame_id = stamp, label
+                publisher.publish(message)
 
     def forget(self) -> None:
         """Start counting and logging anew."""

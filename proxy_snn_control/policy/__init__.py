@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The policy file and the runtime that acts from it. Needs NumPy, nothing else."""
 
 from .errors import ObservationError, PolicyFileError, UserError

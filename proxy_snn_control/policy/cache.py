@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Compiled code that is kept on disk for the next start, out of the reach of others.
 
 It lies in `$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`. Who can write there

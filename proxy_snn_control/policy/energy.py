@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What one inference costs: by the constants of a paper, and as NeuroBench counts.
 
 Energy is that of Xu et al. 2025, Section 5.6: operations times a constant. A synaptic operation is

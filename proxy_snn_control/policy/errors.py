@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The errors a user can cause and mend. Everything else is a defect and keeps its traceback."""
 
 LONGEST = 1500

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The event-driven pass: from observation to action with work in proportion to spikes.
 
 This is what acts on the robot. `python -m proxy_snn_control.policy.event lif` compiles it, with a

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy for others' programs: as an ONNX model, or its spiking core as a NIR graph.
 
 docs/exchange.md describes what each format holds. What a format cannot express is refused.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Files of users: reading without surprises, and writing whole or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """From observations to what the network reads: normalised, with those before and the last action.
 
 docs/policy_file.md gives the formulas. Training assembles its inputs here too (learning/memory.py),

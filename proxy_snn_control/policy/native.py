@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The event-driven pass as machine code: compiled once, kept on disk, loaded without the compiler.
 
 event.py holds the pass. At first use on a computer a process of its own compiles it with

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Neuron models: what a neuron makes of its input current, one simulation step at a time.
 
 A neuron is one class here and nothing elsewhere: its constants and their ranges, the names of its

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Dense layers of rectified linear units, many networks side by side; backward by hand.
 
 The products of a pass are nearly all of its arithmetic. Their factors and results can be bfloat16,

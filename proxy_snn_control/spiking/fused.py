@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The spiking layers on a CPU: all T simulation steps of a layer in one compiled pass.
 
 Spikes are bits. Their product with a weight matrix needs no multiplication, and four bits have

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """All T simulation steps of a layer in plain torch, forward and backward, on any device.
 
 On a GPU torch compiles each function into one kernel (by Triton, which comes with torch's CUDA

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Named weights of many networks of one kind, a row of one tensor each.
 
 That all weights of a network are one row makes one cast, one gradient and one step of Adam of them.
