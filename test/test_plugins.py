@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,16 @@ from proxy_snn_control.policy.plugins import NEURONS  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
 sys.path.append(str(EXAMPLES))
-plugins.load(["adaptive_lif"])
-SPIKING = [name for name in NEURONS if NEURONS[name].state]
+SPIKING = [*(name for name in NEURONS if NEURONS[name].state), "alif"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _example() -> Iterator[None]:
+    """The example's neuron, for the tests here alone."""
+    plugins.load(["adaptive_lif"])
+    yield
+    NEURONS._registered.clear()
+
 
 # What a stranger may write: a neuron, a target, a critic and a task, in one module.
 STRANGER = """
@@ -132,7 +141,7 @@ def test_a_sign_flipped_in_a_derivative_is_refused(place: int) -> None:
     [
         ({"state": ()}, "has state .*, expected a tuple of 1 to 4 names"),
         ({"ranges": {}}, "expected a range for every constant"),
-        ({"constants": {**NEURONS["alif"].constants, "threshold": -1.0}}, "threshold is -1.0"),
+        ({"constants": {"threshold": -1.0}, "ranges": {"threshold": (0, 1)}}, "threshold is -1.0"),
         ({"step": staticmethod(lambda current, spike, state, constants: 2 * current)}, "number 2"),
     ],
 )

@@ -265,9 +265,17 @@ def test_real_time(stage: Stage, tmp_path: Path) -> None:
     text = ARM_TASK.replace("step: {service: world/advance, type: std_srvs/srv/Empty}", "settle: 2")
     task = write(tmp_path, robot=ARM_ROBOT, task=text, **{"upright.py": UPRIGHT})
     python(stage, "foreign_sim.py", "realtime")
+    from std_msgs.msg import Float64MultiArray
+
+    efforts = stage.subscribe(Float64MultiArray, "arm/efforts")
     run = tmp_path / "run"
     settings = sets(random_steps=40, steps=40, eval_every=80, eval_episodes=1, checkpoint_every=80)
-    finished(command(stage, "train", "--env", f"ros:{task}", *settings, "--out", run))
+    train = command(stage, "train", "--env", f"ros:{task}", *settings, "--out", run)
+    assert stage.until(lambda: train.process.poll() is not None, 120), train.output
+    assert train.process.returncode == 0, train.output
+    assert len(efforts) > 80
+    left = stage.until(lambda: list(efforts[-1].data) == [0.0, 0.0, 0.0], 5)
+    assert left, f"the last command is {efforts[-1].data}, expected the safe one"
     with open(run / "progress.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert last["step"] == "80"

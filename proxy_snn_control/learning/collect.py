@@ -16,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 0.5
+CLOSE_SECONDS = 3.0
 STOP = ("stop", ())
 _log = logging.getLogger("proxy_snn_control")
 
@@ -279,6 +281,8 @@ class Collector:
             UserError: a task cannot be made.
         """
         self.should_stop: Callable[[], bool] = lambda: False
+        # A robot is left with its safe command, a simulation as it is.
+        self._in_order = any(place.one_world for place in places)
         memory = Arrays.memory(len(places), widths)
         self.arrays = Arrays(len(places), widths, memory)
         self._workers: list[_Worker] = []
@@ -373,6 +377,11 @@ class Collector:
         if self.stage:
             self.stage.close()
         for worker in self._workers:
+            if self._in_order:
+                with suppress(OSError):
+                    worker.connection.send(("close", ()))
+                    worker.go.release()
+                    worker.process.join(CLOSE_SECONDS)
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
@@ -464,6 +473,9 @@ def _work(
             if message == STOP:  # what it was about is over
                 continue
             name, arguments = message
+            if name == "close":
+                stage.close()
+                return
             answer = stage.failures if name == "failures" else getattr(stage, name)(*arguments)
             connection.send((None, answer))
             break
