@@ -32,7 +32,7 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
             return found
     known = ", ".join(names()) or "none"
     raise PolicyFileError(
-        f"policy file {name}: No such file or directory, nor a policy on the shelf ({known})"
+        f"policy file {name}: no such file, nor a policy on the shelf ({known})"
     )
 
 
