@@ -28,6 +28,7 @@ from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.nodes.demo import node_process, stay_on_loopback
 from proxy_snn_control.nodes.ros_task import RosTask
 
+RANDOM, WARM = 300, 50
 TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
 
 
@@ -100,17 +101,24 @@ def timed(function: Any, times: list[float]) -> Any:
 
 
 def training_steps(env: str, steps: int, folder: Path) -> float:
-    """Steps a second of a training, from the end of its random steps on, without evaluations."""
-    settings = {"random_steps": 500, "steps": steps, "eval_every": 500 + steps, "eval_episodes": 1}
-    config = TrainConfig(env=env, checkpoint_every=10**6, **settings)
+    """Steps a second of a training, after its random steps and the first updates."""
+    first, last = RANDOM + WARM, RANDOM + WARM + steps
+    config = TrainConfig(
+        env=env,
+        random_steps=RANDOM,
+        steps=WARM + steps,
+        eval_every=last,
+        eval_episodes=1,
+        checkpoint_every=10**6,
+    )
 
     class Clock(Listener):
-        began = 0.0
+        began = ended = 0.0
 
         def on_step(self, step: int) -> None:
-            if step == 500:
+            if step == first:
                 self.began = time.perf_counter()
-            elif step == 500 + steps:
+            elif step == last:
                 self.ended = time.perf_counter()
 
     clock = Clock()
@@ -123,7 +131,7 @@ def training_steps(env: str, steps: int, folder: Path) -> float:
 def main() -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=Path("docs/results/ros_training.md"))
     options = parser.parse_args()
     stay_on_loopback()

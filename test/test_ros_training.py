@@ -365,3 +365,23 @@ def test_config_of_a_run_over_ros_is_read_again(tmp_path: Path) -> None:
 
     save_config(tmp_path / "config.yaml", TrainConfig(env="ros:task.yaml"))
     assert load_config(tmp_path / "config.yaml")["env"] == "ros:task.yaml"
+
+
+def test_a_sim_in_steps_refuses_what_is_no_random_state(stage: Stage) -> None:
+    """And goes on: what it was told is put right by the next."""
+    from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+    from std_srvs.srv import Trigger
+
+    stage.start("sim", env=TASK, mode="stepped")
+    generator = np.random.default_rng(5).bit_generator.state
+    for text, succeeds in (("{}", False), ("no JSON", False), (json.dumps(generator), True)):
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        request = SetParameters.Request(parameters=[Parameter(name="random_state", value=value)])
+        (result,) = stage.call(SetParameters, "sim/set_parameters", request).results
+        assert result.successful
+        answer = stage.call(Trigger, "sim/reset")
+        assert answer.success == succeeds, answer.message
+        if not succeeds:
+            assert "expected the state of a generator" in answer.message
+    assert stage.call(Trigger, "sim/step").success

@@ -318,6 +318,7 @@ class Population:
             self._drop_held()
             self._finish(listener, wait=True)
             self.checkpoint()
+            self._pass_on(listener)
         return False
 
     def _one_step(self, listener: Listener) -> None:
