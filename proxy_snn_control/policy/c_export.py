@@ -459,6 +459,7 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     padded[: len(bounds)] = bounds
     bits_of_train = _train_bits(spec)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
+    tables.text.append(f"#define BOUNDS {len(padded) + 1}\n")
     tables.add("bounds", padded)
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
     tables.add("trains", whole.astype(f"uint{bits_of_train}"), f"uint{bits_of_train}_t")

@@ -107,7 +107,7 @@ typedef float lanes;
 /* On a PC a program has the code for several processors, and takes what its own has. */
 #if LANES > 1 && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) \\
     && __GNUC__ >= 12 && !defined(__AVX2__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES
 #endif
@@ -147,6 +147,8 @@ typedef struct {
 #if LANES > 1 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LIST_EIGHT
 typedef uint64_t word __attribute__((may_alias, aligned(1)));
+typedef double doubles __attribute__((vector_size(16), may_alias));
+typedef int64_t wholes __attribute__((vector_size(16)));
 typedef uint8_t octet __attribute__((vector_size(8), may_alias));
 typedef policy_event eight __attribute__((vector_size(8 * sizeof(policy_event)), may_alias,
                                           aligned(1)));
@@ -252,10 +254,30 @@ ENCODE = """\
 /* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
  * its spikes depend on the interval that A is in alone. The bounds, of z, are searched by halving;
  * trains has the spikes, a bit for each step. */
-static void encode(const float *input, uint8_t *spikes)
+CLONES static void encode(const float *input, uint8_t *spikes)
 {
     @TRAIN@ train[ENCODER_NEURONS + 7];
     int i, j, t;
+#if defined(LIST_EIGHT) && BOUNDS <= 16
+    /* Few bounds are all compared with, two neurons at once. */
+    double z[ENCODER_NEURONS + 1] ALIGNED;
+    for (i = 0; i < POLICY_INPUTS; i++) {
+        double squashed = squash(input[i]);
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
+            double distance = squashed - centres[j];
+            z[j] = distance * distance * sharpness[j];
+        }
+    }
+    z[ENCODER_NEURONS] = 0;
+    for (j = 0; j < ENCODER_NEURONS; j += 2) {
+        doubles now = *(const doubles *)(z + j);
+        wholes level = {0};
+        for (i = 0; i < BOUNDS - 1; i++)
+            level -= now < bounds[i];
+        train[j] = trains[level[0]];
+        train[j + 1] = trains[level[1]];
+    }
+#else
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
@@ -264,6 +286,7 @@ static void encode(const float *input, uint8_t *spikes)
 @SEARCH@            train[j] = trains[level];
         }
     }
+#endif
     for (t = 0; t < POLICY_TIME_STEPS; t++) {
 #if defined(LIST_EIGHT) && POLICY_TIME_STEPS <= 8
         /* What is written beyond a step's spikes is what is filled in next. */
