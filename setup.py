@@ -121,8 +121,8 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/config", glob("config/*.yaml")),
         (f"{SHARE}/config/robots", glob("config/robots/*.yaml")),
+        (f"{SHARE}/policies", glob("policies/*")),
         (f"{SHARE}/config/layouts", glob("config/layouts/*")),
-        (f"{SHARE}/policies", glob("benchmarks/policies/*.safetensors")),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         (f"{SHARE}/security", glob("security/*")),
         # `ros2 run` and launch's Node() look for executables here; pip would put them in bin/.

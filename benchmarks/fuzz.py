@@ -34,7 +34,7 @@ import numpy as np
 import safetensors.numpy
 
 from proxy_snn_control.policy import Policy, PolicyFileError, PolicySpec, read_policy, write_policy
-from proxy_snn_control.policy.file import MAX_FILE_BYTES
+from proxy_snn_control.policy.file import MAX_FILE_BYTES, NORMALISATION
 from proxy_snn_control.policy.neurons import NEURONS
 
 CHECKSUM_KEY = b'"sha256":"'
@@ -54,8 +54,13 @@ ODD: list[Any] = [
 DTYPES = {"F64": 8, "F16": 2, "BF16": 2, "I32": 4, "I64": 8, "U8": 1, "BOOL": 1, "F8_E4M3": 1}
 
 
-def small_policy(neuron: str = "lif", seed: int = 0) -> tuple[PolicySpec, dict[str, np.ndarray]]:
-    """A policy of so few numbers that every byte of its file can be changed in turn."""
+def small_policy(
+    neuron: str = "lif", seed: int = 0, memory: bool = False
+) -> tuple[PolicySpec, dict[str, np.ndarray]]:
+    """A policy of so few numbers that every byte of its file can be changed in turn.
+
+    With `memory` it normalises, and reads two observations and its previous action.
+    """
     kind = NEURONS[neuron]
     population = 2 if kind.state else 1
     spec = PolicySpec(
@@ -75,9 +80,13 @@ def small_policy(neuron: str = "lif", seed: int = 0) -> tuple[PolicySpec, dict[s
         control_period=0.05,
         observation_quantile_levels=(0.0, 1.0),
         provenance={"env": "Pendulum", "evaluation": {"mean": 1.5, "returns": [1, 2]}},
+        history=2 if memory else 1,
+        previous_action=memory,
     )
     rng = np.random.default_rng(seed)
     shapes = spec.tensor_shapes
+    if memory:
+        shapes |= {name: spec.optional_shapes[name] for name in NORMALISATION}
     return spec, {name: rng.uniform(0.1, 1, shapes[name]).astype(np.float32) for name in shapes}
 
 
@@ -485,7 +494,7 @@ def main() -> int:
         path, original = folder / "policy.safetensors", fuzz_files.make_run(folder)
         contents = []
         for neuron in NEURONS:
-            write_policy(path, *small_policy(neuron))
+            write_policy(path, *small_policy(neuron, memory=neuron == "clif"))
             contents.append(path.read_bytes())
         source, cases = mutants(contents, rng, sparse_share=1e-3), fuzz_files.run_cases(rng)
         texts = {"config file": fuzz_files.CONFIG, "robot file": fuzz_files.ROBOT}

@@ -5,12 +5,14 @@
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
 
-Everything runs on one core with one thread, in one run: the contenders take turns; what is given
+Everything runs on one core with one thread, in one run: the contenders take turns, and what is said
 of one is from all its turns. The ordinary network is of the policy's width, with random weights
 (its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and snnTorch run
 the policy's own spiking network with its weights; that they fire the same spikes is checked first.
-What takes as long and does nothing but count shows the tail that is the
-machine's. Starting is timed in fresh processes, which take turns too. Run nothing else meanwhile.
+The policy as C (proxy-snn export) is compiled by cc at -O2 alone and called from Python like the
+others; its time by a clock in C is reported beside. What takes as long and does nothing but count
+shows the tail that is the machine's. Starting is timed in fresh processes, which take turns too.
+Run nothing else meanwhile.
 """
 
 # ruff: noqa: E402
@@ -22,6 +24,7 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
+import ctypes
 import functools
 import gc
 import itertools
@@ -45,7 +48,8 @@ from page import heading, processor, write
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
-from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy import Policy, PolicyFile, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy.c_export import export_c
 from proxy_snn_control.policy.energy import (
     activity,
     equivalent_energy,
@@ -61,10 +65,45 @@ LATE = 15.0  # us over the median
 HERE = Path(__file__).parent
 
 
+class Parts(nn.Module):
+    """What of a policy is not neurons, as torch modules."""
+
+    def __init__(self, spec: PolicySpec, tensors: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.spec = spec
+        given = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+        self.layers = nn.ModuleList()
+        for i, sizes in enumerate(itertools.pairwise(spec.layer_sizes)):
+            layer = nn.Linear(*sizes)
+            layer.weight.data = given[f"layers.{i}.weight"]
+            layer.bias.data = given[f"layers.{i}.bias"]
+            self.layers.append(layer)
+        self.mu = given["encoder.mu"].double()
+        self.width = -2 * given["encoder.sigma"].double() ** 2
+        self.weight, self.bias = given["decoder.weight"], given["decoder.bias"]
+        self.low, self.high = torch.tensor(spec.action_low), torch.tensor(spec.action_high)
+
+    def encoder(self, observation: Tensor) -> Tensor:
+        """Spikes [T, batch, neurons] of observations [batch, observations]."""
+        distance = torch.tanh(observation.double())[:, :, None] - self.mu
+        stimulation = torch.exp(distance * distance / self.width).float().flatten(1)
+        potential, spikes = torch.zeros_like(stimulation), []
+        for _ in range(self.spec.time_steps):
+            potential = potential + stimulation
+            spikes.append((potential > self.spec.encoder_threshold).float())
+            potential = potential - spikes[-1] * self.spec.encoder_threshold
+        return torch.stack(spikes)
+
+    def decoder(self, rate: Tensor) -> Tensor:
+        """Actions [batch, actions] of the output population's rates [batch, neurons]."""
+        read_out = (rate.view(-1, *self.weight.shape) * self.weight).sum(-1) + self.bias
+        return self.low + (torch.tanh(read_out) + 1) * (self.high - self.low) / 2
+
+
 class OthersNetwork(nn.Module):
     """The policy's network with another library's neurons: a loop over the simulation steps."""
 
-    def __init__(self, actor: SpikingActor, neurons: list[nn.Module]) -> None:
+    def __init__(self, actor: Parts, neurons: list[nn.Module]) -> None:
         super().__init__()
         self.actor, self.neurons = actor, nn.ModuleList(neurons)
 
@@ -81,13 +120,13 @@ class OthersNetwork(nn.Module):
                 output = each(layer(spikes))
                 spikes = output[0] if isinstance(output, tuple) else output
             count = count + spikes
-        return self.actor.decoder(count / self.actor.about.time_steps), count
+        return self.actor.decoder(count / self.actor.spec.time_steps), count
 
 
 class InSnnTorch(OthersNetwork):
     """With snnTorch's Leaky neurons."""
 
-    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+    def __init__(self, actor: Parts, spec: PolicySpec) -> None:
         constants = spec.neuron_constants
         super().__init__(
             actor,
@@ -113,7 +152,7 @@ class InSpikingJelly(OthersNetwork):
 
     step_mode = "s"
 
-    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+    def __init__(self, actor: Parts, spec: PolicySpec) -> None:
         constants = spec.neuron_constants
         super().__init__(
             actor,
@@ -146,7 +185,17 @@ class InSpikingJellyAllSteps(InSpikingJelly):
         for layer, each in zip(self.actor.layers, self.neurons, strict=True):
             spikes = each(layer(spikes))
         count = spikes.sum(0)
-        return self.actor.decoder(count / self.actor.about.time_steps), count
+        return self.actor.decoder(count / self.actor.spec.time_steps), count
+
+
+def by_actor(actor: SpikingActor) -> Act:
+    """Call this package's spiking actor, of one member, with one observation."""
+
+    def act(observation: np.ndarray) -> object:
+        with torch.inference_mode():
+            return actor(torch.from_numpy(observation)[None, None])
+
+    return act
 
 
 def in_torch(network: nn.Module) -> Act:
@@ -190,6 +239,68 @@ def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
         return session.run(None, {"observation": observation[None]})
 
     return act, in_torch(actor), model
+
+
+# The policy as C with a clock around it.
+CLOCK = """
+#define _POSIX_C_SOURCE 199309L
+#include <stdlib.h>
+#include <time.h>
+#include "policy.h"
+policy_state *make_state(void)
+{
+    policy_state *state = malloc(sizeof *state);
+    policy_init(state);
+    return state;
+}
+void time_actions(policy_state *state, const float *observations, int count, double *microseconds)
+{
+    float action[POLICY_ACTIONS];
+    int i;
+    for (i = 0; i < count; i++) {
+        struct timespec a, b;
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        policy_act(state, observations + (long)i * POLICY_OBSERVATIONS, action);
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        microseconds[i] = (double)(b.tv_sec - a.tv_sec) * 1e6;
+        microseconds[i] += (double)(b.tv_nsec - a.tv_nsec) / 1e3;
+    }
+}
+"""
+
+
+def in_c(file: PolicyFile, folder: str) -> tuple[Act, Callable[[np.ndarray], np.ndarray]]:
+    """The policy as C: called from Python; and the times of many actions by a clock in C."""
+    export_c(file, folder)
+    (Path(folder) / "clock.c").write_text(CLOCK)
+    sources = [f"{folder}/policy.c", f"{folder}/clock.c"]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, "-o", f"{folder}/policy.so", *sources, "-lm"], check=True)
+    library = ctypes.PyDLL(f"{folder}/policy.so")
+    library.make_state.restype = ctypes.c_void_p
+    state = ctypes.c_void_p(library.make_state())
+    given = np.zeros(file.spec.observation_size, np.float32)
+    action = np.zeros(file.spec.action_size, np.float32)
+    call = functools.partial(
+        library.policy_act,
+        state,
+        ctypes.c_void_p(given.ctypes.data),
+        ctypes.c_void_p(action.ctypes.data),
+    )
+
+    def act(observation: np.ndarray) -> object:
+        np.copyto(given, observation)
+        call()
+        return action
+
+    def clocked(observations: np.ndarray) -> np.ndarray:
+        many, times = np.ascontiguousarray(observations, np.float32), np.zeros(len(observations))
+        library.time_actions(
+            state, ctypes.c_void_p(many.ctypes.data), len(many), ctypes.c_void_p(times.ctypes.data)
+        )
+        return times
+
+    return act, clocked
 
 
 def same_spikes(policy: Policy, network: OthersNetwork, observations: np.ndarray) -> None:
@@ -265,27 +376,34 @@ def turn(act: Act, observations: np.ndarray, seconds: float) -> np.ndarray:
 
 def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], bytes]:
     """A table for one policy; and its ordinary network as an ONNX model."""
-    spec, tensors, _ = read_policy(path)
+    file = read_policy(path)
+    spec, tensors, _ = file
     policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
     if not policy.compiled:
         raise SystemExit("the compiled pass is not to be had here")
     observations = np.concatenate(list(rollouts(policy, OBSERVATIONS, 0)))
-    actor = torch_actor(spec, tensors)
+    actor, parts = torch_actor(spec, tensors), Parts(spec, tensors)
     by_onnxruntime, by_torch, model = ordinary(spec)
     in_snntorch, one_step, all_steps = (
-        kind(actor, spec) for kind in (InSnnTorch, InSpikingJelly, InSpikingJellyAllSteps)
+        kind(parts, spec) for kind in (InSnnTorch, InSpikingJelly, InSpikingJellyAllSteps)
     )
     for network in (in_snntorch, one_step, all_steps):
         same_spikes(policy, network, observations[:200])
+    with tempfile.TemporaryDirectory() as folder:
+        by_c, clocked = in_c(file, folder)
+    for observation in observations:
+        if abs(by_c(observation) - policy.act(observation)).max() > 1e-6:  # type: ignore[operator]
+            raise SystemExit("the policy as C does not take the same actions")
     counted = activity(policy, observations)
     once, every = touched_bytes(policy, observations)
 
     contenders: dict[str, Act] = {
         "this runtime, spiking": policy.act,
+        "the policy as C, cc -O2, spiking": by_c,
         "this runtime with NumPy alone, spiking": numpy_alone.act,
         "ONNX Runtime, ReLU": by_onnxruntime,
         "PyTorch, ReLU": by_torch,
-        "PyTorch, this package's spiking actor": in_torch(actor),
+        "PyTorch, this package's spiking actor": by_actor(actor),
         "SpikingJelly, step by step": in_torch(one_step),
         "SpikingJelly, multi-step": in_torch(all_steps),
         "snnTorch": in_torch(in_snntorch),
@@ -297,9 +415,11 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     contenders["counting for as long"] = functools.partial(count_up, steps)
     gc.collect()
     times: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
+    in_c_alone = []
     for _ in range(rounds):
         for name, act in contenders.items():
             times[name].append(turn(act, observations, seconds))
+        in_c_alone.append(np.concatenate([clocked(observations) for _ in range(5)]))
     found = {name: np.concatenate(each) for name, each in times.items()}
     median = {name: float(np.median(each)) for name, each in found.items()}
     ours = median["this runtime, spiking"]
@@ -327,9 +447,14 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
             f"{np.percentile(each, 99.9):.1f} | {tail(each):.1f} | {median[name] / ours:.2f} | "
             f"{len(each)} |"
         )
+    clock = float(np.median(np.concatenate(in_c_alone)))
+    c = median["the policy as C, cc -O2, spiking"]
     mine, idle = found["this runtime, spiking"], found["counting for as long"]
     asked = {
         "": ours / median["ONNX Runtime, ReLU"],
+        "c": c / median["ONNX Runtime, ReLU"],
+        "runtime": c / ours,
+        "clock": clock / median["ONNX Runtime, ReLU"],
         "step": median["SpikingJelly, step by step"] / ours,
         "multi": median["SpikingJelly, multi-step"] / ours,
         "snnTorch": median["snnTorch"] / ours,
@@ -338,6 +463,9 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     lines += f"""
 - Median latency **{asked[""]:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
   or below 1 is asked for).
+- As C **{asked["c"]:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked["runtime"]:.2f} times
+  this runtime's (at or below 1 is asked for), all called from Python. By a clock in C an action
+  takes {clock:.1f} us, {asked["clock"]:.2f} times ONNX Runtime's called from Python.
 - SpikingJelly's forward of the same network takes **{asked["step"]:.0f} times** as long step by
   step and **{asked["multi"]:.0f} times** in its multi-step mode (40);
   snnTorch's **{asked["snnTorch"]:.0f} times** (100).

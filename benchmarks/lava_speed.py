@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from proxy_snn_control.neuromorphic.chip import Chip, Layer, float_layers
+from proxy_snn_control.neuromorphic.chip import FIXED_NEURONS, Chip, Layer, float_layers
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.neuromorphic.network import Quick, Straightforward
@@ -86,16 +86,14 @@ def main() -> None:
     layers = float_layers(spec, tensors)
     runtime = ChipPolicy(spec, tensors, Chip(layers, spec.time_steps))
     unequal = sum(int((runtime.act(row) != policy.act(row)).any()) for row in rows)
-    print(
-        json.dumps(
-            {
-                "unequal": unequal,
-                "float": speed(spec, tensors, layers, rows),
-                "fixed": speed(spec, tensors, fixed_layers(spec, tensors, rows), rows),
-                "starts": starts(spec, tensors, layers),
-            }
-        )
-    )
+    found = {
+        "unequal": unequal,
+        "float": speed(spec, tensors, layers, rows),
+        "starts": starts(spec, tensors, layers),
+    }
+    if spec.neuron in FIXED_NEURONS:
+        found["fixed"] = speed(spec, tensors, fixed_layers(spec, tensors, rows), rows)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

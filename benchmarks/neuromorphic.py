@@ -27,7 +27,7 @@ from page import heading, processor, write
 
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.neuromorphic.chip import Chip
+from proxy_snn_control.neuromorphic.chip import FIXED_NEURONS, Chip
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.policy import Policy, load_policy, read_policy
@@ -72,10 +72,12 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
     policy, (spec, tensors, _) = load_policy(path), read_policy(path)
     task = spec.provenance["env"]
     rows = np.concatenate(list(rollouts(policy, RECORDED, seed=1)))
-    sources = {
-        "recorded rollouts": rows[::2],
-        "the quantiles in the file": typical_observations(policy),
-    }
+    sources = {}
+    if spec.neuron in FIXED_NEURONS:
+        sources = {
+            "recorded rollouts": rows[::2],
+            "the quantiles in the file": typical_observations(policy),
+        }
     environment = make_environment(task)
     returns = evaluate(policy, environment, options.episodes, options.seed)
     assert returns
@@ -123,7 +125,7 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
         ),
         "|---|---|---|---|---|---|---|",
     ]
-    for precision in ("float", "fixed"):
+    for precision in ("float", "fixed") if sources else ("float",):
         found = lava[precision]
         slow, quick = found["straightforward"], found["quick"]
         kept &= quick[0] < QUICK_MILLISECONDS and found["differ"] == 0
@@ -136,7 +138,8 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
         "",
         (
             f"Actions that differ between the two networks: {lava['float']['differ']} in floating, "
-            f"{lava['fixed']['differ']} in fixed point; from the runtime's: {lava['unequal']}."
+            f"{lava['fixed']['differ'] if sources else 'none'} in fixed point; from the runtime's: "
+            f"{lava['unequal']}."
         ),
         (
             f"{ends['count']} starts with one action ({ends['start']:.2f} s) and stops "

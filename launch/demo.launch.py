@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run sim and controller against each other: a closed loop on one machine."""
 
+from typing import Any
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
-from proxy_snn_control.learning.tasks import TaskSpec, task_of_policy
 from proxy_snn_control.policy import UserError, read_policy
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
-    "env_kwargs": ("", str, "what the task is made with, in YAML; the policy's own if empty"),
+    "paper_physics": ("", bool, "contacts as in the paper's MuJoCo; as in training if empty"),
+    "env_kwargs": ("", str, "what the task is made with, NAME=VALUE ..; the policy's own if empty"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
@@ -31,8 +33,11 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
-def task_of(policy_file: str, env: str) -> TaskSpec:
-    """The task to run a policy on: `env`, or if empty the one that it was trained on."""
+def task_of(policy_file: str, env: str) -> Any:
+    """The task to run a policy on, a TaskSpec: `env`, or if empty the one it was trained on."""
+    # Here, for the arguments can be shown without Gymnasium.
+    from proxy_snn_control.learning.tasks import task_of_policy
+
     try:
         return task_of_policy(read_policy(policy_file)[0], policy_file, env or None)
     except UserError as error:
@@ -52,7 +57,8 @@ def start_both(context: LaunchContext) -> list[Node]:
     arguments = context.launch_configurations
     task = task_of(arguments["policy"], arguments["env"])
     arguments["env"] = task.env
-    arguments["env_kwargs"] = arguments["env_kwargs"] or task.env_kwargs
+    arguments["paper_physics"] = arguments["paper_physics"] or str(task.paper_physics).lower()
+    arguments["env_kwargs"] = arguments["env_kwargs"] or task.words
     lockstep = context.launch_configurations["mode"] == "lockstep"
     namespace = LaunchConfiguration("namespace")
     return [

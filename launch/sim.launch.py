@@ -16,7 +16,8 @@ from launch import LaunchContext, LaunchDescription
 # sim that is launched alone keeps time like a robot.
 SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
-    "env_kwargs": ("", str, "what the task is made with, in YAML: {ctrl_cost_weight: 0.5}"),
+    "paper_physics": ("", bool, "Hopper's and Ant's contact margins as in the paper's MuJoCo"),
+    "env_kwargs": ("", str, "what the task is made with: NAME=VALUE NAME=VALUE .."),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("", int, "end after so many episodes; 0 never ends"),

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import PolicySpec, UserError, load_policy
+from proxy_snn_control.policy import (
+    Policy,
+    PolicySpec,
+    UserError,
+    load_policy,
+    plugins,
+    read_policy,
+)
 from proxy_snn_control.policy import energy as energy_count
 from proxy_snn_control.share import named
 
@@ -35,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        plugins.load(getattr(options, "plugin", []))
         status: int = options.run(options)
         if sys.stdout:
             sys.stdout.flush()
@@ -60,13 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _add_plugins(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module to import first, which registers neurons, targets, critics or tasks; give "
+        "it again for another",
+    )
+
+
 def _path(text: str) -> Path:
     if not text:  # to Path it would be the current folder
         raise argparse.ArgumentTypeError("is empty, expected a path")
     return Path(text)
 
 
-POLICY = "a policy file, a run's folder for the best policy in it, or a name of the package's"
+POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
 
 
 def _config(text: str) -> Path:
@@ -74,7 +93,7 @@ def _config(text: str) -> Path:
 
 
 def _policy(text: str) -> Path:
-    path = named(str(_path(text)), "policies", ".safetensors")
+    path = _path(text)
     if not path.is_dir():
         return path
     inside = sorted(path.glob("seed-*/policy.safetensors"))
@@ -113,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--env",
         metavar="ID",
-        help="Gymnasium task with a flat observation and a flat, bounded action "
+        help="Gymnasium task with bounded actions, ID or module:ID "
         "(HalfCheetah-v4); -v4 are the paper's tasks, -v5 differ in their rewards",
     )
     train.add_argument(
@@ -166,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="settings, over those of the files: --set tau=0.01 neuron_constants.threshold=0.4",
     )
+    _add_plugins(train)
     train.add_argument(
         "--resume",
         action="store_true",
@@ -228,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--video", type=_path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
+    _add_plugins(evaluate)
     evaluate.add_argument(
         "--camera", metavar="NAME", help="with --video: the camera of a MuJoCo task (its own view)"
     )
@@ -240,8 +261,20 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
     inspect.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plugins(inspect)
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
+
+    shelve = commands.add_parser(
+        "shelve",
+        help="put a policy on the shelf, with a card",
+        description="Evaluate a policy in its task and write it, by a name to find it by, and a "
+        "card that says what it is. What it lacks for the wiring check is measured.",
+    )
+    shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
+    shelve.add_argument("--name", required=True)
+    shelve.add_argument("--shelf", type=_path, default=Path("policies"), metavar="DIR")
+    shelve.set_defaults(run=_shelve, extras="train")
 
     export = commands.add_parser(
         "export",
@@ -251,9 +284,38 @@ def _parser() -> argparse.ArgumentParser:
         "out). docs/exchange.md describes both.",
     )
     export.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
-    export.add_argument("--format", required=True, choices=("nir", "onnx"))
-    export.add_argument("--out", type=_path, required=True, metavar="FILE")
+    export.add_argument("--format", required=True, choices=("nir", "onnx", "c"))
+    export.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="for c a folder of two files"
+    )
+    export.add_argument(
+        "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
+    )
+    _add_plugins(export)
+    export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
     export.set_defaults(run=_export, extras="export")
+
+    take = commands.add_parser(
+        "import",
+        help="make a policy file of a TD3 or SAC actor of Stable-Baselines3 or CleanRL",
+        description="Make a policy file of an ordinary actor: a zip that Stable-Baselines3 saved "
+        "(TD3, DDPG, SAC) or a model of CleanRL (td3_continuous_action, sac_continuous_action). "
+        "Nothing in the file is executed.",
+    )
+    take.add_argument("file", type=_path, metavar="SB3.zip|CLEANRL.pt")
+    take.add_argument("--out", type=_path, required=True, metavar="POLICY")
+    take.add_argument(
+        "--env",
+        metavar="ID",
+        help="the task it is for: names, control period and, from some episodes, what the "
+        "controller's wiring check compares with",
+    )
+    _add_plugins(take)
+    take.set_defaults(run=_import, extras="train")
+
+    convert = commands.add_parser("convert", help="refused: an ordinary actor cannot be made spike")
+    convert.add_argument("policy", type=_path)
+    convert.set_defaults(run=_convert, extras="")
 
     report = commands.add_parser(
         "report",
@@ -271,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plot = commands.add_parser(
         "plot",
-        help="draw the learning curves of runs, or a policy's spikes",
+        help="draw the learning curves of runs, what they die of, or a policy's spikes",
         description="Draw the evaluations of runs over environment steps: a panel for each task, "
         "a line for each learner, and a band for its seeds.",
     )
@@ -283,11 +345,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the picture: FILE.png, FILE.pdf or FILE.svg",
     )
-    plot.add_argument(
+    instead = plot.add_mutually_exclusive_group()
+    instead.add_argument(
         "--spikes",
         action="store_true",
         help="instead, a raster of every spike of one run's best policy, as it starts an episode",
     )
+    instead.add_argument(
+        "--health",
+        action="store_true",
+        help="instead, each run's return, value, gradient and potentials: how it lives or dies",
+    )
+    instead.add_argument(
+        "--energy",
+        action="store_true",
+        help="instead, the return of each run's best policy against its energy and latency, "
+        "measured now on its task; FILE.csv holds the figures",
+    )
+    plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
+    _add_plugins(plot)
     plot.set_defaults(run=_plot, extras="train")
 
     replay = commands.add_parser(
@@ -334,6 +410,8 @@ def _train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if len(given.get("seed", [])) == 1:
         (given["seed"],) = given["seed"]
+    if options.plugin and not options.resume:
+        given["plugins"] = options.plugin
     files = [file for several in options.config for file in several]
     assignments = [text for several in options.set for text in several]
     if options.resume:
@@ -388,16 +466,18 @@ def _sweep(options: argparse.Namespace) -> int:
     runs = sweep.open_sweep(options.grid, options.out)
     if options.shard:
         runs = sweep.share(runs, options.shard)
+    first, runs = runs, sweep.restarted(runs)
     done = [run for run in runs if sweep.is_done(run)]
     reasons = {run.folder: read_failure(run.folder) for run in runs if run not in done}
-    failed = {folder: why for folder, why in reasons.items() if why}
-    todo = [run for run in runs if run not in done and run.folder not in failed]
+    replaced = [run.folder for run in runs if sweep.is_replaced(run)]
+    failed = {folder: why for folder, why in reasons.items() if why and folder not in replaced}
+    todo = [run for run in runs if run not in done and not reasons[run.folder]]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
     again = "(earlier; without its failure.txt it would be tried again)"
     failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
-    if todo:
+    while todo and finished:
         steps = {run.folder: sweep.steps_of(run) for run in todo}
         progress = SweepProgress(todo, steps, len(done), stopping.requested)
         try:
@@ -406,7 +486,10 @@ def _sweep(options: argparse.Namespace) -> int:
             )
         finally:
             progress.close()
-        failures += new
+        before, runs = [run.folder for run in runs], sweep.restarted(first)
+        todo = [run for run in runs if run.folder not in before]
+        others = tuple(f"{run.folder} " for run in runs if sweep.is_replaced(run))
+        failures += [why for why in new if not why.startswith(others)]
     done = [run for run in runs if sweep.is_done(run)]
     print(f"{len(done)} of {len(runs)} runs are done")
     for failure in failures:
@@ -452,6 +535,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     report = {
         "env": task.env,
         "env_kwargs": json.loads(task.env_kwargs),
+        "paper_physics": task.paper_physics,
         "seed": options.seed,
         "returns": result.returns,
         "lengths": result.lengths,
@@ -594,6 +678,9 @@ def _inspect(options: argparse.Namespace) -> int:
     spec = policy.spec
     activity = energy_count.activity(policy, energy_count.typical_observations(policy))
     energy = _energy(spec, activity, _costs(options))
+    counts = energy_count.neurobench(policy, energy_count.typical_observations(policy))
+    energy["neurobench"] = dataclasses.asdict(counts)
+    energy["equivalent_footprint"] = energy_count.equivalent_footprint(spec)
     if options.json:
         seen = {
             "observation_quantiles": policy.quantiles.tolist(),
@@ -631,6 +718,23 @@ def _inspect(options: argparse.Namespace) -> int:
     if spec.spiking:
         print("on observations drawn by the quantiles of training:")
     _print_energy(spec, energy)
+    print(
+        f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "
+        f"MACs {counts.effective_macs:.0f}, effective ACs {counts.effective_acs:.0f}, of "
+        f"{counts.dense} dense, footprint {counts.footprint} bytes; an ordinary network: "
+        f"{energy['equivalent_multiply_accumulates']} MACs at most, "
+        f"{energy['equivalent_footprint']} bytes"
+    )
+    print(energy_count.LEFT_OUT)
+    return 0
+
+
+def _shelve(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.shelve import check_name, shelve
+
+    check_name(options.name)
+    shelve(options.policy, options.name, options.shelf)
+    print(options.shelf / f"{options.name}.md")
     return 0
 
 
@@ -639,9 +743,43 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.out.exists() and options.out.samefile(options.policy):
         raise UserError(f"--out is {options.out}, the policy itself, expected another file")
+    if options.format == "c":
+        return _export_c(options)
+    if options.quantise or options.no_math:
+        raise UserError(f"--quantise and --no-math go with --format c, not {options.format}")
     export(options.policy, options.format, options.out)
     print(options.out)
     return 0
+
+
+def _export_c(options: argparse.Namespace) -> int:
+    from proxy_snn_control.neuromorphic.fixed import fixed_layers
+    from proxy_snn_control.policy.c_export import export_c
+
+    file = read_policy(options.policy)
+    layers = None
+    if options.quantise:
+        drawn = energy_count.typical_observations(Policy(*file))
+        layers = fixed_layers(file.spec, file.tensors, drawn)
+    report = export_c(file, options.out, layers=layers, math_library=not options.no_math)
+    print(options.out, *report.lines(), sep="\n")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.foreign import import_policy
+
+    import_policy(options.file, options.out, options.env)
+    print(options.out)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    raise UserError(
+        f"{options.policy} is not converted: weights of rectified linear units put into spiking "
+        "neurons give another policy, of unknown return; expected a spiking policy that was "
+        "trained as one, by proxy-snn train"
+    )
 
 
 def _add_runs(command: argparse.ArgumentParser) -> None:
@@ -664,13 +802,17 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from proxy_snn_control.learning.plot import plot_runs, plot_spikes
+    from proxy_snn_control.learning.plot import plot_energy, plot_health, plot_runs, plot_spikes
 
     stopping.ready()  # drawing takes a moment: finish it rather than leave half a file
-    if not options.spikes:
+    if options.health:
+        plot_health(options.runs, options.out)
+    elif options.energy:
+        plot_energy(options.runs, options.out)
+    elif not options.spikes:
         plot_runs(options.runs, options.out)
     elif len(options.runs) == 1:
-        plot_spikes(options.runs[0], options.out)
+        plot_spikes(options.runs[0], options.out, options.env)
     else:
         raise UserError(f"--spikes draws one run, but {len(options.runs)} are given")
     print(options.out)

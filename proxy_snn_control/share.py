@@ -11,22 +11,25 @@ from pathlib import Path
 from proxy_snn_control.policy.errors import UserError
 
 
-def share_file(name: str) -> Path:
-    """Find a file of the package's share folder, such as "config/train.yaml".
-
-    Looks in the source tree, in every ROS installation prefix and in Python's own prefix.
-
-    Raises:
-        UserError: it is in none of them.
-    """
+def folders() -> list[Path]:
+    """Where the package's files may lie: the source tree, ROS installation prefixes, Python's."""
     ament = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     # The last one is where pip put the package, with --user or --prefix: lib/pythonX/site-packages.
     prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*[".."] * 4).resolve())]
-    folders = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
-    for folder in (Path(__file__).parents[1], *folders):
+    shares = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
+    return [Path(__file__).parents[1], *shares]
+
+
+def share_file(name: str) -> Path:
+    """Find a file of the package's share folder, such as "config/train.yaml".
+
+    Raises:
+        UserError: it is in none of `folders`.
+    """
+    for folder in (searched := folders()):
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{name} of proxy_snn_control is not installed; looked in {folders}")
+    raise UserError(f"{name} of proxy_snn_control is not installed; looked in {searched}")
 
 
 def named(text: str, folder: str, suffix: str) -> Path:
@@ -42,10 +45,7 @@ def named(text: str, folder: str, suffix: str) -> Path:
     path = Path(text)
     if path.exists() or path.suffix or path.name != text:
         return path
-    # In the source tree the policies lie beside the benchmarks that made them.
-    for place in (folder, f"benchmarks/{folder}"):
-        try:
-            return share_file(f"{place}/{text}{suffix}")
-        except UserError:
-            continue
-    return path
+    try:
+        return share_file(f"{folder}/{text}{suffix}")
+    except UserError:
+        return path

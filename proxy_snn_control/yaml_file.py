@@ -53,7 +53,15 @@ def read_yaml(kind: str, path: str | os.PathLike[str]) -> Any:
     Raises:
         UserError: no such file, no regular one, too large, or no YAML.
     """
-    content = read_file(kind, path, MAX_BYTES)
+    return parse_yaml(kind, path, read_file(kind, path, MAX_BYTES))
+
+
+def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
+    """The same of what was read from there.
+
+    Raises:
+        UserError: it is no YAML.
+    """
     try:
         loader = _Loader(content.decode("utf-8"))
         try:

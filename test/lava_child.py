@@ -22,7 +22,7 @@ import numpy as np
 from proxy_snn_control.neuromorphic.chip import Chip, float_layers
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
-from proxy_snn_control.neuromorphic.network import Quick, Straightforward
+from proxy_snn_control.neuromorphic.network import Quick, Several, Straightforward
 from proxy_snn_control.neuromorphic.processes import NetworkError
 from proxy_snn_control.policy import Policy, load_policy, read_policy
 
@@ -58,6 +58,35 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
         fired += policy.spike_count
     network.close()
     return {"inferences": len(rows), "spikes": spikes, "actions": actions, "fired": fired}
+
+
+def several(*paths: str) -> dict[str, Any]:
+    """Ask several policies on one runtime in a random order; count as `compare` does."""
+    files = [read_policy(path)[:2] for path in paths]
+    layers = [(float_layers(*file), file[0].time_steps) for file in files]
+    alone = Quick(*layers[0])
+    processes_of_one = len(children())
+    alone.close()
+    together = Several(layers)
+    processes = len(children())
+    pairs = [(ChipPolicy(*file, together.policy(i)), Policy(*file)) for i, file in enumerate(files)]
+    rng, spikes, actions, fired, inferences = np.random.default_rng(0), 0, 0, 0, 120
+    for _ in range(inferences):
+        ours, theirs = pairs[rng.integers(len(pairs))]
+        row = rng.normal(0, 2, ours.spec.observation_size)
+        actions += int((ours.act(row) != theirs.act(row)).any())
+        for one, other in zip(ours.spikes, theirs.spikes, strict=True):
+            spikes += int(np.count_nonzero(one != other))
+        fired += theirs.spike_count
+    together.close()
+    return {
+        "inferences": inferences,
+        "spikes": spikes,
+        "actions": actions,
+        "fired": fired,
+        "processes": processes,
+        "processes_of_one": processes_of_one,
+    }
 
 
 def cycle(path: str, count: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from conftest import TASK, random_policy
 from proxy_snn_control.policy import UserError, load_policy, write_policy
 
 
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "proxy_snn_control.cli", *map(str, arguments)]
     return subprocess.run(
         command,
@@ -24,7 +27,7 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
         timeout=120,
         cwd=cwd,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
     )
 
 
@@ -76,6 +79,9 @@ def test_inspect_counts_energy(policy_file: Path, tmp_path: Path) -> None:
     assert report["nanojoules_per_action"] == pytest.approx(operations * 77e-6)
     assert report["equivalent_multiply_accumulates"] == 9 * 32 + 32 * 24 + 24
     assert report["equivalent_nanojoules"] == pytest.approx(1080 * 3.97e-3)
+    counts = report["neurobench"]
+    assert counts["effective_acs"] == pytest.approx(operations)  # no weight of it is 0
+    assert counts["dense"] == report["possible_synaptic_operations"] + 10
     costs = ("--joules-per-synaptic-operation", 1e-12, "--joules-per-multiply-accumulate", 2e-12)
     other = json.loads(run("inspect", policy_file, "--json", *costs).stdout)
     assert other["nanojoules_per_action"] == pytest.approx(operations * 1e-3)
@@ -85,6 +91,8 @@ def test_inspect_counts_energy(policy_file: Path, tmp_path: Path) -> None:
     assert f"{operations:.0f} synaptic operations" in text
     assert f"{report['nanojoules_per_action']:.2f} nJ" in text
     assert "an ordinary network of this width: 1080 multiply-accumulates, 4.29 nJ" in text
+    assert f"effective ACs {operations:.0f}, of {counts['dense']} dense" in text
+    assert "memory traffic, static power" in text
     for value in ("-1", "nan", "1e3"):
         refused = run("inspect", policy_file, "--joules-per-synaptic-operation", value)
         assert refused.returncode == 1
@@ -134,6 +142,11 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     twice = run("plot", out, out, "--spikes", "--out", raster)
     assert twice.returncode == 1
     assert "--spikes draws one run, but 2 are given" in twice.stderr
+    write_policy(out / "policy.safetensors", *random_policy(3, 2))
+    foreign = run("plot", out, "--spikes", "--out", raster)
+    assert foreign.returncode == 1
+    assert f"policy file {out / 'policy.safetensors'} is for 3 and 2" in foreign.stderr
+    assert f"task {TASK!r} has " in foreign.stderr
 
 
 @pytest.mark.parametrize(
@@ -141,7 +154,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     [
         (("evaluate", "missing"), "policy file missing: no such file"),
         (("evaluate", "README.md"), "is no safetensors file"),
-        (("inspect", "."), "is not a file"),
+        (("inspect", "/"), "policy file /policy.safetensors: no such file"),
         (("evaluate", "POLICY", "--env", "Nothing-v1"), "task 'Nothing-v1' is not registered"),
         (("evaluate", "POLICY", "--env", "CartPole-v1"), "action space Discrete, expected a Box"),
         (("evaluate", "POLICY", "--env", "Hopper-v5"), "11 observations and 3 actions"),
@@ -253,6 +266,92 @@ def test_video(policy_file: Path, tmp_path: Path, ending: str) -> None:
     # Frames that look the same may be joined in a GIF.
     assert len(frames) == length + 1 or (ending == "gif" and 1 < len(frames) <= length + 1)
     assert any((frame != frames[0]).any() for frame in frames), "something moves"
+
+
+@pytest.mark.parametrize("rate", [5, 30, 67, 125])
+def test_a_gif_shows_its_frames_at_their_times(tmp_path: Path, rate: float) -> None:
+    """Few colours, one of them on a third of all frames; players show no more than 50 a second."""
+    video = pytest.importorskip("proxy_snn_control.learning.video")
+    image = pytest.importorskip("PIL.Image")
+    frames = np.full((24, 40, 60, 3), 255, np.uint8)
+    for i, frame in enumerate(frames):
+        frame[5:15, 2 * i : 2 * i + 9] = (200, 30, 30)
+        frame[20:30, 40:50] = (0, 0, 255) if i % 3 else (0, 90, 0)
+    with video._writer(tmp_path / "film.gif", ".gif", frames[0], rate) as append:
+        for frame in frames:
+            append(frame)
+    film = image.open(tmp_path / "film.gif")
+    shown = frames[:: -(-rate // 50)]
+    assert film.n_frames == len(shown)
+    begins = 0
+    for i, frame in enumerate(shown):
+        film.seek(i)
+        np.testing.assert_array_equal(np.asarray(film.convert("RGB")), frame)
+        assert begins == pytest.approx(1000 * i * -(-rate // 50) / rate, abs=5)
+        assert film.info["duration"] >= 20
+        begins += film.info["duration"]
+
+
+def test_a_film_through_another_camera_and_of_another_size(
+    policy_file: Path, tmp_path: Path
+) -> None:
+    imageio = pytest.importorskip("imageio.v2")
+    film = tmp_path / "film.gif"
+    command = ["evaluate", policy_file, "--episodes", 1, "--video", film]
+    done = run(*command, "--size", "96x62")
+    if done.returncode:
+        assert "cannot be drawn on this machine" in done.stderr
+        return
+    assert imageio.mimread(film, memtest=False)[0].shape[:2] == (62, 96)
+    refused = run(*command, "--camera", "behind")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("proxy-snn: --camera is 'behind', expected a camera of task")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reported"),
+    [
+        (("--size", "64x64"), 1, "--camera and --size go with --video alone"),
+        (("--size", "64"), 2, "is '64', expected WIDTHxHEIGHT, such as 640x480"),
+    ],
+)
+def test_what_a_film_is_not_asked_for(
+    policy_file: Path, arguments: tuple, status: int, reported: str
+) -> None:
+    pytest.importorskip("gymnasium")
+    done = run("evaluate", policy_file, *arguments)
+    assert done.returncode == status
+    assert reported in done.stderr
+
+
+def test_graphics_that_are_not_installed_are_named(policy_file: Path) -> None:
+    pytest.importorskip("mujoco")
+    done = run("evaluate", policy_file, "--episodes", 1, MUJOCO_GL="osmesa")
+    if find_library("OSMesa"):
+        assert done.returncode == 0, done.stderr
+        return
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"proxy-snn: task {TASK!r} cannot be made: MuJoCo cannot be loaded")
+    assert "the library OSMesa is not installed" in line
+    assert "MUJOCO_GL is 'osmesa', expected egl, osmesa or glfw" in line
+
+
+def test_a_runs_folder_stands_for_its_best_policy(policy_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium")
+    for name in ("run", "seeds/seed-0", "seeds/seed-4"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "policy.safetensors").write_bytes(policy_file.read_bytes())
+    arguments = ("--episodes", 1, "--json")
+    of_run = run("evaluate", tmp_path / "run", *arguments)
+    assert of_run.stdout == run("evaluate", policy_file, *arguments).stdout
+    assert "transitions of training: not known" in run("inspect", tmp_path / "run").stdout
+    several = run("evaluate", tmp_path / "seeds")
+    assert several.returncode == 2
+    assert f"holds 2 runs, expected one, such as {tmp_path / 'seeds' / 'seed-0'}" in several.stderr
+    (tmp_path / "empty").mkdir()
+    empty = run("inspect", tmp_path / "empty")
+    assert (empty.returncode, len(empty.stderr.splitlines())) == (1, 1)
+    assert f"{tmp_path / 'empty' / 'policy.safetensors'}: " in empty.stderr
 
 
 def test_a_video_of_another_kind_is_refused_at_once(policy_file: Path) -> None:

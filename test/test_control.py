@@ -28,7 +28,7 @@ from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.cdr import VectorWriter, read_vector
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
-from proxy_snn_control.control.messages import UNASKED, number_array
+from proxy_snn_control.control.messages import BEGINS, UNASKED, number_array
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot, load_robot
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
@@ -53,6 +53,20 @@ TWO_SOURCES: dict[str, Any] = {
         "type": "std_msgs/Float64MultiArray",
         "topic": "command",
         "outputs": [{"action": "go", "limits": [-0.8, 0.8]}],
+    },
+}
+
+
+WHOLE: dict[str, Any] = {
+    "sources": {"all": {"type": "std_msgs/Float64MultiArray", "topic": "observation"}},
+    "observation": {
+        "observation[0]": {"source": "all", "index": 0},
+        "observation[1]": {"source": "all", "index": 1},
+    },
+    "command": {
+        "type": "std_msgs/Float64MultiArray",
+        "topic": "command",
+        "outputs": [{"action": "action[0]"}],
     },
 }
 
@@ -466,14 +480,21 @@ def test_latched_for_another_reason_only_arm_lets_go() -> None:
 class World:
     """A loop in simulated time, and what left it."""
 
-    def __init__(self, folder: Path, content: dict[str, Any], **gate: Any) -> None:
-        spec, tensors = two_spec()
+    def __init__(
+        self,
+        folder: Path,
+        content: dict[str, Any],
+        made: Any = None,
+        repeats: bool = False,
+        **gate: Any,
+    ) -> None:
+        spec, tensors = made or two_spec()
         self.now = 0.0
         self.sent: list[tuple[float, list[float], str]] = []
         self.policy, self.stop = Policy(spec, tensors), StopLatch()
         self.robot = robot_of(folder, content, spec)
         commands = CommandMap(self.robot.command)
-        inputs = Inputs(self.robot, period=PERIOD)
+        inputs = Inputs(self.robot, repeats, period=PERIOD)
         given = SafetySettings(**{"safe_command": [0.5], **gate})
         self.gate = SafetyGate(commands.low, commands.high, PERIOD, self.stop, given)
         self.loop = Loop(
@@ -548,6 +569,129 @@ def test_rivals_stop_it_while_they_are_there(world: World) -> None:
     assert "other publishers" in world.loop.statistics.fault
     world.loop.rivalry = ""
     assert step() == free
+
+
+@pytest.fixture
+def remembering(tmp_path: Path) -> World:
+    """A policy that normalises, and reads three observations and its previous action."""
+    changes = {"history": 3, "previous_action": True}
+    named = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    spec, tensors = random_policy(2, 1, (32,), **named, **changes)
+    tensors["normalise.mean"] = np.float32([0.2, -0.1])
+    tensors["normalise.scale"] = np.float32([3, 0.5])
+    return World(tmp_path, TWO_SOURCES, (spec, tensors))
+
+
+def see(world: World, value: float, after: float = PERIOD) -> float:
+    """Give both sources' next message; the command that answers it."""
+    world.wait(after)
+    world.take(0, joints(1 + world.now, value))
+    world.take(1, trunk(1 + world.now, 1 - value))
+    return world.sent[-1][1][0]
+
+
+def remembered(world: World, values: list[float]) -> list[float]:
+    """The commands of a policy of its own that begins with the first of these."""
+    policy = Policy(world.policy.spec, world.policy._tensors)
+    return [float(np.clip(policy.act([v, 1 - v])[0], -0.8, 0.8)) for v in values]
+
+
+VALUES = [0.1, 0.5, -0.7, 0.9, -0.2, 0.3, 0.8]
+
+
+def test_the_controller_keeps_what_a_policy_remembers(remembering: World) -> None:
+    remembering.loop.activate()
+    commands = [see(remembering, value) for value in VALUES]
+    assert commands == remembered(remembering, VALUES)
+    plain = [remembered(remembering, [value])[0] for value in VALUES]
+    assert commands[1:] != plain[1:], "what came before makes a difference"
+
+
+def activate_again(world: World) -> None:
+    world.loop.deactivate("for a test")
+    world.loop.activate()
+
+
+def observe_nan(world: World) -> None:
+    see(world, math.nan)
+    assert world.sent[-1][1] == [0.5], "the safe command"
+
+
+def be_silent(world: World) -> None:
+    world.wait(0.25)
+    assert world.sent[-1][1] == [0.5], "the safe command"
+
+
+@pytest.mark.parametrize(
+    ("happens", "after"),
+    [
+        (activate_again, PERIOD),
+        (observe_nan, PERIOD),
+        (be_silent, PERIOD),
+        (lambda world: None, 3 * PERIOD),  # a gap that is no fault yet
+    ],
+    ids=["activation", "fault", "timeout", "gap"],
+)
+def test_after_these_a_policy_begins_anew(remembering: World, happens: Any, after: float) -> None:
+    remembering.loop.activate()
+    for value in VALUES[:4]:
+        see(remembering, value)
+    happens(remembering)
+    found = [see(remembering, VALUES[4], after), *(see(remembering, v) for v in VALUES[5:])]
+    assert found == remembered(remembering, VALUES[4:])
+
+
+def test_one_lost_observation_costs_its_own_step(remembering: World) -> None:
+    remembering.loop.activate()
+    times = [PERIOD, PERIOD, PERIOD, 2 * PERIOD, PERIOD]
+    found = [see(remembering, v, after) for v, after in zip(VALUES, times, strict=False)]
+    assert found == remembered(remembering, VALUES[:5])
+
+
+def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> None:
+    spec, tensors = random_policy(2, 1, (32,), history=2, previous_action=True)
+    world = World(tmp_path, WHOLE, (spec, tensors))
+    world.loop.checks_period = False
+    world.loop.activate()
+    seen = [[0.1, 0.2], [0.3, -0.5], [-0.4, 0.9], [0.2, 0.2]]
+    for i, values in enumerate(seen):
+        begins = BEGINS if i == 2 else ""
+        for _ in range(3):  # the answer was late
+            world.wait(PERIOD)
+            world.take(0, number_array(values, f"observation {i}{begins}"))
+    policy = Policy(spec, tensors)
+    first, second = policy.act(seen[0])[0], policy.act(seen[1])[0]
+    policy.reset()
+    third, fourth = policy.act(seen[2])[0], policy.act(seen[3])[0]
+    commands = [numbers[0] for _, numbers, _ in world.sent]
+    assert commands == [float(a) for a in (first, second, third, fourth) for _ in range(3)]
+
+
+@pytest.mark.parametrize("where", ["policy", "robot file"])
+def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str) -> None:
+    names = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    if where == "policy":
+        made, content = random_policy(2, 1, (32,), history=2, **names), TWO_SOURCES
+    else:  # of somewhere else, whose task has both steps in one observation
+        names["observation_names"] = ("angle[-1]", "height[-1]", *NAMES)
+        made = random_policy(4, 1, (32,), **names)
+        content = {**TWO_SOURCES, "history": {"steps": 2}}
+    world = World(tmp_path, content, made, repeats=True)
+    world.loop.checks_period = False  # in lockstep
+    world.loop.activate()
+    for step in range(4):
+        for _ in range(2):
+            world.wait(PERIOD)
+            world.take(0, joints(1 + step, VALUES[step]))
+            world.take(1, trunk(1 + step, 1 - VALUES[step]))
+    before = [VALUES[0], *VALUES]
+    policy = Policy(*made)
+    expected = []
+    for earlier, value in zip(before, VALUES[:4], strict=False):
+        older = [] if where == "policy" else [earlier, 1 - earlier]
+        expected.append(float(np.clip(policy.act([*older, value, 1 - value])[0], -0.8, 0.8)))
+    commands = [numbers[0] for _, numbers, _ in world.sent]
+    assert [c for i, c in enumerate(commands) if i == 0 or c != commands[i - 1]] == expected
 
 
 # Whatever happens, in whatever order: messages with any stamp and number, lost, late and doubled,

@@ -468,11 +468,13 @@ def test_arguments_reach_the_controller(stage: Stage, policy_file: Path) -> None
 
 def test_demo_takes_the_policys_task(stage: Stage, tmp_path: Path) -> None:
     policy = tmp_path / "hopper.safetensors"
-    write_policy(policy, *random_policy(11, 3, provenance={"env": "Hopper-v5"}))
-    process = launch(stage, "demo", f"policy:={policy}", "episodes:=2")
-    assert process.wait(60) == 0, process.output
-    assert "Hopper-v5 in lockstep" in process.output
-    assert "episode 2: return" in process.output
+    about = {"env": "Hopper-v5", "env_kwargs": {"frame_skip": 8, "xml_file": "hopper.xml"}}
+    write_policy(policy, *random_policy(11, 3, provenance=about))
+    process = launch(stage, "demo", f"policy:={policy}", "episodes:=0")
+    made = parameters(stage, "sim", "env", "env_kwargs")
+    assert made == ["Hopper-v5", "frame_skip=8 'xml_file=\"hopper.xml\"'"]
+    assert stage.until(lambda: "episode 2: return" in process.output, 40), process.output
+    ends_cleanly(process)
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
@@ -507,4 +509,4 @@ def test_train(stage: Stage, tmp_path: Path) -> None:
     values = parameters(stage, "/lab/train", "steps", "resume", "use_sim_time")
     assert values == [1000, False, True]
     ends_cleanly(process)
-    assert (out / "checkpoint" / "checkpoint.safetensors").is_file()
+    assert [*(out / "checkpoint").glob("checkpoint-*.safetensors")]

@@ -81,7 +81,7 @@ def assert_same(ours: Policy, theirs: Policy, observations: np.ndarray) -> None:
         assert ours.synaptic_operations == theirs.synaptic_operations
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*TRAINED, DN], ids=lambda path: path.stem)
 def test_the_chip_is_the_runtime_to_the_last_bit(path: Path) -> None:
     policy = load_policy(path)
     assert policy.compiled
@@ -96,6 +96,8 @@ def test_the_chip_is_the_runtime_to_the_last_bit(path: Path) -> None:
         {"hidden": (1, 300, 7), "neuron": "clif"},
         {"time_steps": 1},
         {"time_steps": 16, "neuron": "clif"},
+        {"time_steps": 16, "neuron": "dn", "hidden": (40, 33)},
+        {"time_steps": 1, "neuron": "dn", "hidden": ()},
         {"observations": 40, "actions": 3},
         {"decoder_population": 1},
         {"neuron_constants": {"voltage_decay": 0.0, "threshold": 0.3}},
@@ -112,12 +114,15 @@ def test_the_chip_is_the_runtime_for_any_shape(shape: dict[str, Any]) -> None:
     assert_same(on_chip(spec, tensors), Policy(spec, tensors), observations)
 
 
-@pytest.mark.parametrize("neuron", ["dn", "relu"])
-def test_other_neurons_are_refused(neuron: str) -> None:
-    spec, tensors = random_policy(neuron=neuron)
-    for convert in (float_layers, lambda *policy: fixed_layers(*policy, [])):
-        with pytest.raises(UserError, match=f"neuron is '{neuron}', expected 'lif' or 'clif'"):
-            convert(spec, tensors)
+def test_other_neurons_are_refused() -> None:
+    observations = [np.zeros(9)]
+    spec, tensors = random_policy(neuron="relu")
+    with pytest.raises(UserError, match="neuron is 'relu', expected 'lif', 'clif' or 'dn'"):
+        float_layers(spec, tensors)
+    for neuron in ("dn", "relu"):
+        spec, tensors = random_policy(neuron=neuron)
+        with pytest.raises(UserError, match=f"'{neuron}', expected 'lif' or 'clif': fixed point"):
+            fixed_layers(spec, tensors, observations)
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
@@ -219,7 +224,7 @@ def python_segments() -> set[str]:
 
 @needs_lava
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("path", TRAINED[:2], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*TRAINED[:2], DN], ids=lambda path: path.stem)
 def test_lava_fires_the_runtime_s_spikes(path: Path, tmp_path: Path, segments: None) -> None:
     np.save(tmp_path / "observations.npy", rollout(load_policy(path), 10_000))
     found = lava("compare", path, tmp_path / "observations.npy", "quick", "float")
@@ -228,12 +233,15 @@ def test_lava_fires_the_runtime_s_spikes(path: Path, tmp_path: Path, segments: N
     assert (found["spikes"], found["actions"]) == (0, 0)
 
 
+NETWORKS = [("straightforward", "float"), ("straightforward", "fixed"), ("quick", "fixed")]
+
+
 @needs_lava
 @pytest.mark.parametrize(
-    ("kind", "precision"),
-    [("straightforward", "float"), ("straightforward", "fixed"), ("quick", "fixed")],
+    ("path", "kind", "precision"),
+    [*((path, *network) for path in TRAINED[:2] for network in NETWORKS), (DN, *NETWORKS[0])],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
 )
-@pytest.mark.parametrize("path", TRAINED[:2], ids=lambda path: path.stem)
 def test_every_network_fires_the_same_spikes(
     path: Path, kind: str, precision: str, tmp_path: Path
 ) -> None:
@@ -244,6 +252,24 @@ def test_every_network_fires_the_same_spikes(
 
 
 @needs_lava
+def test_several_policies_run_on_one_lava_runtime(tmp_path: Path, segments: None) -> None:
+    """Of other sizes, steps and neurons, asked in any order, with as many processes as for one."""
+    shapes = (
+        {"hidden": (16,), "time_steps": 3},
+        {"neuron": "dn", "observations": 5, "actions": 2},
+        {"neuron": "clif", "hidden": (40, 33, 8), "time_steps": 7},
+    )
+    paths = [tmp_path / f"{i}.safetensors" for i in range(len(shapes))]
+    for path, shape in zip(paths, shapes, strict=True):
+        write_policy(path, *random_policy(**shape))  # type: ignore[arg-type]
+    found = lava("several", *paths)
+    assert found["inferences"] == 120
+    assert found["fired"] > 1000
+    assert (found["spikes"], found["actions"]) == (0, 0)
+    assert found["processes"] == found["processes_of_one"]
+
+
+@needs_lava
 def test_lava_runs_policies_of_one_step_and_without_hidden_layers(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(0, 2, (40, 9)))
     for shape in ({"time_steps": 1}, {"hidden": (), "neuron": "clif"}):
@@ -251,6 +277,17 @@ def test_lava_runs_policies_of_one_step_and_without_hidden_layers(tmp_path: Path
         for run in (("quick", "float"), ("straightforward", "fixed")):
             found = lava("compare", tmp_path / "p.safetensors", tmp_path / "o.npy", *run)
             assert (found["spikes"], found["actions"]) == (0, 0), (shape, run)
+
+
+@needs_lava
+def test_lava_runs_policies_that_normalise_and_remember(tmp_path: Path) -> None:
+    np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(5, 3, (40, 9)))
+    spec, tensors = random_policy(history=3, previous_action=True)
+    tensors["normalise.mean"] = np.full(9, 5, np.float32)
+    tensors["normalise.scale"] = np.full(9, 0.3, np.float32)
+    write_policy(tmp_path / "p.safetensors", spec, tensors)
+    found = lava("compare", tmp_path / "p.safetensors", tmp_path / "o.npy", "quick", "float")
+    assert (found["inferences"], found["spikes"], found["actions"]) == (40, 0, 0)
 
 
 @needs_lava
@@ -296,11 +333,17 @@ def test_no_process_outlives_the_one_that_started_it(
         assert not any(map(alive, children))
 
 
+def second_of(policy_file: Path) -> Path:
+    return policy_file.with_name("second.safetensors")
+
+
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy, in Lava's environment."""
+    """The neuromorphic node on a random policy and one of dynamic neurons, beside Lava."""
+    write_policy(second_of(policy_file), *random_policy(neuron="dn", observations=4, time_steps=3))
+    both = {"policy": f"{policy_file},{second_of(policy_file)}"}
     process = NodeProcess(
-        [str(LAVA_PYTHON), *node_command("neuromorphic", "", {"policy": str(policy_file)})[1:]],
+        [str(LAVA_PYTHON), *node_command("neuromorphic", "", both)[1:]],
         {**environment(), "ROS_DOMAIN_ID": stage.environment["ROS_DOMAIN_ID"]},
         stage.folder / "neuromorphic.log",
     )
@@ -338,18 +381,17 @@ def test_the_node_answers_with_the_runtime_s_spikes(
 ) -> None:
     from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 
-    spec, tensors, _ = read_policy(policy_file)
-    host, policy, asker = (
-        ChipPolicy(spec, tensors),
-        Policy(spec, tensors),
-        Asker(stage, policy_file),
-    )
+    asker, second = Asker(stage, policy_file), second_of(policy_file)
     rng = np.random.default_rng(0)
-    for i in range(50):
+    for i in range(60):
+        # The last ones are for the first policy.
+        path = second if i % 2 and i < 50 else policy_file
+        spec, tensors, checksum = read_policy(path)
+        host, policy = ChipPolicy(spec, tensors), Policy(spec, tensors)
         observation = rng.normal(0, 1, spec.observation_size)
-        request = spikes_message([host.ask(observation)], f"{i}", asker.checksum)
+        request = spikes_message([host.ask(observation)], f"{i}", checksum)
         answer = asker.ask(request)
-        assert labels_of(answer) == (f"{i}", asker.checksum)
+        assert labels_of(answer) == (f"{i}", checksum)
         fired = spikes_of(answer, spec.time_steps, spec.layer_sizes[1:])
         np.testing.assert_array_equal(host.answer(fired), policy.act(observation))
         assert host.spike_counts == policy.spike_counts
@@ -498,11 +540,11 @@ def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> 
     controlled(stage, policy_file, backend_fallback="safe", safe_command="[0.25]")
     assert stage.until(lambda: len(commands) > 20)
     assert {tuple(command.data) for command in commands} == {(0.25,)}
-    dn = policy_file.with_name("dn.safetensors")
-    write_policy(dn, *random_policy(neuron="dn"))
-    alone = stage.start("controller", policy=dn, backend="lava", autostart="true")
+    relu = policy_file.with_name("relu.safetensors")
+    write_policy(relu, *random_policy(neuron="relu"))
+    alone = stage.start("controller", policy=relu, backend="lava", autostart="true")
     assert alone.wait(20) == 1
-    assert "the policy's neuron is dn, expected lif or clif" in alone.output
+    assert "the policy's neuron is relu, expected lif or clif or dn" in alone.output
 
 
 @needs_lava
@@ -515,7 +557,10 @@ def test_without_the_node_the_fallback_acts(stage: Stage, policy_file: Path) -> 
             {"policy": TRAINED[0], "precision": "half"},
             "parameter precision is 'half', expected float or fixed",
         ),
-        ({"policy": DN}, "neuron is 'dn', expected 'lif' or 'clif'"),
+        (
+            {"policy": DN, "precision": "fixed"},
+            "neuron is 'dn', expected 'lif' or 'clif': fixed point has no other",
+        ),
     ],
     ids=str,
 )

@@ -90,11 +90,24 @@ def evaluated(policy_file: Path, seed: int, episodes: int) -> list[float]:
 # ---- sim and controller together
 
 
-@pytest.mark.parametrize("task", [TASK, "HalfCheetah-v5"])
-def test_lockstep_gives_the_returns_of_evaluate(stage: Stage, tmp_path: Path, task: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "memory"),
+    [
+        (TASK, {}),
+        ("HalfCheetah-v5", {}),
+        (TASK, {"history": 3, "previous_action": True}),
+    ],
+)
+def test_lockstep_gives_the_returns_of_evaluate(
+    stage: Stage, tmp_path: Path, task: str, memory: dict
+) -> None:
     path = tmp_path / "p.safetensors"
     sizes = {TASK: (9, 1), "HalfCheetah-v5": (17, 6)}[task]
-    write_policy(path, *random_policy(*sizes, provenance={"env": task}))
+    spec, tensors = random_policy(*sizes, provenance={"env": task}, **memory)
+    if memory:
+        tensors["normalise.mean"] = np.linspace(-0.1, 0.1, 9, dtype=np.float32)
+        tensors["normalise.scale"] = np.linspace(0.5, 4, 9, dtype=np.float32)
+    write_policy(path, spec, tensors)
     episodes = 8 if task == TASK else 1
     returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
     sim = stage.start("sim", env=task, seed=11, episodes=episodes)

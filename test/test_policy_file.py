@@ -380,7 +380,7 @@ def small_files(tmp_path: Path) -> list[bytes]:
     path = tmp_path / "small"
     contents = []
     for neuron in NEURONS:
-        write_policy(path, *small_policy(neuron))
+        write_policy(path, *small_policy(neuron, memory=neuron == "clif"))
         contents.append(path.read_bytes())
     return contents
 

@@ -235,7 +235,12 @@ def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"neuron": "dn", "target": "soft", "num_envs": 2}, {**NORMALISED, "target": "soft"}],
+    [
+        {},
+        {"neuron": "dn", "target": "soft", "num_envs": 2},
+        {**NORMALISED, "target": "soft"},
+        {"normalise_observations": True, "history": 2, "num_envs": 2},
+    ],
 )
 def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, changes: dict) -> None:
     changes = {"env": "HalfCheetah-v4", "checkpoint_every": 20, **changes}

@@ -22,7 +22,7 @@ from std_msgs.msg import Float64MultiArray, Header
 
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.observation import Inputs
-from proxy_snn_control.control.robot import Robot, load_robot, plain_robot
+from proxy_snn_control.control.robot import Robot, Vector, load_robot, plain_robot
 from proxy_snn_control.policy import PolicySpec, UserError
 
 EXAMPLES = Path(__file__).parents[1] / "config" / "robots"
@@ -485,3 +485,30 @@ def test_a_quadruped_with_an_ordinary_policy() -> None:
         atol=1e-6,
     )
     assert inputs.measured() == moved, "where a ramp begins"
+
+
+def test_vectors_and_the_angles_that_turn_them(tmp_path: Path) -> None:
+    """For the wiring check: a twist in other axes is found where the observation has the angle."""
+    entries: dict[str, Any] = {
+        "up": {"source": "odom", "field": "twist.twist.linear.z", "frame": "world"},
+        "ahead": {"source": "odom", "field": "twist.twist.linear.x", "frame": "world"},
+        "rate": {"source": "imu", "field": "angular_velocity.y", "scale": 2.0},
+        "pitch": {"source": "imu", "field": "orientation.pitch", "scale": -1, "offset": 0.1},
+        "down": {"source": "imu", "field": "orientation.gravity.z"},
+        "w": {"source": "imu", "field": "orientation.w"},
+    }
+    sources = {
+        "odom": {"type": "nav_msgs/Odometry", "topic": "odom"},
+        "imu": {"type": "sensor_msgs/Imu", "topic": "imu"},
+    }
+    content = {**GOOD, "sources": sources, "observation": entries}
+    spec = spec_of(list(entries), ["left", "right"])
+    nowhere, pitch = (-1, 1.0, 0.0), (3, -1.0, 0.1)
+    linear, angular = read(tmp_path, content, spec).vectors()
+    axes = ((1, 1.0, 0.0), nowhere, (0, 1.0, 0.0))
+    angles = (nowhere, pitch, nowhere)
+    assert linear == Vector("topic odom: twist.twist.linear", "world", axes, angles)
+    axes = (nowhere, (2, 2.0, 0.0), nowhere)
+    assert angular == Vector("topic imu: angular_velocity", "", axes, angles)
+    entries["pitch"]["function"] = "sin"
+    assert read(tmp_path, content, spec).vectors() == []

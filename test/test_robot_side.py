@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import Stage, random_policy
+from conftest import NodeProcess, Stage, random_policy
 from test_faults import GOOD, SAFE, Judge, set_parameters, start
 
 pytest.importorskip("rclpy")
@@ -65,29 +65,34 @@ def meet_stop(stage: Stage, stop: Any) -> None:
     stage.spin(0.5)
 
 
+def press(stage: Stage, stop: Any, controller: NodeProcess) -> None:
+    """Press the stop, and wait until the controller has received that."""
+    before = controller.output.count("topic stop is true")
+    stop.publish(Bool(data=True))
+    assert stage.until(lambda: controller.output.count("topic stop is true") > before)
+
+
 # ---- the stop
 
 
 def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
     """One presses, the other publishes false ten times a second: that is no release."""
-    start(stage, policy_file)
+    controller = start(stage, policy_file)
     a, b = (stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10)) for _ in "ab")
     meet_stop(stage, a)
     meet_stop(stage, b)
     stage.node.create_timer(0.1, lambda: b.publish(Bool(data=False)))
     judge.moving()
-    a.publish(Bool(data=True))
-    stage.spin(0.5)
+    press(stage, a, controller)
     refused = stage.call(Trigger, "controller/arm")
     assert (refused.success, "released first" in refused.message) == (False, True)
     judge.safe_only(len(judge.commands), 20)
     a.publish(Bool(data=False))
-    stage.spin(0.3)
-    assert stage.call(Trigger, "controller/arm").success
+    assert stage.until(lambda: stage.call(Trigger, "controller/arm").success)
     judge.moving()
     # Who pressed it is gone for good: then whoever is there may release it.
-    a.publish(Bool(data=True))
-    stage.spin(0.3)
+    press(stage, a, controller)
+    stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     stage.node.destroy_publisher(a)
     assert stage.until(lambda: stage.call(Trigger, "controller/arm").success)
@@ -102,8 +107,8 @@ def test_a_stop_outlives_the_controllers_death(
     controller = start(stage, policy_file, resume_after_crash="true")
     judge.moving()
     meet_stop(stage, stop)
-    stop.publish(Bool(data=True))
-    stage.spin(0.5)
+    press(stage, stop, controller)
+    stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     for number in (signal.SIGKILL, signal.SIGTERM):
         controller.end(number)
@@ -157,9 +162,11 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    start(stage, policy_file, stop_heartbeat=0.5)
+    controller = start(stage, policy_file, stop_heartbeat=0.5)
     stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
     meet_stop(stage, stop)
+    assert stage.until(lambda: "silent for more than 0.5 s" in controller.output)
+    stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     refused = stage.call(Trigger, "controller/arm")
     assert "expected a publisher that repeats false" in refused.message

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 
 from proxy_snn_control.policy import ObservationError, Policy, load_policy, native, read_policy
 from proxy_snn_control.policy.energy import (
+    Rapl,
+    equivalent_footprint,
     equivalent_multiply_accumulates,
     inference_energy,
+    neurobench,
     possible_synaptic_operations,
 )
 from proxy_snn_control.policy.neurons import NEURONS, run
@@ -496,3 +499,53 @@ def test_a_compiler_that_fails_is_told_and_done_without(
     assert not runtime.compiled
     assert "cannot be compiled, NumPy acts instead" in caplog.text
     assert np.isfinite(runtime.act([0.1] * 9)).all()
+
+
+def test_neurobench_counts_of_a_small_network_by_hand() -> None:
+    spec, tensors = random_policy(observations=2, hidden=(3,), time_steps=2, encoder_population=1)
+    tensors["layers.0.weight"][1, 0] = 0  # one synapse fewer for the encoder's first neuron
+    tensors["decoder.weight"][0, 4] = 0
+    runtime = Policy(spec, tensors)
+    observations = np.array([[-1.5, 0.2], [0.3, 2.0], [-2.0, -2.0]])
+    active = acs = macs = 0
+    for observation in observations:
+        runtime.act(observation)
+        encoder, hidden, output = (layer.sum(axis=0) for layer in runtime.spikes)
+        active += encoder.sum() + hidden.sum() + output.sum()
+        acs += 2 * encoder[0] + 3 * encoder[1] + 10 * hidden.sum()
+        macs += np.count_nonzero(np.delete(output, 4))
+    assert active and acs
+    found = neurobench(runtime, observations)
+    assert found.activation_sparsity == pytest.approx(1 - active / (3 * 2 * (2 + 3 + 10)))
+    assert found.effective_acs == pytest.approx(acs / 3)
+    assert found.effective_macs == pytest.approx(macs / 3)
+    assert found.dense == 2 * (2 * 3 + 3 * 10) + 10
+    assert found.footprint == 4 * (2 * 2 + 6 + 3 + 30 + 10 + 10 + 1)
+    assert equivalent_footprint(spec) == 4 * (2 * 3 + 3 + 3 * 1 + 1)
+
+
+def test_neurobench_counts_of_a_relu_network_by_hand() -> None:
+    spec, tensors = random_policy(neuron="relu", observations=2, hidden=(3,))
+    tensors["layers.0.weight"][:] = [[1, 0], [-1, 0], [1, 1]]
+    tensors["layers.0.bias"][:] = tensors["layers.1.bias"][:] = 0
+    runtime = Policy(spec, tensors)
+    found = neurobench(runtime, np.array([[2.0, 0.0], [2.0, 5.0]]))
+    assert [layer.tolist() for layer in runtime.activations[:2]] == [[2, 5], [2, 0, 7]]
+    assert found.activation_sparsity == pytest.approx(1 / 3)
+    # The first observation's 0 reaches nothing; one weight of four is not 0 for the second.
+    assert found.effective_macs == ((3 + 2) + (3 + 1 + 2)) / 2
+    assert (found.effective_acs, found.dense) == (0, 2 * 3 + 3)
+
+
+def test_rapl_counts_packages_alone_and_over_an_overflow(tmp_path: Path) -> None:
+    for name, energy in (("intel-rapl:0", 900), ("intel-rapl:1", 5), ("intel-rapl:0:0", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
+        (tmp_path / name / "max_energy_range_uj").write_text("1000\n")
+    rapl = Rapl(tmp_path)
+    before = rapl.read()
+    assert before == [900, 5]
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100\n")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("25\n")
+    assert rapl.joules(before, rapl.read()) == pytest.approx(220e-6)
+    assert Rapl(tmp_path / "none").packages == []

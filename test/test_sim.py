@@ -97,6 +97,16 @@ def test_sim_in_real_time(stage: Stage) -> None:
     assert sim.end(signal.SIGTERM)[0] == 0
 
 
+def test_a_sim_of_a_task_with_arguments(stage: Stage) -> None:
+    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
+    clock = stage.subscribe(Clock, "/clock", 10)
+    given = "frame_skip=2 exclude_current_positions_from_observation=false"
+    stage.start("sim", env="HalfCheetah-v5", mode="realtime", env_kwargs=given)
+    assert stage.until(lambda: len(observations) > 2 and len(clock) > 5)
+    assert len(observations[-1].data) == 18
+    np.testing.assert_allclose(np.diff(stamps(clock)), 0.02, atol=1e-6)
+
+
 def test_sim_refuses_bad_commands(stage: Stage) -> None:
     observations = stage.subscribe(Float64MultiArray, "observation", RELIABLE)
     sim = stage.start("sim", env=TASK)
@@ -139,6 +149,8 @@ def test_sim_reset(stage: Stage) -> None:
         ({"env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
         ({"env": "CartPole-v1"}, "action space Discrete, expected a Box"),
         ({"env": "Pendulum-v1"}, "task 'Pendulum-v1' is no MuJoCo task"),
+        ({"env_kwargs": "nonsense=1"}, "cannot be made: "),
+        ({"env_kwargs": "a=1 b"}, "parameter env_kwargs is 'a=1 b', expected NAME=VALUE"),
         ({"mode": "warp"}, "parameter mode is 'warp', expected lockstep or realtime"),
         ({"seed": -1}, "seed"),
         ({"episodes": "many"}, "episodes"),

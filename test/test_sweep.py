@@ -23,9 +23,13 @@ from training_kit import StopAt
 
 from proxy_snn_control.learning import checkpoint as checkpoints
 from proxy_snn_control.learning import sweep
-from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.config import TrainConfig, load_config
+from proxy_snn_control.learning.members import new_members
+from proxy_snn_control.learning.plot import plot_energy, plot_health
 from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
+from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import share_file
 
@@ -67,6 +71,15 @@ gymnasium.register("Broken-v0", entry_point=Broken, max_episode_steps=1000)
 def write_grid(path: Path, **changes) -> Path:
     path.write_text(yaml.safe_dump({**GRID, **changes}, sort_keys=False))
     return path
+
+
+def write_curve(folder: Path) -> Path:
+    """A run's folder with one evaluation."""
+    folder.mkdir(parents=True)
+    settings = {"env": TASK, "neuron": "lif", "target": "proxy", "seed": int(folder.name[5:])}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "progress.csv").write_text("step,eval_return_mean,eval_return_std\n0,1.0,0.0\n")
+    return folder
 
 
 def command(grid: Path, out: Path, *more: object) -> list[str]:
@@ -146,15 +159,109 @@ def test_what_is_wrong_in_a_grid_is_named(tmp_path: Path, changes: dict, reporte
 
 
 def test_the_paper_s_grid() -> None:
+    """Robust learners have config/robust.yaml's settings; all else is the paper's."""
     members = sweep.read_grid(share_file("config/table1.yaml"), Path("out"))
-    assert len(members) == 5 * 5 * 5
-    for config, _ in members:
+    assert len(members) == 5 * 7 * 5
+    fast, robust = (load_config(share_file(f"config/{name}.yaml")) for name in ("fast", "robust"))
+    for config, folder in members:
+        learner = folder.parent.name
         assert config.total_steps == 1_025_000 and config.precision == "float32"
-        changed = {"env": config.env, "neuron": config.neuron, "target": config.target}
-        assert config == TrainConfig(**changed, seed=config.seed, precision="float32")
+        expected = {"env": config.env, "neuron": config.neuron, "target": config.target}
+        if learner.endswith("pt-lif"):
+            expected |= fast
+        if learner == "robust-pt-lif":
+            expected |= robust
+        if learner == "robust-ann":
+            expected["critic_norm"] = robust["critic_norm"]
+        expected |= {"seed": config.seed, "precision": "float32", "paper_physics": True}
+        assert config == TrainConfig(**expected)
     # One batch for each learner, but clif's proxy is another on the pendulum.
     sizes = [len(batch) for batch in sweep.batches(members)]
-    assert sizes == [25, 25, 5, 20, 25, 25]
+    assert sizes == [25, 25, 25, 25, 25, 25, 5, 20]
+
+
+@pytest.mark.parametrize(
+    ("grid", "runs", "sizes"),
+    [
+        ("ablation", 54, [12, 12, 12, 12, 6]),
+        ("spike_cost", 20, [20]),
+        ("collapse", 12, [6, 6]),
+    ],
+)
+def test_the_other_grids(grid: str, runs: int, sizes: list[int]) -> None:
+    members = sweep.read_grid(share_file(f"config/{grid}.yaml"), Path("out"))
+    assert len(members) == runs
+    assert [len(batch) for batch in sweep.batches(members)] == sizes
+
+
+def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
+    """A window that no potential is in: every seed dies at once, and the last one stays failed."""
+    dead = {"neuron": "lif", "surrogate_window": 1e-6, "on_collapse": "restart"}
+    learners = {"dead": dead, "well": {"neuron": "lif", "on_collapse": "restart"}}
+    grid = write_grid(tmp_path / "g.yaml", learners=learners, seeds=[3])
+    out = tmp_path / "out"
+    first = run(grid, out, "--jobs", 2)
+    assert first.returncode == 1
+    assert "Traceback" not in first.stderr
+    folders = [out / TASK / "dead" / f"seed-{seed}" for seed in (3, 100_003, 200_003, 300_003)]
+    for folder, other in zip(folders, [*folders[1:], None], strict=True):
+        failure = (folder / "failure.txt").read_text()
+        assert "collapsed: the actor's gradient was exactly zero at every update" in failure
+        assert failure.count("begun again") == (other is not None)
+        if other:
+            assert f"begun again with {other.name.replace('-', ' ')}" in failure
+    assert not (out / TASK / "well" / "seed-100003").exists()
+    assert steps(out / TASK / "well" / "seed-3") == [0, 40, 80, 120]
+    assert first.stderr.count("proxy-snn: failed: ") == 1
+    assert f"failed: {folders[-1]} at step" in first.stderr
+    again = run(grid, out)
+    assert "5 runs: 1 done, 1 failed, 0 to train" in again.stdout
+    write_report([out], tmp_path / "report")
+    table = (tmp_path / "report" / "table.md").read_text()
+    row = next(line for line in table.splitlines() if line.startswith("| dead |"))
+    assert row.endswith(" (4) †4 ↻3 |")
+    assert "Seed 3 collapsed, and seed 100003 was begun in its place; both are counted" in table
+    assert "No run of seed" not in table
+    plot_health([out], tmp_path / "health.svg")
+    picture = (tmp_path / "health.svg").read_text()
+    assert picture.startswith("<?xml")
+    for text in ("dead, seed 3", "gradient exactly zero", "output layer: inside the window"):
+        assert text in picture
+    plot_energy([out / TASK / "well"], tmp_path / "energy.png")
+    with open(tmp_path / "energy.csv", newline="") as file:
+        (measured,) = csv.DictReader(file)
+    assert measured["task"] == TASK and measured["learner"] == "well"
+    operations = float(measured["synaptic_operations_per_action"])
+    possible = 5 * (90 * 16 + 16 * 16 + 16 * 10)
+    assert 0 < operations < possible
+    assert float(measured["nanojoules_per_action"]) == pytest.approx(operations * 77e-6)
+    best = max(float(row["eval_return_mean"]) for row in rows(out / TASK / "well" / "seed-3"))
+    assert float(measured["return_mean"]) == pytest.approx(best, rel=0.5)
+    with pytest.raises(UserError, match="--health draws 6 runs at most, but 7 are given"):
+        plot_health(
+            [write_curve(tmp_path / f"many/seed-{i}") for i in range(7)], tmp_path / "h.png"
+        )
+
+
+@pytest.mark.parametrize("kind", ["warn", "stop"])
+def test_a_collapse_alone(tmp_path: Path, kind: str) -> None:
+    config = TrainConfig(
+        env=TASK, **{**SETTINGS, "surrogate_window": 1e-6, "on_collapse": kind, "threads": 1}
+    )
+    population = Population([Member(config, tmp_path / "run")])
+    if kind == "warn":
+        assert population.run(Listener()) is True
+        assert population.runs[0].rows[-1]["actor_gradient_norm"] == 0
+        return
+    with pytest.raises(UserError, match="at step 80 collapsed: the actor's gradient"):
+        population.run(Listener())
+    assert (tmp_path / "run" / "failure.txt").exists()
+    assert steps(tmp_path / "run") == [0, 40, 80], "the evaluation that shows it is kept"
+
+
+def test_a_restart_is_for_sweeps(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="on_collapse is 'restart', expected warn or stop outside"):
+        new_members({"on_collapse": "restart"}, tmp_path / "run")
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 4, 7])

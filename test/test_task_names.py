@@ -3,13 +3,21 @@
 """Tasks that can be trained for, and the names of what they observe and command."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 from conftest import TASK
 
-from proxy_snn_control.learning.tasks import describe, episode_seed, make_environment
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.tasks import (
+    TaskSpec,
+    describe,
+    episode_seed,
+    make_environment,
+    task_of_policy,
+)
 from proxy_snn_control.policy import UserError
 
 
@@ -85,3 +93,46 @@ def test_unrecognised_observations_have_no_names() -> None:
 
 def test_each_evaluation_episode_has_its_own_seed() -> None:
     assert len({episode_seed(7, i) for i in range(10)}) == 10
+
+
+def test_runs_of_neighbouring_seeds_share_no_evaluation() -> None:
+    firsts = [TrainConfig(seed=seed).evaluation_seed for seed in range(5)]
+    seeds = [episode_seed(first, i) for first in firsts for i in range(100)]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize("task", ["Hopper-v4", "Ant-v5", "HalfCheetah-v4"])
+def test_the_paper_s_physics(task: str) -> None:
+    """Where MuJoCo adds two geoms' margins, half of each gives what the larger of them was."""
+    usual, paper = (TaskSpec(task, paper_physics=kind).make() for kind in (False, True))
+    margins = usual.unwrapped.model.geom_margin
+    parts = 1.0 if task.startswith("HalfCheetah") else 0.5
+    np.testing.assert_array_equal(paper.unwrapped.model.geom_margin, parts * margins)
+    assert (margins > 0).any() == (parts < 1)
+    if parts < 1:  # and it makes a difference
+        seen = []
+        for environment in (usual, paper):
+            environment.reset(seed=0)
+            space = environment.action_space
+            rng = np.random.default_rng(0)
+            for _ in range(20):
+                observation, *_ = environment.step(rng.uniform(space.low, space.high))
+            seen.append(observation)
+        assert np.abs(seen[0] - seen[1]).max() > 1e-4
+
+
+def test_no_such_physics_elsewhere() -> None:
+    with pytest.raises(
+        UserError, match="paper_physics is true for task 'Reacher-v5', expected Ant"
+    ):
+        TaskSpec("Reacher-v5", paper_physics=True).make()
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"), [(None, True), ("Hopper-v4", True), ("Hopper-v5", False)]
+)
+def test_a_policy_is_tried_with_the_physics_it_was_trained_with(env, expected) -> None:
+    spec = SimpleNamespace(provenance={"env": "Hopper-v4", "paper_physics": True})
+    assert task_of_policy(spec, "p.safetensors", env).paper_physics is expected
+    usual = SimpleNamespace(provenance={"env": "Hopper-v4"})
+    assert task_of_policy(usual, "p.safetensors", env).paper_physics is False

@@ -266,7 +266,16 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         damage()
         with pytest.raises(UserError, match=reported):
             start(quick(), out, resume=True)
+    for place in (len(kept) // 2, len(kept) - 1, len(kept) - 1000):
+        damaged = bytearray(kept)
+        damaged[place] ^= 1
+        transitions.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"replay-\S+ does not fit this run: it is damaged"):
+            start(quick(), out, resume=True)
     save_file({"observation": torch.zeros(70, 9)}, transitions)
+    with pytest.raises(UserError, match="it has no checksum"):
+        start(quick(), out, resume=True)
+    checkpoints._save(transitions, {"observation": torch.zeros(70, 9)})
     with pytest.raises(UserError, match="does not hold 70 transitions"):
         start(quick(), out, resume=True)
     transitions.write_bytes(kept)
@@ -284,7 +293,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         checkpoint.write_bytes(whole)
         tensors = load_file(checkpoint)
         change(tensors)
-        save_file(tensors, checkpoint, metadata)
+        checkpoints._save(checkpoint, tensors, metadata["state"])
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     state = json.loads(metadata["state"])
@@ -300,14 +309,21 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         ("replay", [[0, 60]]),
         ("replay", [[20, 70]]),
     ):
-        changed = {"state": json.dumps({**state, field: value})}
         checkpoint.write_bytes(whole)
-        save_file(load_file(checkpoint), checkpoint, changed)
+        changed = json.dumps({**state, field: value})
+        checkpoints._save(checkpoint, load_file(checkpoint), changed)
         with pytest.raises(UserError, match="does not fit this run"):
             start(quick(), out, resume=True)
     checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match="does not fit this run"):
         start(quick(), out, resume=True)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(8, len(whole), 8):  # one bit of the header, or of a number
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"does not fit this run|has version"):
+            start(quick(), out, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +335,12 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         {"neuron": "relu", "num_envs": 2, "checkpoint_every": 10},
         {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
         {**NORMALISED, "neuron": "relu"},
+        {
+            "env": "HalfCheetah-v4",
+            "normalise_observations": True,
+            "history": 3,
+            "previous_action": True,
+        },
     ],
     ids=[
         "lif",
@@ -327,6 +349,7 @@ def test_resume_needs_a_whole_checkpoint_that_fits(tmp_path: Path) -> None:
         "two environments",
         "all settings",
         "normalised relu",
+        "memory",
     ],
 )
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: dict) -> None:
@@ -341,6 +364,10 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path, changes: di
     assert timeless(parted) == timeless(whole)
     assert resumed.step == 120
     assert equal(flat(resumed.td3), flat(straight.td3))
+    policies = [load_policy(each / "policy_last.safetensors") for each in (whole, parted)]
+    first, second = (policy._tensors for policy in policies)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert resumed.replay.count == straight.replay.count
     assert torch.equal(resumed.replay.rows, straight.replay.rows)
 
@@ -353,7 +380,7 @@ def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path)
         metadata = file.metadata()
     tensors = load_file(path)
     tensors["episode.0.observation"] += 1
-    save_file(tensors, path, metadata)
+    checkpoints._save(path, tensors, metadata["state"])
     run = start(quick(), out, resume=True)
     assert "does not repeat itself: the episode under way starts anew" in run.warnings[0][1]
     assert run.run(Listener()) is True
@@ -561,6 +588,25 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     assert last["firing_rate_3"] == 1
 
 
+def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
+    """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
+    run = start(quick(), tmp_path / "run")
+    told = {}
+    for step in range(100, 300, 10):
+        run.step = step
+        watch = np.ones((1, 5), np.float32)
+        watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
+        run._look(watch)
+        if run.warnings:
+            ((_, told[step]),) = run.warnings
+            run.warnings.clear()
+    assert list(told) == [100, 170, 250, 290]
+    assert "the actor's gradient is exactly zero" in told[100]
+    assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
+    assert "exactly zero" in told[250]
+    run.close()
+
+
 @pytest.mark.parametrize("neuron", ["lif", "relu"])
 def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron: str) -> None:
     run = start(quick(neuron=neuron), tmp_path / "run")
@@ -573,6 +619,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
     run.run(listener)
     assert "or its actions are all at their limits" in listener.texts[0]
     assert ("surrogate window" in listener.texts[0]) == (neuron == "lif")
+    assert run.runs[0].rows[-1]["saturated_outputs"] == 1
 
 
 def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:
@@ -616,6 +663,22 @@ def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str)
         last = list(csv.DictReader(file))[-1]
     assert bool(last["proxy_loss"]) == (target == "proxy")
     assert ("firing_rate_1" in last) == (neuron != "relu")
+
+
+def test_training_evaluation_and_file_have_the_paper_s_physics(tmp_path: Path) -> None:
+    run = start(quick(env="Hopper-v4", paper_physics=True), tmp_path / "run")
+    run.run(StopAt(1))  # with the evaluation at step 0
+    environments = [
+        run.collector.stage.episodes[0].environment,
+        *run.evaluators.environments.values(),
+    ]
+    assert len(environments) == 2
+    usual = make_environment("Hopper-v4").unwrapped.model.geom_margin
+    for environment in environments:
+        np.testing.assert_array_equal(environment.unwrapped.model.geom_margin, 0.5 * usual)
+    assert run.runs[0].spec(0, {}).provenance["paper_physics"] is True
+    assert "paper_physics" not in start(quick(), tmp_path / "b").runs[0].spec(0, {}).provenance
+    run.close()
 
 
 def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:

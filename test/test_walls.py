@@ -64,6 +64,36 @@ def test_no_part_imports_one_below_it(index: int) -> None:
             assert not any(name == b or name.startswith(f"{b}.") for b in below), (path, name)
 
 
+# Whoever may open files, and which: a user's files are read by files.py alone.
+OPENS = {
+    "policy/files.py": "what users name",
+    "policy/energy.py": "counters in /sys",
+    "policy/native.py": "the package's own modules",
+    "policy/plugins.py": "modules that Python has imported",
+    "learning/foreign.py": "bytes that were read",
+    "learning/hardware.py": "/proc/cpuinfo",
+    "learning/video.py": "the file that it writes",
+    "nodes/stopping.py": "/proc/self",
+}
+
+
+def opens_files(path: Path) -> bool:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in ("open", "io.open", "np.load", "np.fromfile", "torch.load", "json.load"):
+                return True
+            if name.endswith((".read_text", ".read_bytes")):
+                return True
+    return False
+
+
+def test_files_of_users_are_read_in_one_place() -> None:
+    """Only there nothing is waited for, and nothing is read that is too large or no file."""
+    found = {str(path.relative_to(PACKAGE)) for path in sources(".") if opens_files(path)}
+    assert found == set(OPENS)
+
+
 def loaded_by(code: str) -> set[str]:
     code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(

@@ -11,7 +11,9 @@ from conftest import random_policy, rollout
 
 pytest.importorskip("mujoco")
 
-from proxy_snn_control.control.wiring import ENOUGH, WINDOW, Wiring
+from proxy_snn_control.control import geometry
+from proxy_snn_control.control.robot import Vector
+from proxy_snn_control.control.wiring import ENOUGH, WINDOW, Wiring, _in_other_axes
 from proxy_snn_control.learning.transitions import whitening
 from proxy_snn_control.policy import Policy, load_policy
 
@@ -39,6 +41,30 @@ def times(factor: float, *dimensions: int) -> Change:
     return change
 
 
+# HalfCheetah's base as an Odometry: where x, y, z and roll, pitch, yaw are, of forward and upward
+# speed and of the angle.
+NOWHERE = (-1, 1.0, 0.0)
+BASE = "topic odom: twist.twist.linear"
+
+
+def base_vector(frame: str) -> Vector:
+    axes, angles = ((8, 1.0, 0.0), NOWHERE, (9, 1.0, 0.0)), (NOWHERE, (1, 1.0, 0.0), NOWHERE)
+    return Vector(BASE, frame, axes, angles)
+
+
+def turned(sign: int) -> Change:
+    """The base's speed along the body's axes (1), or what the body's would be in the world's."""
+
+    def change(values: np.ndarray) -> np.ndarray:
+        x, z, pitch = values[8], values[9], sign * values[1]
+        values = values.copy()
+        values[8] = np.cos(pitch) * x - np.sin(pitch) * z
+        values[9] = np.sin(pitch) * x + np.cos(pitch) * z
+        return values
+
+    return change
+
+
 def findings(
     policy: Policy,
     seed: int = SEEDS[0],
@@ -48,9 +74,10 @@ def findings(
     period: float = PERIOD,
     noise: float = 0.0,
     known: bool = True,
+    frame: str = "",
 ) -> list[str]:
     """What is found after so many steps; `known`: whether the actions are the policy's."""
-    wiring = Wiring(policy)
+    wiring = Wiring(policy, vectors=[base_vector(frame)])
     observations, actions, _ = rollout(policy, steps, seed, noise, seen, done)
     for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):
         wiring.add(observation, action if known else None, 100 + i * period)
@@ -136,6 +163,37 @@ def test_several_mistakes_at_once(cheetah: Policy) -> None:
         assert "b* and " in exchanged[0]
 
 
+@pytest.mark.parametrize(
+    ("frame", "sign", "reported"),
+    [
+        ("", 1, "along the body's axes, but in training along the world's axes (set frame: world)"),
+        ("world", -1, "along the world's axes, but in training along the body's axes (leave out"),
+    ],
+)
+def test_a_twist_in_other_axes(cheetah: Policy, frame: str, sign: int, reported: str) -> None:
+    for seed in SEEDS:
+        (found,) = findings(cheetah, seed, 100, seen=turned(sign), frame=frame)
+        assert found.startswith(f"{BASE} looks as if it were {reported}")
+        # What is right stays right, whatever the robot file says of the frame.
+        assert findings(cheetah, seed, 100, frame=frame) == []
+        assert findings(cheetah, seed, 100, frame=frame, noise=np.inf) == []
+
+
+def test_a_twist_in_other_axes_hides_no_other_mistakes(cheetah: Policy) -> None:
+    """Nor is it named itself: with its legs exchanged, HalfCheetah hardly gets anywhere."""
+    degrees, body = times(180 / np.pi, *JOINT_DIMENSIONS), turned(1)
+    for seed in SEEDS:
+        found = findings(
+            cheetah,
+            seed,
+            100,
+            seen=lambda values: degrees(body(values)),
+            done=lambda action: action[[3, 4, 5, 0, 1, 2]],
+        )
+        assert "all joints with a command look in degrees" in found[0]
+        assert "b* and " in found[0]
+
+
 def test_what_repeats_itself_and_what_does_not_move() -> None:
     policy = Policy(*random_policy(3, 1, control_period=None))
     policy.quantiles[:] = [[-1] * 3, [0] * 3, [1] * 3]
@@ -194,3 +252,36 @@ def test_whitening_makes_the_mean_square_the_length() -> None:
     worth = np.sum((z @ w.T) ** 2, axis=1)
     assert np.isfinite(w).all()
     assert 0.5 * z.shape[1] < worth.mean() <= 1.01 * z.shape[1]
+
+
+def test_axes_are_turned_as_ros_turns_them() -> None:
+    pytest.importorskip("geometry_msgs")
+    from geometry_msgs.msg import Quaternion, Vector3
+
+    rng = np.random.default_rng(0)
+    axes = ((3, 2.0, 0.5), (0, -1.0, 0.0), (5, 1.0, 0.0))
+    angles = ((1, 1.0, 0.0), (4, -1.0, 0.1), (2, 1.0, 0.0))
+    for _ in range(20):
+        roll, pitch, yaw = rng.uniform(-1.5, 1.5, 3)
+        half = [0.0, 0.0, 0.0, 1.0]
+        for axis, angle in enumerate((roll, pitch, yaw)):  # about the fixed x, then y, then z
+            x, y, z, w = half
+            a = [0.0, 0.0, 0.0, np.cos(angle / 2)]
+            a[axis] = np.sin(angle / 2)
+            half = [
+                a[3] * x + a[0] * w + a[1] * z - a[2] * y,
+                a[3] * y - a[0] * z + a[1] * w + a[2] * x,
+                a[3] * z + a[0] * y - a[1] * x + a[2] * w,
+                a[3] * w - a[0] * x - a[1] * y - a[2] * z,
+            ]
+        q = Quaternion(**dict(zip("xyzw", map(float, half), strict=True)))
+        assert [geometry.angle(q, i) for i in range(3)] == pytest.approx([roll, pitch, yaw])
+        vector = rng.normal(size=3)
+        row = np.zeros((1, 6))
+        row[0, [3, 0, 5]] = 2.0 * vector[0] + 0.5, -vector[1], vector[2]
+        row[0, [1, 4, 2]] = roll, 0.1 - pitch, yaw
+        there = _in_other_axes(row, Vector("", "", axes, angles))
+        given = Vector3(x=vector[0], y=vector[1], z=vector[2])
+        world = [geometry.to_world(q, given, i) for i in range(3)]
+        assert [(there[0, 3] - 0.5) / 2, -there[0, 0], there[0, 5]] == pytest.approx(world)
+        assert _in_other_axes(there, Vector("", "world", axes, angles)) == pytest.approx(row)

@@ -28,8 +28,8 @@ from proxy_snn_control.policy import ObservationError, Policy
 
 # A command this many control periods after the last one has missed its deadline.
 LATE = 1.5
-# A policy that remembers forgets when so many control periods bring no observation: two were lost
-# in a row. A single one costs its own step alone.
+# What came before is forgotten when so many control periods bring no observation: two were lost in
+# a row. A single one costs its own step alone.
 GAP = 2.5
 # Of a control period: what may be spent on looking for wiring mistakes after a command.
 LOOKING = 0.05
@@ -100,7 +100,8 @@ class Loop:
         self._lasting = ""
         self._sent_at = 0.0
         self._search: Generator[None, None, list[str]] | None = None
-        self._answered, self._seen_at = "", 0.0
+        self._asked = self._answered = ""
+        self._seen_at = 0.0
 
     # ---- lifecycle
 
@@ -180,11 +181,11 @@ class Loop:
         self.settle()
         observation = acted = None
         if not fault:
-            observation = inputs.observation(self._sent, self._raw)
             try:
-                if self._is_again(inputs.label):
+                if self._is_again():
                     acted = self.backend.policy  # its action is still there
                 else:
+                    observation = inputs.observation(self._sent, self._raw)
                     acted = self.backend.act(observation, inputs.label, self._action, now)
                 if acted is None:
                     return  # and go on in `answered` or `settle`
@@ -193,23 +194,26 @@ class Loop:
                 fault = f"topic {topics}: {error}"
         self._finish(observation, inputs.label, acted, fault, now)
 
-    def _is_again(self, label: str) -> bool:
-        """Whether a policy that remembers has acted on this very observation, which is repeated.
+    def _is_again(self) -> bool:
+        """Whether this very observation was answered, where the past makes a difference.
 
-        Before one that follows from nothing it remembers, it forgets.
+        Before one that follows from nothing that came before, the past is forgotten.
         """
-        if not self.backend.policy.remembers:
+        inputs = self.inputs
+        if not (self.backend.policy.remembers or inputs.remembers):
             return False
-        if label and label == self._answered:
+        self._asked = inputs.moment
+        if self._asked and self._asked == self._answered:
             return True
-        seen_at, self._seen_at = self._seen_at, self.inputs.newest
+        seen_at, self._seen_at = self._seen_at, inputs.newest
         is_gap = self.checks_period and self._seen_at - seen_at > GAP * self.period
-        if is_gap or label.endswith(BEGINS):
+        if is_gap or inputs.label.endswith(BEGINS):
             self._forget_past()
         return False
 
     def _forget_past(self) -> None:
         self.backend.policy.reset()
+        self.inputs.forget_history()
         self._answered = ""
 
     def answered(self, message: Any) -> bool:
@@ -306,7 +310,7 @@ class Loop:
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
-            self._answered = label
+            self._answered = self._asked
             self._raw = self._action.tolist()
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()

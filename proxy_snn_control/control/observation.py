@@ -174,8 +174,17 @@ class Inputs:
         self._set: list[Sample] = []
         self._set_at = now
         self._turns: np.ndarray | None = None
+        self.forget_history()
+
+    def forget_history(self) -> None:
+        """Let the next observation stand for those before it too, in a robot file's history."""
         if self._history is not None:
             self._history.forget()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether observations depend on those before them: the robot file has a history."""
+        return self._history is not None
 
     def take(self, index: int, message: Any, now: float, publisher: bytes = b"") -> bool:
         """Read a message of a source.
@@ -305,6 +314,15 @@ class Inputs:
             f"{now - min(since):.2f} s{away}; a source that only has a last value needs hold: true"
         )
 
+    def stamps(self) -> tuple[list[int], float]:
+        """Of what is in use the stamps in nanoseconds, and the shortest interval in seconds.
+
+        Without samples enough to tell, the interval is the control period.
+        """
+        intervals = [self.streams[i].interval() for i in self._paired]
+        known = [interval for interval in intervals if interval]
+        return [s.stamp for s in self._set if s.stamp], min([self.period, *known])
+
     @property
     def ready(self) -> bool:
         """Whether there are samples that belong together, and something of those that hold."""
@@ -334,6 +352,14 @@ class Inputs:
             if stream.reader.label:
                 return stream.reader.label
         return ""
+
+    @property
+    def moment(self) -> str:
+        """Which observation this is: its label, or the stamps of what is in use; "" if unknown."""
+        if label := self.label:
+            return label
+        stamps = [sample.stamp for sample in self._set]
+        return " ".join(map(str, stamps)) if stamps and all(stamps) else ""
 
     def timing(self, now: float) -> list[tuple[str, float, float]]:
         """Of each source its topic, the age and the skew of what is in use, in seconds.

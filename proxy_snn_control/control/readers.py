@@ -14,11 +14,17 @@ import numpy as np
 from proxy_snn_control.control import geometry
 from proxy_snn_control.control.cdr import read_vector
 from proxy_snn_control.control.messages import label_of, message_class
-from proxy_snn_control.control.robot import JOINT_STATE, VECTOR, Robot, Source, Term
+from proxy_snn_control.control.robot import (
+    ANGLES,
+    AXES,
+    JOINT_STATE,
+    VECTOR,
+    Robot,
+    Source,
+    Term,
+)
 from proxy_snn_control.policy import ObservationError, UserError
 
-ANGLES = ("roll", "pitch", "yaw")
-AXES = ("x", "y", "z")
 GRAVITY = "gravity"
 WORLD = "world"
 # REP 145: a driver that has no such estimate puts -1 in the covariance's first place.

@@ -39,6 +39,13 @@ JOINT_FIELDS = ("position", "velocity", "effort")
 TRAJECTORY_FIELDS = {"positions": "position", "velocities": "velocity", "effort": "effort"}
 FUNCTIONS = ("sin", "cos")
 FRAMES = ("world",)
+ANGLES = ("roll", "pitch", "yaw")
+AXES = ("x", "y", "z")
+# What is along the body's axes, of messages that have its orientation, too.
+BODY_VECTORS = (
+    *(f"twist.twist.{part}" for part in ("linear", "angular")),
+    *("linear_acceleration", "angular_velocity"),
+)
 ORDERS = ("step", "group")
 ENDS = ("last", "first")
 LONGEST_HISTORY = 1000
@@ -99,6 +106,23 @@ class Term:
     unwrap: bool = False
     frame: str = ""
     raw: bool = False
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Numbers of one step that are a vector in axes that a body's orientation turns.
+
+    Attributes:
+        label: topic and path of the vector.
+        frame: "world" if the robot file turns it into the world's axes, "" if it does not.
+        axes: where x, y, z are in the observation, -1 if not in it; each with scale and offset.
+        angles: where roll, pitch and yaw are, likewise.
+    """
+
+    label: str
+    frame: str
+    axes: tuple[tuple[int, float, float], ...]
+    angles: tuple[tuple[int, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -174,6 +198,40 @@ class Robot:
             if not source.hold
         ]
 
+    def vectors(self) -> list[Vector]:
+        """The vectors of which the observation has the angles, too, that turn them.
+
+        Angles of the vector's own source; where that has none, those of the one source that has.
+        """
+        layout = self.layout or [(0, i) for i in range(len(self.terms))]
+        topics = {each.name: each.topic for each in self.sources}
+        found: dict[tuple[int, str, str, str], dict[str, tuple[int, float, float]]] = {}
+        angles: dict[int, dict[str, dict[str, tuple[int, float, float]]]] = {}
+        for place, (ago, i) in enumerate(layout):
+            term = self.terms[i]
+            if not term.source or not isinstance(term.number, str) or term.function:
+                continue
+            parent, _, last = term.number.rpartition(".")
+            here = (place, term.scale, term.offset)
+            if last in ANGLES and term.scale:
+                angles.setdefault(ago, {}).setdefault(term.source, {})[last] = here
+            elif parent in BODY_VECTORS and term.scale:
+                found.setdefault((ago, term.source, parent, term.frame), {})[last] = here
+        nowhere, vectors = (-1, 1.0, 0.0), []
+        for (ago, source, parent, frame), axes in found.items():
+            given = angles.get(ago, {})
+            turning = given.get(source) or (next(iter(given.values())) if len(given) == 1 else {})
+            if turning:
+                vectors.append(
+                    Vector(
+                        f"topic {topics[source]}: {parent}",
+                        frame,
+                        tuple(axes.get(each, nowhere) for each in AXES),
+                        tuple(turning.get(each, nowhere) for each in ANGLES),
+                    )
+                )
+        return vectors
+
     def measured(self, source: Source) -> tuple[str, ...]:
         """The joints, [outputs], whose position the command has to know from this source.
 
@@ -237,6 +295,28 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
         if source.topic == command.topic:
             raise UserError(f"robot file {path}: topic {source.topic} is source and command, too")
     return Robot(sources, terms, command, layout)
+
+
+def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of observations and actions in a robot file, in its order: for a policy to come.
+
+    Raises:
+        UserError: no such file, no names in it, or a history, which is then the policy's own.
+    """
+    where = f"robot file {path}"
+    content = _Section(where, read_yaml("robot file", path))
+    if "history" in content:
+        raise UserError(
+            f"{where}: has a history, expected none for training: the setting history does that"
+        )
+    outputs = content.section("command").get("outputs")
+    if not isinstance(outputs, list) or not outputs:
+        raise UserError(f"{where}: command: outputs is {reprlib.repr(outputs)}, expected a list")
+    actions = [
+        _Section(f"{where}: command: outputs[{i}]", each).text("action")
+        for i, each in enumerate(outputs)
+    ]
+    return tuple(content.section("observation").names), tuple(dict.fromkeys(actions))
 
 
 class _Section:

@@ -8,11 +8,13 @@ buffer lies beside it in files that are never changed once written, replay-FIRST
 a checkpoint adds one with the transitions since the last checkpoint, so that it is quick however
 many there are. The header lists those that belong to it, and it is written last. The checkpoint
 before stays until `prune`: whatever happens meanwhile, one of the two is whole, and the members of
-a population can all go back to the same step.
+a population can all go back to the same step. Each file holds a checksum: one that a disk has
+damaged is not resumed from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -29,7 +31,7 @@ from safetensors.torch import save_file
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, remove, replacing
 
-VERSION = 6
+VERSION = 7
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
 # short time do not leave as many files.
 JOINED = 10_000
@@ -54,7 +56,7 @@ def save(folder: Path, step: int, tensors: Tensors, state: dict[str, Any]) -> No
     Raises:
         WriteError: it cannot be written.
     """
-    _save(path_of(folder, step), tensors, {"state": json.dumps({"version": VERSION, **state})})
+    _save(path_of(folder, step), tensors, json.dumps({"version": VERSION, **state}))
 
 
 def save_transitions(
@@ -101,11 +103,12 @@ def load(folder: Path, step: int) -> tuple[Tensors, dict[str, Any]]:
         UserError: it cannot be read, or is of another version.
     """
     path = path_of(folder, step)
-    with reading(path), opened("checkpoint", path, sys.maxsize), safe_open(path, "pt") as file:
-        state = json.loads(file.metadata()["state"])
+    with reading(path):
+        tensors, text = _load(path)
+        state = json.loads(text)
         if state["version"] != VERSION:
             raise UserError(f"checkpoint {path} has version {state['version']}, not {VERSION}")
-        return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+        return tensors, state
 
 
 def load_transitions(
@@ -128,8 +131,7 @@ def load_transitions(
     for first, last in spans:
         path = _transitions_path(folder, first, last)
         with reading(path):
-            with opened("checkpoint", path, sys.maxsize), safe_open(path, "np") as file:
-                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: tensor.numpy() for name, tensor in _load(path)[0].items()}
             if {name: array.shape for name, array in found.items()} != shapes(last - first):
                 raise ValueError(f"it does not hold {last - first} transitions of this task")
             write(first, found)
@@ -158,12 +160,32 @@ def _transitions_path(folder: Path, first: int, last: int) -> Path:
     return folder / f"replay-{first:010d}-{last:010d}.safetensors"
 
 
-def _save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
+def _save(path: Path, tensors: Tensors, state: str = "") -> None:
     with replacing(path) as temporary:
         # Copies: safetensors takes no tensors that are views of one.
         whole = torch.contiguous_format
         copies = {k: t.detach().cpu().clone(memory_format=whole) for k, t in tensors.items()}
+        metadata = {"state": state, "sha256": _checksum(copies, state)}
         try:
             save_file(copies, temporary, metadata=metadata)
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(str(error)) from None
+
+
+def _load(path: Path) -> tuple[Tensors, str]:
+    with opened("checkpoint", path, sys.maxsize), safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if "sha256" not in metadata:
+        raise ValueError("it has no checksum; an earlier version has written it")
+    if metadata["sha256"] != _checksum(tensors, metadata["state"]):
+        raise ValueError("it is damaged: its checksum does not match its content")
+    return tensors, metadata["state"]
+
+
+def _checksum(tensors: Tensors, state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from proxy_snn_control.learning.results import (
+    DEAD,
     LAST,
     MACHINE_SETTINGS,
     SCHEDULE_SETTINGS,
@@ -288,7 +289,9 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
     if group is None:
         yield "No run"
         return
-    if absent := {run.seed for run in comparison.runs} - {run.seed for run in group.runs}:
+    # What another learner was given in place of a collapsed seed, this one need not have.
+    seeds = {run.seed for run in comparison.runs} - {run.begun_again for run in comparison.runs}
+    if absent := seeds - {run.seed for run in group.runs}:
         yield f"No run of {seeds_text(absent)}, which others here have"
     if idle := [run.seed for run in group.runs if not len(run.steps)]:
         yield f"No evaluation yet of {seeds_text(idle)}"
@@ -301,10 +304,16 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
     if len(group.counted) == 1:
         yield "One seed in the mean, so the spread over seeds is unknown"
     for run in group.counted:
-        if run.failure is not None and run.length < group.length:
+        if run.begun_again is not None:
             yield (
-                f"Seed {run.seed} was stopped for numbers that were not finite; it is counted with "
-                f"its evaluations up to step {run.length:,}"
+                f"Seed {run.seed} collapsed, and seed {run.begun_again} was begun in its place; "
+                f"both are counted, the first with its evaluations up to step {run.length:,}"
+            )
+        elif run.failure is not None and run.length < group.length:
+            why = "for its collapse" if DEAD in run.failure else "for numbers that were not finite"
+            yield (
+                f"Seed {run.seed} was stopped {why}; it is counted with its evaluations up to step "
+                f"{run.length:,}"
             )
         if run.missing:
             steps = ", ".join(f"{step:,}" for step in run.missing[:5])
@@ -406,6 +415,12 @@ def _setting_notes(comparison: Comparison) -> Iterable[str]:
             if name in (*MACHINE_SETTINGS, *SCHEDULE_SETTINGS, "precision"):
                 kind = "not the same in every run"
             yield f"{learner}: {kind}: {name} is {valued(values, runs)}."
+    physics = by_value(comparison.runs, settings_of).get("paper_physics", {})
+    if len(physics) > 1:
+        yield (
+            "Runs differ in the contact margins of Hopper and Ant (paper_physics): "
+            f"{valued(physics, comparison.runs)}."
+        )
     for name, values in by_value(comparison.runs, lambda run: run.recorded).items():
         if len(values) > 1:
             yield f"Runs differ in what was recorded: {name} is {valued(values, comparison.runs)}."

@@ -51,7 +51,8 @@ class Stream:
         self._key, self._place = keys(list(seeds), purpose, place.device), place
         self._kind = kind
         self._ahead = max(1, AT_ONCE // place[0].numel()) if place.device.type == "cpu" else 1
-        self._first, self._block = -1, place
+        self._first: int | None = None
+        self._block = place
 
     def at(self, counter: Tensor) -> Tensor:
         """Draw the numbers of a value of the counter, an int64 scalar: of the shape of `place`."""

@@ -34,6 +34,7 @@ class Flattening:
 
     Attributes:
         parts: spaces in this order.
+        size: how many numbers.
         names: of each number; None where there is but one part, whose numbers are nowhere named.
     """
 
@@ -44,6 +45,7 @@ class Flattening:
             UserError: there is a space of another kind in it.
         """
         self.parts = _parts(task, space, ())
+        self.size = sum(spaces.flatdim(part.space) for part in self.parts)
         self.names: list[str] | None = None
         if all(part.path for part in self.parts):
             self.names = [name for part in self.parts for name in _names_of(part)]

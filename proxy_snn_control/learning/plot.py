@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import textwrap
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +17,21 @@ import numpy as np
 
 from proxy_snn_control.learning.results import (
     Group,
+    Run,
     group_runs,
     learner_order,
+    read_progress,
     read_runs,
     seeds_text,
 )
 from proxy_snn_control.learning.statistics import student_t
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import replacing
+from proxy_snn_control.policy.files import replacing, write_bytes
 
 RASTER_ACTIONS = 40
+COLUMNS = 6  # runs in a picture of their health
+ENERGY_EPISODES = 5
+POLICY = "policy.safetensors"
 FORMATS = ("png", "pdf", "svg")
 # Okabe and Ito's colours, which colour-blind readers distinguish, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
@@ -256,21 +264,178 @@ def _unit(longest: int) -> tuple[int, str]:
     return (1000, " (thousands)") if longest >= 10_000 else (1, "")
 
 
-def plot_spikes(path: Path, out: Path) -> None:
+def plot_health(paths: Sequence[Path], out: Path) -> None:
+    """Draw, for each run a column, how it lives or dies: return, value, gradient, potentials.
+
+    Everything is out of progress.csv; what an older one lacks stays blank.
+
+    Raises:
+        UserError: a folder holds no run, there are more than `COLUMNS`, or the picture cannot be
+            written.
+    """
+    from matplotlib.figure import Figure
+
+    check_format(out)
+    runs = read_runs(paths)
+    if len(runs) > COLUMNS:
+        raise UserError(f"--health draws {COLUMNS} runs at most, but {len(runs)} are given")
+    layers = range(1, 1 + max(len(run.settings.get("hidden", (0, 0))) for run in runs) + 1)
+    windows = [f"inside_window_{i}" for i in layers]
+    told = [
+        read_progress(run.folder, ["actor_loss", "saturated_outputs", *windows]) for run in runs
+    ]
+    longest = max(float(each["step"].max(initial=0)) for each in told)
+    unit, unit_name = _unit(int(longest))
+    figure = Figure((max(6.6, 3.6 * len(runs)), 9.0), layout="constrained")
+    panels = figure.subplots(4, len(runs), squeeze=False, sharex=True, sharey="row")
+    for column, run, each in zip(panels.T, runs, told, strict=True):
+        steps = each["step"] / unit
+        column[0].plot(steps, each["eval_return_mean"], ".-", color=_COLOURS[0])
+        column[1].plot(steps, -each["actor_loss"], ".-", color=_COLOURS[0])
+        gradient = each["actor_gradient_norm"]
+        column[2].plot(steps, np.where(gradient > 0, gradient, np.nan), ".-", color=_COLOURS[0])
+        dead = steps[gradient == 0]
+        bottom = column[2].get_xaxis_transform()  # a logarithmic axis has no zero
+        (crosses,) = column[2].plot(
+            dead, np.zeros(len(dead)), "X", color=_COLOURS[1], transform=bottom, clip_on=False
+        )
+        crosses.set_in_layout(False)
+        column[2].set_yscale("log")
+        for i, name in zip(layers, windows, strict=True):
+            where = "output layer" if i == layers[-1] else f"hidden layer {i}"
+            colour = _COLOURS[(i + 1) % len(_COLOURS)]
+            column[3].plot(
+                steps, each[name], ".-", color=colour, label=f"{where}: inside the window"
+            )
+        saturated = each["saturated_outputs"]
+        column[3].plot(steps, saturated, ".--", color=_COLOURS[1], label="outputs saturated")
+        column[3].set_ylim(-0.03, 1.03)
+        column[0].set_title(f"{run.task}, {run.learner}, seed {run.seed}", fontsize="small")
+        column[3].set_xlabel(f"environment steps{unit_name}")
+    # Before it learns there is nothing to see.
+    learnt = [each["step"][np.isfinite(each["actor_gradient_norm"])] for each in told]
+    first = min((float(steps[0]) for steps in learnt if len(steps)), default=0.0)
+    if longest > first:
+        margin = 0.03 * (longest - first)
+        panels[0, 0].set_xlim((first - margin) / unit, (longest + margin) / unit)
+    names = ("evaluation return", "Q of the actor's actions", "actor's gradient norm", "fraction")
+    for panel, name in zip(panels[:, 0], names, strict=True):
+        panel.set_ylabel(name)
+    for panel in panels.flat:
+        panel.grid(alpha=0.25, linewidth=0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[3, 0].get_legend_handles_labels()
+    figure.legend(
+        [*handles, crosses],
+        [*labels, "gradient exactly zero"],
+        loc="outside lower center",
+        ncols=3,
+        fontsize="small",
+        frameon=False,
+    )
+    save(figure, out)
+
+
+def plot_energy(paths: Sequence[Path], out: Path) -> None:
+    """Draw return against energy and against the runtime's latency, a row a task, a point a run.
+
+    Each run's best policy plays `ENERGY_EPISODES` evaluation episodes; figures are their means, the
+    energy that of policy/energy.py, latencies medians. They are written beside the picture, as CSV.
+
+    Raises:
+        UserError: a folder holds no run, or one has no policy yet; or a file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    check_format(out)
+    rows = [_measured(run) for run in read_runs(paths)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    tasks = sorted({row["task"] for row in rows})
+    axes = {
+        "nanojoules_per_action": "nJ an action (synaptic operations x 77 fJ)",
+        "latency_microseconds": "median latency of an action (\N{MICRO SIGN}s)",
+    }
+    figure = Figure((9.0, 3.6 * len(tasks)), layout="constrained")
+    panels = figure.subplots(len(tasks), 2, squeeze=False, sharey="row")
+    for pair, task in zip(panels, tasks, strict=True):
+        for panel, (column, label) in zip(pair, axes.items(), strict=True):
+            here = sorted((row for row in rows if row["task"] == task), key=lambda r: r[column])
+            x, y = ([row[name] for row in here] for name in (column, "return_mean"))
+            deviations = [row["return_std"] for row in here]
+            panel.errorbar(x, y, deviations, fmt="o", color=_COLOURS[0], capsize=2, linewidth=0.8)
+            for row in here:
+                panel.annotate(
+                    row["learner"], (row[column], row["return_mean"]), fontsize="x-small",
+                    xytext=(3, 3), textcoords="offset points",
+                )  # fmt: skip
+            panel.set_xlabel(label)
+            panel.set_title(task, loc="left", fontsize="small")
+            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.spines[["top", "right"]].set_visible(False)
+        pair[0].set_ylabel("return")
+    save(figure, out)
+    write_bytes(out.with_suffix(".csv"), text.getvalue().encode())
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """Return, energy and latency of a run's best policy, over some episodes of its task."""
+    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.evaluate import evaluate
+    from proxy_snn_control.learning.tasks import TaskSpec, check_fit
+    from proxy_snn_control.policy import energy
+    from proxy_snn_control.policy.runtime import load_policy
+
+    path = run.folder / "policy.safetensors"
+    policy = load_policy(path)
+    config = TrainConfig(**load_config(run.folder / "config.yaml"))
+    environment = TaskSpec.of(config).make()
+    check_fit(policy.spec, path, environment)
+    result = evaluate(policy, environment, ENERGY_EPISODES, config.evaluation_seed)
+    assert result is not None
+    environment.close()
+    activity = energy.activity_of(policy.spec, result.spike_counts, sum(result.lengths))
+    joules = energy.inference_energy(policy.spec, activity.synaptic_operations)
+    seconds = []
+    for observation in energy.typical_observations(policy):
+        began = time.perf_counter()
+        policy.act(observation)
+        seconds.append(time.perf_counter() - began)
+    return {
+        "task": run.task,
+        "learner": run.learner,
+        "seed": run.seed,
+        "spike_cost": config.spike_cost,
+        "return_mean": result.mean,
+        "return_std": result.std,
+        "synaptic_operations_per_action": activity.synaptic_operations,
+        "nanojoules_per_action": joules * 1e9,
+        "latency_microseconds": float(np.median(seconds)) * 1e6,
+    }
+
+
+def plot_spikes(path: Path, out: Path, env: str | None = None) -> None:
     """Draw every spike of a run's best policy over the first actions of an evaluation episode.
+
+    Args:
+        path: the run's folder.
+        out: the picture.
+        env: the task; None for the run's own.
 
     Raises:
         UserError: the folder holds not one run but several, the run has no policy yet or one that
-            does not spike, or the picture cannot be written.
+            does not spike, its task cannot be made, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.tasks import (
-        TaskSpec,
         check_fit,
         clip_action,
         episode_seed,
+        task_of_policy,
     )
     from proxy_snn_control.policy.runtime import load_policy
 
@@ -279,16 +444,16 @@ def plot_spikes(path: Path, out: Path) -> None:
     if len(runs) > 1:
         raise UserError(f"{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}")
     run = runs[0]
-    policy = load_policy(run.folder / "policy.safetensors")
+    policy = load_policy(run.folder / POLICY)
     if not policy.spec.spiking:
         neuron = policy.spec.neuron
         raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
     try:
         config = TrainConfig(**load_config(run.folder / "config.yaml"))
-        environment = TaskSpec.of(config).make()
+        environment = task_of_policy(policy.spec, run.folder / POLICY, env).make()
     except UserError as error:
         raise UserError(f"{run.folder}: {error}") from None
-    check_fit(policy.spec, run.folder / "policy.safetensors", environment)
+    check_fit(policy.spec, run.folder / POLICY, environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
     actions = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,19 @@ from proxy_snn_control.learning.results import (
     unlike_the_paper,
 )
 from proxy_snn_control.learning.statistics import Interval
-from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy import PolicyFileError, UserError, load_policy
+from proxy_snn_control.policy.energy import (
+    LEFT_OUT,
+    inference_energy,
+    neurobench,
+    typical_observations,
+)
 from proxy_snn_control.policy.files import make_folder, write_bytes
 
+COUNTED = 200
 MEASURES = {"maximum": "maximum", "last": f"mean of the last {LAST}"}
 COLLAPSED, SHORT, NONE = "†", "‡", "\N{EN DASH}"
+AGAIN = "\N{CLOCKWISE OPEN CIRCLE ARROW}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def _sections(comparison: Comparison) -> Iterable[Section]:
         yield _improvements(comparison, f"Probability of improvement{suffix}")
     yield _every_seed(comparison, f"Every seed{suffix}")
     yield _collapses(comparison, f"Collapsed seeds{suffix}")
+    yield from _costs(comparison, f"Operations of an action{suffix}")
     yield Section(f"Learners{suffix}", points=tuple(_learner_points(comparison)))
     yield _what_ran(comparison, f"What ran{suffix}")
 
@@ -105,6 +115,11 @@ def _main_table(comparison: Comparison, name: str, title: str) -> Section:
     text += f", n = {min(sizes)}." if len(sizes) == 1 else ", n in brackets."
     if any(group.collapsed for group in comparison.groups.values()):
         text += f" {COLLAPSED}k: k of these seeds collapsed; they are counted."
+    if any(run.begun_again is not None for run in comparison.runs):
+        text += (
+            f" {AGAIN}k: in place of k collapsed seeds others were begun; both are counted, so "
+            "that n is larger."
+        )
     gains = comparison.baseline is not None
     if gains:
         text += f" APG: average performance gain over {comparison.baseline}."
@@ -135,7 +150,9 @@ def _cell(comparison: Comparison, task: str, learner: str, name: str, sizes: set
     if len(sizes) > 1:
         text += f" ({len(figures)})"
     dead = sum(run.seed in group.collapsed for run in group.counted)
-    return text + (f" {COLLAPSED}{dead}" if dead else "")
+    again = sum(run.begun_again is not None for run in group.counted)
+    text += f" {COLLAPSED}{dead}" if dead else ""
+    return text + (f" {AGAIN}{again}" if again else "")
 
 
 def _digits(comparison: Comparison, task: str) -> int:
@@ -215,7 +232,7 @@ def _every_seed(comparison: Comparison, title: str) -> Section:
     text = (
         f"Maximum / mean of the last {LAST} evaluations of each seed. {COLLAPSED}: collapsed. "
         f"{SHORT}: shorter than the longest seed of its task and learner, in no mean. "
-        f"{NONE}: no run or no evaluation."
+        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was begun in its place."
     )
     seeds = sorted({run.seed for run in comparison.runs})
     rows = []
@@ -236,12 +253,14 @@ def _seed_cell(comparison: Comparison, group: Group | None, run: Run | None) -> 
     digits = _digits(comparison, run.task) if comparison.on(run.task) else 0
     text = f"{run.maximum:.{digits}f} / {run.last:.{digits}f}"
     text += f" {COLLAPSED}" if run.seed in group.collapsed else ""
+    text += f" {AGAIN} {run.begun_again}" if run.begun_again is not None else ""
     return text + (f" {SHORT}" if run in group.short else "")
 
 
 def _collapses(comparison: Comparison, title: str) -> Section:
     text = (
-        "A seed has collapsed if it was stopped because its numbers were no longer finite; if the "
+        "A seed has collapsed if it was stopped, by on_collapse or because its numbers were no "
+        "longer finite; if the "
         "actor's gradient was exactly zero at every update of the last interval between "
         f"evaluations; or if the mean of its last {LAST} evaluations is below "
         f"{COLLAPSED_BELOW:.0%} of the way from the untrained policies' mean return to the median, "
@@ -255,6 +274,34 @@ def _collapses(comparison: Comparison, title: str) -> Section:
         for seed, reason in group.collapsed.items()
     ]
     return Section(title, text, points=tuple(points) or ("None.",))
+
+
+def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
+    """What the best policies of the seeds cost; no section where there is no policy."""
+    rows = []
+    for (task, learner), group in comparison.groups.items():
+        counted, joules = [], []
+        for run in group.counted:
+            with suppress(PolicyFileError):  # none was written yet, or not by this version
+                policy = load_policy(run.folder / "policy.safetensors")
+                drawn = typical_observations(policy)[:COUNTED]
+                counted.append(neurobench(policy, drawn))
+                joules.append(inference_energy(policy.spec, counted[-1].effective_acs))
+        if counted:
+            sparsity, macs, acs, bytes_ = (
+                float(np.mean([getattr(each, name) for each in counted]))
+                for name in ("activation_sparsity", "effective_macs", "effective_acs", "footprint")
+            )
+            numbers = f"{sparsity:.0%}", f"{macs:.0f}", f"{acs:.0f}", f"{bytes_:.0f}"
+            rows.append((task, learner, *numbers, f"{np.mean(joules) * 1e9:.1f}"))
+    text = (
+        "As NeuroBench counts, and nJ by the paper's constants (spikes that reach a synapse times "
+        "77 fJ, multiply-accumulates of an ordinary network times 3.97 pJ): means over the seeds' "
+        f"best policies, on {COUNTED} observations drawn as training saw them; {LEFT_OUT}."
+    )
+    columns = ("task", "learner", "activation sparsity", "effective MACs", "effective ACs")
+    if rows:
+        yield Section(title, text, (*columns, "footprint, bytes", "nJ"), tuple(rows))
 
 
 def _learner_points(comparison: Comparison) -> Iterable[str]:
@@ -282,7 +329,7 @@ def _what_ran(comparison: Comparison, title: str) -> Section:
     points = [
         f"{name} (setting): {valued(values, runs)}"
         for name, values in by_value(runs, settings_of).items()
-        if name in ("device", "precision", "threads")
+        if name in ("device", "precision", "threads", "paper_physics")
     ]
     points += [
         f"{name}: {valued(values, runs)}"
@@ -326,6 +373,7 @@ _LATEX = {
     "±": r"$\pm$",
     COLLAPSED: r"$^{\dagger}$",
     SHORT: r"$^{\ddagger}$",
+    AGAIN: r"$\circlearrowright$",
     NONE: "--",
     **{character: "\\" + character for character in "&%$#_{}"},
 }

@@ -32,10 +32,20 @@ COLLAPSED_BELOW = 0.25
 
 # Settings that make no other learner: what is learnt, where, for how long, and how it is measured.
 TASK_SETTINGS = ("env", "env_kwargs", "seed")
-MACHINE_SETTINGS = ("device", "threads", "checkpoint_every")
-SCHEDULE_SETTINGS = ("steps", "eval_every", "eval_episodes", "stop_at_return")
+MACHINE_SETTINGS = ("device", "threads", "checkpoint_every", "paper_physics")
+SCHEDULE_SETTINGS = ("steps", "eval_every", "eval_episodes", "stop_at_return", "on_collapse")
 ASIDE = (*TASK_SETTINGS, *MACHINE_SETTINGS, *SCHEDULE_SETTINGS)
-_SPIKING_ALONE = ("time_steps", "surrogate", "encoder_", "decoder_", "neuron_constants")
+_SPIKING_ALONE = (
+    "time_steps",
+    "surrogate",
+    "encoder_",
+    "decoder_",
+    "neuron_constants",
+    "spike_cost",
+)
+# Why a run is stopped, or counted among the collapsed.
+DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
+_AGAIN = "begun again with seed "  # in the failure.txt of a run that another seed took the place of
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -70,6 +80,12 @@ class Run:
     gradient: float
     missing: tuple[int, ...]
     failure: str | None
+
+    @property
+    def begun_again(self) -> int | None:
+        """The seed that a sweep began in place of this one after a collapse."""
+        found = re.search(f"{_AGAIN}(\\d+)", self.failure or "")
+        return int(found[1]) if found else None
 
     @property
     def maximum(self) -> float:
@@ -142,7 +158,7 @@ class Group:
             if run.failure is not None:
                 found[run.seed] = f"stopped: {run.failure}"
             elif run.gradient == 0:
-                found[run.seed] = "the actor's gradient was exactly zero over the last interval"
+                found[run.seed] = DEAD
             elif run in self.counted and len(run.steps) >= LAST and self.untrained is not None:
                 bound = self.untrained + COLLAPSED_BELOW * (reference - self.untrained)
                 if run.last < bound and reference > self.untrained:
@@ -223,6 +239,8 @@ def settings_of(run: Run) -> dict[str, Any]:
         without += ("proxy_",)
     if settings.get("neuron") == "relu":
         without += _SPIKING_ALONE
+    if settings.get("surrogate") != "tailed":
+        without += ("surrogate_tail",)
     return {
         name: _plain(value)
         for name, value in settings.items()
@@ -316,14 +334,23 @@ def read_failure(folder: Path) -> str | None:
     )
 
 
-def read_progress(folder: Path) -> dict[str, np.ndarray]:
+def begun_again(failure: str, seed: int) -> str:
+    """A failure's sentence with the seed that was begun in its place."""
+    return f"{failure}; {_AGAIN}{seed}"
+
+
+def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Columns of a run's progress.csv by step, empty where there is none yet; a blank is NaN.
+
+    Args:
+        folder: the run's.
+        more: columns beside those that every tool reads; NaN where the file has none.
 
     Raises:
         UserError: the file is no progress of a run.
     """
     path = folder / "progress.csv"
-    names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm")
+    names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm", *more)
     rows: dict[float, list[float]] = {}
     content = read_file("progress of a run", path, _MAX_PROGRESS_BYTES) if path.exists() else b""
     try:

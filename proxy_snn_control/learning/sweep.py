@@ -26,6 +26,7 @@ from proxy_snn_control.learning.config import (
     RESUMABLE,
     TrainConfig,
     check_name,
+    load_plugins,
     plain,
     resumed_config,
     shared_settings,
@@ -33,17 +34,19 @@ from proxy_snn_control.learning.config import (
 from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
-from proxy_snn_control.learning.results import read_failure, read_progress
+from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, read_progress
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import make_folder, write_bytes
-from proxy_snn_control.yaml_file import read_yaml
+from proxy_snn_control.policy.files import make_folder, read_file, write_bytes
+from proxy_snn_control.yaml_file import MAX_BYTES, parse_yaml
 
 COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
 PARTS = ("settings", "environments", "learners", "seeds")
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
 FOR_REPLAY = 0.8
+# Collapsed runs are begun again with their seed and so many times this, at most so often.
+RESTART_STRIDE, RESTARTS = 100_000, 3
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -72,8 +75,12 @@ def read_grid(path: Path, out: Path) -> list[Member]:
     Raises:
         UserError: no such file, or something in it is not as expected; names it.
     """
+    return _members(path, read_file("grid file", path, MAX_BYTES), out)
+
+
+def _members(path: Path, content: bytes, out: Path) -> list[Member]:
     where = f"grid file {path}"
-    grid = read_yaml("grid file", path)
+    grid = parse_yaml("grid file", path, content)
     if not isinstance(grid, dict):
         raise UserError(f"{where}: expected a block for each of {', '.join(PARTS)}")
     for name in grid:
@@ -96,6 +103,7 @@ def read_grid(path: Path, out: Path) -> list[Member]:
                 "any of . _ + -, a letter or digit first"
             )
         settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        load_plugins(settings)
         for folder, env in environments.items():
             for seed in _several(where, grid, "seeds"):
                 run = f"{folder}/{learner}/seed-{seed}"
@@ -117,10 +125,12 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
         UserError: the folder holds something else, or runs of the same name with other settings;
             or a task cannot be made.
     """
-    members = read_grid(grid, out)
-    copy = out / COPY
+    content = read_file("grid file", grid, MAX_BYTES)
+    members = _members(grid, content, out)
+    copy, kept = out / COPY, b""
     if copy.is_file():
-        before = {folder: config for config, folder in read_grid(copy, out)}
+        kept = read_file("grid file", copy, MAX_BYTES)
+        before = {folder: config for config, folder in _members(copy, kept, out)}
         for config, folder in members:
             _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
@@ -132,8 +142,7 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
     except UserError as error:
         raise UserError(f"grid file {grid}: {error}") from None
     make_folder(out)
-    content = grid.read_bytes()
-    if not copy.is_file() or copy.read_bytes() != content:
+    if kept != content:
         write_bytes(copy, content)
     return begun
 
@@ -225,6 +234,37 @@ def steps_of(member: Member) -> int:
     """How far the run is, by its last evaluation."""
     steps = read_progress(member.folder)["step"]
     return int(min(steps.max(initial=0), member.config.total_steps))
+
+
+def restarted(members: Sequence[Member]) -> list[Member]:
+    """The runs, and those that are begun with another seed in place of collapsed ones.
+
+    A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
+    names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last
+    one stays failed.
+    """
+    found = list(members)
+    for member in members:
+        first, last = member.config.seed, member
+        for attempt in range(1, RESTARTS + 1):
+            failure = read_failure(last.folder) or ""
+            if last.config.on_collapse != "restart" or DEAD not in failure:
+                break
+            seed = (first + attempt * RESTART_STRIDE) % 2**32
+            again = Member(
+                replace(member.config, seed=seed), member.folder.with_name(f"seed-{seed}")
+            )
+            if begun_again("", seed) not in failure:
+                text = begun_again(failure, seed)
+                write_bytes(last.folder / "failure.txt", f"{text}\n".encode())
+            last = _as_begun(again)
+            found.append(last)
+    return found
+
+
+def is_replaced(member: Member) -> bool:
+    """Whether the run collapsed, and another was begun in its place."""
+    return begun_again("", 0)[:-1] in (read_failure(member.folder) or "")
 
 
 # -- training
@@ -396,6 +436,9 @@ def train_anywhere(
     """
     if ray is None:
         return train_here(members, listener, log, jobs)
+    for config, folder in members:
+        if config.env.startswith("ros:"):
+            raise UserError(f"task {config.env} of {folder} does not go with --ray: train it here")
     from proxy_snn_control.learning.cluster import train_on_cluster
 
     wanted = "cuda" if gpus_per_run else "cpu"

@@ -23,15 +23,15 @@ from torch import Tensor
 from proxy_snn_control.learning import draws
 from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.critics import Critics, make_critics
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
 from proxy_snn_control.learning.normaliser import Normaliser
-from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.learning.replay import Batch, Replay
+from proxy_snn_control.learning.targets import Actor, Target, average
+from proxy_snn_control.policy.plugins import NEURONS, TARGETS
 from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
-from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 
@@ -66,12 +66,7 @@ class TD3:
         products = self.config.precision
         self.actor = make_actor(configs, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
-        inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
-        self.critic = ReLUNetwork(
-            [(i, *self.config.critic_hidden, 1) for i in inputs],
-            products,
-            norm=self.config.critic_norm == "layer",
-        )
+        self.critic = make_critics(self.config, sizes, products)
         for member, config in enumerate(configs):
             rng = torch.Generator().manual_seed(config.seed)
             self.actor.start(member, rng)
@@ -149,18 +144,14 @@ class TD3:
         for i in range(norm.RECALIBRATE_FROM):
             # Below 0, where no update's counter is.
             counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
-            drawn = self.replay.sample(counter, self.config.batch_size)
+            drawn = self._sample(counter, self.config.batch_size)
             found.append(self.actor.learn(drawn.observation, False).moments)
         statistics.recalibrate(found)
 
     def _learn(self, actor_is_due: bool) -> None:
         n, limits = self.config.batch_size, self.actor.limits
         self._updates += 1
-        drawn = self.replay.sample(self._updates, max(1, self.target.imitations) * n)
-        drawn = drawn._replace(
-            observation=self.normalised(drawn.observation),
-            next_observation=self.normalised(drawn.next_observation),
-        )
+        drawn = self._sample(self._updates, max(1, self.target.imitations) * n)
         s, a, reward, next_s, terminal = (part[:, -n:] for part in drawn)
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
@@ -203,7 +194,7 @@ class TD3:
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
             actor_loss = -self.critic(torch.cat((s, own), dim=2), first_critics).mean((1, 2))
-            if operations is not None:
+            if self.spike_cost is not None and operations is not None:
                 actor_loss = actor_loss + self.spike_cost * operations
             slope = gradient(actor_loss, self.actor.weights.flat)
             self.actor_adam.step(slope)
@@ -216,6 +207,14 @@ class TD3:
     def normalised(self, observation: Tensor) -> Tensor:
         """What the networks see of observations [members, batch, observations]."""
         return self._normaliser(observation) if self._normaliser else observation
+
+    def _sample(self, counter: Tensor, size: int) -> Batch:
+        """Draw transitions, their observations as the networks see them."""
+        drawn = self.replay.sample(counter, size)
+        return drawn._replace(
+            observation=self.normalised(drawn.observation),
+            next_observation=self.normalised(drawn.next_observation),
+        )
 
     def act(self, observation: np.ndarray, at_random: bool) -> tuple[np.ndarray, np.ndarray]:
         """Choose actions with exploration noise, or uniformly at random. Waits for the device.
@@ -335,7 +334,7 @@ def for_both(observation: Tensor, action: Tensor) -> Tensor:
     return both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width)
 
 
-def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
+def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
     """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 

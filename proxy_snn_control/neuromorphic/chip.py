@@ -23,8 +23,10 @@ import numpy as np
 from proxy_snn_control.policy import PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
 from proxy_snn_control.policy.native import TOGETHER
+from proxy_snn_control.policy.neurons import DN, State
 
-NEURONS = ("lif", "clif")
+NEURONS = ("lif", "clif", "dn")
+FIXED_NEURONS = ("lif", "clif")  # up to their threshold they are linear
 # Loihi 2, as Lava's bit-accurate models have it: bits of a decay, and of the states u and v with
 # their sign; how far synaptic input and thresholds are shifted up to the states; the bias.
 DECAY_BITS, STATE_BITS, SHIFT = 12, 24, 6
@@ -45,6 +47,7 @@ class Layer:
         threshold: a neuron fires where its voltage is above; in fixed point this times 2^6.
         exponent: in fixed point, synaptic input counts 2^exponent; shared by the layer.
         fixed: whether in fixed point.
+        constants: of dynamic neurons, in the order of their class; none for LIF and CLIF.
     """
 
     weights: np.ndarray
@@ -54,6 +57,7 @@ class Layer:
     threshold: float
     exponent: int = 0
     fixed: bool = False
+    constants: tuple[float, ...] = ()
 
     @property
     def drive(self) -> np.ndarray:
@@ -66,12 +70,13 @@ class Layer:
         return drive
 
 
-def refuse_others(spec: PolicySpec) -> None:
-    """Raise a UserError unless the policy's neurons are among those a chip gets here."""
-    if spec.neuron not in NEURONS:
+def refuse_others(spec: PolicySpec, neurons: tuple[str, ...], where: str) -> None:
+    """Raise a UserError unless the policy's neurons are among those there are."""
+    if spec.neuron not in neurons:
+        *first, last = map(repr, neurons)
         raise UserError(
-            f"the policy's neuron is {spec.neuron!r}, expected {' or '.join(map(repr, NEURONS))}: "
-            "the neuromorphic backend has no other"
+            f"the policy's neuron is {spec.neuron!r}, expected {', '.join(first)} or {last}: "
+            f"{where} has no other"
         )
 
 
@@ -79,10 +84,13 @@ def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
     """A policy's layers after the encoder, in floating point.
 
     Raises:
-        UserError: its neurons are neither LIF nor CLIF.
+        UserError: its neurons are none of `NEURONS`.
     """
-    refuse_others(spec)
-    constants = {"current_decay": 0.0, **spec.neuron_constants}
+    refuse_others(spec, NEURONS, "the neuromorphic backend")
+    constants = {"current_decay": 0.0, "voltage_decay": 0.0, **spec.neuron_constants}
+    dynamic: tuple[float, ...] = ()
+    if spec.neuron == "dn":
+        dynamic = tuple(spec.neuron_constants[name] for name in DN.constants)
     return with_neurons_always_on(
         [
             Layer(
@@ -91,6 +99,7 @@ def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
                 always_on=1,
                 decays=(constants["current_decay"], constants["voltage_decay"]),
                 threshold=constants["threshold"],
+                constants=dynamic,
             )
             for i, size in enumerate(spec.layer_sizes[1:])
         ]
@@ -160,6 +169,33 @@ class FloatNeurons:
         return spikes
 
 
+class DynamicNeurons:
+    """Dynamic neurons (Eq. 18 to 20) in float32, by the equations of policy/neurons.py.
+
+    Those with a drive of their own fire at every step: driven by a constant, a dynamic neuron would
+    not, for its recovery grows.
+    """
+
+    def __init__(self, drive: np.ndarray, constants: tuple[float, ...]) -> None:
+        self._always_on = np.asarray(drive) > 0
+        self._constants = tuple(np.array(value, np.float32) for value in constants)
+        self._threshold = self._constants[list(DN.constants).index("threshold")]
+        self.reset()
+
+    def reset(self) -> None:
+        """Come to rest."""
+        self._fired = np.zeros(len(self._always_on), np.float32)
+        self._state: State = (self._fired,) * len(DN.state)
+
+    def step(self, synaptic: np.ndarray) -> np.ndarray:
+        """Take synaptic input [neurons] for one step; which neurons fire, bool [neurons]."""
+        with np.errstate(over="ignore", invalid="ignore"):  # a potential may run away
+            self._state = DN.step(synaptic, self._fired, self._state, self._constants)
+            spikes: np.ndarray = self._state[0] > self._threshold
+        self._fired = spikes.astype(np.float32)
+        return spikes | self._always_on
+
+
 class FixedSynapses:
     """Synapses of Loihi 2: 8-bit weights, a shared exponent, sums in integers."""
 
@@ -220,7 +256,7 @@ class Chip:
         self._layers, self._time_steps = layers, time_steps
         self._period, self._step = time_steps + len(layers), 0
         self._synapses: list[FloatSynapses | FixedSynapses] = []
-        self._neurons: list[FloatNeurons | FixedNeurons] = []
+        self._neurons: list[FloatNeurons | FixedNeurons | DynamicNeurons] = []
         for layer in layers:
             of_neurons = layer.drive, layer.decays, layer.threshold
             if layer.fixed:
@@ -228,7 +264,11 @@ class Chip:
                 self._neurons.append(FixedNeurons(*of_neurons))
             else:
                 self._synapses.append(FloatSynapses(layer.weights))
-                self._neurons.append(FloatNeurons(*of_neurons))
+                self._neurons.append(
+                    DynamicNeurons(layer.drive, layer.constants)
+                    if layer.constants
+                    else FloatNeurons(*of_neurons)
+                )
         self._arriving = [np.zeros_like(layer.drive) for layer in layers]
 
     def step(self, spikes: np.ndarray) -> list[np.ndarray]:

@@ -30,6 +30,7 @@ from .chip import (
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_BITS,
+    FIXED_NEURONS,
     SHIFT,
     STATE_LIMIT,
     FixedNeurons,
@@ -62,7 +63,7 @@ def fixed_layers(
         UserError: its neurons are neither LIF nor CLIF, or a layer's weights are too large for its
             threshold to be represented beside them.
     """
-    refuse_others(spec)
+    refuse_others(spec, FIXED_NEURONS, "fixed point")
     recorded = _spikes_of(Policy(spec, tensors), observations)
     layers = []
     for i in range(len(spec.hidden) + 1):

@@ -17,6 +17,7 @@ Both run on Lava's runtime under the Loihi protocol, in the same T + L time step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
 from lava.utils.weightutils import SignMode
 
+from . import chip
 from .chip import (
     BIAS_EXPONENT,
     DECAY_BITS,
@@ -97,17 +99,50 @@ class LIFResetInOrder(PyLoihiProcessModel):
         self.s_out.send(self.neurons.step(self.a_in.recv()))
 
 
+class DynamicNeurons(AbstractProcess):
+    """A layer of dynamic neurons, of which Lava's library has none: a process of our own."""
+
+    def __init__(self, layer: Layer, reset_interval: int, reset_offset: int) -> None:
+        super().__init__(layer=layer, reset_interval=reset_interval, reset_offset=reset_offset)
+        self.a_in = InPort(shape=(len(layer.weights),))
+        self.s_out = OutPort(shape=(len(layer.weights),))
+
+
+@implements(proc=DynamicNeurons, protocol=LoihiProtocol)
+@requires(CPU)
+class DynamicNeuronsModel(PyLoihiProcessModel):
+    """Steps them in float32."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.float32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, bool)
+    neurons: Any = None
+
+    def run_spk(self) -> None:
+        """Reset if an inference begins, and take one step."""
+        layer = self.proc_params["layer"]
+        self.neurons = self.neurons or chip.DynamicNeurons(layer.drive, layer.constants)
+        interval = self.proc_params["reset_interval"]
+        if self.time_step % interval == self.proc_params["reset_offset"] % interval:
+            self.neurons.reset()
+        self.s_out.send(self.neurons.step(self.a_in.recv()))
+
+
 FIXED = {
     Injector: PyLoihiInjectorModel,
     Dense: PyDenseModelBitAcc,
     LIFReset: PyLifResetModelBitAcc,
     Extractor: PyLoihiExtractorModel,
 }
-FLOATING = {**FIXED, Dense: DenseInOrder, LIFReset: LIFResetInOrder}
+FLOATING = {
+    **FIXED,
+    Dense: DenseInOrder,
+    LIFReset: LIFResetInOrder,
+    DynamicNeurons: DynamicNeuronsModel,
+}
 
 
 class Straightforward:
-    """Dense and LIFReset for each layer, of Lava's library."""
+    """Dense and LIFReset for each layer, of Lava's library; dynamic neurons are our own."""
 
     def __init__(
         self, layers: Sequence[Layer], time_steps: int, *, every_layer: bool = False
@@ -167,8 +202,10 @@ class Straightforward:
         self._network.close()
 
 
-def library_processes(layer: Layer, index: int, period: int) -> tuple[Dense, LIFReset]:
-    """A layer, the `index`-th counted from 0, as processes of Lava's library.
+def library_processes(
+    layer: Layer, index: int, period: int
+) -> tuple[Dense, LIFReset | DynamicNeurons]:
+    """A layer, the `index`-th counted from 0, as processes of Lava's library, as far as it goes.
 
     Lava writes a decay as what goes and not as what remains, and in fixed point one less of it for
     the current.
@@ -176,6 +213,8 @@ def library_processes(layer: Layer, index: int, period: int) -> tuple[Dense, LIF
     one = 1 << DECAY_BITS if layer.fixed else 1
     current, voltage = layer.decays
     synapses = Dense(weights=layer.weights, weight_exp=layer.exponent, sign_mode=SignMode.MIXED)
+    if layer.constants:
+        return synapses, DynamicNeurons(layer, period, reset_offset(index, period))
     neurons = LIFReset(
         shape=(len(layer.weights),),
         du=one - current - layer.fixed,
@@ -190,45 +229,118 @@ def library_processes(layer: Layer, index: int, period: int) -> tuple[Dense, LIF
 
 
 class AllLayers(AbstractProcess):
-    """All layers of a policy in one process.
+    """All layers of one policy or several in one process.
 
-    Its ports are pipes to and from the host, one message an inference: in, bool [T + L, axons];
-    out, bool [T + L, all layers' neurons].
+    Its ports are pipes to and from the host, one message an inference: in, which policy is asked,
+    bool [policies], and then its spikes, bool [T + L, axons]; out, bool [T + L, all layers'
+    neurons]. Messages are as long as the longest needs.
     """
 
-    def __init__(self, layers: Sequence[Layer], time_steps: int) -> None:
-        super().__init__(layers=layers, time_steps=time_steps)
-        period = time_steps + len(layers)
-        self.spikes = InPort(shape=(period, layers[0].weights.shape[1]))
-        self.fired = OutPort(shape=(period, sum(len(layer.weights) for layer in layers)))
+    def __init__(self, policies: Sequence[tuple[Sequence[Layer], int]]) -> None:
+        super().__init__(policies=policies)
+        asked = max(math.prod(_shapes(*policy)[0]) for policy in policies)
+        fired = max(math.prod(_shapes(*policy)[1]) for policy in policies)
+        self.spikes = InPort(shape=(len(policies) + asked,))
+        self.fired = OutPort(shape=(fired,))
         self.spikes.flag_external_pipe(buffer_size=1)
         self.fired.flag_external_pipe(buffer_size=1)
+
+
+def _shapes(layers: Sequence[Layer], time_steps: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of what goes in and what comes out in an inference: [T + L, axons], [T + L, neurons]."""
+    period = time_steps + len(layers)
+    neurons = sum(len(layer.weights) for layer in layers)
+    return (period, layers[0].weights.shape[1]), (period, neurons)
 
 
 @implements(proc=AllLayers, protocol=LoihiProtocol)
 @requires(CPU)
 class AllLayersModel(PyLoihiProcessModel):
-    """Steps the layers once in every time step."""
+    """Steps the layers of the policy that was asked once in every time step."""
 
     spikes: PyInPort = LavaPyType(PyInPort.VEC_DENSE, bool)
     fired: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, bool)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        layers, time_steps = proc_params["layers"], proc_params["time_steps"]
-        self.chip, self.period = Chip(layers, time_steps), time_steps + len(layers)
+        self.policies = proc_params["policies"]
+        self.chips = [Chip(*policy) for policy in self.policies]
         self.incoming: Any = None
+        self.which = 0
         self.outgoing: list[np.ndarray] = []
 
     def run_spk(self) -> None:
         """Take one step; the message is taken before the first one, and sent after the last."""
         if not self.outgoing:
-            self.incoming = self.spikes.recv()
-        fired = self.chip.step(self.incoming[len(self.outgoing)])
+            message = self.spikes.recv()
+            self.which = int(np.argmax(message[: len(self.chips)]))
+            shape, _ = _shapes(*self.policies[self.which])
+            begin = len(self.chips)
+            self.incoming = message[begin : begin + math.prod(shape)].reshape(shape)
+        fired = self.chips[self.which].step(self.incoming[len(self.outgoing)])
         self.outgoing.append(np.concatenate(fired))
-        if len(self.outgoing) == self.period:
-            self.fired.send(np.array(self.outgoing))
+        if len(self.outgoing) == len(self.incoming):
+            message = np.zeros(self.fired.shape, bool)
+            answer = np.concatenate(self.outgoing)
+            message[: len(answer)] = answer
+            self.fired.send(message)
             self.outgoing = []
+
+
+class Several:
+    """Several policies on one Lava runtime, asked one at a time; each as `Quick` has it."""
+
+    def __init__(self, policies: Sequence[tuple[Sequence[Layer], int]]) -> None:
+        """Start it.
+
+        Args:
+            policies: layers and T of each.
+        """
+        self._policies, self._process = policies, AllLayers(policies)
+        self._network = RunningNetwork(self._process, {AllLayers: AllLayersModel})
+
+    def infer(self, which: int, spikes: np.ndarray) -> list[np.ndarray]:
+        """Run one inference of one policy, as `Straightforward.infer`.
+
+        Args:
+            which: its place among the policies.
+            spikes: the encoder's, bool [T, neurons].
+        """
+        layers, _ = self._policies[which]
+        shape_in, shape_out = _shapes(*self._policies[which])
+        message = np.zeros(self._process.spikes.shape, bool)
+        message[which] = True
+        begin = len(self._policies)
+        message[begin : begin + math.prod(shape_in)] = with_axons(spikes, layers).ravel()
+        self._process.spikes.external_pipe_csp_send_port.send(message)
+        self._network.run(shape_in[0])
+        port = self._process.fired.external_pipe_csp_recv_port
+        self._network.wait_for(port)
+        fired = port.recv()[: math.prod(shape_out)].reshape(shape_out)
+        ends = np.cumsum([len(layer.weights) for layer in layers])[:-1]
+        return answers(np.split(fired, ends, axis=1), layers)
+
+    def policy(self, which: int) -> OneOf:
+        """The layers of one policy, for a `ChipPolicy`."""
+        return OneOf(self, which)
+
+    def close(self) -> None:
+        """End its processes."""
+        self._network.close()
+
+
+class OneOf:
+    """One policy's layers among `Several`, whose end is the others' too."""
+
+    def __init__(self, several: Several, which: int) -> None:
+        self._several, self._which = several, which
+
+    def infer(self, spikes: np.ndarray) -> list[np.ndarray]:
+        """Run one inference, as `Straightforward.infer`."""
+        return self._several.infer(self._which, spikes)
+
+    def close(self) -> None:
+        """Nothing to end: `Several.close` does."""
 
 
 class Quick:
@@ -236,19 +348,12 @@ class Quick:
 
     def __init__(self, layers: Sequence[Layer], time_steps: int) -> None:
         """Start it; arguments as of `Straightforward`."""
-        self._layers, self._period = layers, time_steps + len(layers)
-        self._ends = np.cumsum([len(layer.weights) for layer in layers])[:-1]
-        self._process = AllLayers(layers, time_steps)
-        self._network = RunningNetwork(self._process, {AllLayers: AllLayersModel})
+        self._alone = Several([(layers, time_steps)])
 
     def infer(self, spikes: np.ndarray) -> list[np.ndarray]:
         """Run one inference, as `Straightforward.infer`."""
-        self._process.spikes.external_pipe_csp_send_port.send(with_axons(spikes, self._layers))
-        self._network.run(self._period)
-        port = self._process.fired.external_pipe_csp_recv_port
-        self._network.wait_for(port)
-        return answers(np.split(port.recv(), self._ends, axis=1), self._layers)
+        return self._alone.infer(0, spikes)
 
     def close(self) -> None:
         """End its processes."""
-        self._network.close()
+        self._alone.close()

@@ -33,6 +33,7 @@ from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
+from proxy_snn_control.nodes.bond import INSTALLED, Bond
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
@@ -46,8 +47,10 @@ from proxy_snn_control.policy import UserError
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
-# What is waited for at most until it is kept that commands go out, in seconds.
+# How long it waits at most, in seconds, until it is kept that commands go out, and at its end what
+# there is to keep; and that the stop is pressed, of which it has sent the safe command already.
 KEEP_SECONDS = 0.5
+STOP_SECONDS = 0.05
 # How often a transition that waits for files looks whether a signal has come, in seconds.
 SIGNAL_SECONDS = 0.05
 # What a subscriber that does not answer may delay a transition by, in seconds.
@@ -94,6 +97,7 @@ class Controller(LifecycleNode):
         self._publisher: Any = None
         self._requests: Any = None
         self._entities: list[Callable[[], Any]] = []
+        self._bond: Bond | None = None
         self._starting = self._locked = False
         self._task: Any = None
         self._answered_at = 0.0
@@ -166,8 +170,9 @@ class Controller(LifecycleNode):
         if result == TransitionCallbackReturn.SUCCESS:
             self._telemetry.forget()
             self._starting = False
-            self._keep(active=True)
+            self._bond = Bond(self) if INSTALLED else None
             loop.activate()
+            self._keep(KEEP_SECONDS)
             topic = self._publisher.topic_name
             held = f", but {self._stop.fault}" if self._stop.fault else ""
             self.get_logger().info(f"active: commands go to {topic}{held}")
@@ -207,7 +212,7 @@ class Controller(LifecycleNode):
             self._send_last_command()
             self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
         self._reload.drop("the controller ends")
-        self._keep(active=False)
+        self._keep(KEEP_SECONDS)
         self._publish_diagnostics()
         self._telemetry.close()
 
@@ -454,6 +459,9 @@ class Controller(LifecycleNode):
             self._repeating.cancel()
             self._loop.deactivate("no longer active")
         self._keep()
+        if self._bond is not None:
+            self._bond.destroy()
+            self._bond = None
 
     def _on_answer(self, message: UInt8MultiArray) -> None:
         loop = self._loop
@@ -488,16 +496,9 @@ class Controller(LifecycleNode):
             self.get_logger().warning(self._stop.fault)
             self._keep()
 
-    def _keep(self, active: bool | None = None) -> None:
-        """Keep what a controller that is started after us must know.
-
-        Before it becomes active, and when it ends, that is waited for, though not for long.
-        """
-        seconds = 0.0
-        if active is None:
-            active = self._loop is not None and self._loop.active
-        else:
-            seconds = KEEP_SECONDS
+    def _keep(self, seconds: float = 0.0) -> None:
+        """Keep what a controller that is started after us must know; wait so long at most."""
+        active = self._loop is not None and self._loop.active
         self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else "", seconds)
         if self._memory.trouble:
             self._telemetry.log_once(self._memory.trouble)
@@ -511,7 +512,7 @@ class Controller(LifecycleNode):
                 if self._loop.faulty:
                     self._on_fault(self._loop)
             self.get_logger().warning(self._stop.fault)
-            self._keep()
+            self._keep(STOP_SECONDS)
 
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Let commands go out again after a stop."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from proxy_snn_control.nodes.aside import SLOW, Aside
 from proxy_snn_control.policy import UserError
-from proxy_snn_control.policy.files import read_file, write_bytes
+from proxy_snn_control.policy.files import read_file
 
 FOLDER = "proxy_snn_control"
 STOPPED, ACTIVE = "stopped", "active"
@@ -59,23 +59,26 @@ class Memory:
 
     def keep(self, state: str, seconds: float = 0.0) -> None:
         """Write down a state, and wait for that so long at most; "" removes the file."""
-        if state != self._state or self.trouble:
+        if state != self._state or self._failure is not None:
             self._state, self._began = state, time.monotonic()
             self._writing = self._aside.do(lambda: self._write(state))
-        if self._writing is not None:
+        if self._writing is not None and seconds:
             concurrent.futures.wait([self._writing], seconds)
+
+    @property
+    def _failure(self) -> BaseException | None:
+        done = self._writing is not None and self._writing.done()
+        return self._writing.exception() if self._writing and done else None
 
     @property
     def trouble(self) -> str:
         """Why what was to be kept last could not be, or ""."""
-        if self._writing is None:
-            return ""
-        if not self._writing.done():
+        reason, error = "", self._failure
+        if error is not None:
+            reason = str(getattr(error, "strerror", None) or error)
+        elif self._writing is not None and not self._writing.done():
             seconds = time.monotonic() - self._began
             reason = f"written for {seconds:.0f} s: is its drive there?" if seconds > SLOW else ""
-        else:
-            error = self._writing.exception()
-            reason = str(getattr(error, "strerror", None) or error) if error else ""
         if not reason:
             return ""
         return (
@@ -86,6 +89,14 @@ class Memory:
     def _write(self, state: str) -> None:
         if state:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self._path, state.encode())
+            # Not replaced whole, for that could wait for the disk: what is written outlives this
+            # process at once, and what is not counts as STOPPED.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._path, flags, 0o666)
+            try:
+                os.write(descriptor, state.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         else:
             self._path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ request is the next.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -23,17 +24,19 @@ from std_msgs.msg import UInt8MultiArray
 
 from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 from proxy_snn_control.control.statistics import Latencies
-from proxy_snn_control.neuromorphic.chip import float_layers
+from proxy_snn_control.neuromorphic.chip import Layer, float_layers
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
-from proxy_snn_control.neuromorphic.network import Quick
+from proxy_snn_control.neuromorphic.network import Several
 from proxy_snn_control.neuromorphic.processes import NetworkError
 from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.policy import Policy, UserError, read_policy
+from proxy_snn_control.policy import Policy, PolicyFile, UserError, read_policy
 from proxy_snn_control.policy.energy import typical_observations
 
 PARAMETERS = (
-    Parameter("policy", "", "The policy file; its neurons must be LIF or CLIF."),
+    Parameter(
+        "policy", "", "The policy file; its neurons must spike. Several, with commas between."
+    ),
     Parameter(
         "precision",
         "float",
@@ -46,7 +49,8 @@ PRECISIONS = ("float", "fixed")
 class Neuromorphic(Node):
     """Answers the encoder's spikes with those of every layer after it.
 
-    A request that is for another policy, or does not fit it, is logged and not answered.
+    A request says by the SHA-256 of its file which policy it is for. One that is for another than
+    those that run here, or does not fit it, is logged and not answered.
     """
 
     def __init__(self) -> None:
@@ -60,14 +64,16 @@ class Neuromorphic(Node):
             raise UserError(
                 f"parameter precision is {precision!r}, expected {' or '.join(PRECISIONS)}"
             )
-        spec, tensors, self._checksum = read_policy(path)
-        if precision == "fixed":
-            layers = fixed_layers(spec, tensors, typical_observations(Policy(spec, tensors)))
-        else:
-            layers = float_layers(spec, tensors)
-        self._spec, self._fault, self._latencies = spec, "", Latencies()
-        self._network = Quick(layers, spec.time_steps)
-        self._network.infer(np.zeros((spec.time_steps, spec.layer_sizes[0]), bool))
+        names = [path] if os.path.exists(path) else path.split(",")
+        files = [read_policy(name.strip()) for name in names]
+        self._specs = [file.spec for file in files]
+        self._checksums = [file.digest for file in files]
+        self._fault, self._latencies = "", Latencies()
+        self._network = Several(
+            [(_layers(file, precision), file.spec.time_steps) for file in files]
+        )
+        for i, spec in enumerate(self._specs):
+            self._network.infer(i, np.zeros((spec.time_steps, spec.layer_sizes[0]), bool))
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
@@ -75,7 +81,7 @@ class Neuromorphic(Node):
         self.create_subscription(UInt8MultiArray, "~/request", self._on_request, RELIABLE)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
-        self.get_logger().info(f"policy {path} ({self._checksum[:12]}), {precision} point")
+        self.get_logger().info(f"policy {path} ({self._short()}), {precision} point")
 
     def close(self) -> None:
         """End Lava's processes."""
@@ -86,13 +92,14 @@ class Neuromorphic(Node):
         received = time.monotonic()
         label, checksum = labels_of(message)
         try:
-            if checksum != self._checksum:
+            if checksum not in self._checksums:
                 raise UserError(
-                    f"a request is for policy {checksum[:12]!r}, expected {self._checksum[:12]}"
+                    f"a request is for policy {checksum[:12]!r}, expected {self._short()}"
                 )
-            sizes = self._spec.layer_sizes[:1]
-            (spikes,) = spikes_of(message, self._spec.time_steps, sizes)
-            fired = self._network.infer(spikes)
+            which = self._checksums.index(checksum)
+            spec = self._specs[which]
+            (spikes,) = spikes_of(message, spec.time_steps, spec.layer_sizes[:1])
+            fired = self._network.infer(which, spikes)
         except UserError as error:
             self._fault = str(error)
             self.get_logger().error(f"{error}; not answered", throttle_duration_sec=1.0)
@@ -102,19 +109,30 @@ class Neuromorphic(Node):
             self.get_logger().fatal(str(error))
             self.exit_status = 1
             return
-        self._answers.publish(spikes_message(fired, label, self._checksum))
+        self._answers.publish(spikes_message(fired, label, checksum))
         self._fault = ""
         self._latencies.add(time.monotonic() - received)
+
+    def _short(self) -> str:
+        return " or ".join(checksum[:12] for checksum in self._checksums)
 
     def _publish_diagnostics(self) -> None:
         values = {
             "policy": value_of(self, "policy"),
-            "policy_sha256": self._checksum,
+            "policy_sha256": ",".join(self._checksums),
             "precision": value_of(self, "precision"),
             "answers": self._latencies.count,
             **self._latencies.milliseconds(),
         }
         self._diagnostics.publish(diagnostics(self, self._fault, values))
+
+
+def _layers(file: PolicyFile, precision: str) -> list[Layer]:
+    """A policy's layers in the precision that was asked for."""
+    spec, tensors, _ = file
+    if precision == "float":
+        return float_layers(spec, tensors)
+    return fixed_layers(spec, tensors, typical_observations(Policy(spec, tensors)))
 
 
 def main(arguments: Sequence[str]) -> int:

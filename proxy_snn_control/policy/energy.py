@@ -1,22 +1,31 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Energy of one inference, by the constants of Xu et al. 2025, Section 5.6.
+"""What one inference costs: by the constants of a paper, and as NeuroBench counts.
 
-A synaptic operation is one spike reaching one synapse. The decoder is left out, as in the paper.
+Energy is that of Xu et al. 2025, Section 5.6: operations times a constant. A synaptic operation is
+one spike reaching one synapse. The decoder is left out, as in the paper. What such a figure leaves
+out is in `LEFT_OUT`. What a processor takes can be measured where it tells (`Rapl`).
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from .file import PolicySpec
+from .file import PolicySpec, Tensors
 from .runtime import Policy
 
 SAMPLES = 1000
+LEFT_OUT = (
+    "these figures count operations: memory traffic, static power, the encoder's and decoder's "
+    "arithmetic and the neurons' updates are not in them"
+)
+POWERCAP = Path("/sys/class/powercap")
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,101 @@ def activity_of(spec: PolicySpec, counts: np.ndarray, inferences: int) -> Activi
         spikes=float(means.sum()),
         synaptic_operations=float(means[:-1] @ sizes[1:]),
     )
+
+
+@dataclass(frozen=True)
+class NeuroBench:
+    """NeuroBench's counts (Yik et al., Nature Communications 2025), means over some inferences.
+
+    Attributes:
+        activation_sparsity: the fraction of activations that are 0, over all time steps and all
+            neurons, the encoder's among them; of a ReLU network over its hidden layers.
+        effective_macs: multiplications of an activation with a weight, neither of which is 0; of a
+            policy that spikes they are the decoder's.
+        effective_acs: spikes that reach a weight that is not 0.
+        dense: both, if no activation and no weight were 0.
+        footprint: bytes of the parameters.
+    """
+
+    activation_sparsity: float
+    effective_macs: float
+    effective_acs: float
+    dense: int
+    footprint: int
+
+
+def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench:
+    """Count as NeuroBench does, on observations, each [observation_size].
+
+    Its own package, which needs torch, finds the same numbers: benchmarks/energy.py.
+    """
+    spec, tensors = policy.spec, policy.tensors
+    weights = [tensors[f"layers.{i}.weight"] for i in range(len(spec.hidden) + 1)]
+    reached = [np.count_nonzero(weight, axis=0) for weight in weights]
+    active = macs = acs = inferences = 0
+    for observation in observations:
+        policy.act(observation)
+        inferences += 1
+        if spec.spiking:
+            counts = [layer.sum(axis=0) for layer in policy.spikes]
+            active += sum(int(np.count_nonzero(layer)) for layer in policy.spikes)
+            acs += sum(int(c @ r) for c, r in zip(counts, reached, strict=False))
+            rates = counts[-1].reshape(tensors["decoder.weight"].shape)
+            macs += int(np.count_nonzero(rates * tensors["decoder.weight"]))
+        else:
+            signals = policy.activations
+            active += sum(int(np.count_nonzero(signal)) for signal in signals[1:-1])
+            macs += sum(
+                int(r[signal != 0].sum()) for signal, r in zip(signals, reached, strict=False)
+            )
+    neurons = sum(spec.layer_sizes if spec.spiking else spec.hidden)
+    dense = sum(weight.size for weight in weights)
+    if spec.spiking:
+        dense = spec.time_steps * dense + tensors["decoder.weight"].size
+    return NeuroBench(
+        activation_sparsity=1 - active / max(inferences * spec.time_steps * neurons, 1),
+        effective_macs=macs / inferences,
+        effective_acs=acs / inferences,
+        dense=dense,
+        footprint=footprint(tensors),
+    )
+
+
+def footprint(tensors: Tensors) -> int:
+    """Bytes of the tensors that actions are computed with."""
+    observed = "observation.quantiles", "transition.whitening"
+    return sum(array.nbytes for name, array in tensors.items() if name not in observed)
+
+
+def equivalent_footprint(spec: PolicySpec) -> int:
+    """Bytes of the weights and biases of an ordinary network with the same hidden layers."""
+    return 4 * (equivalent_multiply_accumulates(spec) + sum(spec.hidden) + spec.action_size)
+
+
+class Rapl:
+    """Energy that the processor says it took (Intel's and AMD's RAPL, by Linux's powercap).
+
+    It is of the whole package, whatever ran on it, and needs the right to read (mostly root's).
+    """
+
+    def __init__(self, root: Path = POWERCAP) -> None:
+        """Find the packages' counters; `packages` is empty where there are none."""
+        self.packages = []
+        for zone in sorted(root.glob("intel-rapl:*")):
+            if zone.name.count(":") == 1 and os.access(zone / "energy_uj", os.R_OK):
+                self.packages.append(zone)
+
+    def read(self) -> list[int]:
+        """The counters as they are, in microjoules."""
+        return [int((zone / "energy_uj").read_text()) for zone in self.packages]
+
+    def joules(self, before: list[int], after: list[int]) -> float:
+        """Joules between two readings, none of which may be more than one overflow apart."""
+        total = 0
+        for zone, begin, end in zip(self.packages, before, after, strict=True):
+            limit = int((zone / "max_energy_range_uj").read_text())
+            total += end - begin if end >= begin else end - begin + limit
+        return total / 1e6
 
 
 def typical_observations(policy: Policy) -> np.ndarray:

@@ -23,9 +23,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from . import shelf
 from .errors import PolicyFileError
 from .files import opened, write_bytes
-from .neurons import NEURONS
+from .plugins import NEURONS, not_loaded
 
 FORMAT = "proxy_snn_control.policy"
 VERSION = 2
@@ -241,13 +242,14 @@ def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
-    """Read and validate a policy file.
+    """Read and validate a policy file, given by its path or its name on the shelf (shelf.py).
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
+    path = shelf.find(path)
     with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
         return _decode(path, file, size)
 
@@ -270,7 +272,8 @@ def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFi
         )
     if 8 + length > size:
         raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
-    text, data = file.read(length), bytearray(size - 8 - length)
+    # A bytearray would be filled with zeros, for which Python's other threads would have to wait.
+    text, data = file.read(length), np.empty(size - 8 - length, np.uint8).data
     if len(text) < length or file.readinto(data) < len(data):  # type: ignore[attr-defined]
         raise _error(path, "became shorter while it was read")
 
@@ -344,7 +347,7 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
     return value
 
 
-def _checksum(text: bytes, data: bytes | bytearray) -> str:
+def _checksum(text: bytes, data: bytearray | memoryview) -> str:
     """SHA-256 of a file with this header and these numbers, its own 64 digits taken as zeros."""
     digits = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
     digest = hashlib.sha256(len(text).to_bytes(8, "little"))
@@ -354,7 +357,7 @@ def _checksum(text: bytes, data: bytes | bytearray) -> str:
 
 
 def _check_checksum(
-    path: str | os.PathLike[str], stored: Any, text: bytes, data: bytearray
+    path: str | os.PathLike[str], stored: Any, text: bytes, data: memoryview
 ) -> None:
     place = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
     digits = text[place : place + 64].decode("latin-1")
@@ -368,7 +371,7 @@ def _check_checksum(
 
 
 def _tensors(
-    path: str | os.PathLike[str], spec: PolicySpec, entries: dict[str, Any], data: bytearray
+    path: str | os.PathLike[str], spec: PolicySpec, entries: dict[str, Any], data: memoryview
 ) -> Tensors:
     """The arrays, views of `data`; together they must cover it exactly."""
     optional = {name: shape for name, shape in spec.optional_shapes.items() if name in entries}
@@ -426,6 +429,11 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
         if name == "normalise.scale" and low <= 0:
             raise _error(path, f"tensor {name} holds {low}, expected numbers above 0")
+    if NORMALISATION[0] in tensors:
+        mean, scale = (tensors[name] for name in NORMALISATION)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(mean * scale).all():
+                raise _error(path, "tensor normalise.mean is beyond float32 once it is scaled")
     if spec.spiking:
         widths = tensors["encoder.sigma"].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
@@ -472,7 +480,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         or not all(1 <= n <= MAX_SIZE for n in hidden)
     ):
         raise fail("hidden", f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}")
-    if not isinstance(fields["neuron"], str) or fields["neuron"] not in NEURONS:
+    neuron = fields["neuron"]
+    if not isinstance(neuron, str) or neuron not in NEURONS:
+        if lacks := not_loaded(NEURONS, fields["provenance"]):
+            raise _error(path, lacks)
         raise fail("neuron", f"one of {', '.join(NEURONS)}")
     constants = fields["neuron_constants"]
     wanted = NEURONS[fields["neuron"]].constants

@@ -14,7 +14,8 @@ from .errors import ObservationError
 from .file import NORMALISATION, PolicySpec, Tensors, read_policy
 from .input import Input
 from .native import CompiledNetwork, compiled_pass, fits
-from .neurons import NEURONS, run
+from .neurons import run
+from .plugins import NEURONS
 
 
 class Policy:
@@ -72,6 +73,19 @@ class Policy:
         self._network, self._action = network, network.action
         size = self.spec.observation_size
         self._observation = np.zeros(size) if self._input else network.observation
+
+    @property
+    def tensors(self) -> Tensors:
+        """Its weights by name, as the policy file has them."""
+        return self._tensors
+
+    @property
+    def activations(self) -> list[np.ndarray]:
+        """What each layer of a policy that does not spike said in the last `act()`.
+
+        From the input on, float32 [neurons]; the last is in (-1, 1). Empty for one that spikes.
+        """
+        return [] if self.spec.spiking else self._network.activations
 
     @property
     def normalises(self) -> bool:
@@ -298,6 +312,7 @@ class OrdinaryNetwork:
 
     spikes: list[np.ndarray]
     potentials: list[np.ndarray]
+    activations: list[np.ndarray]
 
     def __init__(
         self, spec: PolicySpec, tensors: Tensors, limits: tuple[np.ndarray, np.ndarray]
@@ -310,7 +325,7 @@ class OrdinaryNetwork:
         self.observation = np.zeros(spec.input_size)
         self.action = np.zeros(spec.action_size, np.float32)
         self.counts = np.zeros(len(spec.layer_sizes), np.int64)
-        self.spikes, self.potentials = [], []
+        self.spikes, self.potentials, self.activations = [], [], []
 
     def refresh(self) -> None:
         """The weights are used where they are."""
@@ -322,9 +337,13 @@ class OrdinaryNetwork:
         if (wrong := _not_finite(signal)) >= 0:
             return wrong
         *hidden, (weight, bias) = self._layers
+        self.activations = [signal]
         for hidden_weight, hidden_bias in hidden:
             signal = np.maximum(signal @ hidden_weight + hidden_bias, 0)
-        scale(np.tanh(signal @ weight + bias), self._limits, self.action)
+            self.activations.append(signal)
+        squashed = np.tanh(signal @ weight + bias)
+        self.activations.append(squashed)
+        scale(squashed, self._limits, self.action)
         return -1
 
 

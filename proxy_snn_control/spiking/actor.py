@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import NEURONS
 from proxy_snn_control.spiking import fused, norm
 from proxy_snn_control.spiking.dense import ReLUNetwork, layer_layout
 from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
@@ -169,9 +169,11 @@ class SpikingActor:
         for part in (*(f"layers.{i}" for i in range(self.depth)), "decoder"):
             weight = values[f"{part}.weight"]
             start_linear(weight, values[f"{part}.bias"], weight.shape[1], rng)
-        for name in values:
-            if name.startswith("norm."):
-                values[name].fill_(self.about.threshold / 2)
+        if self.statistics:
+            for i in range(self.depth):
+                values[f"layers.{i}.bias"].zero_()
+                for kind in ("gamma", "beta"):
+                    values[f"norm.{i}.{kind}"].fill_(self.about.threshold / 2)
         self.weights.put(member, self.weights.flat[member], values)
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
@@ -259,12 +261,12 @@ class SpikingActor:
         stimulation = self._stimulation(observation, named)
         spikes = EncoderSpikes.apply(stimulation, about.time_steps, about.encoder_threshold)
         all_spikes, all_potentials = [spikes], []
-        by_batch = self.statistics is not None and moments is not None
-        for i, (weight, bias) in enumerate(self._layers(named, folded=not by_batch)):
-            if by_batch:
+        learning = moments is not None
+        for i, (weight, bias) in enumerate(self._layers(named, folded=not learning)):
+            if self.statistics and moments is not None:
                 gamma, beta = named[f"norm.{i}.gamma"], named[f"norm.{i}.beta"]
                 rows = spikes.flatten(1, 2)
-                weight, bias, found = norm.normalise(rows, weight, bias, gamma, beta)
+                weight, bias, found = norm.normalise(rows, weight, gamma, beta)
                 moments.append(found)
             spikes, potentials = SpikingLayer.apply(
                 spikes, weight, bias, about, self._tail, self.products
@@ -338,8 +340,10 @@ class ReLUActor:
         if self.statistics:
             drawn = self.network.weights.of(member, self.network.weights.flat[member])
             own = self.weights.of(member, self.weights.flat[member])
-            fixed = {name: torch.ones_like(part) for name, part in own.items() if "gamma" in name}
-            self.weights.put(member, self.weights.flat[member], {**own, **drawn, **fixed})
+            for i in range(self.statistics.depth):
+                drawn[f"layers.{i}.bias"].zero_()
+                own[f"norm.{i}.gamma"].fill_(1)
+            self.weights.put(member, self.weights.flat[member], {**own, **drawn})
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         """Move or convert all tensors."""
@@ -389,4 +393,4 @@ class ReLUActor:
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
-_OF_A_LAYER = (("layers", "weight"), ("layers", "bias"), ("norm", "gamma"), ("norm", "beta"))
+_OF_A_LAYER = (("layers", "weight"), ("norm", "gamma"), ("norm", "beta"))

@@ -10,7 +10,7 @@ Learning", ICLR 2026 (arXiv 2509.23791). The input current x of a layer becomes
 In the actor's update mean and variance are those of the minibatch and all simulation steps, and
 they are part of the gradient. Everywhere else they are moving statistics, with which the layer is
 an ordinary one of other weights and biases (`fold`): that is what acts, is imitated, is evaluated
-and is exported.
+and is exported. A normalised layer's own bias would be subtracted with the mean: it stays 0.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ KINDS = ("mean", "variance")
 
 
 class Moments(NamedTuple):
-    """Of one layer's currents over a minibatch: [members, neurons] each, and of how many."""
+    """Of one layer's currents over a minibatch: [members, neurons] each, and of how many rows."""
 
     mean: Tensor
     variance: Tensor
-    count: int
+    rows: int
 
 
 def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
@@ -45,31 +45,30 @@ def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def normalise(
-    rows: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor
+    rows: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor
 ) -> tuple[Tensor, Tensor, Moments]:
-    """Fold the statistics that a layer's currents have over `rows` into its weight and bias.
+    """Fold the statistics that a layer's currents have over `rows` into a weight and a bias.
 
     Args:
         rows: [members, rows, inputs], what the layer reads.
         weight: [members, outputs, inputs].
-        bias: [members, outputs].
         gamma: [members, outputs].
         beta: [members, outputs].
 
     Returns:
         weight and bias to go on with, differentiable by everything above, and the statistics.
     """
-    current = torch.baddbmm(bias[:, None], rows, weight.mT)
+    current = rows @ weight.mT
     variance, mean = torch.var_mean(current, dim=1, correction=0)
     moments = Moments(mean.detach(), variance.detach(), rows.shape[1])
-    return *_folded(weight, bias, gamma, beta, mean, variance), moments
+    return *_folded(weight, gamma, beta, mean, variance), moments
 
 
 def _folded(
-    weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
+    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor
 ) -> tuple[Tensor, Tensor]:
     scale = gamma / torch.sqrt(variance + EPSILON)
-    return weight * scale[..., None], scale * (bias - mean) + beta
+    return weight * scale[..., None], beta - scale * mean
 
 
 class MovingStatistics:
@@ -103,7 +102,7 @@ class MovingStatistics:
         statistics = self._named()
         for i in range(self.depth):
             yield _folded(
-                *(named[f"layers.{i}.{kind}"] for kind in ("weight", "bias")),
+                named[f"layers.{i}.weight"],
                 *(named[f"norm.{i}.{kind}"] for kind in ("gamma", "beta")),
                 *(statistics[f"norm.{i}.{kind}"] for kind in KINDS),
             )
@@ -116,8 +115,8 @@ class MovingStatistics:
         the minibatch's own statistic has, a Kalman filter's gain is p / (p + v).
         """
         statistics = self._named()
-        for i, (mean, variance, count) in enumerate(layers):
-            noise = variance / (count - 1), 2 * variance**2 / (count - 1)
+        for i, (mean, variance, rows) in enumerate(layers):
+            noise = variance / (rows - 1), 2 * variance**2 / (rows - 1)
             for kind, found, v in zip(KINDS, (mean, variance), noise, strict=True):
                 moving, error = (statistics[f"norm.{i}.{kind}{w}"] for w in ("", "_error"))
                 correction = found - moving

@@ -1,0 +1,11 @@
+/* A serial line, as loop.c wants it; host.c and mps2.c are two. */
+#ifndef UART_H
+#define UART_H
+
+/* The next byte, waiting for it; -1 where the line has ended, which only a host's does. */
+int uart_read(void);
+
+/* Send a byte. */
+void uart_write(int byte);
+
+#endif

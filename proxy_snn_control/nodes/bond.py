@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""The bond with Nav2's lifecycle_manager: while the controller is active, it says so.
+
+Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
+heartbeats on the same topic, and know each other by the id, which is the node's name. As Nav2's own
+nodes do, the controller goes on when its manager is silent: the manager watches, and not the other
+way round. These heartbeats come from the control loop's thread: if it hangs, they do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import uuid
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+TOPIC = "bond"
+# As bondcpp and Nav2: how often in seconds, and how many seconds of silence break the bond.
+PERIOD, TIMEOUT = 0.1, 4.0
+# How long it waits at most, in seconds, until the manager has received that the bond ends.
+GOODBYE = 0.1
+INSTALLED = importlib.util.find_spec("bond") is not None
+
+
+class Bond:
+    """One side of a bond, from when it is made until `destroy`."""
+
+    def __init__(self, node: Node) -> None:
+        """Begin to say that the node is alive.
+
+        Args:
+            node: whose name is the bond's id.
+        """
+        from bond.msg import Status
+
+        self._node, self._status = node, Status
+        self._instance = str(uuid.uuid4())
+        self._publisher = node.create_publisher(Status, TOPIC, QoSProfile(depth=5))
+        self._subscription = node.create_subscription(
+            Status, TOPIC, self._on_status, QoSProfile(depth=100)
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(PERIOD, lambda: self._say(True), clock=steady)
+        self._say(True)
+
+    def destroy(self) -> None:
+        """Break the bond: say that it ends, unless the other side did."""
+        if not self._timer.is_canceled():
+            self._say(False)
+            self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE))
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_publisher(self._publisher)
+
+    def _on_status(self, message: Any) -> None:
+        of_manager = message.id == self._node.get_name() and message.instance_id != self._instance
+        if of_manager and not message.active and not self._timer.is_canceled():
+            self._timer.cancel()
+            self._say(False)  # the answer that the other side waits for
+
+    def _say(self, active: bool) -> None:
+        message = self._status(id=self._node.get_name(), instance_id=self._instance)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.active = active
+        message.heartbeat_period, message.heartbeat_timeout = PERIOD, TIMEOUT
+        self._publisher.publish(message)

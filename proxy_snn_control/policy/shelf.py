@@ -1,0 +1,40 @@
+"""Trained policies that come with the package, by name: policies/ of the repository and the wheel.
+
+Each is NAME.safetensors with a card, NAME.md, that says what it is (`proxy-snn shelve` makes both).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from proxy_snn_control.share import folders
+
+from .errors import PolicyFileError
+
+FOLDER = "policies"
+_NAME = re.compile(r"[a-z0-9_]+")
+
+
+def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file of a policy that is named by its name on the shelf; any other path as it is.
+
+    A file of that name where the program runs goes first.
+
+    Raises:
+        PolicyFileError: it is such a name, and neither a file nor a policy on the shelf has it.
+    """
+    name = os.fspath(path)
+    if not _NAME.fullmatch(name) or os.path.lexists(name):
+        return path
+    for folder in folders():
+        if (found := folder / FOLDER / f"{name}.safetensors").is_file():
+            return found
+    known = ", ".join(names()) or "none"
+    raise PolicyFileError(f"policy file {name}: no such file, nor a policy on the shelf ({known})")
+
+
+def names() -> list[str]:
+    """The names on the shelf."""
+    files = [each for folder in folders() for each in (folder / FOLDER).glob("*.safetensors")]
+    return sorted({each.stem for each in files})
