@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What an action costs: NeuroBench's counts, by its own package too, and joules by RAPL.
 
     pip install -c constraints.txt '.[train,benchmarks]' neurobench
@@ -70,10 +72,10 @@ def by_the_package(model: SNNTorchModel | TorchModel, data: Tensor) -> tuple[flo
     """NeuroBench's own figures: activation sparsity, effective MACs and ACs of an inference."""
     model.register_hooks()
     with torch.no_grad():
-        said = model(data)
+        output = model(data)
     batch = data, None
-    sparsity = ActivationSparsity()(model, said, batch)
-    operations = SynapticOperations()(model, said, batch)
+    sparsity = ActivationSparsity()(model, output, batch)
+    operations = SynapticOperations()(model, output, batch)
     model.cleanup_hooks()
     return sparsity, operations["Effective_MACs"], operations["Effective_ACs"]
 

@@ -269,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
         "shelve",
         help="put a policy on the shelf, with a card",
         description="Evaluate a policy in its task and write it, by a name to find it by, and a "
-        "card that says what it is. What it lacks for the wiring check is measured.",
+        "card that describes it. What it lacks for the wiring check is measured.",
     )
     shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     shelve.add_argument("--name", required=True)
