@@ -8,8 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-from proxy_snn_control.policy.errors import UserError
-
 
 def folders() -> list[Path]:
     """Where the package's files may lie: the source tree, ROS installation prefixes, Python's."""
@@ -26,6 +24,8 @@ def share_file(name: str) -> Path:
     Raises:
         UserError: it is in none of `folders`.
     """
+    from proxy_snn_control.policy.errors import UserError  # policy/ itself imports `folders`
+
     for folder in (searched := folders()):
         if (folder / name).is_file():
             return folder / name
@@ -45,7 +45,5 @@ def named(text: str, folder: str, suffix: str) -> Path:
     path = Path(text)
     if path.exists() or path.suffix or path.name != text:
         return path
-    try:
-        return share_file(f"{folder}/{text}{suffix}")
-    except UserError:
-        return path
+    found = (each / folder / f"{text}{suffix}" for each in folders())
+    return next((each for each in found if each.is_file()), path)
