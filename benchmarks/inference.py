@@ -65,10 +65,45 @@ LATE = 15.0  # us over the median
 HERE = Path(__file__).parent
 
 
+class Parts(nn.Module):
+    """What of a policy is not neurons, as torch modules."""
+
+    def __init__(self, spec: PolicySpec, tensors: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.spec = spec
+        given = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+        self.layers = nn.ModuleList()
+        for i, sizes in enumerate(itertools.pairwise(spec.layer_sizes)):
+            layer = nn.Linear(*sizes)
+            layer.weight.data = given[f"layers.{i}.weight"]
+            layer.bias.data = given[f"layers.{i}.bias"]
+            self.layers.append(layer)
+        self.mu = given["encoder.mu"].double()
+        self.width = -2 * given["encoder.sigma"].double() ** 2
+        self.weight, self.bias = given["decoder.weight"], given["decoder.bias"]
+        self.low, self.high = torch.tensor(spec.action_low), torch.tensor(spec.action_high)
+
+    def encoder(self, observation: Tensor) -> Tensor:
+        """Spikes [T, batch, neurons] of observations [batch, observations]."""
+        distance = torch.tanh(observation.double())[:, :, None] - self.mu
+        stimulation = torch.exp(distance * distance / self.width).float().flatten(1)
+        potential, spikes = torch.zeros_like(stimulation), []
+        for _ in range(self.spec.time_steps):
+            potential = potential + stimulation
+            spikes.append((potential > self.spec.encoder_threshold).float())
+            potential = potential - spikes[-1] * self.spec.encoder_threshold
+        return torch.stack(spikes)
+
+    def decoder(self, rate: Tensor) -> Tensor:
+        """Actions [batch, actions] of the output population's rates [batch, neurons]."""
+        read_out = (rate.view(-1, *self.weight.shape) * self.weight).sum(-1) + self.bias
+        return self.low + (torch.tanh(read_out) + 1) * (self.high - self.low) / 2
+
+
 class OthersNetwork(nn.Module):
     """The policy's network with another library's neurons: a loop over the simulation steps."""
 
-    def __init__(self, actor: SpikingActor, neurons: list[nn.Module]) -> None:
+    def __init__(self, actor: Parts, neurons: list[nn.Module]) -> None:
         super().__init__()
         self.actor, self.neurons = actor, nn.ModuleList(neurons)
 
@@ -85,13 +120,13 @@ class OthersNetwork(nn.Module):
                 output = each(layer(spikes))
                 spikes = output[0] if isinstance(output, tuple) else output
             count = count + spikes
-        return self.actor.decoder(count / self.actor.about.time_steps), count
+        return self.actor.decoder(count / self.actor.spec.time_steps), count
 
 
 class InSnnTorch(OthersNetwork):
     """With snnTorch's Leaky neurons."""
 
-    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+    def __init__(self, actor: Parts, spec: PolicySpec) -> None:
         constants = spec.neuron_constants
         super().__init__(
             actor,
@@ -117,7 +152,7 @@ class InSpikingJelly(OthersNetwork):
 
     step_mode = "s"
 
-    def __init__(self, actor: SpikingActor, spec: PolicySpec) -> None:
+    def __init__(self, actor: Parts, spec: PolicySpec) -> None:
         constants = spec.neuron_constants
         super().__init__(
             actor,
@@ -150,7 +185,17 @@ class InSpikingJellyAllSteps(InSpikingJelly):
         for layer, each in zip(self.actor.layers, self.neurons, strict=True):
             spikes = each(layer(spikes))
         count = spikes.sum(0)
-        return self.actor.decoder(count / self.actor.about.time_steps), count
+        return self.actor.decoder(count / self.actor.spec.time_steps), count
+
+
+def by_actor(actor: SpikingActor) -> Act:
+    """Call this package's spiking actor, of one member, with one observation."""
+
+    def act(observation: np.ndarray) -> object:
+        with torch.inference_mode():
+            return actor(torch.from_numpy(observation)[None, None])
+
+    return act
 
 
 def in_torch(network: nn.Module) -> Act:
@@ -337,10 +382,10 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     if not policy.compiled:
         raise SystemExit("the compiled pass is not to be had here")
     observations = np.concatenate(list(rollouts(policy, OBSERVATIONS, 0)))
-    actor = torch_actor(spec, tensors)
+    actor, parts = torch_actor(spec, tensors), Parts(spec, tensors)
     by_onnxruntime, by_torch, model = ordinary(spec)
     in_snntorch, one_step, all_steps = (
-        kind(actor, spec) for kind in (InSnnTorch, InSpikingJelly, InSpikingJellyAllSteps)
+        kind(parts, spec) for kind in (InSnnTorch, InSpikingJelly, InSpikingJellyAllSteps)
     )
     for network in (in_snntorch, one_step, all_steps):
         same_spikes(policy, network, observations[:200])
@@ -358,7 +403,7 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
         "this runtime with NumPy alone, spiking": numpy_alone.act,
         "ONNX Runtime, ReLU": by_onnxruntime,
         "PyTorch, ReLU": by_torch,
-        "PyTorch, this package's spiking actor": in_torch(actor),
+        "PyTorch, this package's spiking actor": by_actor(actor),
         "SpikingJelly, step by step": in_torch(one_step),
         "SpikingJelly, multi-step": in_torch(all_steps),
         "snnTorch": in_torch(in_snntorch),

@@ -29,7 +29,8 @@ from proxy_snn_control.policy.energy import typical_observations
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 PLAIN = [*STRICT, "-O2", "-DPOLICY_PLAIN"]  # without GNU C's vectors, as on a microcontroller
-NARROW = [*STRICT, "-O2", "-DPOLICY_NARROW"]  # without what AVX-512 alone has
+AVX2 = [*STRICT, "-O2", "-DPOLICY_AVX2"]  # without what AVX-512 alone has
+NARROW = [*STRICT, "-O2", "-DPOLICY_NARROW"]  # and with vectors that every x86-64 has
 SANITIZED = [*STRICT, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "micro"
 
@@ -178,20 +179,27 @@ SHAPES = {
 }
 
 
-# Every shape with one neuron, and every neuron with two shapes.
-CASES = [*zip(SHAPES, itertools.cycle(["lif", "clif", "dn"]), strict=False)]
-CASES += [("one step", "clif"), ("one step", "dn")]
+# Every shape with one neuron and one more way to compile; every way with every neuron.
+WAYS = {"plain": PLAIN, "avx2": AVX2, "narrow": NARROW}
+CASES = list(
+    zip(SHAPES, itertools.cycle(["lif", "clif", "dn"]), itertools.cycle([*WAYS]), strict=False)
+)
+CASES += [("limits", neuron, way) for neuron, way in (("lif", "avx2"), ("dn", "plain"))]
+CASES += [("previous action", neuron, way) for neuron, way in (("clif", "plain"), ("dn", "avx2"))]
+CASES += [("one step", neuron, "narrow") for neuron in ("lif", "clif")]
 
 
-@pytest.mark.parametrize(("shape", "neuron"), CASES)
-def test_the_same_spikes_whatever_the_shape(tmp_path: Path, neuron: str, shape: str) -> None:
+@pytest.mark.parametrize(("shape", "neuron", "way"), CASES)
+def test_the_same_spikes_whatever_the_shape(
+    tmp_path: Path, shape: str, neuron: str, way: str
+) -> None:
     file = policy_of(neuron=neuron, **SHAPES[shape])
     policy = Policy(*file)
     math = shape != "limits"
     report = export_c(file, tmp_path, math_library=math)
     assert (report.error is None) == math
     observations = observed(policy, 400)
-    for flags in (SANITIZED, PLAIN, NARROW):
+    for flags in (SANITIZED, WAYS[way]):
         program = compiled(tmp_path, flags, math=math)
         assert_same(answers(program, file.spec, observations), policy, observations)
     low, high = np.float32(file.spec.action_low), np.float32(file.spec.action_high)

@@ -156,10 +156,12 @@ def c_files(
     encoder = _encoder(tables, spec, tensors)
     if layers is None:
         rows = _float_layers(tables, spec, tensors)
-        lanes, fields, step, argument = c_text.FLOAT_LANES, "", _float_step(spec), ""
+        base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
     else:
         rows = _fixed_layers(tables, spec, layers)
-        lanes, step, argument = c_text.INT8_LANES, c_text.INT8_STEP, ", of"
+        base = c_text.INT8_LANES
+        kernels = _kernel("", c_text.KERNEL + c_text.RUN, c_text.INT8_STEP, ", of")
+        kernels += "#define RUN_LAYER run_layer\n"
         fields = "\n    int32_t threshold, current_decay, voltage_decay;\n    int exponent;"
     reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
@@ -190,16 +192,14 @@ def c_files(
             _fill(c_text.BEGIN, TITLE=title, INCLUDES=includes),
             constants,
             "",
-            lanes,
+            base,
             _fill(
                 c_text.LAYER,
                 FIELDS=fields,
                 TABLES="\n".join(tables.text),
-                STEP=step,
-                STEP_ARGUMENTS=argument,
                 BITS_SET=_bits_set(),
             ),
-            c_text.WIDE if layers is None else "#define RUN_LAYER run_layer\n",
+            kernels,
             _fill(c_text.ENCODE, TANH=tanh, **encoder),
             _fill(
                 c_text.ACT,
@@ -378,7 +378,7 @@ class _Expression:
 
     def _with(self, sign: str, other: _Expression) -> _Expression:
         name = f"x{len(self._lines)}"
-        self._lines.append(f"const lanes {name} = {self.name} {sign} {other.name};")
+        self._lines.append(f"const lanes@S@ {name} = {self.name} {sign} {other.name};")
         return _Expression(self._lines, name)
 
     def __add__(self, other: _Expression) -> _Expression:
@@ -394,38 +394,81 @@ class _Expression:
         return self._with("/", other)
 
 
-def _float_step(spec: PolicySpec) -> str:
-    """The C of one step of the policy's neurons."""
+def _float_step(spec: PolicySpec) -> tuple[str, str]:
+    """About the policy's neurons, and the C of one step of them.
+
+    Raises:
+        UserError: their equations are not plain arithmetic.
+    """
     lines: list[str] = []
     neuron = NEURONS[spec.neuron]
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
     places = [f"of->{_c_name(name)}" for name in neuron.state]
     lines += [
-        f"const lanes {name} = LOAD({place} + j);"
+        f"const lanes@S@ {name} = LOAD({place} + j);"
         for name, place in (("input", "current"), ("fired", "of->fired"))
     ]
-    lines += [f"const lanes before_{i} = LOAD({place} + j);" for i, place in enumerate(places)]
-    after = neuron.step(
-        _Expression(lines, "input"),
-        _Expression(lines, "fired"),
-        tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
-        constants,
-    )
+    lines += [f"const lanes@S@ before_{i} = LOAD({place} + j);" for i, place in enumerate(places)]
+    try:
+        after = neuron.step(
+            _Expression(lines, "input"),
+            _Expression(lines, "fired"),
+            tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
+            constants,
+        )
+    except (TypeError, AttributeError) as error:
+        raise UserError(
+            f"a policy of {spec.neuron} neurons cannot be written as C: their equations are more "
+            f"than +, -, * and / of state, input and constants ({error})"
+        ) from None
     lines += [f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)]
     lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
     lines.append(f"TELL(told + j, {after[0].name}, THRESHOLD);")
     about = inspect.getdoc(neuron) or ""
-    return _fill(
-        c_text.FLOAT_STEP,
-        ABOUT="\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines()),
+    about = "\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines())
+    text = _fill(
+        c_text.NEURON,
+        ABOUT=about,
         CONSTANTS="\n".join(
             f"#define {name.upper()} {_number(np.float32(spec.neuron_constants[name]))}"
             for name in neuron.constants
         ),
+    )
+    step = _fill(
+        c_text.FLOAT_STEP,
         STATE=", ".join(f"{_c_name(name)}[COLUMNS] ALIGNED" for name in neuron.state),
         REST=" = ".join(f"{place}[j]" for place in places),
         LINES="".join(f"        {line}\n" for line in lines),
     )
+    return text, step
+
+
+def _float_kernels(spec: PolicySpec) -> str:
+    """What runs a layer, for the vectors of several processors and for none."""
+    text, step = _float_step(spec)
+
+    def lanes(count: int, columns: int) -> str:
+        each = " ".join(f"DO({k})" for k in range(columns // count))
+        return _fill(c_text.FLOAT_LANES, LANES=str(count), COLUMNS=str(columns), EACH=each)
+
+    wide = _kernel("_avx512", lanes(16, 32) + c_text.KERNEL, step)
+    avx2 = _kernel("_avx2", lanes(8, 32) + c_text.KERNEL + c_text.RUN, step)
+    four = f"#ifdef VECTORS\n{lanes(4, 16)}#else\n{c_text.SCALAR_LANES}#endif\n"
+    own = _kernel("", four + c_text.KERNEL + c_text.RUN, step)
+    more = {"UNDEFINE": c_text.UNDEFINE}
+    return "\n".join(
+        [
+            text,
+            _fill(c_text.AVX512, KERNEL=wide, WIDE=_fill(c_text.WIDE, S="_avx512"), **more),
+            _fill(c_text.AVX2, KERNEL=avx2, **more),
+            own,
+            c_text.CHOOSE,
+        ]
+    )
+
+
+def _kernel(suffix: str, text: str, step: str, arguments: str = "") -> str:
+    return _fill(text, STEP=step, STEP_ARGUMENTS=arguments, S=suffix)
 
 
 def _c_name(name: str) -> str:
@@ -459,6 +502,7 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     padded[: len(bounds)] = bounds
     bits_of_train = _train_bits(spec)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
+    tables.text.append(f"#define BOUNDS {len(padded) + 1}\n")
     tables.add("bounds", padded)
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
     tables.add("trains", whole.astype(f"uint{bits_of_train}"), f"uint{bits_of_train}_t")

@@ -74,49 +74,89 @@ BEGIN = """\
 #define BLOCK 16
 """
 
-# How many of a layer's neurons are computed together, and in what pieces: as many as have their
-# sums in registers.
-FLOAT_LANES = """\
-/* As many of a layer's neurons are computed together as have their sums in registers. */
+# What all pieces of the float code stand on.
+FLOAT_BASE = """\
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__)) && !defined(POLICY_PLAIN)
-#define LANES 16
-#define COLUMNS 32
-#define EACH(DO) DO(0) DO(1)
-typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
-typedef int32_t masks __attribute__((vector_size(4 * LANES)));
-typedef int8_t bytes __attribute__((vector_size(LANES), may_alias, aligned(1)));
-#define NONE {0}
+#define VECTORS
 #define ALIGNED __attribute__((aligned(64)))
 #define INLINE __attribute__((always_inline)) inline
-/* 1 where a number is above a limit, 0 elsewhere */
-#define ABOVE(number, limit) ((lanes)((number > limit) & (masks)(1.0f + (lanes){0})))
-#define TELL(place, number, limit) \\
-    (*(bytes *)(place) = __builtin_convertvector(number > limit, bytes) & 1)
 #else
+#define ALIGNED
+#define INLINE
+#endif
+typedef float weight;
+typedef float number;
+#define SCALE(sum) (sum)
+"""
+
+# How many of a layer's neurons are computed together, and in what pieces: as many as have their
+# sums in registers. A vector longer than the processor's is taken apart, and slow.
+FLOAT_LANES = """\
+#define LANES @LANES@
+#define COLUMNS @COLUMNS@
+#define EACH(DO) @EACH@
+typedef float lanes@S@ __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t masks@S@ __attribute__((vector_size(4 * LANES)));
+typedef int8_t bytes@S@ __attribute__((vector_size(LANES), may_alias, aligned(1)));
+#define NONE {0}
+#define LOAD(place) (*(const lanes@S@ *)(place))
+#define STORE(place, value) (*(lanes@S@ *)(place) = (value))
+/* 1 where a number is above a limit, 0 elsewhere */
+#define ABOVE(number, limit) \\
+    ((lanes@S@)((number > limit) & (masks@S@)(1.0f + (lanes@S@){0})))
+#define TELL(place, number, limit) \\
+    (*(bytes@S@ *)(place) = __builtin_convertvector(number > limit, bytes@S@) & 1)
+"""
+
+SCALAR_LANES = """\
 #define LANES 1
 #define COLUMNS 8
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 typedef float lanes;
 #define NONE 0
-#define ALIGNED
-#define INLINE
+#define LOAD(place) (*(place))
+#define STORE(place, value) (*(place) = (value))
 #define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
 #define TELL(place, number, limit) (*(place) = number > limit)
-#endif
+"""
 
-/* On a PC a program has the code for several processors, and takes what its own has. */
-#if LANES > 1 && defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) \\
-    && __GNUC__ >= 12 && !defined(__AVX2__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
+# On a PC a program has the code for several processors, and takes what its own has.
+AVX512 = """\
+#if defined(LIST_EIGHT) && defined(__x86_64__) && !defined(__clang__) && !defined(POLICY_NARROW)
+#define SEVERAL
+#include <immintrin.h>
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+@KERNEL@
+@WIDE@
+@UNDEFINE@
+#pragma GCC pop_options
 
-typedef float weight;
-typedef float number;
-#define LOAD(place) (*(const lanes *)(place))
-#define STORE(place, value) (*(lanes *)(place) = (value))
-#define SCALE(sum) (sum)
+#pragma GCC push_options
+#pragma GCC target("avx2")
+"""
+
+AVX2 = """\
+@KERNEL@
+@UNDEFINE@
+#pragma GCC pop_options
+#endif
+"""
+
+UNDEFINE = """\
+#undef LANES
+#undef COLUMNS
+#undef EACH
+#undef NONE
+#undef LOAD
+#undef STORE
+#undef ABOVE
+#undef TELL
+#undef AT
+#undef BEGIN
+#undef ADD_LOWER
+#undef ADD_UPPER
+#undef END
 """
 
 INT8_LANES = """\
@@ -126,7 +166,6 @@ INT8_LANES = """\
 #define NONE 0
 #define ALIGNED
 #define INLINE
-#define CLONES
 typedef int32_t lanes;
 typedef int8_t weight;
 typedef int32_t number;
@@ -144,9 +183,11 @@ typedef struct {
 } layer;
 
 @TABLES@
-#if LANES > 1 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if defined(VECTORS) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LIST_EIGHT
 typedef uint64_t word __attribute__((may_alias, aligned(1)));
+typedef double doubles __attribute__((vector_size(16), may_alias));
+typedef int64_t wholes __attribute__((vector_size(16)));
 typedef uint8_t octet __attribute__((vector_size(8), may_alias));
 typedef policy_event eight __attribute__((vector_size(8 * sizeof(policy_event)), may_alias,
                                           aligned(1)));
@@ -175,16 +216,18 @@ static INLINE int list_events(const uint8_t *spikes, int first, int last, policy
     }
     return count;
 }
+"""
 
+KERNEL = """\
 /* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
  * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
-static INLINE void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event *events, int lower,
                      int count, const number *biases, number *current)
 {
     const policy_event *other = events + lower;
     int upper = count - lower, both = lower < upper ? lower : upper, i;
 #define AT(k) ((k) * LANES / BLOCK * apart + (k) * LANES % BLOCK)
-#define BEGIN(k) lanes a##k = NONE, b##k = NONE;
+#define BEGIN(k) lanes@S@ a##k = NONE, b##k = NONE;
 #define ADD_LOWER(k) a##k += LOAD(row + AT(k));
 #define ADD_UPPER(k) b##k += LOAD(row_above + AT(k));
 #define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + SCALE(a##k) + SCALE(b##k));
@@ -208,9 +251,12 @@ static INLINE void add_rows(const weight *rows, int apart, const policy_event *e
 }
 
 @STEP@
+"""
+
+RUN = """\
 /* Run all time steps of a layer. Some neurons run all of them before the next ones do: their
  * columns of the weights stay in the cache, where there is one. */
-CLONES static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t *after,
+static uint32_t run_layer@S@(const layer *of, const uint8_t *before, uint8_t *after,
                           policy_event *events)
 {
     int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
@@ -230,13 +276,13 @@ CLONES static uint32_t run_layer(const layer *of, const uint8_t *before, uint8_t
         int apart = many > BLOCK ? of->fan_in * BLOCK : 0;
         number current[COLUMNS] ALIGNED;
         uint8_t told[COLUMNS] ALIGNED;
-        neurons state;
-        rest(&state);
+        neurons@S@ state;
+        rest@S@(&state);
         for (t = 0; t < POLICY_TIME_STEPS; t++) {
             uint8_t *spikes = after + t * of->neurons + first;
-            add_rows(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
+            add_rows@S@(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
                      of->biases + first, current);
-            step(&state, current@STEP_ARGUMENTS@, many == COLUMNS ? spikes : told);
+            step@S@(&state, current@STEP_ARGUMENTS@, many == COLUMNS ? spikes : told);
             for (j = 0; many < COLUMNS && j < many; j++)
                 spikes[j] = told[j];
         }
@@ -256,6 +302,26 @@ static void encode(const float *input, uint8_t *spikes)
 {
     @TRAIN@ train[ENCODER_NEURONS + 7];
     int i, j, t;
+#if defined(LIST_EIGHT) && BOUNDS <= 16
+    /* Few bounds are all compared with, two neurons at once. */
+    double z[ENCODER_NEURONS + 1] ALIGNED;
+    for (i = 0; i < POLICY_INPUTS; i++) {
+        double squashed = squash(input[i]);
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
+            double distance = squashed - centres[j];
+            z[j] = distance * distance * sharpness[j];
+        }
+    }
+    z[ENCODER_NEURONS] = 0;
+    for (j = 0; j < ENCODER_NEURONS; j += 2) {
+        doubles now = *(const doubles *)(z + j);
+        wholes level = {0};
+        for (i = 0; i < BOUNDS - 1; i++)
+            level -= now < bounds[i];
+        train[j] = trains[level[0]];
+        train[j + 1] = trains[level[1]];
+    }
+#else
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
@@ -264,6 +330,7 @@ static void encode(const float *input, uint8_t *spikes)
 @SEARCH@            train[j] = trains[level];
         }
     }
+#endif
     for (t = 0; t < POLICY_TIME_STEPS; t++) {
 #if defined(LIST_EIGHT) && POLICY_TIME_STEPS <= 8
         /* What is written beyond a step's spikes is what is filled in next. */
@@ -282,9 +349,6 @@ static void encode(const float *input, uint8_t *spikes)
 # are read once for four steps; half of their additions are products with 1 or 0, which other units
 # compute.
 WIDE = """\
-#if defined(LIST_EIGHT) && defined(__x86_64__) && !defined(POLICY_NARROW)
-#include <immintrin.h>
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define FOUR 4                                 /* steps together, and blocks together */
 #define SINGLE (POLICY_TIME_STEPS % FOUR)      /* the first steps, in which fewer fire */
 #define TIMES (POLICY_TIME_STEPS / FOUR)
@@ -294,8 +358,8 @@ WIDE = """\
 /* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
  * steps; a bit of their pattern says in which. What is added to each sum comes in the same order as
  * by add_rows, and a product with 1 or 0 is exact. */
-AVX512 static void add_four(const float *rows, const int32_t *apart, const policy_event *events,
-                            int count, const uint8_t *patterns, float *sums)
+static void add_four(const float *rows, const int32_t *apart, const policy_event *events,
+                     int count, const uint8_t *patterns, float *sums)
 {
     static const float factors[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
     int i;
@@ -325,8 +389,8 @@ AVX512 static void add_four(const float *rows, const int32_t *apart, const polic
 }
 
 /* What run_layer does. */
-AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *after,
-                                      policy_event *events)
+static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *after,
+                               policy_event *events)
 {
     uint8_t patterns[TIMES + 1][POLICY_WIDEST + 8], any[POLICY_WIDEST + 8];
     int lower[SINGLE + TIMES], count[SINGLE + TIMES], first, t, i, j, k;
@@ -357,9 +421,9 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
         float current[FOUR][FOUR * BLOCK] ALIGNED;
         uint8_t told[COLUMNS] ALIGNED;
         int32_t apart[FOUR];
-        neurons state[2];
-        rest(&state[0]);
-        rest(&state[1]);
+        neurons@S@ state[2];
+        rest@S@(&state[0]);
+        rest@S@(&state[1]);
         /* Where blocks are missing, the last one is taken again. */
         for (k = 0; k < FOUR; k++)
             apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
@@ -368,7 +432,7 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
             int steps = i < SINGLE ? 1 : FOUR, begin = FIRST_STEP(i);
             if (i < SINGLE) {
                 for (k = 0; k < FOUR && k < blocks; k += 2)
-                    add_rows(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
+                    add_rows@S@(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
                              of->biases + first + k * BLOCK, current[0] + k * BLOCK);
             } else {
                 const uint8_t *pattern = patterns[i - SINGLE];
@@ -383,7 +447,7 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
                 for (k = 0; k < 2 && 2 * k < blocks; k++) {
                     int many = of->neurons - first - k * COLUMNS;
                     uint8_t *spikes = after + (begin + t) * of->neurons + first + k * COLUMNS;
-                    step(&state[k], current[t] + k * COLUMNS, many >= COLUMNS ? spikes : told);
+                    step@S@(&state[k], current[t] + k * COLUMNS, many >= COLUMNS ? spikes : told);
                     for (j = 0; many < COLUMNS && j < many; j++)
                         spikes[j] = told[j];
                 }
@@ -391,12 +455,24 @@ AVX512 static uint32_t run_layer_wide(const layer *of, const uint8_t *before, ui
     }
     return fired;
 }
+"""
 
-#define RUN_LAYER (has_avx512() ? run_layer_wide : run_layer)
+CHOOSE = """\
+#ifdef SEVERAL
+#define RUN_LAYER (has_avx512() ? run_layer_wide : has_avx2() ? run_layer_avx2 : run_layer)
 static int has_avx512(void)
 {
+#ifdef POLICY_AVX2
+    return 0;
+#else
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+}
+
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2");
 }
 #else
 #define RUN_LAYER run_layer
@@ -500,25 +576,27 @@ int policy_spike(const policy_state *state, int layer, int step, int neuron)
 }
 """
 
-FLOAT_STEP = """\
+NEURON = """\
 /* The neurons:
  *
 @ABOUT@
  */
 @CONSTANTS@
+"""
 
+FLOAT_STEP = """\
 typedef struct {
     float fired[COLUMNS] ALIGNED, @STATE@;
-} neurons;
+} neurons@S@;
 
-static INLINE void rest(neurons *of)
+static INLINE void rest@S@(neurons@S@ *of)
 {
     int j;
     for (j = 0; j < COLUMNS; j++)
         of->fired[j] = @REST@ = 0;
 }
 
-static INLINE void step(neurons *of, const float *current, uint8_t *told)
+static INLINE void step@S@(neurons@S@ *of, const float *current, uint8_t *told)
 {
     int j;
     for (j = 0; j < COLUMNS; j += LANES) {
@@ -533,9 +611,9 @@ INT8_STEP = """\
 
 typedef struct {
     int32_t current[COLUMNS], voltage[COLUMNS];
-} neurons;
+} neurons@S@;
 
-static INLINE void rest(neurons *of)
+static INLINE void rest@S@(neurons@S@ *of)
 {
     int j;
     for (j = 0; j < COLUMNS; j++)
@@ -556,7 +634,7 @@ static INLINE int32_t scaled(int32_t sum, int exponent)
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static INLINE void step(neurons *of, const int32_t *input, const layer *about, uint8_t *told)
+static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *about, uint8_t *told)
 {
     int j;
     for (j = 0; j < COLUMNS; j++) {
