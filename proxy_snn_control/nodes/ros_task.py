@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A task over ROS: a Gymnasium environment whose world is a simulator, or a robot, behind topics.
 
 `--env ros:TASK.yaml`. Robot file, observation, command and safety gate are those of the controller
