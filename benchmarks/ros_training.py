@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Training over ROS beside training in process: steps a second, and where a step's time goes.
 
     python benchmarks/ros_training.py --out docs/results/ros_training.md

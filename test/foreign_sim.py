@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A simulator that knows nothing of this package: MuJoCo, rclpy and standard messages alone.
 
 A cart on a rail with a two-joint arm. JointState in another order every time, Odometry of the cart,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A world that can be checked by hand: x grows by a tenth of the command in every step.
 
 It publishes [x, 1] on `place`, and is started over and advanced by services. `python

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Actors of Stable-Baselines3 and CleanRL: files laid out as theirs, made here."""
 
 import base64

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Policies that normalise what they observe and remember it: the same wherever they act."""
 
 import hashlib

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Tasks whose world cannot be had twice: evaluations wait for the end of an episode."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """docs/own_robot.md: every command of it, in a copy of the example, with a training of seconds."""
 
 import ast

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Plugins: neurons, targets, critics and tasks from a module that is not of the package."""
 
 import os

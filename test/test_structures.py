@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Tasks as people have them: any structure of observations, what they are made with, and names."""
 
 import copy

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm in real time, and the controller that commands it."""
 
 from launch.actions import DeclareLaunchArgument

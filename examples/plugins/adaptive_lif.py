@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A plugin: a neuron of your own. `proxy-snn train --plugin adaptive_lif --neuron alif ..`.
 
 With this folder in PYTHONPATH, or the module installed. The rules are those of the package's own

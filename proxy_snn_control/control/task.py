@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The task file: what to learn on a robot that is simulated, or real, on the other side of ROS.
 
 docs/ros_training.md describes the YAML. The robot is in its own robot file, the one that deploys

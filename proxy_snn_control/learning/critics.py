@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Critics: the package's own dense network, or any torch module that a plugin registers.
 
 The package's own passes are written out (spiking/dense.py). A module's gradient comes from

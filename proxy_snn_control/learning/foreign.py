@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Ordinary TD3 and SAC actors of Stable-Baselines3 and CleanRL as policy files.
 
 They are what the package calls `relu` neurons: dense layers with rectified linear units, tanh of

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Put a trained policy on the shelf: measured in its task, with a card that says what it is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What can be added by name from outside the package: neurons, targets, critics and tasks.
 
 A plugin is a module of the user's that registers things when it is imported::

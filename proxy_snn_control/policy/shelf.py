@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Trained policies that come with the package, by name: policies/ of the repository and the wheel.
 
 Each is NAME.safetensors with a card, NAME.md, that says what it is (`proxy-snn shelve` makes both).
