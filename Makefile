@@ -1,5 +1,6 @@
 # make demo: set up, train a small policy, control a sim over ROS topics
 # make test: set up, lint, type-check and test
+# make docs: the documentation site, in docs/_build/html
 # make lava: set up the environment of the neuromorphic backend, .venv-lava
 # The first two need Python 3.11 and make; where a ROS 2 installation is sourced its Python and rclpy
 # serve. Lava needs Python 3.10; where there is none, make test goes without, and reports it.
@@ -24,7 +25,7 @@ ifneq ($(PYTHON310),)
   LAVA = .venv-lava/installed
 endif
 
-.PHONY: demo test lava lint format clean
+.PHONY: demo test docs lava lint format clean
 
 demo: .venv/installed
 	$(BIN)/proxy-snn demo --out demo
@@ -37,6 +38,13 @@ ifndef LAVA
 	@echo "make lava: there is no python3.10, which Lava needs; install Python 3.10 or run" \
 	  "make lava PYTHON310=/path/of/python3.10" >&2; exit 1
 endif
+
+# Warnings are errors; the network is not used.
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lint: .venv/installed
 	$(BIN)/python -m ruff check .

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy_snn_control import __version__
-from proxy_snn_control.policy import Policy, PolicySpec, UserError, load_policy, read_policy
+from proxy_snn_control.policy import (
+    Policy,
+    PolicySpec,
+    UserError,
+    load_policy,
+    plugins,
+    read_policy,
+)
 from proxy_snn_control.policy import energy as energy_count
 from proxy_snn_control.share import named
 
@@ -35,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        plugins.load(getattr(options, "plugin", []))
         status: int = options.run(options)
         if sys.stdout:
             sys.stdout.flush()
@@ -58,6 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return status
+
+
+def _add_plugins(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module to import first, which registers neurons, targets, critics or tasks; give "
+        "it again for another",
+    )
 
 
 def _path(text: str) -> Path:
@@ -166,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="settings, over those of the files: --set tau=0.01 neuron_constants.threshold=0.4",
     )
+    _add_plugins(train)
     train.add_argument(
         "--resume",
         action="store_true",
@@ -228,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--video", type=_path, metavar="FILE", help="film the first episode, to .mp4 or .gif"
     )
+    _add_plugins(evaluate)
     evaluate.add_argument(
         "--camera", metavar="NAME", help="with --video: the camera of a MuJoCo task (its own view)"
     )
@@ -240,6 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="show what a policy file holds")
     inspect.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plugins(inspect)
     _add_costs(inspect)
     inspect.set_defaults(run=_inspect, extras="")
 
@@ -269,8 +291,31 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
     )
+    _add_plugins(export)
     export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
     export.set_defaults(run=_export, extras="export")
+
+    take = commands.add_parser(
+        "import",
+        help="make a policy file of a TD3 or SAC actor of Stable-Baselines3 or CleanRL",
+        description="Make a policy file of an ordinary actor: a zip that Stable-Baselines3 saved "
+        "(TD3, DDPG, SAC) or a model of CleanRL (td3_continuous_action, sac_continuous_action). "
+        "Nothing in the file is executed.",
+    )
+    take.add_argument("file", type=_path, metavar="SB3.zip|CLEANRL.pt")
+    take.add_argument("--out", type=_path, required=True, metavar="POLICY")
+    take.add_argument(
+        "--env",
+        metavar="ID",
+        help="the task it is for: names, control period and, from some episodes, what the "
+        "controller's wiring check compares with",
+    )
+    _add_plugins(take)
+    take.set_defaults(run=_import, extras="train")
+
+    convert = commands.add_parser("convert", help="refused: an ordinary actor cannot be made spike")
+    convert.add_argument("policy", type=_path)
+    convert.set_defaults(run=_convert, extras="")
 
     report = commands.add_parser(
         "report",
@@ -318,6 +363,7 @@ def _parser() -> argparse.ArgumentParser:
         "measured now on its task; FILE.csv holds the figures",
     )
     plot.add_argument("--env", help="with --spikes: the task; by default the run's own")
+    _add_plugins(plot)
     plot.set_defaults(run=_plot, extras="train")
 
     replay = commands.add_parser(
@@ -364,6 +410,8 @@ def _train(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if len(given.get("seed", [])) == 1:
         (given["seed"],) = given["seed"]
+    if options.plugin and not options.resume:
+        given["plugins"] = options.plugin
     files = [file for several in options.config for file in several]
     assignments = [text for several in options.set for text in several]
     if options.resume:
@@ -716,6 +764,22 @@ def _export_c(options: argparse.Namespace) -> int:
     report = export_c(file, options.out, layers=layers, math_library=not options.no_math)
     print(options.out, *report.lines(), sep="\n")
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from proxy_snn_control.learning.foreign import import_policy
+
+    import_policy(options.file, options.out, options.env)
+    print(options.out)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    raise UserError(
+        f"{options.policy} is not converted: weights of rectified linear units put into spiking "
+        "neurons give another policy, of unknown return; expected a spiking policy that was "
+        "trained as one, by proxy-snn train"
+    )
 
 
 def _add_runs(command: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -293,8 +294,8 @@ class Stage:
         return str(self.call(GetState, f"{node}/get_state").current_state.label)
 
 
-# Domains 1 to 100, so that neighbours do not meet: every run of the tests begins somewhere else,
-# and its workers (pytest-xdist) take turns.
+# Domains 1 to 100. Every run of the tests begins somewhere else, and its workers (pytest-xdist)
+# take turns.
 _RUN = int(os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid() * 7:x}")[:8], 16)
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -302,9 +303,23 @@ _domains = itertools.count(_RUN + _WORKER, _WORKERS)
 
 
 @contextmanager
+def own_domain() -> Iterator[int]:
+    """A domain that no other run of these tests on this machine has now."""
+    for number in _domains:
+        domain = 1 + number % 100
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                claim.bind(f"\0proxy_snn_control test domain {domain}")
+            except OSError:
+                continue
+            yield domain
+            return
+
+
+@contextmanager
 def new_stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        stage = Stage(1 + next(_domains) % 100, folder)
+        stage = Stage(stack.enter_context(own_domain()), folder)
         stack.callback(stage.close)
         yield stage
 

@@ -154,7 +154,7 @@ def test_train_plot_evaluate(tmp_path: Path) -> None:
     [
         (("evaluate", "missing"), "policy file missing: no such file"),
         (("evaluate", "README.md"), "is no safetensors file"),
-        (("inspect", "."), "is not a file"),
+        (("inspect", "/"), "policy file /policy.safetensors: no such file"),
         (("evaluate", "POLICY", "--env", "Nothing-v1"), "task 'Nothing-v1' is not registered"),
         (("evaluate", "POLICY", "--env", "CartPole-v1"), "action space Discrete, expected a Box"),
         (("evaluate", "POLICY", "--env", "Hopper-v5"), "11 observations and 3 actions"),

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("no GPU that torch can use", allow_module_level=True)
 
-from training_kit import QUICK, equal, flat, learners, timeless  # noqa: E402
+from training_kit import NORMALISED, QUICK, equal, flat, learners, timeless  # noqa: E402
 
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
@@ -29,13 +29,17 @@ def configs(**changes) -> list[TrainConfig]:
     ]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"critic_norm": "layer", "surrogate": "tailed"}], ids=["", "robust"]
+)
 @pytest.mark.parametrize("target", ["proxy", "soft"])
 @pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
-def test_recorded_updates_equal_those_of_the_cpu(neuron: str, target: str) -> None:
+def test_recorded_updates_equal_those_of_the_cpu(neuron: str, target: str, settings: dict) -> None:
     """Draws are the same numbers on both; sums differ by rounding."""
     both = []
     for device in (torch.device("cpu"), GPU):
-        td3 = learners(configs(neuron=neuron, target=target), [(5, 2), (3, 1), (5, 2)], device)
+        own = configs(neuron=neuron, target=target, **settings)
+        td3 = learners(own, [(5, 2), (3, 1), (5, 2)], device)
         for _ in range(20):
             td3.update()
         both.append(td3)
@@ -59,7 +63,10 @@ def test_spikes_are_those_of_exact_products(precision: str) -> None:
         assert float((mine.cpu() != theirs).float().mean()) < 1e-3
 
 
-def test_a_population_on_a_gpu_and_its_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1}], ids=["", "all"]
+)
+def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> None:
     """Workers for environments and evaluations; stopped and resumed as the whole one."""
 
     class StopAt(Listener):
@@ -73,7 +80,8 @@ def test_a_population_on_a_gpu_and_its_files(tmp_path: Path) -> None:
             return self.step >= self.stop_at
 
     def train(folder: Path, stop_at: int, resume: bool) -> Population:
-        members = [Member(config, folder / str(config.seed)) for config in configs(device="cuda")]
+        own = configs(device="cuda", **settings)
+        members = [Member(config, folder / str(config.seed)) for config in own]
         population = Population(members, resume=resume)
         listener = StopAt()
         listener.stop_at = stop_at

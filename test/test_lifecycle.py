@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The controller under a lifecycle manager that asks what Nav2's lifecycle_manager asks."""
 
 import signal

@@ -226,12 +226,13 @@ def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised:
     _, operations, _ = actor.learn(seen, True)
     with torch.no_grad():
         _, spikes, _ = actor._trace(seen, [])
+    found = operations.tolist()
     for member, size in enumerate(SIZES):
         widths = (size.observations * 10, 24, 16, len(size.low) * 10)
         per_action = [float(layer[member].sum((1, 2)).mean()) for layer in spikes]
         done = sum(count * n for count, n in zip(per_action, widths[1:], strict=False))
         possible = 5 * sum(a * b for a, b in itertools.pairwise(widths))
-        assert float(operations[member]) == pytest.approx(done / possible, rel=1e-6)
+        assert found[member] == pytest.approx(done / possible, rel=1e-6)
     (slope,) = torch.autograd.grad(operations.sum(), flat)
     for member in range(2):
         own = actor.weights.of(member, slope[member])
@@ -243,3 +244,27 @@ def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised:
     with torch.no_grad():
         flat -= 0.5 * slope / slope.norm()
     assert float(actor.learn(seen, True).operations.sum()) < before
+
+
+def test_statistics_are_computed_anew_from_the_replay_buffer(monkeypatch) -> None:
+    """Every so many updates, from a hundred minibatches: near those of all transitions."""
+    from training_kit import learners, quick
+
+    monkeypatch.setattr(norm, "RECALIBRATE_EVERY", 3)
+    td3 = learners([quick(seed=1, actor_norm="care_bn", batch_size=64)], [(5, 2)])
+    statistics = td3.actor.statistics.weights
+    td3.update()
+    td3.update()
+    statistics.flat[:] = 7.0
+    td3.update()
+    everything = td3.replay.rows[:, : len(td3.replay), :5]
+    (first, *_) = td3.actor.learn(everything, False).moments
+    named = statistics.named(statistics.flat)
+    assert float((named["norm.0.mean"] - first.mean).abs().max()) < 0.03
+    assert float((named["norm.0.variance"] / first.variance - 1).abs().max()) < 0.1
+    statistics.flat[:] = 7.0
+    td3.update()
+    assert float((named["norm.2.variance"] - 7).abs().max()) > 0, "the actor's update corrects them"
+    statistics.flat[:] = 7.0
+    td3.update()
+    assert (statistics.flat == 7).all(), "an update of the critics alone leaves them"

@@ -3,6 +3,7 @@
 """Bags: what the recorder writes, what is recomputed from it, and bags that cannot be used."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -150,14 +151,22 @@ def test_a_bag_of_sqlite_as_older_ros_writes_it(bag: Path, tmp_path: Path) -> No
         ("nothing", "does not exist"),
         ("folder", "cannot be read"),
         ("file.txt", "Unrecognized storage format"),
+        ("pipe", "is not a file but a pipe"),
     ],
 )
 def test_bags_that_cannot_be_read(tmp_path: Path, where: str, reported: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.txt").write_text("no bag")
     with pytest.raises(UserError, match=reported) as caught:
         replay(str(tmp_path / where), str(CHEETAH))
     assert str(caught.value).startswith(f"bag {tmp_path / where}: ")
+
+
+def test_a_pipe_in_a_bag_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metadata.yaml")
+    with pytest.raises(UserError, match=r"^bag \S+metadata.yaml: is not a file but a pipe$"):
+        replay(str(tmp_path), str(CHEETAH))
 
 
 def test_what_is_missing_is_named(bag: Path, tmp_path: Path) -> None:

@@ -600,7 +600,7 @@ def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> 
         if run.warnings:
             ((_, told[step]),) = run.warnings
             run.warnings.clear()
-    assert list(told) == [100, 170, 250]
+    assert list(told) == [100, 170, 250, 290]
     assert "the actor's gradient is exactly zero" in told[100]
     assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
     assert "exactly zero" in told[250]
@@ -663,6 +663,22 @@ def test_every_learner_learns_and_acts(tmp_path: Path, neuron: str, target: str)
         last = list(csv.DictReader(file))[-1]
     assert bool(last["proxy_loss"]) == (target == "proxy")
     assert ("firing_rate_1" in last) == (neuron != "relu")
+
+
+def test_training_evaluation_and_file_have_the_paper_s_physics(tmp_path: Path) -> None:
+    run = start(quick(env="Hopper-v4", paper_physics=True), tmp_path / "run")
+    run.run(StopAt(1))  # with the evaluation at step 0
+    environments = [
+        run.collector.stage.episodes[0].environment,
+        *run.evaluators.environments.values(),
+    ]
+    assert len(environments) == 2
+    usual = make_environment("Hopper-v4").unwrapped.model.geom_margin
+    for environment in environments:
+        np.testing.assert_array_equal(environment.unwrapped.model.geom_margin, 0.5 * usual)
+    assert run.runs[0].spec(0, {}).provenance["paper_physics"] is True
+    assert "paper_physics" not in start(quick(), tmp_path / "b").runs[0].spec(0, {}).provenance
+    run.close()
 
 
 def test_environments_have_seeds_of_their_own(tmp_path: Path) -> None:

@@ -314,6 +314,15 @@ class Inputs:
             f"{now - min(since):.2f} s{away}; a source that only has a last value needs hold: true"
         )
 
+    def stamps(self) -> tuple[list[int], float]:
+        """Of what is in use the stamps in nanoseconds, and the shortest interval in seconds.
+
+        Without samples enough to tell, the interval is the control period.
+        """
+        intervals = [self.streams[i].interval() for i in self._paired]
+        known = [interval for interval in intervals if interval]
+        return [s.stamp for s in self._set if s.stamp], min([self.period, *known])
+
     @property
     def ready(self) -> bool:
         """Whether there are samples that belong together, and something of those that hold."""

@@ -297,6 +297,28 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
     return Robot(sources, terms, command, layout)
 
 
+def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of observations and actions in a robot file, in its order: for a policy to come.
+
+    Raises:
+        UserError: no such file, no names in it, or a history, which is then the policy's own.
+    """
+    where = f"robot file {path}"
+    content = _Section(where, read_yaml("robot file", path))
+    if "history" in content:
+        raise UserError(
+            f"{where}: has a history, expected none for training: the setting history does that"
+        )
+    outputs = content.section("command").get("outputs")
+    if not isinstance(outputs, list) or not outputs:
+        raise UserError(f"{where}: command: outputs is {reprlib.repr(outputs)}, expected a list")
+    actions = [
+        _Section(f"{where}: command: outputs[{i}]", each).text("action")
+        for i, each in enumerate(outputs)
+    ]
+    return tuple(content.section("observation").names), tuple(dict.fromkeys(actions))
+
+
 class _Section:
     """A mapping of the file that knows where it stands, and what it may hold."""
 

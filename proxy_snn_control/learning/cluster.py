@@ -19,6 +19,7 @@ from typing import Any
 
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.learning.run import Member
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
 POLL_SECONDS = 0.3  # between two looks at the tasks' messages
@@ -160,6 +161,8 @@ def _work(
     """What a task does."""
     import ray
 
+    for member in members:
+        plugins.load(member.config.plugins)
     reporter = _Reporter(desk)
     if reporter.should_stop():
         return False, []

@@ -10,22 +10,31 @@ AsyncVectorEnv sends each of them through pipes instead (benchmarks/environments
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 
-from proxy_snn_control.learning.episode import Episode, remembering
+from proxy_snn_control.learning.episode import Episode, Remembering, remembering
 from proxy_snn_control.learning.tasks import TaskSpec, clip_action
-from proxy_snn_control.policy.errors import TaskError, UserError
+from proxy_snn_control.policy import plugins
+from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 
 PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
 PR_SET_PDEATHSIG = 1
+RETRY_SECONDS = 0.5
+CLOSE_SECONDS = 3.0
+STOP = ("stop", ())
+_log = logging.getLogger("proxy_snn_control")
 
 
 class Place(NamedTuple):
@@ -37,6 +46,9 @@ class Place(NamedTuple):
         seed: of its first episode.
         history: how many observations the policy reads.
         previous_action: whether it reads its previous action too.
+        number: which of the member's environments it is.
+        one_world: whether the task is told for which seed and environment it is made, as one on
+            the other side of ROS is.
     """
 
     member: int
@@ -44,6 +56,14 @@ class Place(NamedTuple):
     seed: int
     history: int = 1
     previous_action: bool = False
+    number: int = 0
+    one_world: bool = False
+    run_seed: int = 0
+
+    def make(self) -> gymnasium.Env:
+        """Make the environment."""
+        own = {"seed": self.run_seed, "number": self.number} if self.one_world else {}
+        return remembering(self.task.make(**own), self.history, self.previous_action)
 
 
 class Steps(NamedTuple):
@@ -53,11 +73,13 @@ class Steps(NamedTuple):
         rows: float32 [places, numbers], transitions as replay.py lays them out.
         ended: (place, return) of each episode that ended.
         failed: (place, why) of each environment that failed; its row is of no use.
+        void: whether the step was given up, because it was told to stop while a world was away.
     """
 
     rows: np.ndarray
     ended: list[tuple[int, float]]
     failed: list[tuple[int, str]]
+    void: bool = False
 
 
 class Arrays:
@@ -68,10 +90,10 @@ class Arrays:
         observation: float32 [places, observations], to act on next.
         rows: float32 [places, numbers], the last transitions.
         ended: float64 [places], the return of an episode that just ended, else NaN.
-        status: int64 [places], one of `RUNNING`, `FAILED` and `IDLE`.
+        status: int64 [places], one of `RUNNING`, `FAILED`, `IDLE` and `VOID`.
     """
 
-    RUNNING, FAILED, IDLE = range(3)
+    RUNNING, FAILED, IDLE, VOID = range(4)
 
     def __init__(self, places: int, widths: Sequence[int], memory: Sequence[Any]) -> None:
         self.widths = tuple(widths)
@@ -103,43 +125,108 @@ class Arrays:
 class Stage:
     """Some of the places, in this process: environments that read and write the arrays."""
 
-    def __init__(self, arrays: Arrays, places: dict[int, Place]) -> None:
+    def __init__(
+        self, arrays: Arrays, places: dict[int, Place], should_stop: Callable[[], bool]
+    ) -> None:
         self.arrays, self.failures = arrays, dict[int, str]()
-        self.episodes = {
-            i: Episode(remembering(p.task.make(), p.history, p.previous_action), p.seed)
-            for i, p in places.items()
-        }
+        self._should_stop = should_stop
+        self.episodes = {i: Episode(place.make(), place.seed) for i, place in places.items()}
         for i in self.episodes:
             self._observe(i)
 
     def step(self) -> None:
         """Take the actions."""
-        arrays = self.arrays
-        observations, actions = arrays.widths[:2]
         for i, episode in self.episodes.items():
-            if arrays.status[i] != Arrays.RUNNING:
+            if self.arrays.status[i] != Arrays.RUNNING:
                 continue
-            space: Any = episode.environment.action_space
-            own = len(episode.observation)
-            row = arrays.rows[i]
-            row[:own] = episode.observation
-            action = clip_action(episode.environment, arrays.action[i, : len(space.low)])
-            row[observations : observations + len(action)] = action
             try:
-                following, reward, terminal, truncated = episode.step(action)
-                end = observations + actions
-                row[end] = reward
-                row[end + 1 : end + 1 + own] = following
-                row[-1] = terminal
-                arrays.ended[i] = np.nan
-                if terminal or truncated:
-                    arrays.ended[i] = episode.total
-                    episode.begin()
+                while True:
+                    try:
+                        self._step(i, episode)
+                        break
+                    except Interrupted as error:
+                        # The action is as good in the episode that begins then as in this one.
+                        if not self._wait(i, error):
+                            self.arrays.status[i] = Arrays.VOID
+                            break
             except TaskError as error:
-                arrays.status[i] = Arrays.FAILED
+                self.arrays.status[i] = Arrays.FAILED
                 self.failures[i] = str(error)
             else:
                 self._observe(i)
+
+    def _step(self, i: int, episode: Episode) -> None:
+        arrays = self.arrays
+        observations, actions = arrays.widths[:2]
+        space: Any = episode.environment.action_space
+        own = len(episode.observation)
+        row = arrays.rows[i]
+        row[:own] = episode.observation
+        action = clip_action(episode.environment, arrays.action[i, : len(space.low)])
+        row[observations : observations + len(action)] = action
+        following, reward, terminal, truncated = episode.step(action)
+        end = observations + actions
+        row[end] = reward
+        row[end + 1 : end + 1 + own] = following
+        row[-1] = terminal
+        arrays.ended[i] = np.nan
+        if terminal or truncated:
+            arrays.ended[i] = episode.total
+            try:
+                episode.begin()
+            except Interrupted as error:
+                self._wait(i, error)
+
+    def _wait(self, i: int, error: Interrupted) -> bool:
+        """Wait until the world of an interrupted episode is back, and begin another.
+
+        Returns:
+            False if told to stop meanwhile.
+        """
+        _log.warning("%s; the episode is void, waiting", error)
+        while not self._should_stop():
+            try:
+                self.episodes[i].begin()
+            except Interrupted:
+                time.sleep(RETRY_SECONDS)
+                continue
+            _log.warning("the world is back, a new episode begins")
+            return True
+        return False
+
+    def apply(
+        self, i: int, work: Callable[[gymnasium.Env, Callable[[], bool]], Any], last: bool
+    ) -> tuple[Any, str]:
+        """Do something else in a place's world, and begin its present episode again.
+
+        Args:
+            i: the place.
+            work: is called with the environment, and what to ask whether to stop.
+            last: whether no step follows: the episode stays where it is, for a checkpoint.
+
+        Returns:
+            What came of it, and if the task fails why.
+        """
+        episode = self.episodes[i]
+        environment = episode.environment
+        if isinstance(environment, Remembering):
+            environment = environment.env
+        found, why = None, ""
+        random = episode.random
+        while True:
+            try:
+                found = work(environment, self._should_stop)
+                if not last:
+                    episode.begin_again(random)
+            except Interrupted as error:
+                if self._wait(i, error):
+                    continue
+            except TaskError as error:
+                why = str(error)
+            break
+        if not last:
+            self._observe(i)
+        return found, why
 
     def states(self) -> dict[int, Any]:
         """What `restore` needs to go back to where each episode is."""
@@ -179,6 +266,7 @@ class Collector:
     Attributes:
         arrays: the numbers of all places; `arrays.observation` is what to act on next.
         stage: the environments, where they are in this process.
+        should_stop: asked while a world is waited for, or used for something else.
     """
 
     def __init__(self, places: Sequence[Place], widths: Sequence[int], workers: int) -> None:
@@ -192,6 +280,9 @@ class Collector:
         Raises:
             UserError: a task cannot be made.
         """
+        self.should_stop: Callable[[], bool] = lambda: False
+        # A robot is left with its safe command, a simulation as it is.
+        self._in_order = any(place.one_world for place in places)
         memory = Arrays.memory(len(places), widths)
         self.arrays = Arrays(len(places), widths, memory)
         self._workers: list[_Worker] = []
@@ -199,14 +290,15 @@ class Collector:
         numbered = dict(enumerate(places))
         workers = min(workers, len(places))
         if not workers:
-            self.stage = Stage(self.arrays, numbered)
+            self.stage = Stage(self.arrays, numbered, lambda: self.should_stop())
             return
         context = multiprocessing.get_context("spawn")
         for first in range(workers):
             mine = {i: numbered[i] for i in range(first, len(places), workers)}
             ours, theirs = context.Pipe()
             go, done = context.Semaphore(0), context.Semaphore(0)
-            arguments = (theirs, go, done, memory, len(places), tuple(widths), mine)
+            about = (memory, len(places), tuple(widths), mine, plugins.loaded())
+            arguments = (theirs, go, done, *about)
             process = context.Process(target=_work, args=arguments, daemon=True)
             with safe_path():
                 process.start()
@@ -232,15 +324,26 @@ class Collector:
         for worker in self._workers:
             while not worker.done.acquire(timeout=PATIENCE):
                 self._check(worker)
+                if self.should_stop():
+                    worker.connection.send(STOP)
         running = self.arrays.status == Arrays.RUNNING
         over = np.flatnonzero(running & ~np.isnan(self.arrays.ended))
         failed = []
         for i in np.flatnonzero(self.arrays.status == Arrays.FAILED).tolist():
             failed.append((i, self._failure(i)))
             self.arrays.status[i] = Arrays.IDLE
-        return Steps(
-            self.arrays.rows, [(int(i), float(self.arrays.ended[i])) for i in over], failed
-        )
+        void = np.flatnonzero(self.arrays.status == Arrays.VOID)
+        self.arrays.status[void] = Arrays.RUNNING
+        ended = [(int(i), float(self.arrays.ended[i])) for i in over]
+        return Steps(self.arrays.rows, ended, failed, bool(len(void)))
+
+    def apply(self, place: int, work: Callable[..., Any], last: bool) -> tuple[Any, str]:
+        """As `Stage.apply`; not between `begin` and `end`."""
+        if self.stage:
+            return self.stage.apply(place, work, last)
+        (worker,) = (each for each in self._workers if place in each.places)
+        found: tuple[Any, str] = self._ask(worker, "apply", place, work, last)
+        return found
 
     def idle(self, places: Sequence[int]) -> None:
         """Step these no longer."""
@@ -274,6 +377,11 @@ class Collector:
         if self.stage:
             self.stage.close()
         for worker in self._workers:
+            if self._in_order:
+                with suppress(OSError):
+                    worker.connection.send(("close", ()))
+                    worker.go.release()
+                    worker.process.join(CLOSE_SECONDS)
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
@@ -294,6 +402,8 @@ class Collector:
     def _answer(self, worker: _Worker) -> Any:
         while not worker.connection.poll(PATIENCE):
             self._check(worker)
+            if self.should_stop():
+                worker.connection.send(STOP)
         try:
             error, answer = worker.connection.recv()
         except EOFError:
@@ -345,20 +455,30 @@ def _work(
     count: int,
     widths: tuple[int, ...],
     places: dict[int, Place],
+    modules: tuple[str, ...],
 ) -> None:
     end_with_parent()
     try:
-        stage = Stage(Arrays(count, widths, memory), places)
+        plugins.load(modules)
+        # Whatever comes while it steps is the word to stop.
+        stage = Stage(Arrays(count, widths, memory), places, connection.poll)
     except UserError as error:
         connection.send((str(error), None))
         return
     connection.send((None, None))
     while True:
         go.acquire()
-        if not connection.poll():
+        while connection.poll():
+            message = connection.recv()
+            if message == STOP:  # what it was about is over
+                continue
+            name, arguments = message
+            if name == "close":
+                stage.close()
+                return
+            answer = stage.failures if name == "failures" else getattr(stage, name)(*arguments)
+            connection.send((None, answer))
+            break
+        else:
             stage.step()
             done.release()
-            continue
-        name, arguments = connection.recv()
-        answer = stage.failures if name == "failures" else getattr(stage, name)(*arguments)
-        connection.send((None, answer))

@@ -20,7 +20,7 @@ import yaml
 
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import write_bytes
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import CRITICS, NEURONS, TARGETS, load, loaded
 from proxy_snn_control.yaml_file import read_yaml
 
 # Beside the settings, config.yaml holds under this name what the run ran on.
@@ -52,6 +52,8 @@ class TrainConfig:
     previous_action: bool = False
     neuron: str = "lif"
     target: str = "proxy"
+    critic: str = "dense"
+    plugins: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
     threads: int = 0
@@ -100,9 +102,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
             object.__setattr__(self, each.name, _convert(each, getattr(self, each.name)))
-        one_of("neuron", self.neuron, NEURONS)
+        for registry in (NEURONS, TARGETS, CRITICS):
+            if (name := getattr(self, registry.kind)) not in registry:
+                lacks = [p for p in self.plugins if p not in loaded()]
+                hint = f"; plugin {lacks[0]!r} is not loaded: --plugin {lacks[0]}" if lacks else ""
+                raise UserError(
+                    f"setting {registry.kind} is {name!r}, expected one of "
+                    f"{', '.join(registry)}{hint}"
+                )
         one_of("device", self.device, ("auto", "cpu", "cuda"))
-        one_of("target", self.target, ("proxy", "soft"))
         one_of("precision", self.precision, ("auto", "float32", "tf32", "bfloat16"))
         one_of("surrogate", self.surrogate, ("rectangle", "tailed"))
         one_of("actor_norm", self.actor_norm, ("none", "care_bn"))
@@ -241,6 +249,18 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     for name in settings:
         check_name(f"config file {path}", name)
     return settings
+
+
+def load_plugins(settings: dict[str, Any]) -> None:
+    """Import the plugins that settings name, before anything that they register is looked up.
+
+    Raises:
+        UserError: the setting is no list of names, or a plugin cannot be loaded.
+    """
+    names = settings.get("plugins") or []
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"setting plugins is {names!r:.60}, expected a list of modules")
+    load(names)
 
 
 def load_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -408,6 +428,10 @@ def _convert(field: dataclasses.Field[Any], value: Any) -> Any:
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise UserError(f"setting {field.name} is {value!r}, expected lines of 'name: number'")
         return {name: _number(f"{field.name}: {name}", item, True) for name, item in value.items()}
+    if kind == "tuple[str, ...]":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+            raise UserError(f"setting {field.name} is {value!r}, expected a list of names")
+        return tuple(value)
     if kind.startswith("tuple"):
         if not isinstance(value, (list, tuple)):
             raise UserError(f"setting {field.name} is {value!r}, expected a list of numbers")

@@ -72,6 +72,18 @@ class Episode:
         self.observation, _ = self.environment.reset()
         self.total = 0.0
 
+    @property
+    def random(self) -> dict[str, Any] | None:
+        """The task's random generator as it was when the episode began."""
+        return self._random
+
+    def begin_again(self, random: dict[str, Any] | None) -> None:
+        """Start an episode from where the random generator was."""
+        if random is not None:
+            generator: Any = self.environment.unwrapped.np_random
+            generator.bit_generator.state = random
+        self.begin()
+
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Act; returns the following observation, the reward, terminal and truncated.
 

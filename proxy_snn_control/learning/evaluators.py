@@ -22,6 +22,7 @@ from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.evaluate import Evaluation, evaluate
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.file import PolicySpec
 from proxy_snn_control.policy.runtime import Policy
@@ -122,7 +123,8 @@ class Evaluators:
         self._pool = None
         if workers:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent)
+            about = (plugins.loaded(),)
+            self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=about)
 
     def submit(
         self, snapshot: Snapshot, job: Job, should_stop: Callable[[], bool]
@@ -147,6 +149,11 @@ class Evaluators:
             environment.close()
         if self._pool:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(modules: tuple[str, ...]) -> None:
+    end_with_parent()
+    plugins.load(modules)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from proxy_snn_control.learning.config import (
     TrainConfig,
     configs_of,
     load_config,
+    load_plugins,
     resumed_config,
     set_values,
 )
@@ -28,13 +29,21 @@ def gather_settings(
 ) -> dict[str, Any]:
     """Settings from files, each over those before it, then assignments, then what is given.
 
+    The plugins among them are loaded.
+
     Raises:
-        UserError: a file cannot be read, or a setting does not exist.
+        UserError: a file cannot be read, a setting does not exist, or a plugin cannot be loaded.
     """
     settings: dict[str, Any] = {}
     for file in files:
         settings |= load_config(file)
-    return {**set_values(settings, assignments), **given}
+    settings = set_values(settings, assignments)
+    load_plugins(settings)
+    if "plugins" in given:  # beside those of the files
+        given = {**given, "plugins": [*(settings.get("plugins") or []), *given["plugins"]]}
+    settings = {**settings, **given}
+    load_plugins(settings)
+    return settings
 
 
 def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
@@ -74,6 +83,7 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
     if not path.is_file():
         raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
     settings = load_config(path)
+    load_plugins(settings)
     if not isinstance(settings.get("seed"), list):
         return [Member(resumed_config(out, given), out)]
     seeds = given.pop("seed", settings["seed"])

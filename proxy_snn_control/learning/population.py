@@ -11,6 +11,7 @@ processes step while it is computed.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ import torch
 from proxy_snn_control.learning.activity import activity
 from proxy_snn_control.learning.collect import Collector, Place
 from proxy_snn_control.learning.config import check_alike
+from proxy_snn_control.learning.critics import how_learnt
 from proxy_snn_control.learning.evaluators import (
     SAMPLES,
     Evaluators,
@@ -34,6 +36,7 @@ from proxy_snn_control.learning.evaluators import (
     Snapshot,
     Verdict,
     complete,
+    judge,
 )
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
 from proxy_snn_control.learning.normaliser import Normaliser
@@ -45,7 +48,7 @@ from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
 from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
 
 PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
@@ -80,6 +83,15 @@ class Pending(NamedTuple):
 
     run: Run
     row: dict[str, float]
+    verdict: Future[Verdict | None]
+
+
+class Held(NamedTuple):
+    """An evaluation that waits for the end of an episode: its world is that of training."""
+
+    member: int
+    snapshot: Snapshot
+    job: Job
     verdict: Future[Verdict | None]
 
 
@@ -164,8 +176,12 @@ class Population:
         self.warnings = [
             (run, sentence) for run in self.runs if (sentence := why_left_out(run.spec(0, {})))
         ]
+        self.warnings += [(run, text) for run in self.runs if (text := how_learnt(run.config))]
         self.step, self._asked = 0, -1
         self._pending: list[Pending] = []
+        self._held: list[Held] = []
+        self._between = [True] * len(members)  # episodes, where nothing has been done yet
+        self._checkpoint_due = False
         # Of each member, the steps at which its gradient was first and last seen to be zero, since
         # it was reported; -1 while there is nothing to report.
         self._zero = np.full((len(members), 2), -1)
@@ -174,6 +190,7 @@ class Population:
             run.claim(resume and (run.member.is_begun or len(self.runs) == 1))
         if resume:
             self._resume()
+            self._between = [self.step == 0] * len(members)
         for run in self.runs:
             if run.failure is None:
                 run.open(self.step)
@@ -207,6 +224,7 @@ class Population:
         )
         for run in self.runs:
             claim(run.folder)
+        self.collector.should_stop = listener.should_stop
         try:
             return self._train(listener)
         except WriteError as error:
@@ -275,11 +293,17 @@ class Population:
                 self._pass_on(listener)
                 if self._evaluation_is_due() and not self._evaluate(listener):
                     break
-                self._finish(listener, wait=self.step % self.config.checkpoint_every == 0)
-                done = self.step >= self.config.total_steps or not self.active
+                last = self.step >= self.config.total_steps
+                if not self._evaluate_held(listener, at_once=last):
+                    break
+                self._checkpoint_due |= self.step % self.config.checkpoint_every == 0
+                due = self._checkpoint_due and not self._held
+                self._finish(listener, wait=due)
+                done = last or not self.active
                 if done:
                     self._finish(listener, wait=True)
-                if done or self.step % self.config.checkpoint_every == 0:
+                if done or due:
+                    self._checkpoint_due = False
                     self.checkpoint()
                 if done:
                     self._pass_on(listener)
@@ -291,8 +315,10 @@ class Population:
                 if stop:
                     break
                 self._one_step(listener)
+            self._drop_held()
             self._finish(listener, wait=True)
             self.checkpoint()
+            self._pass_on(listener)
         return False
 
     def _one_step(self, listener: Listener) -> None:
@@ -308,13 +334,19 @@ class Population:
             for _ in range(config.num_envs):
                 self.td3.update()
         taken = self.collector.end()
+        if taken.void:  # told to stop while a world was away: the step never was
+            self.td3.restore(self.td3.updates, self.td3.acted - 1)
+            return
         self._rows.copy_(torch.from_numpy(taken.rows).view(*shape, -1))
         self.replay.add(self._rows)
         if self.normaliser:
             self.normaliser.learn(taken.rows.reshape(*shape, -1))
         self.step += config.num_envs
+        self._between = [False] * len(self.runs)
         for place, total in taken.ended:
-            run = self.runs[place // config.num_envs]
+            m, number = divmod(place, config.num_envs)
+            run = self.runs[m]
+            self._between[m] |= number == 0
             run.returns = [run.returns[0] + total, run.returns[1] + 1]
             listener.on_episode(run.member, self.step, total)
         for place, why in taken.failed:
@@ -386,6 +418,10 @@ class Population:
         A CPU learns itself; beside a GPU one processor core feeds it, a third of the others step
         environments, and the rest evaluate, which at the paper's schedule takes twice the steps.
         """
+        if any(run.task.one_world for run in self.runs):
+            # Time passes there while the learner computes, here or on a GPU.
+            apart = self.device.type != "cpu" or any(run.task.real_time for run in self.runs)
+            return (len(self.runs) * self.config.num_envs if apart else 0), 0
         if self.device.type == "cpu":
             return 0, 0
         others = max(2, len(os.sched_getaffinity(0)) - 1)
@@ -407,7 +443,11 @@ class Population:
             run = self.runs[m]
             task = TaskSpec.of(run.config)
             job = Job(task, run.config.eval_episodes, run.config.evaluation_seed)
-            verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
+            if run.task.one_world:
+                verdict: Future[Verdict | None] = Future()
+                self._held.append(Held(m, self._snapshot(m), job, verdict))
+            else:
+                verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
             if verdict.done() and not verdict.exception() and verdict.result() is None:
                 return False
             asked.append((m, verdict))
@@ -435,6 +475,40 @@ class Population:
         self._clock = time.perf_counter(), self.step
         return True
 
+    def _evaluate_held(self, listener: Listener, at_once: bool) -> bool:
+        """Evaluate in the worlds of training, between two episodes; False if told to stop.
+
+        What is evaluated is the snapshot of the step at which that was due.
+
+        Args:
+            listener: is asked whether to stop.
+            at_once: whether no episode goes on anyway.
+        """
+        began = time.perf_counter()
+        for each in [h for h in self._held if at_once or self._between[h.member]]:
+            work = functools.partial(judge, each.snapshot, each.job)
+            place = each.member * self.config.num_envs
+            verdict, why = self.collector.apply(place, work, at_once)
+            if verdict is None and not why:
+                return False
+            self._held.remove(each)
+            if why:
+                each.verdict.set_exception(TaskError(why))
+            else:
+                each.verdict.set_result(verdict)
+        since, step = self._clock
+        self._clock = since + time.perf_counter() - began, step  # no time of training
+        return True
+
+    def _drop_held(self) -> None:
+        """Told to stop: evaluations that still wait for an episode's end are left out."""
+        for each in self._held:
+            run = self.runs[each.member]
+            text = f"the evaluation of step {each.snapshot.step} is left out: its episode goes on"
+            self.warnings.append((run, text))
+            self._pending = [p for p in self._pending if p.verdict is not each.verdict]
+        self._held = []
+
     def _means(self, m: int) -> dict[str, float]:
         """Means since the last evaluation; what did not happen is left out."""
         run, updates, delay = self.runs[m], self.td3.updates, self.config.policy_delay
@@ -460,7 +534,8 @@ class Population:
         for each in self._pending:
             run = each.run
             ready = each.verdict.done() and all(other.run is not run for other in waiting)
-            if not (wait or ready):
+            held = any(each.verdict is h.verdict for h in self._held)
+            if held or not (wait or ready):
                 waiting.append(each)
                 continue
             if run.failure:
@@ -487,7 +562,7 @@ class Population:
             if run.config.on_collapse != "warn" and row.get("actor_gradient_norm") == 0:
                 self._fail(self.runs.index(run), f"collapsed: {DEAD}")
                 continue
-            if run.good_enough(self.step):
+            if run.good_enough(verdict.step):
                 self._end(self.runs.index(run))
         self._pending = waiting
 
@@ -592,6 +667,8 @@ class Population:
 
 def _full_name(given: str, resolved: str) -> str:
     """A task's id with the version that Gymnasium took, and the module that it is registered by."""
+    if given.partition(":")[0] in TASKS:
+        return given
     module, colon, _ = given.rpartition(":")
     return module + colon + resolved
 
@@ -606,6 +683,17 @@ def _places(runs: Sequence[Run]) -> list[Place]:
     for m, run in enumerate(runs):
         config = run.config
         more = np.random.SeedSequence(config.seed).generate_state(config.num_envs).tolist()
-        about = config.history, config.previous_action
-        places += [Place(m, TaskSpec.of(config), seed, *about) for seed in (config.seed, *more[1:])]
+        places += [
+            Place(
+                m,
+                TaskSpec.of(config),
+                seed,
+                config.history,
+                config.previous_action,
+                number,
+                run.task.one_world,
+                config.seed,
+            )
+            for number, seed in enumerate((config.seed, *more[1:]))
+        ]
     return places

@@ -21,6 +21,7 @@ from proxy_snn_control.learning.hardware import resolved
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
 POLL_SECONDS = 0.05
@@ -207,6 +208,7 @@ class _Reporter(Listener):
 def _train(connection: Connection, member: Member, resume: bool) -> None:
     """What a process does."""
     end_with_parent()
+    plugins.load(member.config.plugins)
     reporter = _Reporter(connection)
     try:
         reporter.population = Population([member], resume=resume and member.is_begun)

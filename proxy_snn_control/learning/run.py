@@ -39,7 +39,7 @@ from proxy_snn_control.policy.files import (
     remove,
     write_bytes,
 )
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import CRITICS, NEURONS, TARGETS, TASKS
 
 
 class Member(NamedTuple):
@@ -215,6 +215,7 @@ class Run:
             previous_action=config.previous_action,
             provenance={
                 "env": config.env,
+                **self._plugins(),
                 **({"env_kwargs": config.env_kwargs} if config.env_kwargs else {}),
                 "target": config.target,
                 **({"paper_physics": True} if config.paper_physics else {}),
@@ -228,6 +229,17 @@ class Run:
                 "versions": versions,
             },
         )
+
+    def _plugins(self) -> dict[str, Any]:
+        """Which plugins a policy of this run needs, and which its training did, by kind."""
+        named = {
+            "neuron": NEURONS.plugin(self.config.neuron),
+            "target": TARGETS.plugin(self.config.target),
+            "critic": CRITICS.plugin(self.config.critic),
+            "task": TASKS.plugin(self.config.env.partition(":")[0]),
+        }
+        found = {kind: module for kind, module in named.items() if module}
+        return {"plugins": found} if found else {}
 
     # -- checkpoints
 

@@ -26,6 +26,7 @@ from proxy_snn_control.learning.config import (
     RESUMABLE,
     TrainConfig,
     check_name,
+    load_plugins,
     plain,
     resumed_config,
     shared_settings,
@@ -102,6 +103,7 @@ def _members(path: Path, content: bytes, out: Path) -> list[Member]:
                 "any of . _ + -, a letter or digit first"
             )
         settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        load_plugins(settings)
         for folder, env in environments.items():
             for seed in _several(where, grid, "seeds"):
                 run = f"{folder}/{learner}/seed-{seed}"
@@ -434,6 +436,9 @@ def train_anywhere(
     """
     if ray is None:
         return train_here(members, listener, log, jobs)
+    for config, folder in members:
+        if config.env.startswith("ros:"):
+            raise UserError(f"task {config.env} of {folder} does not go with --ray: train it here")
     from proxy_snn_control.learning.cluster import train_on_cluster
 
     wanted = "cuda" if gpus_per_run else "cpu"

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Target actors: what stands in for the actor when the critics look one step ahead.
 
-A new target is one class here: a function from observations to actions, which learns from what the
-actor does (`imitation_loss`, minimised by td3.py) or follows its weights (`follow`).
+A new target is one class, here or in a plugin: a function from observations to actions, which
+learns from what the actor does (`imitation`, whose loss td3.py minimises) or follows its weights
+(`follow`).
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,6 +132,3 @@ class SoftTarget(Target):
         average(self.weights, actor.weights, tau)
         if self.statistics and actor.statistics:
             average(self.statistics.weights, actor.statistics.weights, tau)
-
-
-TARGETS: dict[str, Any] = {"proxy": ProxyTarget, "soft": SoftTarget}

@@ -27,8 +27,9 @@ import numpy as np
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
-from proxy_snn_control.policy.errors import TaskError, UserError
+from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
+from proxy_snn_control.policy.plugins import TASKS, not_loaded
 
 PAPER_TASKS = ("Ant", "HalfCheetah", "Hopper", "InvertedDoublePendulum", "Walker2d")
 LARGEST = float(np.finfo(np.float32).max)
@@ -80,6 +81,9 @@ class Task:
         action_low, action_high: the action limits, one per action dimension.
         control_period: seconds of simulated time per action, where the task has it.
         observation_names, action_names: the names, where the task has them.
+        one_world: whether training and evaluation share what cannot be had twice, a simulator on
+            the other side of ROS: then evaluations wait for the end of an episode.
+        real_time: whether time passes there while nobody steps.
     """
 
     id: str
@@ -89,6 +93,8 @@ class Task:
     control_period: float | None
     observation_names: tuple[str, ...] | None
     action_names: tuple[str, ...] | None
+    one_world: bool = False
+    real_time: bool = False
 
 
 def make_environment(task_id: str, *, paper_physics: bool = False, **options: Any) -> Checked:
@@ -104,7 +110,12 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
             actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
             has no such physics.
     """
+    kind, _, rest = task_id.partition(":")
     try:
+        if kind in TASKS:
+            environment = TASKS[kind](rest, **options)
+            environment.unwrapped.registered_name = task_id
+            return Checked(task_id, environment)
         with warnings.catch_warnings():
             # Asking for a -v4 task is a choice (the paper's), not an oversight.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -113,6 +124,8 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
+    except UserError:
+        raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
         said = _first_line(error) if isinstance(error, usual) else _reason(error)
@@ -258,6 +271,8 @@ class Checked(gymnasium.Wrapper):
         """Start an episode."""
         try:
             given = self.env.reset(**options)
+        except Interrupted:
+            raise
         except Exception as error:  # a task is anybody's code
             raise self._failure("reset", error) from error
         observation, about = self._all_of("reset", given, ("observation", "info"))
@@ -267,6 +282,8 @@ class Checked(gymnasium.Wrapper):
         """Act."""
         try:
             given: Any = self.env.step(np.reshape(action, self._action_shape))
+        except Interrupted:
+            raise
         except Exception as error:
             raise self._failure("step", error) from error
         names = ("observation", "reward", "terminated", "truncated", "info")
@@ -339,7 +356,9 @@ class Checked(gymnasium.Wrapper):
 
 
 def task_id(environment: gymnasium.Env) -> str:
-    """The Gymnasium id, or the name of the task's class where it has none."""
+    """The Gymnasium id or registered name, or the name of the task's class where it has none."""
+    if name := getattr(environment.unwrapped, "registered_name", ""):
+        return str(name)
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 
@@ -373,8 +392,12 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
     if env is None:
         if not isinstance(recorded, str):
             raise UserError(f"policy file {path} names no usable task, expected --env ID")
-        # One that is there already is not imported any more.
-        if ":" in recorded and recorded.rpartition(":")[0] not in sys.modules:
+        plugin = TASKS.plugin(recorded.partition(":")[0])
+        if lacks := not_loaded(TASKS, spec.provenance):
+            raise UserError(f"policy file {path}: {lacks}")
+        # A module that is there already is not imported any more.
+        there = recorded.rpartition(":")[0] in sys.modules
+        if ":" in recorded and not (plugin or there):
             raise UserError(
                 f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
                 f"module is imported because a file names it; give --env {recorded} to have it so"
@@ -416,6 +439,8 @@ def describe(environment: gymnasium.Env) -> Task:
         or _structure_names(environment)
         or _observation_names(environment),
         action_names=_declared_names(environment, "action") or _action_names(environment),
+        one_world=bool(_attribute(environment, "one_world")),
+        real_time=bool(_attribute(environment, "real_time")),
     )
 
 

@@ -23,15 +23,15 @@ from torch import Tensor
 from proxy_snn_control.learning import draws
 from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.critics import Critics, make_critics
 from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Batch, Replay
-from proxy_snn_control.learning.targets import TARGETS, Actor, Target, average
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.learning.targets import Actor, Target, average
+from proxy_snn_control.policy.plugins import NEURONS, TARGETS
 from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
-from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 
@@ -66,12 +66,7 @@ class TD3:
         products = self.config.precision
         self.actor = make_actor(configs, sizes, products)
         self.target: Target = TARGETS[self.config.target](self.actor, self.config, products)
-        inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
-        self.critic = ReLUNetwork(
-            [(i, *self.config.critic_hidden, 1) for i in inputs],
-            products,
-            norm=self.config.critic_norm == "layer",
-        )
+        self.critic = make_critics(self.config, sizes, products)
         for member, config in enumerate(configs):
             rng = torch.Generator().manual_seed(config.seed)
             self.actor.start(member, rng)
@@ -339,7 +334,7 @@ def for_both(observation: Tensor, action: Tensor) -> Tensor:
     return both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width)
 
 
-def twin_q(critic: ReLUNetwork, observation: Tensor, action: Tensor) -> Tensor:
+def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
     """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 

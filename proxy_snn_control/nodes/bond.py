@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The bond with Nav2's lifecycle_manager: while the controller is active, it says so.
 
 Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
@@ -13,12 +15,15 @@ import uuid
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 TOPIC = "bond"
 # As bondcpp and Nav2: how often in seconds, and how many seconds of silence break the bond.
 PERIOD, TIMEOUT = 0.1, 4.0
+# How long it waits at most, in seconds, until the manager has received that the bond ends.
+GOODBYE = 0.1
 INSTALLED = importlib.util.find_spec("bond") is not None
 
 
@@ -47,6 +52,7 @@ class Bond:
         """Break the bond: say that it ends, unless the other side did."""
         if not self._timer.is_canceled():
             self._say(False)
+            self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE))
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_publisher(self._publisher)

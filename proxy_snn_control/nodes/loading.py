@@ -18,7 +18,7 @@ from proxy_snn_control.control.safety import SafetyGate
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.parameters import check_choices, safety_settings
-from proxy_snn_control.policy import Policy, UserError, read_policy
+from proxy_snn_control.policy import Policy, UserError, plugins, read_policy
 from proxy_snn_control.policy.files import read_file
 
 # How often commands go out if neither the rate nor the policy sets it.
@@ -52,6 +52,7 @@ def load_loop(
     if not path:
         raise UserError("parameter policy is empty, expected the path of a policy file")
     check_choices(values)
+    plugins.load(values["plugins"])
     rate, lockstep = values["rate"], values["lockstep"]
     if 0 < rate < 1e-3:
         raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")
@@ -62,7 +63,7 @@ def load_loop(
         robot = load_robot(values["robot"], spec, timeout, lockstep)
     else:
         robot = plain_robot(spec, timeout, lockstep)
-    joints = _joints(robot.command)
+    joints = joint_limits(robot.command)
     commands = CommandMap(robot.command, joints)
     period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
     inputs = Inputs(robot, repeats=lockstep, period=period, freshest=rate > 0)
@@ -137,7 +138,7 @@ def differences(new: Loop, old: Loop) -> str:
     return ""
 
 
-def _joints(command: CommandTopic) -> list[JointLimit]:
+def joint_limits(command: CommandTopic) -> list[JointLimit]:
     """Limits by the URDF of a robot file of the command's joints, [outputs]."""
     if not command.urdf:
         return []

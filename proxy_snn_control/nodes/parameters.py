@@ -17,6 +17,11 @@ from proxy_snn_control.policy import UserError
 _writable = functools.partial(Parameter, read_only=False)
 _seconds = functools.partial(_writable, low=0.0, high=3600.0)
 
+PLUGINS = Parameter(
+    "plugins",
+    [""],
+    "Python modules to import first, which register a policy's neuron or a task.",
+)
 PARAMETERS = (
     _writable(
         "policy", "", "The policy file; a change counts from the next configure or ~/reload."
@@ -144,6 +149,7 @@ PARAMETERS = (
         "What commands if it does not answer in time: the native runtime, or the safe command.",
         choices=("native", "safe"),
     ),
+    PLUGINS,
     Parameter("autostart", False, "Configure and activate at start; end if that fails."),
 )
 SAFETY = ("safe_command", "safe_hold", "slew_rate", "ramp_in", "acceleration", "start_command")

@@ -72,7 +72,9 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             dynamic_typing=parameter.dynamic,
         )
         default = parameter.default
-        if default == []:  # an empty list has no type of elements, so rclpy gets the type instead
+        if default == [""]:  # an empty list of texts
+            default = rclpy.Parameter.Type.STRING_ARRAY
+        elif default == []:  # an empty list has no type of elements, so rclpy gets the type instead
             default = rclpy.Parameter.Type.DOUBLE_ARRAY
         elif parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [

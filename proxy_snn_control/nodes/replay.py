@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.loading import load_loop
 from proxy_snn_control.nodes.parameters import PARAMETERS
 from proxy_snn_control.policy import Policy, UserError
-from proxy_snn_control.policy.files import write_bytes
+from proxy_snn_control.policy.files import opened, write_bytes
 from proxy_snn_control.yaml_file import read_yaml
 
 WATCH = 0.1  # of the shortest timeout, as the controller
@@ -307,8 +308,13 @@ class _Replayer:
             self._full(source.topic): (source.type, i) for i, source in enumerate(robot.sources)
         }
         command_topic = self._full(robot.command.topic)
+        bag = Path(self._bag)
+        for path in (bag, *bag.glob("*")):
+            if path.exists() and not path.is_dir():
+                with opened("bag", path, sys.maxsize):
+                    pass  # rosbags would wait for a pipe
         try:
-            with Reader(Path(self._bag)) as reader:
+            with Reader(bag) as reader:
                 kinds = {c.topic: c.msgtype.replace("/msg/", "/") for c in reader.connections}
                 self._check(kinds, {topic: kind for topic, (kind, _) in readers.items()}, True)
                 optional = {command_topic: robot.command.type, self._full("stop"): BOOL}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -41,8 +42,9 @@ from proxy_snn_control.nodes.messages import (
     diagnostics,
     values_of,
 )
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
-from proxy_snn_control.policy import UserError
+from proxy_snn_control.nodes.parameters import PLUGINS
+from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.policy import UserError, plugins
 
 try:
     import mujoco
@@ -65,7 +67,8 @@ PARAMETERS = (
     Parameter(
         "mode",
         "lockstep",
-        "lockstep: one step per command. realtime: at the task's own rate, holding the command.",
+        "lockstep: one step per command. realtime: at the task's own rate, holding the command. "
+        "stepped: one step per call of ~/step, for training over ROS.",
     ),
     Parameter(
         "seed",
@@ -74,7 +77,15 @@ PARAMETERS = (
         low=0,
         high=SEED_LIMIT,
     ),
+    Parameter(
+        "random_state",
+        "",
+        "The state of the task's random generator (JSON) from which the next reset draws, and "
+        "afterwards what came of it; if empty, resets are seeded by seed.",
+        read_only=False,
+    ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
+    PLUGINS,
     Parameter(
         "publish_clock",
         True,
@@ -114,11 +125,12 @@ class Sim(Node):
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
         mode = self.get_parameter("mode").value
-        if mode not in ("lockstep", "realtime"):
-            raise UserError(f"parameter mode is {mode!r}, expected lockstep or realtime")
-        self._lockstep = mode == "lockstep"
+        if mode not in ("lockstep", "realtime", "stepped"):
+            raise UserError(f"parameter mode is {mode!r}, expected lockstep, realtime or stepped")
+        self._lockstep, self._stepped = mode == "lockstep", mode == "stepped"
         self._seed = self.get_parameter("seed").value
         self._episodes = self.get_parameter("episodes").value
+        plugins.load(value_of(self, "plugins"))
         env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
         kwargs = json.dumps(named_values("parameter env_kwargs", kwargs))
         task = TaskSpec(env, kwargs, self.get_parameter("paper_physics").value)
@@ -134,7 +146,7 @@ class Sim(Node):
         self._base = None if body is None else Base(self._model, body)
 
         self._observations = self.create_publisher(
-            Float64MultiArray, "observation", RELIABLE if self._lockstep else SENSOR_DATA
+            Float64MultiArray, "observation", SENSOR_DATA if mode == "realtime" else RELIABLE
         )
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._clock_topic: Any = None
@@ -154,12 +166,17 @@ class Sim(Node):
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
         self.create_service(Trigger, "~/reset", self._on_reset)
+        if self._stepped:
+            self.create_service(Trigger, "~/step", self._on_step)
+            self._rewards = self.create_publisher(Float64MultiArray, "~/reward", RELIABLE)
+            self._offer_simulation_interfaces()
         self.create_subscription(Float64MultiArray, "command", self._on_command, RELIABLE)
 
         self._sequence = self._steps = self._episode = self._refused = 0
         self._ticks = self._images_due = 0
         self._lost_seconds = self._complained = 0.0
         self._was_reset = False
+        self._since_reset = 0  # steps
         self._fault = ""
         self._round_trips = Latencies()
         self._first_command = self._last_command = 0.0
@@ -181,7 +198,7 @@ class Sim(Node):
         """
         due = time.monotonic() + self._period
         while not stopping.requested() and self.exit_status is None:
-            if self._lockstep:
+            if self._lockstep or self._stepped:
                 spin(SPIN_SECONDS)
                 continue
             spin(min(max(due - time.monotonic(), 0.0), SPIN_SECONDS))
@@ -210,9 +227,30 @@ class Sim(Node):
         self._qvel = self._model.jnt_dofadr[joints]
 
     def _begin_episode(self) -> None:
-        seed = episode_seed(self._seed, self._episode)
-        self._observation, _ = self._environment.reset(seed=seed)
+        state = self.get_parameter("random_state").value
+        if state:
+            self._begin_from(state)
+        else:
+            seed = episode_seed(self._seed, self._episode)
+            self._observation, _ = self._environment.reset(seed=seed)
         self._return, self._begins = 0.0, True
+
+    def _begin_from(self, text: str) -> None:
+        """Reset from this state of the task's random generator, and set the parameter to the next.
+
+        Raises:
+            UserError: the text is no such state.
+        """
+        generator: Any = self._environment.unwrapped.np_random
+        try:
+            generator.bit_generator.state = json.loads(text)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"parameter random_state is {text!r}, expected the state of a generator: {error}"
+            ) from None
+        self._observation, _ = self._environment.reset()
+        state = json.dumps(generator.bit_generator.state)
+        self.set_parameters([rclpy.Parameter("random_state", value=state)])
 
     def _publish_state(self) -> None:
         """Publish a new observation, and the other messages of the step."""
@@ -292,7 +330,7 @@ class Sim(Node):
             self._refuse(f"command {action.tolist()} is not finite")
             return
         self._fault = ""
-        if not self._first_command and not self._lockstep:
+        if not self._first_command and not (self._lockstep or self._stepped):
             # What went by while nobody commanded is no part of the first episode.
             self._begin_episode()
             self._was_reset = True
@@ -325,6 +363,12 @@ class Sim(Node):
         self._observation, reward, terminated, truncated, _ = self._environment.step(self._held)
         self._return += float(reward)
         self._steps += 1
+        if self._stepped:  # when an episode ends is up to who steps
+            told = number_array(
+                [float(reward), float(terminated)], f"observation {self._sequence + 1}"
+            )
+            self._rewards.publish(told)
+            return
         if not (terminated or truncated):
             return
         if not self._first_command:
@@ -339,26 +383,100 @@ class Sim(Node):
             self._begin_episode()
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Start the present episode over; in realtime it is published at the next tick."""
-        self._held = clip_action(self._environment, np.zeros_like(self._held))
-        self._begin_episode()
-        self._was_reset = True
-        if self._lockstep:
-            self._step()
+        """Start the episode over; in mode stepped the next one, if this one has had a step.
+
+        In realtime it is published at the next tick.
+        """
+        try:
+            self._reset()
+        except UserError as error:
+            response.success, response.message = False, str(error)
+            return response
         response.success, response.message = True, f"episode {self._episode} starts over"
         return response
+
+    def _reset(self) -> None:
+        self._held = clip_action(self._environment, np.zeros_like(self._held))
+        if self._stepped and self._since_reset:
+            self._episode_returns.publish(Float64(data=self._return))
+            self._episode += 1
+        self._begin_episode()
+        self._since_reset = 0
+        self._was_reset = True
+        if self._lockstep or self._stepped:
+            self._step()
+
+    def _on_step(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Let one control period pass with the last command."""
+        self._since_reset += 1
+        self._step()
+        response.success, response.message = True, self._label
+        return response
+
+    def _offer_simulation_interfaces(self) -> None:
+        """ROS 2 Simulation Interfaces, where that package is installed: reset, step and state.
+
+        A step is a control period. The world only moves by steps: it is paused, and stays so.
+        """
+        try:
+            from simulation_interfaces.msg import Result, SimulationState
+            from simulation_interfaces.srv import (
+                GetSimulationState,
+                ResetSimulation,
+                SetSimulationState,
+                StepSimulation,
+            )
+        except ModuleNotFoundError:
+            return
+
+        def reset(request: Any, response: Any) -> Any:
+            try:
+                self._reset()
+                response.result.result = Result.RESULT_OK
+            except UserError as error:
+                response.result.result = Result.RESULT_OPERATION_FAILED
+                response.result.error_message = str(error)
+            return response
+
+        def step(request: Any, response: Any) -> Any:
+            for _ in range(request.steps):
+                self._since_reset += 1
+                self._step()
+            response.result.result = Result.RESULT_OK
+            return response
+
+        def change(request: Any, response: Any) -> Any:
+            if request.state.state == SimulationState.STATE_PAUSED:
+                response.result.result = response.ALREADY_IN_TARGET_STATE
+            else:
+                response.result.result = Result.RESULT_OPERATION_FAILED
+                response.result.error_message = "mode stepped is always paused"
+            return response
+
+        def state(request: Any, response: Any) -> Any:
+            response.state.state = SimulationState.STATE_PAUSED
+            response.result.result = Result.RESULT_OK
+            return response
+
+        for kind, name, callback in (
+            (ResetSimulation, "reset_simulation", reset),
+            (StepSimulation, "step_simulation", step),
+            (SetSimulationState, "set_simulation_state", change),
+            (GetSimulationState, "get_simulation_state", state),
+        ):
+            self.create_service(kind, f"~/{name}", callback)
 
     def _publish_diagnostics(self) -> None:
         elapsed = self._last_command - self._first_command
         values: dict[str, object] = {
             "env": self._task.id,
-            "mode": "lockstep" if self._lockstep else "realtime",
+            "mode": self.get_parameter("mode").value,
             "episode": self._episode,
             "steps": self._steps,
             "commands": self._round_trips.count,
             "commands_refused": self._refused,
         }
-        if not self._lockstep:
+        if not (self._lockstep or self._stepped):
             values["lost_seconds"] = f"{self._lost_seconds:.3f}"
         if elapsed > 0:
             values["commands_per_second"] = f"{(self._round_trips.count - 1) / elapsed:.1f}"

@@ -23,8 +23,9 @@ from proxy_snn_control.learning.processes import make_training
 from proxy_snn_control.learning.run import Member
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run
-from proxy_snn_control.policy import UserError
+from proxy_snn_control.nodes.parameters import PLUGINS
+from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.policy import UserError, plugins
 
 FROM_CONFIG = "; if left out, as in the config file"
 PARAMETERS = (
@@ -45,6 +46,7 @@ PARAMETERS = (
         dynamic=True,
     ),
     Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
+    PLUGINS,
     Parameter("resume", False, "Go on from the checkpoint in the run's folder."),
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
@@ -61,7 +63,7 @@ class Train(Node, Listener):
         super().__init__("train")
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        parameters = {p.name: self.get_parameter(p.name).value for p in PARAMETERS}
+        parameters = {p.name: value_of(self, p.name) for p in PARAMETERS}
         self._members = _members(parameters)
         self._out = parameters["out"]
         self._training = make_training(self._members, resume=parameters["resume"])
@@ -203,9 +205,12 @@ def _members(parameters: dict[str, Any]) -> list[Member]:
     }
     if (seeds := _seeds(parameters["seed"])) is not None:
         given["seed"] = seeds
+    if parameters["plugins"] and not resume:
+        given["plugins"] = parameters["plugins"]
     config_file = parameters["config"]
     if resume and config_file:
         raise UserError("parameter config does not go with resume: the run has its own config.yaml")
+    plugins.load(parameters["plugins"])
     if resume:
         return resumed_members(out, given)
     return new_members(gather_settings([Path(config_file)] if config_file else [], [], given), out)

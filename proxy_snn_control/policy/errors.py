@@ -23,6 +23,10 @@ class TaskError(UserError):
     """A task that fails, or returns what is no number or not of its own shape."""
 
 
+class Interrupted(TaskError):
+    """A task whose world is away: the episode under way is void, and a reset may begin another."""
+
+
 class PolicyFileError(UserError):
     """A policy file that is missing, damaged or not a policy file."""
 

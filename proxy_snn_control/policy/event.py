@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event-driven pass: from observation to action with work in proportion to spikes.
 
-This is what acts on the robot. `python -m proxy_snn_control.policy.event lif` compiles it, with a
-neuron's equations in it, to an object file; native.py keeps that and loads it without the compiler.
+This is what acts on the robot. `python -m proxy_snn_control.policy.event lif [PLUGIN ..]` compiles
+it, with a neuron's equations in it, to an object file; native.py keeps that and loads it without
+the compiler.
 
 A spike adds the row of weights of the neuron that fired to the currents of the layer after it;
 nothing is done for neurons that are silent. `WIDTH` neurons of a layer run all their T simulation
@@ -51,8 +52,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
 
+from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.native import SPARE, TOGETHER, WIDTH
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import NEURONS
 
 ZERO, ONE = np.float32(0), np.float32(1)
 # exp of less than this is 0 in float32.
@@ -492,4 +494,5 @@ def compile_object(neuron: Any) -> bytes:
 
 
 if __name__ == "__main__":
+    plugins.load(sys.argv[2:])
     sys.stdout.buffer.write(compile_object(NEURONS[sys.argv[1]]))

@@ -18,7 +18,7 @@ import numpy as np
 from .errors import UserError
 from .file import NORMALISATION, PolicySpec, Tensors, read_policy
 from .files import replacing, write_bytes
-from .neurons import NEURONS
+from .plugins import NEURONS
 from .runtime import limits_of
 
 # Seconds per simulation step. The method has no unit of time; snnTorch's reader of NIR takes this.

@@ -26,7 +26,7 @@ import numpy as np
 from . import shelf
 from .errors import PolicyFileError
 from .files import opened, write_bytes
-from .neurons import NEURONS
+from .plugins import NEURONS, not_loaded
 
 FORMAT = "proxy_snn_control.policy"
 VERSION = 2
@@ -480,7 +480,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
         or not all(1 <= n <= MAX_SIZE for n in hidden)
     ):
         raise fail("hidden", f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}")
-    if not isinstance(fields["neuron"], str) or fields["neuron"] not in NEURONS:
+    neuron = fields["neuron"]
+    if not isinstance(neuron, str) or neuron not in NEURONS:
+        if lacks := not_loaded(NEURONS, fields["provenance"]):
+            raise _error(path, lacks)
         raise fail("neuron", f"one of {', '.join(NEURONS)}")
     constants = fields["neuron_constants"]
     wanted = NEURONS[fields["neuron"]].constants

@@ -27,9 +27,9 @@ import numpy as np
 
 from proxy_snn_control import child
 
-from . import cache
+from . import cache, plugins
 from .file import MAX_FILE_BYTES, PolicySpec, Tensors
-from .neurons import NEURONS
+from .plugins import NEURONS
 
 WIDTH = 32  # neurons of a layer at once
 SPARE = 16  # more entries of a list of events, and more WIDTHs of scratch, than neurons need
@@ -78,6 +78,8 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
     key = hashlib.sha256()
     for source in SOURCES:
         key.update(Path(__file__).with_name(source).read_bytes())
+    if NEURONS.plugin(neuron):
+        key.update(plugins.source_of(NEURONS[neuron]))
     key.update(f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}".encode())
     name = f"{neuron}-{key.hexdigest()[:24]}.o"
     content = cache.kept(name)
@@ -101,9 +103,9 @@ def _compile(neuron: str) -> bytes | None:
     if not importlib.util.find_spec("numba"):
         return None
     _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
-    command = child.command(f"{__package__}.event", neuron)
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = child.command(f"{__package__}.event", neuron, *plugins.loaded())
+    path = plugins.child_path(str(Path(__file__).parents[2]))
+    environment = {**os.environ, "PYTHONPATH": path}
     try:
         done = subprocess.run(
             command,

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neuron models: what a neuron makes of its input current, one simulation step at a time.
 
-A neuron is one class here and nothing elsewhere: its constants and their ranges, the names of its
-state, its equations (`step`) and the derivative of those (`pullback`). Both are plain arithmetic,
-so that the same lines run on NumPy arrays on the robot, on torch tensors, and compiled, in
-training. That asks two things of them: no numbers written out (they would change the precision of
-what they meet; V * (1 - s) is written v - v * s), and no branches.
+A neuron is one class, here or in a plugin, and nothing elsewhere: its constants and their ranges,
+the names of its state, its equations (`step`) and the derivative of those (`pullback`). Both are
+plain arithmetic, so that the same lines run on NumPy arrays on the robot, on torch tensors, and
+compiled, in training. That asks two things of them: no numbers written out (they would change the
+precision of what they meet; V * (1 - s) is written v - v * s), and no branches.
 
 State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the
 start of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et
@@ -15,11 +15,20 @@ al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .errors import UserError
+from .plugins import NEURONS
+
+__all__ = ["CLIF", "DN", "LIF", "NEURONS", "ReLU", "check_neuron", "run"]
+
 State = tuple[Any, ...]
+MOST_STATES = 4  # numbers that a neuron keeps
 _FRACTION = (0.0, 1.0)
 _THRESHOLD = (1e-6, 1e6)
 
@@ -157,7 +166,97 @@ class ReLU:
     state: ClassVar[tuple[str, ...]] = ()
 
 
-NEURONS: dict[str, Any] = {"lif": LIF, "clif": CLIF, "dn": DN, "relu": ReLU}
+def check_neuron(name: str, neuron: Any) -> None:
+    """Check a neuron that is to be registered: what it has, and its derivative.
+
+    `pullback` is held to central differences of `step` in float64, at random states and constants.
+
+    Raises:
+        UserError: something is missing or has the wrong form, or the derivative is not that of the
+            equations.
+    """
+    where = f"neuron {name!r}"
+    for part in ("constants", "ranges", "state", "step", "pullback"):
+        if not hasattr(neuron, part):
+            raise UserError(f"{where} has no {part}, expected those of policy/neurons.py")
+    if not isinstance(neuron.state, tuple) or not 1 <= len(neuron.state) <= MOST_STATES:
+        raise UserError(
+            f"{where} has state {neuron.state!r}, expected a tuple of 1 to {MOST_STATES} names"
+        )
+    for part in ("step", "pullback"):
+        for number in _numbers_in(getattr(neuron, part)):
+            raise UserError(
+                f"{where}: {part} has the number {number} written out, which changes the precision "
+                "of what it meets: expected it among the constants"
+            )
+    if "threshold" not in neuron.constants or neuron.ranges.keys() != neuron.constants.keys():
+        raise UserError(f"{where}: expected a range for every constant, and the constant threshold")
+    for constant, value in neuron.constants.items():
+        low, high = neuron.ranges[constant]
+        if not low <= value <= high:
+            raise UserError(f"{where}: constant {constant} is {value}, expected {low} to {high}")
+    rng, size = np.random.default_rng(0), 64
+    names = ["current", "spike", *neuron.state]
+    for _ in range(4):
+        constants = tuple(
+            np.float64(rng.uniform(max(low, -2.0), min(high, 2.0)))
+            for low, high in (neuron.ranges[constant] for constant in neuron.constants)
+        )
+        inputs = [rng.normal(size=size) for _ in names]
+        gradient = tuple(rng.normal(size=size) for _ in neuron.state)
+
+        def scalar(
+            at: list[np.ndarray],
+            constants: State = constants,
+            gradient: State = gradient,
+        ) -> np.ndarray:
+            after = neuron.step(at[0], at[1], tuple(at[2:]), constants)
+            if len(after) != len(gradient):
+                raise UserError(f"{where}: step gives {len(after)} of {len(gradient)} states")
+            return np.sum([g * a for g, a in zip(gradient, after, strict=True)], axis=0)
+
+        try:
+            current, spike, before = neuron.pullback(
+                inputs[1], tuple(inputs[2:]), constants, gradient
+            )
+            found = [current, spike, *before]
+            for i, (part, mine) in enumerate(zip(names, found, strict=True)):
+                ends = []
+                for step in (1e-6, -1e-6):
+                    moved = list(inputs)
+                    moved[i] = moved[i] + step
+                    ends.append(scalar(moved))
+                slope = (ends[0] - ends[1]) / 2e-6
+                if not np.allclose(mine, slope, rtol=1e-5, atol=1e-6):
+                    worst = int(np.argmax(np.abs(mine - slope)))
+                    raise UserError(
+                        f"{where}: pullback gives {np.broadcast_to(mine, size)[worst]:.4g} for the "
+                        f"gradient of the {part}, expected {slope[worst]:.4g}, the derivative of "
+                        "step"
+                    )
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: step or pullback fails: {error}") from None
+
+
+def _numbers_in(function: Any) -> list[Any]:
+    """The numbers written out in a function's source, but for those that index."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError, TypeError):  # it has no source, or it is one of many on a line
+        return []
+    indices = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        for inner in ast.walk(node.slice)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, (int, float))
+        and id(node) not in indices
+    ]
 
 
 def run(

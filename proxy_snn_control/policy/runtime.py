@@ -14,7 +14,8 @@ from .errors import ObservationError
 from .file import NORMALISATION, PolicySpec, Tensors, read_policy
 from .input import Input
 from .native import CompiledNetwork, compiled_pass, fits
-from .neurons import NEURONS, run
+from .neurons import run
+from .plugins import NEURONS
 
 
 class Policy:

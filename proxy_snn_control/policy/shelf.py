@@ -31,9 +31,7 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
         if (found := folder / FOLDER / f"{name}.safetensors").is_file():
             return found
     known = ", ".join(names()) or "none"
-    raise PolicyFileError(
-        f"policy file {name}: No such file or directory, nor a policy on the shelf ({known})"
-    )
+    raise PolicyFileError(f"policy file {name}: no such file, nor a policy on the shelf ({known})")
 
 
 def names() -> list[str]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.policy.plugins import NEURONS
 from proxy_snn_control.spiking import fused, norm
 from proxy_snn_control.spiking.dense import ReLUNetwork, layer_layout
 from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation

@@ -31,7 +31,7 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
-from proxy_snn_control.policy import cache, neurons
+from proxy_snn_control.policy import cache, neurons, plugins
 from proxy_snn_control.spiking.dense import factor_type
 from proxy_snn_control.spiking.neurons import About
 
@@ -97,9 +97,9 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
     return types.uint32(potential, types.int64, types.float32), generate
 
 
-def _sources() -> bytes:
+def _sources(neuron: Any = neurons.LIF) -> bytes:
     """What the compiled passes are made of; kept ones are taken only where it is the same."""
-    return (inspect.getsource(neurons) + inspect.getsource(sys.modules[__name__])).encode()
+    return plugins.source_of(neuron) + inspect.getsource(sys.modules[__name__]).encode()
 
 
 class Passes(NamedTuple):
@@ -123,11 +123,11 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
     members = len(neuron.state)
     load, store = LOADS[members - 1], STORES[members - 1]
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
-    compiled = cache.compiled(_sources(), neuron.__name__, nogil=True, parallel=threaded)
+    compiled = cache.compiled(_sources(neuron), neuron.__name__, nogil=True, parallel=threaded)
     # The others are the same with and without a tail, and are found again on the disk.
     with_tail = ("tail",) if tailed else ()
     compiled_backward = cache.compiled(
-        _sources(), neuron.__name__, *with_tail, nogil=True, parallel=threaded
+        _sources(neuron), neuron.__name__, *with_tail, nogil=True, parallel=threaded
     )
 
     @register_jitable
@@ -369,6 +369,11 @@ def _load3(states: Any, j: Any) -> Any:
 
 
 @register_jitable
+def _load4(states: Any, j: Any) -> Any:
+    return states[0, j], states[1, j], states[2, j], states[3, j]
+
+
+@register_jitable
 def _store1(states: Any, j: Any, new: Any) -> None:
     states[0, j] = new[0]
 
@@ -383,7 +388,13 @@ def _store3(states: Any, j: Any, new: Any) -> None:
     states[0, j], states[1, j], states[2, j] = new
 
 
-LOADS, STORES = (_load1, _load2, _load3), (_store1, _store2, _store3)
+@register_jitable
+def _store4(states: Any, j: Any, new: Any) -> None:
+    states[0, j], states[1, j], states[2, j], states[3, j] = new
+
+
+LOADS = (_load1, _load2, _load3, _load4)  # as many as neurons.MOST_STATES
+STORES = (_store1, _store2, _store3, _store4)
 
 
 @register_jitable
