@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What arm.sh measures: python arm.py FOLDER COUNT POLICY ... [--table F.md].
 
 Observations are drawn as training saw them, and noise. Here and on the emulated processor each

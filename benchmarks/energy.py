@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """What an action costs: NeuroBench's counts, by its own package too, and joules by RAPL.
 
     pip install -c constraints.txt '.[train,benchmarks]' neurobench

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """Exported C on a Cortex-M4F: its size by the cross compiler, and its spikes under QEMU.
 
     apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm

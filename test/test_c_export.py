@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy as C, compiled by this computer's cc and held to the runtime spike for spike."""
 
 import itertools

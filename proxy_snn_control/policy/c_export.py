@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """A policy as C for microcontrollers: one .c and one .h, C99, without allocation.
 
 The C computes what event.py does, with work in proportion to spikes and sums in the same order. A

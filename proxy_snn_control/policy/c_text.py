@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 """The C that every exported policy has in common; c_export.py fills in what is between @ signs.
 
 C99, without allocation, and with no header beyond those of a freestanding compiler but math.h. The
