@@ -81,7 +81,7 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
     program = folder / "c" / "main"
     command = ["aarch64-linux-gnu-gcc", *flags, "-o", program, *sources, "-lm"]
     subprocess.run(command, check=True)
-    said = subprocess.run(
+    output = subprocess.run(
         ["qemu-aarch64-static", program],
         input=observations.tobytes(),
         capture_output=True,
@@ -90,7 +90,7 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
     spec = file.spec
     size = spec.time_steps * sum(spec.layer_sizes)
     kind = np.dtype([("action", "<f4", (spec.action_size,)), ("spikes", "u1", (size,))])
-    answers = np.frombuffer(said, kind)
+    answers = np.frombuffer(output, kind)
     return answers["action"], np.array([zlib.crc32(row.tobytes()) for row in answers["spikes"]])
 
 

@@ -73,10 +73,10 @@ def by_the_package(model: SNNTorchModel | TorchModel, data: Tensor) -> tuple[flo
     """NeuroBench's own figures: activation sparsity, effective MACs and ACs of an inference."""
     model.register_hooks()
     with torch.no_grad():
-        said = model(data)
+        output = model(data)
     batch = data, None
-    sparsity = ActivationSparsity()(model, said, batch)
-    operations = SynapticOperations()(model, said, batch)
+    sparsity = ActivationSparsity()(model, output, batch)
+    operations = SynapticOperations()(model, output, batch)
     model.cleanup_hooks()
     return sparsity, operations["Effective_MACs"], operations["Effective_ACs"]
 

@@ -102,10 +102,10 @@ def build(folder: Path, program: Path, flags: Sequence[str], libraries: Sequence
     command += [f"-I{EXAMPLE}", f"-I{folder}", "-Wl,--gc-sections", "-T", str(EXAMPLE / "mps2.ld")]
     sources = [str(program), str(EXAMPLE / "mps2.c"), str(folder / "policy.c")]
     subprocess.run([*command, "-o", str(elf), *sources, *libraries], check=True)
-    said = subprocess.run(
+    output = subprocess.run(
         ["arm-none-eabi-size", elf], capture_output=True, text=True, check=True
     ).stdout
-    text, data, bss = map(int, said.splitlines()[1].split()[:3])
+    text, data, bss = map(int, output.splitlines()[1].split()[:3])
     return Build(elf, text + data, data + bss)
 
 

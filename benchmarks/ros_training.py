@@ -156,8 +156,8 @@ def main() -> None:
                 here = training_steps(env, options.steps // 3, folder / "here")
                 there = training_steps(over, options.steps // 3, folder / "there")
         lines.append(f"| {env} | {alone:.0f} | {ros:.0f} | {here:.0f} | {there:.0f} |")
-        told = ", ".join(f"{part} {value:.2f}" for part, value in spent.items())
-        parts.append(f"- {env}: whole {1e3 / ros:.2f}; {told}")
+        listed = ", ".join(f"{part} {value:.2f}" for part, value in spent.items())
+        parts.append(f"- {env}: whole {1e3 / ros:.2f}; {listed}")
     write(options.out, [*lines, *parts])
     print(options.out.read_text())
 

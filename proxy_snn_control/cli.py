@@ -180,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_plugins(train)
     train.add_argument(
+        "--track", choices=("wandb", "mlflow"), help="also log the rows of progress.csv there"
+    )
+    train.add_argument(
         "--resume",
         action="store_true",
         help="go on from the checkpoint in the run's folder, as if it had never stopped; of the "
@@ -262,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         "shelve",
         help="put a policy on the shelf, with a card",
         description="Evaluate a policy in its task and write it, by a name to find it by, and a "
-        "card that says what it is. What it lacks for the wiring check is measured.",
+        "card that describes it. What it lacks for the wiring check is measured.",
     )
     shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     shelve.add_argument("--name", required=True)

@@ -46,13 +46,13 @@ def train(options: argparse.Namespace) -> int:
         members = resumed_members(options.out, settings)
     else:
         members = new_members(gather_settings(files, assignments, given), options.out)
-    finished = _run_training(members, options.resume)
+    finished = _run_training(members, options.resume, options.track)
     if not finished:
         print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
     return 0
 
 
-def _run_training(members: Sequence[Any], resume: bool = False) -> bool:
+def _run_training(members: Sequence[Any], resume: bool = False, track: str | None = None) -> bool:
     """Train with a progress bar and a line per evaluation; False if it was stopped."""
     from proxy_snn_control.learning.processes import make_training
     from proxy_snn_control.learning.progress import Progress
@@ -60,9 +60,16 @@ def _run_training(members: Sequence[Any], resume: bool = False) -> bool:
     training = make_training(members, resume=resume)
     stopping.ready()
     progress = Progress(members, training.step, stopping.requested)
+    tracked = None
     try:
-        finished = training.run(progress)
+        if track:
+            from proxy_snn_control.learning.track import Tracked
+
+            tracked = Tracked(progress, track, members)
+        finished = training.run(tracked or progress)
     finally:
+        if tracked:
+            tracked.close()
         progress.close()
         training.close()
     if failures := training.failures:

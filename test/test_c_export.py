@@ -419,10 +419,10 @@ def test_export_as_a_person_meets_it(tmp_path: Path, policy_file: Path) -> None:
     out = tmp_path / "micro"
     done = run("export", policy_file, "--format", "c", "--out", out)
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert said[0] == str(out)
+    lines = done.stdout.splitlines()
+    assert lines[0] == str(out)
     for begin in ("flash: ", "RAM: ", "operations of an action at most: ", "cycles of an action"):
-        assert any(line.startswith(begin) for line in said), begin
+        assert any(line.startswith(begin) for line in lines), begin
     assert sorted(path.name for path in out.iterdir()) == ["policy.c", "policy.h"]
     for more in (["--quantise", "int8", "--no-math"], ["--no-math"], []):
         done = run("export", policy_file, "--format", "c", "--out", out, *more)
@@ -442,10 +442,10 @@ def test_export_as_a_person_meets_it(tmp_path: Path, policy_file: Path) -> None:
         done = run("export", path, "--format", "c", "--out", tmp_path / "x", *more)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
         assert neuron in done.stderr and not (tmp_path / "x").exists()
-    for arguments, says in refused:
+    for arguments, reported in refused:
         done = run("export", policy_file, *arguments)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert says in done.stderr
+        assert reported in done.stderr
     assert taken.read_text() == "mine"
 
 

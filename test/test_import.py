@@ -167,7 +167,7 @@ def test_with_a_task_the_wiring_can_be_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("about", "state", "says"),
+    ("about", "state", "reported"),
     [
         ({"use_sde": True}, {}, "trained with gSDE"),
         (
@@ -182,10 +182,10 @@ def test_with_a_task_the_wiring_can_be_checked(tmp_path: Path) -> None:
         ({}, {"actor.mu.0.weight": torch.full((32, 5), torch.nan)}, "NaN"),
     ],
 )
-def test_what_cannot_be_taken_is_refused(tmp_path, about: dict, state: dict, says: str) -> None:
+def test_what_cannot_be_taken_is_refused(tmp_path, about: dict, state: dict, reported: str) -> None:
     body = nn.Sequential(*sequential(5, 32, 24), nn.Linear(24, 2), nn.Tanh())
     path = sb3_zip(tmp_path / "td3.zip", prefixed("actor.mu", body) | state, **about)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=reported):
         import_policy(path, tmp_path / "policy.safetensors")
     assert not (tmp_path / "policy.safetensors").exists()
 

@@ -120,9 +120,9 @@ def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Pa
     given = {"safe_hold": "true", "slew_rate": "[0.5]", "observation_timeout": 0.3}
     stage.start("controller", policy=policy_file, **given)
     manager = Manager(stage)
-    heard: list[float] = []
+    received: list[float] = []
     stage.node.create_subscription(
-        Float64MultiArray, "command", lambda m: heard.append(m.data[0]), QoSProfile(depth=100)
+        Float64MultiArray, "command", lambda m: received.append(m.data[0]), QoSProfile(depth=100)
     )
     publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
     policy, rng = load_policy(policy_file), np.random.default_rng(0)
@@ -137,37 +137,37 @@ def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Pa
     configure, activate, deactivate, cleanup, _ = STATES
     manager.bring(configure, activate)
     for round_trip in ((deactivate, activate), (deactivate, cleanup, configure, activate)):
-        count = len(heard)
-        assert stage.until(lambda since=count: len(heard) > since + 12)
+        count = len(received)
+        assert stage.until(lambda since=count: len(received) > since + 12)
         timer.cancel()  # the source will be late when it becomes active again
         manager.bring(*round_trip)
-        held = heard[-1]
+        held = received[-1]
         assert held != 0.0
         target["observation"] = candidates[0]
         stage.spin(0.6)
-        assert set(heard[-3:]) == {held}, "no zeros, also where no observation is there yet"
+        assert set(received[-3:]) == {held}, "no zeros, also where no observation is there yet"
         timer.reset()
-        count = len(heard)
-        assert stage.until(lambda since=count: len(set(heard[since:])) > 3)
-    assert np.abs(np.diff(heard)).max() <= 0.5 * 0.05 + 1e-9
-    assert max(heard) - min(heard) > 3 * 0.025
+        count = len(received)
+        assert stage.until(lambda since=count: len(set(received[since:])) > 3)
+    assert np.abs(np.diff(received)).max() <= 0.5 * 0.05 + 1e-9
+    assert max(received) - min(received) > 3 * 0.025
 
 
 class Sister:
-    """The manager's side of a bond, as bondcpp: heartbeats, and what it makes of those it hears."""
+    """The manager's side of a bond, as bondcpp: heartbeats, sent and received."""
 
     def __init__(self, stage: Stage) -> None:
         from bond.msg import Status
 
         self.stage, self.status = stage, Status
-        self.instance, self.heard, self.others = str(uuid.uuid4()), 0, set[str]()
+        self.instance, self.received, self.others = str(uuid.uuid4()), 0, set[str]()
         self.alive = self.broken = False
         qos = QoSProfile(depth=5)
         self.publisher = stage.node.create_publisher(Status, "bond", qos)
         self.subscription = stage.node.create_subscription(Status, "bond", self.take, 100)
-        self.timer = stage.node.create_timer(0.1, lambda: self.say(True))
+        self.timer = stage.node.create_timer(0.1, lambda: self.send(True))
 
-    def say(self, active: bool) -> None:
+    def send(self, active: bool) -> None:
         message = self.status(id="controller", instance_id=self.instance, active=active)
         message.heartbeat_timeout, message.heartbeat_period = 4.0, 0.1
         self.publisher.publish(message)
@@ -176,20 +176,20 @@ class Sister:
         if message.id != "controller" or message.instance_id == self.instance:
             return
         self.others.add(message.instance_id)
-        self.heard += 1
+        self.received += 1
         self.alive = message.active
         self.broken = self.broken or not message.active
 
     def beats(self) -> None:
-        before = self.heard
-        assert self.stage.until(lambda: self.heard > before + 5), self.stage.outputs()
+        before = self.received
+        assert self.stage.until(lambda: self.received > before + 5), self.stage.outputs()
         assert self.alive
 
     def silent(self) -> None:
         self.stage.spin(0.5)
-        before = self.heard
+        before = self.received
         self.stage.spin(1.0)
-        assert self.heard == before
+        assert self.received == before
 
     def close(self) -> None:
         self.timer.cancel()
@@ -205,7 +205,7 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     manager = Manager(stage)
     configure, activate, deactivate, *_ = STATES
     manager.bring(configure)
-    assert sister.heard == 0, "a node that is not active has no bond"
+    assert sister.received == 0, "a node that is not active has no bond"
     manager.bring(activate)
     sister.beats()
     manager.bring(deactivate)
@@ -218,7 +218,7 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     manager.bring(activate)
     sister.beats()
     sister.timer.cancel()
-    sister.say(False)
+    sister.send(False)
     assert stage.until(lambda: sister.broken)
     sister.silent()
     judge.moving()
@@ -233,7 +233,7 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     sister.close()
     sister = Sister(stage)
     sister.beats()
-    # A loop that hangs says nothing; nor does one that is dead; one that ends in order says so.
+    # A loop that hangs or is dead sends nothing; one that ends in order breaks the bond.
     controller.process.send_signal(signal.SIGSTOP)
     sister.silent()
     controller.process.send_signal(signal.SIGCONT)

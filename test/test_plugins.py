@@ -139,7 +139,7 @@ def test_a_sign_flipped_in_a_derivative_is_refused(place: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reported"),
     [
         ({"state": ()}, "has state .*, expected a tuple of 1 to 4 names"),
         ({"ranges": {}}, "expected a range for every constant"),
@@ -147,8 +147,8 @@ def test_a_sign_flipped_in_a_derivative_is_refused(place: int) -> None:
         ({"step": staticmethod(lambda current, spike, state, constants: 2 * current)}, "number 2"),
     ],
 )
-def test_what_is_no_neuron_is_refused(changes: dict, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_what_is_no_neuron_is_refused(changes: dict, reported: str) -> None:
+    with pytest.raises(UserError, match=reported):
         check_neuron("mine", type("Mine", (NEURONS["alif"],), changes))
 
 
@@ -160,16 +160,18 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "reported"),
     [
         ("import no_such_module_at_all", "cannot be imported: ModuleNotFoundError: No module"),
         ("1 / 0", r"cannot be imported: ZeroDivisionError: division by zero .*:1\)"),
     ],
 )
-def test_a_plugin_that_fails_says_so(tmp_path: Path, monkeypatch, text: str, says: str) -> None:
+def test_a_plugin_that_fails_is_named(
+    tmp_path: Path, monkeypatch, text: str, reported: str
+) -> None:
     (tmp_path / "failing.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=f"plugin 'failing' {says}"):
+    with pytest.raises(UserError, match=f"plugin 'failing' {reported}"):
         plugins.load(["failing"])
     with pytest.raises(UserError, match="plugin 'not_there': there is no such module"):
         plugins.load(["not_there"])

@@ -91,7 +91,7 @@ def test_configurations_and_policies_by_name_after_pip_install(built: Path, tmp_
     paths = os.pathsep.join([str(site), sysconfig.get_path("purelib")])
     environment = {**os.environ, "PYTHONPATH": paths, "AMENT_PREFIX_PATH": ""}
     for arguments, reported in (
-        (["inspect", "lif-InvertedDoublePendulum-v5"], "lif neurons, T = 5"),
+        (["inspect", "inverted_double_pendulum"], "lif neurons, T = 5"),
         (["train", "--config", "fast", "--env", "Nothing-v0", "--out", "run"], "Nothing-v0"),
         (["train", "--config", "nothing", "--out", "run"], "config file nothing: no such file"),
     ):

@@ -181,13 +181,13 @@ def test_training_over_ros_is_training_in_process(stage: Stage, tmp_path: Path) 
             np.testing.assert_array_equal(mine[tensor], theirs[tensor], err_msg=tensor)
     # Evaluated over ROS, it gets the returns of an evaluation in process.
     policy = there / "policy.safetensors"
-    told = []
+    reports = []
     for env in (TASK, f"ros:{task}"):
         done = command(
             stage, "evaluate", policy, "--env", env, "--episodes", 2, "--seed", 5, "--json"
         )
-        told.append(json.loads(finished(done).splitlines()[-1]))
-    assert told[0]["returns"] == told[1]["returns"]
+        reports.append(json.loads(finished(done).splitlines()[-1]))
+    assert reports[0]["returns"] == reports[1]["returns"]
     asked = command(stage, "evaluate", policy)
     assert asked.wait(60) == 1
     assert "no module is imported because a file names it; give --env ros:" in asked.output
@@ -297,30 +297,30 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 10.0)
     ros_task.make(str(task)).reset()
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
-    for old, new, says in (
+    for old, new, reported in (
         ("service: advance,", "service: advances,", "there is no service /advances"),
         ("goal:reward", "{topic: praise}", "topic /praise has no publisher"),
     ):
         wrong = tmp_path / "wrong.yaml"
         wrong.write_text(INTEGRATOR_TASK.replace(old, new))
         environment = ros_task.make(str(wrong))
-        with pytest.raises(Interrupted, match=says):
+        with pytest.raises(Interrupted, match=reported):
             one_step(environment)
         environment.close()
-    for old, new, says in (
+    for old, new, reported in (
         ("std_srvs/srv/Empty", "no_such_srvs/srv/Empty", "it is not installed"),
         ("std_srvs/srv/Empty}", "std_srvs/srv/SetBool, request: {flag: 1}}", "no field 'flag'"),
         ("std_srvs/srv/Empty}", "std_srvs/srv/SetBool, request: {data: x}}", "data is 'x'"),
     ):
         wrong.write_text(INTEGRATOR_TASK.replace(old, new))
         environment = ros_task.make(str(wrong))
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=reported):
             environment.reset()
         environment.close()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "reported"),
     [
         ("control_period: 0.1", "", "control_period is missing"),
         ("control_period: 0.1", "control_period: -1", "control_period is -1.0"),
@@ -338,10 +338,10 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
         ("timeout: 2.0", "safety: {slew_rate: 3}", "slew_rate is 3, expected a list"),
     ],
 )
-def test_task_files_that_are_wrong(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_task_files_that_are_wrong(tmp_path: Path, old: str, new: str, reported: str) -> None:
     text = INTEGRATOR_TASK.replace(old, new)
     task = write(tmp_path, robot=INTEGRATOR_ROBOT, task=text, **{"goal.py": GOAL})
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=reported) as caught:
         load_task(str(task))
     assert "file" in str(caught.value)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Policies found by name, and the cards that say what they are."""
+"""Policies found by name, and the cards that describe them."""
 
 import json
 import re

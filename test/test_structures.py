@@ -235,7 +235,7 @@ class Wrong(Shaped):
     ("kind", "reported"),
     [
         (Lacks, "the observation of task 'Bad-v0' is no array of numbers: it lacks 'b'"),
-        (Wrong, r"'a' has shape \(3,\), expected \(2,\) as its space says"),
+        (Wrong, r"'a' has shape \(3,\), expected \(2,\) as its space has"),
     ],
 )
 def test_an_observation_that_is_not_of_its_space_is_named(kind: Any, reported: str) -> None:

@@ -591,19 +591,19 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
 def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
     """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
     run = start(quick(), tmp_path / "run")
-    told = {}
+    reported = {}
     for step in range(100, 300, 10):
         run.step = step
         watch = np.ones((1, 5), np.float32)
         watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
         run._look(watch)
         if run.warnings:
-            ((_, told[step]),) = run.warnings
+            ((_, reported[step]),) = run.warnings
             run.warnings.clear()
-    assert list(told) == [100, 170, 250, 290]
-    assert "the actor's gradient is exactly zero" in told[100]
-    assert "the actor learns again: its gradient was zero from step 100 to 130" in told[170]
-    assert "exactly zero" in told[250]
+    assert list(reported) == [100, 170, 250, 290]
+    assert "the actor's gradient is exactly zero" in reported[100]
+    assert "the actor learns again: its gradient was zero from step 100 to 130" in reported[170]
+    assert "exactly zero" in reported[250]
     run.close()
 
 

@@ -75,7 +75,7 @@ class TaskFile:
         start: services to call before the first reset, and after the world was away.
         reset: services that begin an episode.
         step: the service that lets one control period pass; None in real time.
-        clock: what real time is told by, "wall" or "sim" (/clock).
+        clock: what real time is measured by, "wall" or "sim" (/clock).
         settle: control periods with the safe command between a reset and the first observation.
         random_state: a node that keeps its random generator in the parameter random_state, or "".
         namespace: of the simulator, with {seed} and {env} for those of the run.
@@ -176,7 +176,7 @@ def load_task(path: str) -> TaskFile:
 
 
 def _limits(content: Section, outputs: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """The policy's actions in their order, each with its limits; -1 to 1 unless it is said."""
+    """The policy's actions in their order, each with its limits; -1 to 1 unless it is given."""
     if "actions" not in content:
         return dict.fromkeys(outputs, (-1.0, 1.0))
     section = content.section("actions", outputs)

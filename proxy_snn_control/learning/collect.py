@@ -47,7 +47,7 @@ class Place(NamedTuple):
         history: how many observations the policy reads.
         previous_action: whether it reads its previous action too.
         number: which of the member's environments it is.
-        one_world: whether the task is told for which seed and environment it is made, as one on
+        one_world: whether the task is given for which seed and environment it is made, as one on
             the other side of ROS is.
     """
 
@@ -73,7 +73,7 @@ class Steps(NamedTuple):
         rows: float32 [places, numbers], transitions as replay.py lays them out.
         ended: (place, return) of each episode that ended.
         failed: (place, why) of each environment that failed; its row is of no use.
-        void: whether the step was given up, because it was told to stop while a world was away.
+        void: whether the step was given up, because it was asked to stop while a world was away.
     """
 
     rows: np.ndarray
@@ -181,7 +181,7 @@ class Stage:
         """Wait until the world of an interrupted episode is back, and begin another.
 
         Returns:
-            False if told to stop meanwhile.
+            False if asked to stop meanwhile.
         """
         _log.warning("%s; the episode is void, waiting", error)
         while not self._should_stop():

@@ -54,7 +54,7 @@ class Flattening:
         """Give the numbers of an observation, float64.
 
         Raises:
-            ValueError: it is not of the space; says where.
+            ValueError: it is not of the space; names where.
         """
         found = [_numbers(part, observation) for part in self.parts]
         return np.concatenate(found) if found else np.zeros(0)
@@ -98,7 +98,7 @@ def _numbers(part: Part, observation: Any) -> np.ndarray:
         numbers = np.asarray(value, np.float64)
         if numbers.shape != part.space.shape:
             raise ValueError(
-                f"{where}has shape {numbers.shape}, expected {part.space.shape} as its space says"
+                f"{where}has shape {numbers.shape}, expected {part.space.shape} as its space has"
             )
         return numbers.ravel()
     if not part.space.contains(value):

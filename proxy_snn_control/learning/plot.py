@@ -281,14 +281,14 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
         raise UserError(f"--health draws {COLUMNS} runs at most, but {len(runs)} are given")
     layers = range(1, 1 + max(len(run.settings.get("hidden", (0, 0))) for run in runs) + 1)
     windows = [f"inside_window_{i}" for i in layers]
-    told = [
+    rows = [
         read_progress(run.folder, ["actor_loss", "saturated_outputs", *windows]) for run in runs
     ]
-    longest = max(float(each["step"].max(initial=0)) for each in told)
+    longest = max(float(each["step"].max(initial=0)) for each in rows)
     unit, unit_name = _unit(int(longest))
     figure = Figure((max(6.6, 3.6 * len(runs)), 9.0), layout="constrained")
     panels = figure.subplots(4, len(runs), squeeze=False, sharex=True, sharey="row")
-    for column, run, each in zip(panels.T, runs, told, strict=True):
+    for column, run, each in zip(panels.T, runs, rows, strict=True):
         steps = each["step"] / unit
         column[0].plot(steps, each["eval_return_mean"], ".-", color=_COLOURS[0])
         column[1].plot(steps, -each["actor_loss"], ".-", color=_COLOURS[0])
@@ -313,7 +313,7 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
         column[0].set_title(f"{run.task}, {run.learner}, seed {run.seed}", fontsize="small")
         column[3].set_xlabel(f"environment steps{unit_name}")
     # Before it learns there is nothing to see.
-    learnt = [each["step"][np.isfinite(each["actor_gradient_norm"])] for each in told]
+    learnt = [each["step"][np.isfinite(each["actor_gradient_norm"])] for each in rows]
     first = min((float(steps[0]) for steps in learnt if len(steps)), default=0.0)
     if longest > first:
         margin = 0.03 * (longest - first)

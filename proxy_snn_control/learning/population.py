@@ -334,7 +334,7 @@ class Population:
             for _ in range(config.num_envs):
                 self.td3.update()
         taken = self.collector.end()
-        if taken.void:  # told to stop while a world was away: the step never was
+        if taken.void:  # asked to stop while a world was away: the step never was
             self.td3.restore(self.td3.updates, self.td3.acted - 1)
             return
         self._rows.copy_(torch.from_numpy(taken.rows).view(*shape, -1))
@@ -476,7 +476,7 @@ class Population:
         return True
 
     def _evaluate_held(self, listener: Listener, at_once: bool) -> bool:
-        """Evaluate in the worlds of training, between two episodes; False if told to stop.
+        """Evaluate in the worlds of training, between two episodes; False if asked to stop.
 
         What is evaluated is the snapshot of the step at which that was due.
 
@@ -501,7 +501,7 @@ class Population:
         return True
 
     def _drop_held(self) -> None:
-        """Told to stop: evaluations that still wait for an episode's end are left out."""
+        """Asked to stop: evaluations that still wait for an episode's end are left out."""
         for each in self._held:
             run = self.runs[each.member]
             text = f"the evaluation of step {each.snapshot.step} is left out: its episode goes on"

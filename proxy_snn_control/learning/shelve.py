@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Put a trained policy on the shelf: measured in its task, with a card that says what it is."""
+"""Put a trained policy on the shelf: measured in its task, with a card that describes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from proxy_snn_control.policy import (
 from proxy_snn_control.policy.files import make_folder, write_bytes
 
 EPISODES, SEED = 20, 10_000_000
-# What a controller tells wiring mistakes by must have seen more than a policy that does well: by
+# What a controller finds wiring mistakes by must have seen more than a policy that does well: by
 # turns random actions, and the policy's with noise of these parts of half the action range.
 NOISES, TRANSITIONS = (np.inf, 0.1, 0.6), 24_000
 SPAN = 1_000
@@ -37,7 +37,7 @@ def shelve(path: Path, name: str, folder: Path) -> None:
     """Write `folder`/NAME.safetensors and its card, NAME.md.
 
     What the file knows about transitions of training it keeps; if it knows nothing, transitions of
-    its task are measured now, so that a controller can check its wiring, and the card says so.
+    its task are measured now, so that a controller can check its wiring, and the card records it.
 
     Raises:
         UserError: the policy file is no good or names no task, or a file cannot be written.

@@ -128,10 +128,10 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
         raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
-        said = _first_line(error) if isinstance(error, usual) else _reason(error)
+        reason = _first_line(error) if isinstance(error, usual) else _reason(error)
         if "mujoco" in "".join(traceback.format_exception(error)).lower():
-            said = mujoco_failure() or said
-        raise UserError(f"task {task_id!r} cannot be made: {said}") from error
+            reason = mujoco_failure() or reason
+        raise UserError(f"task {task_id!r} cannot be made: {reason}") from error
     try:
         if paper_physics:
             _use_paper_physics(environment)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The bond with Nav2's lifecycle_manager: while the controller is active, it says so.
+"""The bond with Nav2's lifecycle_manager: heartbeats while the controller is active.
 
 Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
 heartbeats on the same topic, and know each other by the id, which is the node's name. As Nav2's own
@@ -31,7 +31,7 @@ class Bond:
     """One side of a bond, from when it is made until `destroy`."""
 
     def __init__(self, node: Node) -> None:
-        """Begin to say that the node is alive.
+        """Begin to publish that the node is alive.
 
         Args:
             node: whose name is the bond's id.
@@ -49,7 +49,7 @@ class Bond:
         self._say(True)
 
     def destroy(self) -> None:
-        """Break the bond: say that it ends, unless the other side did."""
+        """Break the bond: publish that it ends, unless the other side did."""
         if not self._timer.is_canceled():
             self._say(False)
             self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE))

@@ -261,7 +261,7 @@ class RosTask(gymnasium.Env):
         subscription = node.create_subscription(kind, topic, callback, qos)
         self._wait(
             lambda: subscription.get_publisher_count() > 0,
-            f"topic {name}: its publisher cannot be heard (other QoS?)",
+            f"topic {name}: its publisher does not match (other QoS?)",
             CONNECT_SECONDS,
         )
 
@@ -313,7 +313,7 @@ class RosTask(gymnasium.Env):
         """Call a service of the task file.
 
         Raises:
-            Interrupted: it does not answer, or says that it failed.
+            Interrupted: it does not answer, or reports that it failed.
         """
         kind = service_class(call.type)
         values = {**call.request}
@@ -327,7 +327,7 @@ class RosTask(gymnasium.Env):
             why = f"result {result.result} {result.error_message}"
         if why:
             self._started = False
-            raise Interrupted(f"task ros:{self.task.path}: service {call.service} says: {why}")
+            raise Interrupted(f"task ros:{self.task.path}: service {call.service} reports: {why}")
 
     # -- the world's random generator
 
@@ -361,7 +361,7 @@ class RosTask(gymnasium.Env):
         return time.monotonic() if self.real_time else self._ticks * self.task.control_period
 
     def _begin(self) -> None:
-        """Take nothing that was said so far for this episode's."""
+        """Take no earlier message for this episode's."""
         self._inputs.forget(self._now())
         self._gate.last = None
         self._gate.start(self._now())
@@ -429,7 +429,7 @@ class RosTask(gymnasium.Env):
     def _clock_now(self) -> float:
         return self._clock if self.task.clock == "sim" else time.monotonic()
 
-    # -- what is heard
+    # -- what is received
 
     def _on_message(self, index: int, message: Any) -> None:
         self._heard += 1
@@ -455,7 +455,7 @@ class RosTask(gymnasium.Env):
                 raise Interrupted(f"task ros:{self.task.path}: {fault}") from None
             raise error from None
         if not self.real_time and not self._end_stamp and self._inputs.stamps()[0]:
-            self._idle(QUIET_SECONDS)  # a simulator may say several things within a step
+            self._idle(QUIET_SECONDS)  # a simulator may publish several messages within a step
             self._end_stamp = min(self._inputs.stamps()[0])
 
     def _observed(self) -> bool:

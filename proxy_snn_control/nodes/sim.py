@@ -364,10 +364,10 @@ class Sim(Node):
         self._return += float(reward)
         self._steps += 1
         if self._stepped:  # when an episode ends is up to who steps
-            told = number_array(
+            message = number_array(
                 [float(reward), float(terminated)], f"observation {self._sequence + 1}"
             )
-            self._rewards.publish(told)
+            self._rewards.publish(message)
             return
         if not (terminated or truncated):
             return

@@ -10,7 +10,7 @@ A plugin is a module of the user's that registers things when it is imported::
     class AdaptiveLIF: ...
 
 It is imported where the user names it (`--plugin MODULE`, `plugins:` in a config file, the nodes'
-parameter `plugins`) and nowhere else: a policy file says which plugin it needs, and no more. This
+parameter `plugins`) and nowhere else: a policy file names which plugin it needs, and no more. This
 module imports nothing heavy: a robot's controller loads a plugin's neuron with it.
 """
 

@@ -21,7 +21,7 @@ from .plugins import NEURONS
 class Policy:
     """A spiking policy (Xu et al. 2025, Section 4.1): encoder, spiking layers, decoder.
 
-    From one action to the next it has no memory, unless its file says that it reads more than the
+    From one action to the next it has no memory, unless by its file it reads more than the
     present observation (`spec.history`, `spec.previous_action`); that `reset` clears. It may be
     built in any thread; use one instance per control loop, for `spikes`, `potentials` and the
     counts are those of the last `act()`.
@@ -81,7 +81,7 @@ class Policy:
 
     @property
     def activations(self) -> list[np.ndarray]:
-        """What each layer of a policy that does not spike said in the last `act()`.
+        """What each layer of a policy that does not spike gave in the last `act()`.
 
         From the input on, float32 [neurons]; the last is in (-1, 1). Empty for one that spikes.
         """

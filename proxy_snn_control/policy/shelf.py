@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained policies that come with the package, by name: policies/ of the repository and the wheel.
 
-Each is NAME.safetensors with a card, NAME.md, that says what it is (`proxy-snn shelve` makes both).
+Each is NAME.safetensors with a card, NAME.md, that describes it (`proxy-snn shelve` makes both).
 """
 
 from __future__ import annotations
