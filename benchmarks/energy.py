@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an action costs: NeuroBench's counts, by its own package too, and joules by RAPL.
 
-    pip install -c constraints.txt '.[train,benchmarks]' neurobench
+    pip install -c constraints.txt '.[train,benchmarks]'
+    pip install --no-deps neurobench==2.3.0     # what is used of it needs torch and snnTorch alone
     python benchmarks/energy.py benchmarks/policies/lif-*.safetensors --table F.md
 
 The policy's network of LIF neurons and the ordinary network of its width (random weights, PyTorch's

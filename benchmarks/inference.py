@@ -599,6 +599,7 @@ def main() -> int:
         lines += table
         models.append(model)
     lines += time_starts(options.policies[0], models[0], options.starts)
+    lines += ["", f"Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."]
     print("\n".join(lines))
     if options.table:
         write(options.table, lines)

@@ -276,8 +276,8 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         help="write a policy in another format",
         description="Write a policy as an ONNX model (the whole policy, observation in, action "
-        "out) or its spiking core as a NIR graph (encoder's spikes in, output population's spikes "
-        "out). docs/exchange.md describes both.",
+        "out), its spiking core as a NIR graph (encoder's spikes in, output population's spikes "
+        "out), or C for microcontrollers. docs/exchange.md and docs/micro.md describe them.",
     )
     export.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     export.add_argument("--format", required=True, choices=("nir", "onnx", "c"))

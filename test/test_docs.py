@@ -75,6 +75,8 @@ def test_what_a_command_names_is_there(command: str, page: str) -> None:
         check_parameters(words[3], words[4:])
     elif program == "python" and words[1].endswith(".py"):
         check_script(words)
+    elif words[:2] == ["ros2", "launch"] and words[2].endswith(".launch.py"):
+        assert list((ROOT / "examples").rglob(Path(words[2]).name))  # test_own_robot.py reads it
     elif words[:2] == ["ros2", "launch"]:
         if words[2] == "proxy_snn_control":
             check_launch(LAUNCH / words[3], words[4:])

@@ -291,3 +291,18 @@ def test_the_controller_loads_a_plugin_when_told(stage, tmp_path: Path) -> None:
     assert "its neuron is of plugin 'adaptive_lif', which is not loaded" in without.output
     given = stage.start("controller", policy=path, autostart="true", plugins="['adaptive_lif']")
     assert stage.until(lambda: "active: commands go to" in given.output, 30), given.output
+
+
+def test_a_neuron_of_a_plugin_is_written_as_c(tmp_path: Path) -> None:
+    from test_c_export import PLAIN, SANITIZED, answers, assert_same, compiled, observed
+
+    from proxy_snn_control.policy import PolicyFile
+    from proxy_snn_control.policy.c_export import export_c
+
+    file = PolicyFile(*random_policy(neuron="alif", hidden=(40,)), "0" * 64)
+    policy = Policy(*file)
+    export_c(file, tmp_path)
+    observations = observed(policy, 300)
+    for flags in (SANITIZED, PLAIN):
+        program = compiled(tmp_path, flags)
+        assert_same(answers(program, file.spec, observations), policy, observations)

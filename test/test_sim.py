@@ -151,7 +151,7 @@ def test_sim_reset(stage: Stage) -> None:
         ({"env": "Pendulum-v1"}, "task 'Pendulum-v1' is no MuJoCo task"),
         ({"env_kwargs": "nonsense=1"}, "cannot be made: "),
         ({"env_kwargs": "a=1 b"}, "parameter env_kwargs is 'a=1 b', expected NAME=VALUE"),
-        ({"mode": "warp"}, "parameter mode is 'warp', expected lockstep or realtime"),
+        ({"mode": "warp"}, "parameter mode is 'warp', expected lockstep, realtime or stepped"),
         ({"seed": -1}, "seed"),
         ({"episodes": "many"}, "episodes"),
     ],

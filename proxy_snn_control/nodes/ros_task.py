@@ -52,7 +52,9 @@ QUIET_SECONDS = 0.05
 NEAR_END = 0.75
 # Results of simulation_interfaces: done, and of a state that it is that already.
 SIMULATION_OK = (1, 101)
-LATE_SHARE = 0.05  # of an episode's steps; more are warned of
+# Of a control period: a command that comes so long after its observation is late. And of an
+# episode's steps: more late ones are warned of.
+LATE, LATE_SHARE = 0.25, 0.05
 _log = logging.getLogger("proxy_snn_control")
 
 
@@ -123,6 +125,7 @@ class RosTask(gymnasium.Env):
         self._node: Node | None = None
         self._started = self._complete = False
         self._clock = 0.0
+        self._heard = 0  # messages
 
     # -- Gymnasium's calls
 
@@ -136,6 +139,8 @@ class RosTask(gymnasium.Env):
         if not self._started:
             for call in self.task.start:
                 self._call(call)
+            self._publish(self._gate.check(None, "", self._now())[0])
+            self._await_receipt()
             self._started = True
         if self.task.random_state:
             self._send_random_state()
@@ -160,6 +165,8 @@ class RosTask(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Command, let one control period pass, and observe."""
         before = self._observation
+        if self.real_time:
+            self._drain()
         numbers = self._commands.numbers(np.asarray(action, np.float32))
         if self._measures:
             self._gate.measure(self._inputs.measured())
@@ -372,29 +379,52 @@ class RosTask(gymnasium.Env):
         self._complete = False
         if self._end_stamp:
             self._end_stamp += round(self.task.control_period * 1e9)
-        self._publisher.wait_for_all_acked(Duration(seconds=self.task.timeout))
+        self._await_receipt()
         self._call(self.task.step)
         self._observe()
 
+    def _await_receipt(self) -> None:
+        """Wait until every subscriber has the command.
+
+        Raises:
+            Interrupted: one does not get it, as one that died does until DDS gives it up.
+        """
+        if not self._publisher.wait_for_all_acked(Duration(seconds=self.task.timeout)):
+            self._started = False
+            raise Interrupted(
+                f"task ros:{self.task.path}: a command on topic {self._publisher.topic_name} was "
+                f"not received for {self.task.timeout:g} s"
+            )
+
     def _pass_time(self) -> None:
-        self._due += self.task.control_period
-        late = self._clock_now() - self._due
-        if late > 0:
+        """Wait for the next tick, or of a command that came late for a control period from now."""
+        started = self._clock_now()
+        if started - self._due > LATE * self.task.control_period:
             self._late += 1
-            if late > self.task.control_period:
-                self._due += late  # what was missed is not made good
-        topic = "/clock" if self.task.clock == "sim" else "the clock"
+            self._due = started
+        self._due += self.task.control_period
         while (left := self._due - self._clock_now()) > 0:
             if self.task.clock == "sim":
-                before = self._clock
                 self._wait(
-                    lambda was=before: self._clock != was,  # type: ignore[misc]
-                    f"no message on topic {topic}",
+                    functools.partial(self._clock_moved, self._clock),
+                    "no message on topic /clock",
                     self.task.timeout,
                 )
             else:
                 self._executor.spin_once(timeout_sec=min(left, SPIN_SECONDS))
+        self._drain()
         self._observe()
+
+    def _clock_moved(self, since: float) -> bool:
+        return self._clock != since
+
+    def _drain(self) -> None:
+        """Read what has arrived while the learner computed."""
+        for _ in range(DEPTH):
+            before = self._heard
+            self._executor.spin_once(timeout_sec=0.0)
+            if self._heard == before:
+                return
 
     def _clock_now(self) -> float:
         return self._clock if self.task.clock == "sim" else time.monotonic()
@@ -402,13 +432,16 @@ class RosTask(gymnasium.Env):
     # -- what is received
 
     def _on_message(self, index: int, message: Any) -> None:
+        self._heard += 1
         self._complete |= self._inputs.take(index, message, self._now())
 
     def _on_reward(self, message: Float64MultiArray) -> None:
+        self._heard += 1
         if len(message.data) == 2:
             self._rewards.append((float(message.data[0]), bool(message.data[1])))
 
     def _on_clock(self, message: Any) -> None:
+        self._heard += 1
         self._clock = message.clock.sec + message.clock.nanosec * 1e-9
 
     def _observe(self) -> None:
@@ -469,6 +502,8 @@ class RosTask(gymnasium.Env):
         assert self._node is not None
         if len(numbers):
             stamp = self._node.get_clock().now().to_msg()
+            if (told := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
+                stamp.sec, stamp.nanosec = divmod(max(told), 10**9)  # the time of the world
             measured = self._inputs.measured() if self._measures else ()
             self._publisher.publish(self._commands.message(numbers, "", stamp, measured))
 
