@@ -307,6 +307,7 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
         with pytest.raises(Interrupted, match=reported):
             one_step(environment)
         environment.close()
+    monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 10.0)
     for old, new, reported in (
         ("std_srvs/srv/Empty", "no_such_srvs/srv/Empty", "it is not installed"),
         ("std_srvs/srv/Empty}", "std_srvs/srv/SetBool, request: {flag: 1}}", "no field 'flag'"),
