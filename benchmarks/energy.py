@@ -27,7 +27,7 @@ import snntorch
 import torch
 from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import SNNTorchModel, TorchModel
-from page import heading, processor, write
+from page import finish, heading, processor
 from torch import Tensor, nn
 
 from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
@@ -189,9 +189,7 @@ def main() -> int:
         "Effective MACs of a spiking policy are its decoder's, which the package is not given. The",
         "ordinary network's weights are random: its sparsity is that of a network before training.",
     ]
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
-from page import heading, processor, write
+from page import finish, heading, processor
 
 from proxy_snn_control.learning.collect import Collector, Place
 from proxy_snn_control.learning.tasks import TaskSpec, make_environment
@@ -114,9 +114,7 @@ def main() -> int:
         "",
         f"- AsyncVectorEnv takes **{ratio:.2f} times** as long as this package's workers.",
     ]
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

@@ -44,7 +44,7 @@ import onnxruntime
 import snntorch
 import torch
 from exactness import rollouts, torch_actor
-from page import heading, processor, write
+from page import finish, heading, processor
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
@@ -600,9 +600,7 @@ def main() -> int:
         models.append(model)
     lines += time_starts(options.policies[0], models[0], options.starts)
     lines += ["", f"Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."]
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

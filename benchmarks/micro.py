@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from page import heading, write
+from page import finish, heading
 
 from proxy_snn_control.neuromorphic.chip import Chip
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
@@ -229,9 +229,7 @@ def main() -> int:
                 if not int8 or (file.spec.neuron in ("lif", "clif") and "always" not in name):
                     lines.append(row(name, file, options.observations, Path(folder), int8=int8))
                     print(lines[-1], flush=True)
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

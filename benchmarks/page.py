@@ -20,6 +20,13 @@ def write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def finish(lines: list[str], path: Path | None) -> None:
+    """Print a page, and write it where a path is given."""
+    print("\n".join(lines))
+    if path:
+        write(path, lines)
+
+
 def processor() -> str:
     """The processor's name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from page import heading, processor, write
+from page import finish, heading, processor
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.population import Listener, Population
@@ -293,9 +293,7 @@ def main() -> int:
         details += ["", f"{options.sketch.name}, in the same sitting:", "", "```"]
         details += [*(done.stdout or done.stderr).strip().splitlines()[-8:], "```"]
     lines += details
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from idiom import Idiom
-from page import heading, processor, write
+from page import finish, heading, processor
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.hardware import has_bfloat16_units, use_processor
@@ -278,9 +278,7 @@ def main() -> int:
         "",
         floor,
     ]
-    print("\n".join(lines))
-    if options.table:
-        write(options.table, lines)
+    finish(lines, options.table)
     return 0
 
 

@@ -293,9 +293,9 @@ def inspect(options: argparse.Namespace) -> int:
     """Print what a policy file holds."""
     policy = load_policy(options.policy)
     spec = policy.spec
-    activity = energy_count.activity(policy, energy_count.typical_observations(policy))
-    energy = _energy(spec, activity, _costs(options))
-    counts = energy_count.neurobench(policy, energy_count.typical_observations(policy))
+    observations = energy_count.typical_observations(policy)
+    energy = _energy(spec, energy_count.activity(policy, observations), _costs(options))
+    counts = energy_count.neurobench(policy, observations)
     energy["neurobench"] = dataclasses.asdict(counts)
     energy["equivalent_footprint"] = energy_count.equivalent_footprint(spec)
     if options.json:
