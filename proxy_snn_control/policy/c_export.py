@@ -36,6 +36,7 @@ MORE_TRAINS = 63  # written beyond the last layer's
 MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
 STACK = 500
+COLUMNS = 8  # neurons computed together where there are no vectors
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
 # waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
 # in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
@@ -163,9 +164,16 @@ def c_files(
     else:
         rows = _fixed_layers(tables, spec, layers)
         base = c_text.INT8_LANES
-        kernels = _kernel("", c_text.KERNEL + c_text.RUN, c_text.INT8_STEP, ", of")
+        kernels = _fill(c_text.KERNEL + c_text.INT8_FIRE + c_text.RUN, S="")
         kernels += "#define RUN_LAYER run_layer\n"
-        fields = "\n    int32_t threshold, current_decay, voltage_decay;\n    int exponent;"
+        fields = "".join(
+            f"\n    {field};"
+            for field in (
+                "int32_t threshold",
+                "uint32_t current_decay, voltage_decay",
+                "int exponent",
+            )
+        )
     reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
     tables.add("decoder_weight", tensors["decoder.weight"])
@@ -208,6 +216,7 @@ def c_files(
             _fill(c_text.ENCODE, TANH=tanh, SEARCH=search),
             _fill(
                 c_text.ACT,
+                WORD="32" if spec.time_steps <= 32 else "64",
                 TANHF="tanhf(total)" if math_library else "(float)squash(total)",
                 **reading,
             ),
@@ -396,8 +405,8 @@ class _Expression:
         return self._with("/", other)
 
 
-def _float_step(spec: PolicySpec) -> tuple[str, str]:
-    """About the policy's neurons, and the C of one step of them.
+def _float_fire(spec: PolicySpec) -> tuple[str, str]:
+    """About the policy's neurons, and the C of their time steps.
 
     Raises:
         UserError: their equations are not plain arithmetic.
@@ -405,17 +414,13 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
     lines: list[str] = []
     neuron = NEURONS[spec.neuron]
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
-    places = [f"of->{_c_name(name)}" for name in neuron.state]
-    lines += [
-        f"const lanes@S@ {name} = LOAD({place} + j);"
-        for name, place in (("input", "current"), ("fired", "of->fired"))
-    ]
-    lines += [f"const lanes@S@ before_{i} = LOAD({place} + j);" for i, place in enumerate(places)]
+    names = [f"state_{_c_name(name)}" for name in neuron.state]
+    lines += [f"const lanes@S@ before_{i} = {name};" for i, name in enumerate(names)]
     try:
         after = neuron.step(
             _Expression(lines, "input"),
             _Expression(lines, "fired"),
-            tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
+            tuple(_Expression(lines, f"before_{i}") for i in range(len(names))),
             constants,
         )
     except (TypeError, AttributeError) as error:
@@ -423,9 +428,9 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
             f"a policy of {spec.neuron} neurons cannot be written as C: their equations are more "
             f"than +, -, * and / of state, input and constants ({error})"
         ) from None
-    lines += [f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)]
-    lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
-    lines.append(f"TELL(trains + j, {after[0].name}, THRESHOLD, step);")
+    lines += [f"{name} = {new.name};" for name, new in zip(names, after, strict=True)]
+    lines.append(f"fired = ABOVE({after[0].name}, THRESHOLD);")
+    lines.append(f"train |= BIT({after[0].name}, THRESHOLD, t);")
     about = inspect.getdoc(neuron) or ""
     about = "\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines())
     text = _fill(
@@ -436,18 +441,17 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
             for name in neuron.constants
         ),
     )
-    step = _fill(
-        c_text.FLOAT_STEP,
-        STATE=", ".join(f"{_c_name(name)}[COLUMNS] ALIGNED" for name in neuron.state),
-        REST=" = ".join(f"{place}[j]" for place in places),
-        LINES="".join(f"        {line}\n" for line in lines),
+    fire = _fill(
+        c_text.FLOAT_FIRE,
+        STATE=", ".join(f"{name} = NONE" for name in names),
+        LINES="".join(f"            {line}\n" for line in lines),
     )
-    return text, step
+    return text, fire
 
 
 def _float_kernels(spec: PolicySpec) -> str:
     """What runs a layer, for the vectors of several processors and for none."""
-    text, step = _float_step(spec)
+    text, fire = _float_fire(spec)
 
     def lanes(count: int, columns: int) -> str:
         each = " ".join(f"DO({k})" for k in range(columns // count))
@@ -456,24 +460,20 @@ def _float_kernels(spec: PolicySpec) -> str:
     def find(wide: int) -> str:
         return _fill(c_text.LEVELS, WIDE=str(wide))
 
-    wide = _kernel("_avx512", lanes(16, 64) + "@STEP@" + c_text.WIDE + find(8), step)
-    avx2 = _kernel("_avx2", lanes(8, 32) + c_text.KERNEL + c_text.RUN + find(4), step)
+    kernel = c_text.KERNEL + fire + c_text.RUN
+    wide = _fill(lanes(16, 64) + fire + c_text.WIDE + find(8), S="_avx512")
+    avx2 = _fill(lanes(8, 32) + kernel + find(4), S="_avx2")
     four = f"#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n"
-    own = _kernel("", four + c_text.KERNEL + c_text.RUN, step)
     more = {"UNDEFINE": c_text.UNDEFINE}
     return "\n".join(
         [
             text,
             _fill(c_text.AVX512, KERNEL=wide, **more),
             _fill(c_text.AVX2, KERNEL=avx2, **more),
-            own,
+            _fill(four + kernel, S=""),
             c_text.CHOOSE,
         ]
     )
-
-
-def _kernel(suffix: str, text: str, step: str, arguments: str = "") -> str:
-    return _fill(text, STEP=step, STEP_ARGUMENTS=arguments, S=suffix)
 
 
 def _c_name(name: str) -> str:
@@ -612,7 +612,7 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     return Report(
         tables=tables + layers * (36 if fixed else 20),
         memory=_after(memory, max(4, _train_bytes(spec))),
-        stack=STACK + 8 * steps,
+        stack=STACK + (8 + 4 * COLUMNS) * steps,
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
         cycles=cycles,
