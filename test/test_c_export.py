@@ -33,7 +33,7 @@ STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 PLAIN = [*STRICT, "-O2", "-DPOLICY_PLAIN"]  # without GNU C's vectors, as on a microcontroller
 AVX2 = [*STRICT, "-O2", "-DPOLICY_AVX2"]  # without what AVX-512 alone has
 NARROW = [*STRICT, "-O2", "-DPOLICY_NARROW"]  # and with vectors that every x86-64 has
-SANITIZED = [*STRICT, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZED = [*STRICT, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "micro"
 
 # Reads observations, answers each with all there is to know.

@@ -163,8 +163,8 @@ def c_files(
         base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
     else:
         rows = _fixed_layers(tables, spec, layers)
-        base = c_text.INT8_LANES
-        kernels = _fill(c_text.KERNEL + c_text.INT8_FIRE + c_text.RUN, S="")
+        base = c_text.INT8_BASE
+        kernels = _fill(c_text.INT8_ADD + c_text.INT8_FIRE + c_text.RUN, S="")
         kernels += "#define RUN_LAYER run_layer\n"
         fields = "".join(
             f"\n    {field};"
@@ -371,7 +371,9 @@ def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer
     rows = []
     for i, (layer, fan_in) in enumerate(zip(layers, spec.layer_sizes, strict=False)):
         weights, biases = np.split(layer.weights[: layer.neurons], [-layer.always_on], axis=1)
-        tables.add(f"weights_{i}", _blocks((weights // 2).astype(np.int8)), "weight")
+        # Four bytes are one number, so that the order of bytes is the same on every processor.
+        four = (_blocks(weights // 2) + 128).astype(np.uint32).reshape(-1, 4)
+        tables.add(f"weights_{i}", four @ (2 ** np.arange(0, 32, 8, dtype=np.uint32)), "weight")
         tables.add(f"biases_{i}", _biases(biases.sum(axis=1).astype(np.int32)), "number")
         threshold = int(layer.threshold) << 6
         rows.append(
@@ -460,7 +462,7 @@ def _float_kernels(spec: PolicySpec) -> str:
     def find(wide: int) -> str:
         return _fill(c_text.LEVELS, WIDE=str(wide))
 
-    kernel = c_text.KERNEL + fire + c_text.RUN
+    kernel = c_text.FLOAT_ADD + fire + c_text.RUN
     wide = _fill(lanes(16, 64) + fire + c_text.WIDE + find(8), S="_avx512")
     avx2 = _fill(lanes(8, 32) + kernel + find(4), S="_avx2")
     four = f"#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n"
@@ -468,8 +470,8 @@ def _float_kernels(spec: PolicySpec) -> str:
     return "\n".join(
         [
             text,
-            _fill(c_text.AVX512, KERNEL=wide, **more),
-            _fill(c_text.AVX2, KERNEL=avx2, **more),
+            _fill(c_text.AVX512, CODE=wide, **more),
+            _fill(c_text.AVX2, CODE=avx2, **more),
             _fill(four + kernel, S=""),
             c_text.CHOOSE,
         ]

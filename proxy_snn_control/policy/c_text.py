@@ -88,7 +88,7 @@ FLOAT_BASE = """\
 #endif
 typedef float weight;
 typedef float number;
-#define SCALE(sum) (sum)
+#define WEIGHTS(columns) (columns)
 """
 
 # How many of a layer's neurons are computed together, and in what pieces: as many as have their
@@ -132,7 +132,7 @@ AVX512 = """\
 #include <immintrin.h>
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
-@KERNEL@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 
@@ -141,7 +141,7 @@ AVX512 = """\
 """
 
 AVX2 = """\
-@KERNEL@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 #endif
@@ -163,20 +163,54 @@ UNDEFINE = """\
 #undef END
 """
 
-INT8_LANES = """\
-#define LANES 1
-#define COLUMNS 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#define NONE 0
+INT8_BASE = """\
+#define COLUMNS 16
 #define ALIGNED
 #define INLINE
-typedef int32_t lanes;
-typedef int8_t weight;
+typedef uint32_t weight; /* four of them, a byte each, 128 more than they are */
 typedef int32_t number;
-#define LOAD(place) (*(place))
-#define STORE(place, value) (*(place) = (value))
-/* A step of a weight is 2 units. */
-#define SCALE(sum) (2 * (sum))
+#define WEIGHTS(columns) ((columns) / 4)
+"""
+
+INT8_ADD = """\
+/* Two sums of 16 bits in one number: add to them bytes 0 and 2 of four, or bytes 1 and 3. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)
+#define ADD_EVEN(sums, four) __asm__("uxtab16 %0, %0, %1" : "+r"(sums) : "r"(four))
+#define ADD_ODD(sums, four) __asm__("uxtab16 %0, %0, %1, ror #8" : "+r"(sums) : "r"(four))
+#else
+#define ADD_EVEN(sums, four) ((sums) += (four) & 0x00FF00FFu)
+#define ADD_ODD(sums, four) ((sums) += (four) >> 8 & 0x00FF00FFu)
+#endif
+#define TOGETHER 256 /* so many bytes do not overflow a sum of 16 bits */
+
+/* Add up the rows of weights of the neurons that fire, four weights at once; a step of a weight is
+ * 2 units. */
+static void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+                     int count, const number *biases, number *current)
+{
+    int i, j;
+    for (j = 0; j < COLUMNS; j++)
+        current[j] = biases[j];
+    for (i = 0; i < count;) {
+        int many = count - i < TOGETHER ? count - i : TOGETHER, last = i + many;
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define BEGIN(k) uint32_t even##k = 0, odd##k = 0;
+#define ADD(k) ADD_EVEN(even##k, row[k]); ADD_ODD(odd##k, row[k]);
+#define MORE(column, sum) current[column] += 2 * ((int32_t)(sum) - 128 * many);
+#define END(k) \\
+        MORE(4 * k, even##k & 0xFFFF) MORE(4 * k + 1, odd##k & 0xFFFF) \\
+        MORE(4 * k + 2, even##k >> 16) MORE(4 * k + 3, odd##k >> 16)
+        EACH(BEGIN)
+        for (; i < last; i++) {
+            const weight *row = rows + (int32_t)events[i] * (COLUMNS / 4);
+            EACH(ADD)
+        }
+        EACH(END)
+    }
+    (void)apart;
+    (void)lower;
+}
+
 """
 
 LAYER = """\
@@ -240,11 +274,11 @@ static INLINE int list_events(const policy_train *trains, int step, int steps, i
 }
 """
 
-KERNEL = """\
+FLOAT_ADD = """\
 /* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
  * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
-static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event *events, int lower,
-                     int count, const number *biases, number *current)
+static INLINE void add_rows@S@(const float *rows, int apart, const policy_event *events, int lower,
+                     int count, const float *biases, float *current)
 {
     const policy_event *other = events + lower;
     int upper = count - lower, both = lower < upper ? lower : upper, i;
@@ -252,20 +286,20 @@ static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event
 #define BEGIN(k) lanes@S@ a##k = NONE, b##k = NONE;
 #define ADD_LOWER(k) a##k += LOAD(row + AT(k));
 #define ADD_UPPER(k) b##k += LOAD(row_above + AT(k));
-#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + SCALE(a##k) + SCALE(b##k));
+#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + a##k + b##k);
     EACH(BEGIN)
     for (i = 0; i < both; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_LOWER)
         EACH(ADD_UPPER)
     }
     for (; i < lower; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
         EACH(ADD_LOWER)
     }
     for (; i < upper; i++) {
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_UPPER)
     }
     EACH(END)
@@ -289,8 +323,8 @@ static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy
         fired += (uint32_t)count[t];
     }
     for (first = 0; first < of->neurons; first += COLUMNS) {
-        const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK
-            + first % BLOCK;
+        const weight *rows = of->weights
+            + WEIGHTS((int32_t)(first / BLOCK) * of->fan_in * BLOCK + first % BLOCK);
         /* The last block may be without a second one: then it is taken twice. */
         int apart = of->neurons - first > BLOCK ? of->fan_in * BLOCK : 0;
         number current[POLICY_TIME_STEPS * COLUMNS] ALIGNED;
