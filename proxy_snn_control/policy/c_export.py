@@ -164,16 +164,15 @@ def c_files(
     else:
         rows = _fixed_layers(tables, spec, layers)
         base = c_text.INT8_BASE
-        kernels = _fill(c_text.INT8_ADD + c_text.INT8_FIRE + c_text.RUN, S="")
-        kernels += "#define RUN_LAYER run_layer\n"
-        fields = "".join(
-            f"\n    {field};"
-            for field in (
-                "int32_t threshold",
-                "uint32_t current_decay, voltage_decay",
-                "int exponent",
-            )
+        current_decay, voltage_decay = (str(int(decay)) for decay in layers[0].decays)
+        kernels = _fill(
+            c_text.INT8_ADD + c_text.INT8_FIRE + c_text.RUN,
+            CURRENT_DECAY=current_decay,
+            VOLTAGE_DECAY=voltage_decay,
+            S="",
         )
+        kernels += "#define RUN_LAYER run_layer\n"
+        fields = "\n    int32_t threshold;\n    int exponent;"
     reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
     tables.add("decoder_weight", tensors["decoder.weight"])
@@ -378,7 +377,7 @@ def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer
         threshold = int(layer.threshold) << 6
         rows.append(
             f"    {{weights_{i}, biases_{i}, {fan_in}, {layer.neurons}, {_middle(fan_in)}, "
-            f"{threshold}, {int(layer.decays[0])}, {int(layer.decays[1])}, {layer.exponent}}},\n"
+            f"{threshold}, {layer.exponent}}},\n"
         )
     return "".join(rows)
 
@@ -612,7 +611,7 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     )
     layers = len(sizes) - 1
     return Report(
-        tables=tables + layers * (36 if fixed else 20),
+        tables=tables + layers * (28 if fixed else 20),
         memory=_after(memory, max(4, _train_bytes(spec))),
         stack=STACK + (8 + 4 * COLUMNS) * steps,
         synaptic_operations=synapses,

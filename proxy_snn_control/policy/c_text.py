@@ -671,11 +671,14 @@ INT8_FIRE = """\
 /* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both rounded
  * towards 0; synaptic input counts 2^6. The conversion sees to it that no current overflows. */
 #define STATE_LIMIT 8388607
+#define CURRENT_DECAY @CURRENT_DECAY@ /* of 4096 */
+#define VOLTAGE_DECAY @VOLTAGE_DECAY@
 
+/* State times decay over 4096, in two parts that 32 bits hold. */
 static INLINE int32_t decayed(int32_t state, uint32_t decay)
 {
     uint32_t size = (uint32_t)(state < 0 ? -state : state);
-    int32_t left = (int32_t)((uint64_t)size * decay >> 12);
+    int32_t left = (int32_t)((size >> 12) * decay + ((size & 4095) * decay >> 12));
     return state < 0 ? -left : left;
 }
 
@@ -695,9 +698,9 @@ static INLINE void fire@S@(const number *input, const layer *of, policy_train *t
         int32_t current = 0, voltage = 0;
         policy_train train = 0;
         for (t = 0; t < POLICY_TIME_STEPS; t++) {
-            current = decayed(current, of->current_decay)
+            current = decayed(current, CURRENT_DECAY)
                 + scaled(input[t * COLUMNS + j], of->exponent) * 64;
-            voltage = decayed(voltage, of->voltage_decay) + current;
+            voltage = decayed(voltage, VOLTAGE_DECAY) + current;
             voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
             voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
             if (voltage > of->threshold) {
