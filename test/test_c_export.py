@@ -288,7 +288,7 @@ def test_sizes_and_counts_of_a_small_network_by_hand(tmp_path: Path) -> None:
     assert report.neuron_steps == 2 * (4 + 20) == 48
     # An encoder neuron of threshold 0.999 fires at step 2 from 0.5 on, at step 1 from 1 on: two
     # bounds are searched in a table of three, and there are three trains of spikes.
-    encoder = 3 * 8 + 3 * 1 + 6 * 4 + 6 * 8
+    encoder = 3 * 8 + 3 * 4 + 3 * 1 + 6 * 4 + 6 * 8  # the bounds in double, and in float
     rows = (6 * 16 + 4 * 32) * 4  # blocks of 16 columns
     biases = (32 + 32) * 4
     decoder = (20 + 2) * 4 + 3 * 4 + 3 * 2 * 4  # weights, biases; rates of 0 to 2 spikes; limits
@@ -325,7 +325,15 @@ def test_sizes_and_counts_of_a_small_network_by_hand(tmp_path: Path) -> None:
     symbols = {name: int(size, 16) for _, size, _, name in rows_of_four}
     tables = sum(
         symbols[name]
-        for name in ("bounds", "fires", "centres", "sharpness", "weights_0", "weights_1")
+        for name in (
+            "bounds",
+            "near_bounds",
+            "fires",
+            "centres",
+            "sharpness",
+            "weights_0",
+            "weights_1",
+        )
     )
     assert tables == encoder + rows
 

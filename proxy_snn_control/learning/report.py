@@ -309,8 +309,8 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
     text = (
         "As NeuroBench counts, and nJ by the paper's constants (spikes that reach a synapse times "
         "77 fJ, multiply-accumulates of an ordinary network times 3.97 pJ): means over the seeds' "
-        f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary network "
-        f"has the same hidden layers, of ReLUs, and every operation is counted; {LEFT_OUT}."
+        f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary "
+        f"network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}."
     )
     columns = "task", "learner", "activation sparsity", "effective MACs", "effective ACs"
     columns += "footprint, bytes", "nJ", "ordinary: MACs", "bytes", "nJ"

@@ -157,7 +157,7 @@ def c_files(
             "be written as C"
         )
     tables = _Tables()
-    search = _encoder(tables, spec, tensors)
+    encoder = _encoder(tables, spec, tensors)
     if layers is None:
         rows = _float_layers(tables, spec, tensors)
         base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
@@ -212,7 +212,7 @@ def c_files(
                 BITS_SET=_bits_set(),
             ),
             kernels,
-            _fill(c_text.ENCODE, TANH=tanh, SEARCH=search),
+            _fill(c_text.ENCODE, TANH=tanh, **encoder),
             _fill(
                 c_text.ACT,
                 WORD="32" if spec.time_steps <= 32 else "64",
@@ -497,8 +497,8 @@ def _input(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str
     }
 
 
-def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> str:
-    """Add the encoder's tables; its search of the bounds in C."""
+def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
+    """Add the encoder's tables; what is to be filled into its C."""
     levels, trains = stimulation_levels(spec.encoder_threshold, spec.time_steps)
     # Between a level and the float32 before it, what is rounded to it begins half way.
     before = np.nextafter(levels[1:], np.float32(0)).astype(np.float64)
@@ -509,14 +509,16 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> str:
     steps = np.arange(spec.time_steps, dtype=np.uint64)
     tables.text.append(f"#define BOUNDS {len(bounds)}\n")
     tables.add("bounds", padded)
+    tables.add("near_bounds", padded.astype(np.float32))
+    near = tables.text.pop()  # where it is used alone
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
     tables.add("fires", whole.astype(f"uint{8 * _train_bytes(spec)}"), "policy_train")
     tables.add("centres", tensors["encoder.mu"])
     tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
-    return "".join(
-        f"            level += (z < bounds[level + {2**bit - 1}]) << {bit};\n"
-        for bit in reversed(range(bits))
-    )
+    lines = [
+        f"level += (z < table[level + {2**bit - 1}]) << {bit}" for bit in reversed(range(bits))
+    ]
+    return {"NEAR": near, "SEARCH": "; \\\n    ".join(lines or ["(void)(z)"])}
 
 
 def _train_bytes(spec: PolicySpec) -> int:

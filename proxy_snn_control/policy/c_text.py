@@ -361,6 +361,31 @@ static void find_trains@S@(const double *z, policy_train *trains)
 ENCODE = """\
 /* tanh of an observation, in double precision. */
 @TANH@
+#if !defined(LIST_EIGHT) || BOUNDS > 16
+@NEAR@
+#define COUNT_ABOVE(level, z, table) @SEARCH@
+/* How many bounds are above a neuron's z, which are searched by halving. In float first, where a
+ * small processor is quick: only if its error could matter, in double. That of `about` is below
+ * `error` by the roundings of squashed, wide, and each operation, doubled. */
+static int level_of(double squashed, int j)
+{
+    float distance = (float)squashed - centres[j], wide = (float)sharpness[j];
+    float product = wide * distance, about = product * distance;
+    float error = 1e-6f * about + 2.5e-7f * (product < 0 ? -product : product) + 1e-13f * wide;
+    double exact;
+    int level = 0, other = 0;
+    COUNT_ABOVE(level, about - error, near_bounds);
+    COUNT_ABOVE(other, about + error, near_bounds);
+    if (level == other && wide < 1e30f && about < 1e30f)
+        return level;
+    exact = squashed - centres[j];
+    exact = exact * exact * sharpness[j];
+    level = 0;
+    COUNT_ABOVE(level, exact, bounds);
+    return level;
+}
+#endif
+
 /* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
  * its spikes depend on the interval that A is in alone. The bounds are of z. */
 static void encode(const float *input, policy_train *trains)
@@ -380,14 +405,10 @@ static void encode(const float *input, policy_train *trains)
         z[j] = 0;
     FIND_TRAINS(z, trains);
 #else
-    /* Many are searched by halving. */
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
-        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
-            double distance = squashed - centres[j], z = distance * distance * sharpness[j];
-            int level = 0;
-@SEARCH@            trains[j] = fires[level];
-        }
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++)
+            trains[j] = fires[level_of(squashed, j)];
     }
 #endif
 }
