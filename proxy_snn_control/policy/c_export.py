@@ -182,9 +182,9 @@ def c_files(
     tables.add("low", low)
     tables.add("half_range", (high - low) / 2)
     tables.add("high", high)
-    tanh, error = c_text.TANH_OF_MATH, None
+    exp, error = "exp(-y)", None
     if not math_library:
-        tanh, error = _tanh_by_table(tables), TANH_ERROR
+        exp, error = _exp_by_table(tables), TANH_ERROR
     tables.text.append(f"static const layer layers[] = {{\n{rows}}};\n")
     report = _report(spec, tables.bytes, layers is not None, error)
     title = f"A policy of {spec.neuron} neurons, layers {' -> '.join(map(str, spec.layer_sizes))}"
@@ -212,7 +212,7 @@ def c_files(
                 BITS_SET=_bits_set(),
             ),
             kernels,
-            _fill(c_text.ENCODE, TANH=tanh, **encoder),
+            _fill(c_text.ENCODE, EXP=exp, ERROR=f"{TANH_ERROR:.1g}", **encoder),
             _fill(
                 c_text.ACT,
                 WORD="32" if spec.time_steps <= 32 else "64",
@@ -573,7 +573,7 @@ TANH_ERROR = 2 * (
 )
 
 
-def _tanh_by_table(tables: _Tables) -> str:
+def _exp_by_table(tables: _Tables) -> str:
     whole = np.exp(-np.arange(2 * TANH_END, dtype=np.longdouble)).astype(np.float64)
     parts = np.exp(-np.arange(TANH_PARTS, dtype=np.longdouble) / TANH_PARTS).astype(np.float64)
     tables.add("exp_whole", whole)
@@ -582,11 +582,10 @@ def _tanh_by_table(tables: _Tables) -> str:
     for n in range(TANH_TERMS, 0, -1):
         series = f"1.0 - rest * {1 / n!r} * ({series})"
     return _fill(
-        c_text.TANH_BY_TABLE,
+        c_text.EXP_BY_TABLE,
         END=str(2 * TANH_END),
         PARTS=str(TANH_PARTS),
         SERIES=series,
-        ERROR=f"{TANH_ERROR:.1g}",
     )
 
 
