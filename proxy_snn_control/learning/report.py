@@ -312,10 +312,10 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
         f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary "
         f"network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}."
     )
-    columns = "task", "learner", "activation sparsity", "effective MACs", "effective ACs"
-    columns += "footprint, bytes", "nJ", "ordinary: MACs", "bytes", "nJ"
+    columns = ("task", "learner", "activation sparsity", "effective MACs", "effective ACs")
+    more = ("footprint, bytes", "nJ", "ordinary: MACs", "bytes", "nJ")
     if rows:
-        yield Section(title, text, columns, tuple(rows))
+        yield Section(title, text, (*columns, *more), tuple(rows))
 
 
 def _learner_points(comparison: Comparison) -> Iterable[str]:

@@ -38,10 +38,12 @@ LINE = 8  # numbers on a line
 STACK = 500
 COLUMNS = 8  # neurons computed together where there are no vectors
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
-# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
-# in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
+# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and an eighth of what
+# goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The others
+# are counted in what a compiler makes.
 CYCLES = {
     "synaptic operation": 4,
+    "int8 synaptic operation": 2,
     "neuron's step": 40,
     "int8 neuron's step": 60,
     "neuron listed": 12,
@@ -602,9 +604,10 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     events, trains = steps * max(sizes[:-1]), sum(sizes) + MORE_TRAINS
     memory = _after(memory, _event_bytes(spec)) + events * _event_bytes(spec)
     memory = _after(memory, _train_bytes(spec)) + trains * _train_bytes(spec)
+    kind = "int8 " if fixed else ""
     cycles = (
-        padded * CYCLES["synaptic operation"]
-        + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
+        padded * CYCLES[f"{kind}synaptic operation"]
+        + neuron_steps * CYCLES[f"{kind}neuron's step"]
         + steps * sum(sizes[:-1]) * CYCLES["neuron listed"]
         + sizes[0] * (CYCLES["encoder neuron"] + steps * CYCLES["encoder neuron's step"])
         + (spec.input_size + spec.action_size) * CYCLES["tanh"]
