@@ -18,7 +18,6 @@ import importlib.util
 import itertools
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,6 +108,8 @@ def _processor() -> bytes:
 def _compile(neuron: str) -> bytes | None:
     if not all(map(importlib.util.find_spec, ("numba", "llvmlite"))):
         return None
+    import subprocess
+
     _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
     command = child.command(f"{__package__}.event", neuron, *plugins.loaded())
     path = plugins.child_path(str(Path(__file__).parents[2]))
