@@ -25,7 +25,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header
 
 from proxy_snn_control.control.backend import Native
-from proxy_snn_control.control.cdr import VectorWriter, read_vector
+from proxy_snn_control.control.cdr import VectorReader, VectorWriter, read_vector
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import BEGINS, UNASKED, number_array
@@ -395,6 +395,11 @@ def test_vectors_are_written_and_read_as_ros_does() -> None:
             found, numbers = read_vector(serialize_message(message))
             assert found == label
             assert numbers.tolist() == values.tolist()
+    reader = VectorReader()
+    for size, label in [(2, ""), (2, ""), (3, ""), (2, "a"), (2, "a"), (2, "b"), (0, ""), (2, "")]:
+        values = rng.normal(size=size)
+        found, numbers = reader.read(serialize_message(number_array(values, label)))
+        assert (found, numbers.tolist()) == (label, values.tolist())
     several = Float64MultiArray(data=[1.0, 2.0])
     several.layout.dim = (
         number_array([1.0], "rows").layout.dim + number_array([1.0], "col").layout.dim
@@ -406,11 +411,17 @@ def test_vectors_are_written_and_read_as_ros_does() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda b: b"\0\1\0\0" + b))
 def test_bytes_that_are_no_vector_are_refused(data: bytes) -> None:
+    reader = VectorReader()
+    reader.read(VectorWriter(2).write([1.0, 2.0], ""))
     try:
-        _, values = read_vector(data)
+        label, values = read_vector(data)
     except ObservationError:
+        with pytest.raises(ObservationError):
+            reader.read(data)
         return
     assert values.nbytes <= len(data)
+    found, same = reader.read(data)
+    assert (found, same.tobytes()) == (label, values.tobytes())
 
 
 # ---- the stop
