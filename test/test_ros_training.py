@@ -233,7 +233,9 @@ def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     stage.spin(0.5)
     world.end(signal.SIGKILL)
     assert stage.until(lambda: "the episode is void, waiting" in train.output, 30), train.output
-    assert "no answer of service" in train.output or "there is no service" in train.output
+    # It may die at any moment of a step.
+    missed = ("no answer of service", "there is no service", "a command on topic", "observation on")
+    assert any(each in train.output for each in missed), train.output
     python(stage, "integrator_sim.py")
     finished(train)
     assert "the world is back, a new episode begins" in train.output
