@@ -29,6 +29,7 @@ QUICK = {
     "proxy_hidden": (16, 16),
     "critic_hidden": (16, 16),
     "batch_size": 16,
+    "replay_size": 20_000,
     "threads": 1,
 }
 NORMALISED = {"actor_norm": "care_bn", "critic_norm": "layer"}

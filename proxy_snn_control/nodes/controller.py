@@ -39,8 +39,8 @@ from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
-from proxy_snn_control.nodes.process import declare, run, value_of
-from proxy_snn_control.nodes.telemetry import ACKNOWLEDGE_SECONDS, Telemetry
+from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS, declare, run, value_of
+from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 
 # Of a source's timeout: how often it is looked at.

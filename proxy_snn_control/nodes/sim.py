@@ -43,7 +43,14 @@ from proxy_snn_control.nodes.messages import (
     values_of,
 )
 from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.nodes.process import (
+    ACKNOWLEDGE_SECONDS,
+    SPIN_SECONDS,
+    Parameter,
+    declare,
+    run,
+    value_of,
+)
 from proxy_snn_control.policy import UserError, plugins
 
 try:
@@ -107,7 +114,6 @@ REPEAT_SECONDS = 0.2
 # computers make everybody that late, and a robot would not survive many steps without a command.
 CATCH_UP_SECONDS = 0.1
 COMPLAINT_SECONDS = 1.0
-ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Sim(Node):
