@@ -24,12 +24,11 @@ from training_kit import StopAt
 from proxy_snn_control.learning import checkpoint as checkpoints
 from proxy_snn_control.learning import sweep
 from proxy_snn_control.learning.config import TrainConfig, load_config
-from proxy_snn_control.learning.members import new_members
+from proxy_snn_control.learning.members import Member, new_members
 from proxy_snn_control.learning.plot import plot_energy, plot_health
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import share_file
 

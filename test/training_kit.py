@@ -12,9 +12,9 @@ import torch
 from conftest import TASK
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.spiking.actor import Sizes
 

@@ -32,10 +32,10 @@ from proxy_snn_control.learning.config import (
     shared_settings,
 )
 from proxy_snn_control.learning.hardware import resolved
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, read_progress
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import make_folder, read_file, write_bytes

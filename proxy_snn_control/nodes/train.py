@@ -18,10 +18,9 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.learning.members import gather_settings, new_members, resumed_members
+from proxy_snn_control.learning.members import Member, gather_settings, new_members, resumed_members
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.learning.processes import make_training
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
 from proxy_snn_control.nodes.parameters import PLUGINS
