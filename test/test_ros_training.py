@@ -232,11 +232,13 @@ def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     assert stage.until(lambda: (run / "progress.csv").is_file(), 60), train.output
     stage.spin(0.5)
     world.end(signal.SIGKILL)
-    assert stage.until(lambda: "the episode is void, waiting" in train.output, 30), train.output
+    assert stage.until(lambda: "the episode is discarded; waiting" in train.output, 30), (
+        train.output
+    )
     assert "no answer of service" in train.output or "there is no service" in train.output
     python(stage, "integrator_sim.py")
     finished(train)
-    assert "the world is back, a new episode begins" in train.output
+    assert "the task answers again, a new episode begins" in train.output
     (file,) = (run / "checkpoint").rglob("replay-*.safetensors")
     rows = load_file(file)
     x, following = rows["observation"][:, 0], rows["next_observation"][:, 0]

@@ -391,7 +391,7 @@ class _Section:
         value = self.text("topic")
         if not _TOPIC.fullmatch(value) or "__" in value:
             raise UserError(
-                f"{self.where}: topic is {value!r}, which is none: expected names of letters, "
+                f"{self.where}: topic is {value!r}, expected names of letters, "
                 "digits and underscores with / between them"
             )
         return value
