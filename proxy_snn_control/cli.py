@@ -378,7 +378,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
     replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
-    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument(
+        "--robot",
+        default="",
+        metavar="ROBOT.yaml",
+        help="the robot file, or the name of one of the package's",
+    )
     replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
     replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
     replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
-FILES = ("train", "control", "sim", "demo")
+FILES = ("train", "control", "sim", "demo", "view")
 FOLDER = Path(__file__).parents[1] / "launch"
 
 
