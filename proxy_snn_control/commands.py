@@ -48,7 +48,7 @@ def train(options: argparse.Namespace) -> int:
         members = new_members(gather_settings(files, assignments, given), options.out)
     finished = _run_training(members, options.resume, options.track)
     if not finished:
-        print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
+        print(f"stopped; resume with: proxy-snn train --resume --out {options.out}")
     return 0
 
 
@@ -107,7 +107,7 @@ def sweep(options: argparse.Namespace) -> int:
     todo = [run for run in runs if run not in done and not reasons[run.folder]]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
-    again = "(earlier; without its failure.txt it would be tried again)"
+    again = "(in an earlier call; remove its failure.txt to train it again)"
     failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
     while todo and finished:
@@ -128,7 +128,7 @@ def sweep(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"proxy-snn: failed: {failure}", file=sys.stderr)
     if not finished:
-        print("stopped; the same command goes on")
+        print("stopped; repeat the command to continue")
     elif done:
         print(f"tables and figures: proxy-snn report {options.out} --out {options.out}-report")
     return 1 if failures else 0
@@ -329,11 +329,11 @@ def inspect(options: argparse.Namespace) -> int:
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
     known = policy.whitening is not None
-    coverage = "all of it" if known else "period and ranges alone"
+    coverage = "all of it" if known else "control period and ranges only"
     print(f"transitions of training: {'known' if known else 'not known'} (transition.whitening)")
     print(f"the controller's wiring check: {coverage}")
     if spec.spiking:
-        print("on observations drawn by the quantiles of training:")
+        print("on observations drawn from the quantiles of training:")
     _print_energy(spec, energy)
     print(
         f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "

@@ -232,13 +232,14 @@ def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     assert stage.until(lambda: (run / "progress.csv").is_file(), 60), train.output
     stage.spin(0.5)
     world.end(signal.SIGKILL)
-    assert stage.until(lambda: "the episode is void, waiting" in train.output, 30), train.output
+    given_up = "the episode is discarded; waiting"
+    assert stage.until(lambda: given_up in train.output, 30), train.output
     # It may die at any moment of a step.
     missed = ("no answer of service", "there is no service", "a command on topic", "observation on")
     assert any(each in train.output for each in missed), train.output
     python(stage, "integrator_sim.py")
     finished(train)
-    assert "the world is back, a new episode begins" in train.output
+    assert "the task answers again, a new episode begins" in train.output
     (file,) = (run / "checkpoint").rglob("replay-*.safetensors")
     rows = load_file(file)
     x, following = rows["observation"][:, 0], rows["next_observation"][:, 0]

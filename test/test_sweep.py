@@ -138,7 +138,7 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
         ({"environments": []}, r"environments is \[\]"),
         ({"environments": [TASK, TASK]}, "environments has .* twice"),
         ({"environments": ["a:B-v0", "a_B-v0"]}, "two of the environments"),
-        ({"environments": ["../B-v0"]}, "which makes no name of a folder"),
+        ({"environments": ["../B-v0"]}, "which gives no folder name"),
         ({"seeds": 5}, "seeds is 5, expected a list of whole numbers"),
         ({"seeds": [0, 1.5]}, "seeds has 1.5"),
         ({"seeds": [-1]}, f"{TASK}/ann/seed--1: setting seed is -1"),
@@ -206,9 +206,9 @@ def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
     for folder, other in zip(folders, [*folders[1:], None], strict=True):
         failure = (folder / "failure.txt").read_text()
         assert "collapsed: the actor's gradient was exactly zero at every update" in failure
-        assert failure.count("begun again") == (other is not None)
+        assert failure.count("started again") == (other is not None)
         if other:
-            assert f"begun again with {other.name.replace('-', ' ')}" in failure
+            assert f"started again with {other.name.replace('-', ' ')}" in failure
     assert not (out / TASK / "well" / "seed-100003").exists()
     assert steps(out / TASK / "well" / "seed-3") == [0, 40, 80, 120]
     assert first.stderr.count("proxy-snn: failed: ") == 1
@@ -219,7 +219,7 @@ def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
     table = (tmp_path / "report" / "table.md").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| dead |"))
     assert row.endswith(" (4) †4 ↻3 |")
-    assert "Seed 3 collapsed, and seed 100003 was begun in its place; both are counted" in table
+    assert "Seed 3 collapsed, and seed 100003 was started in its place; both are counted" in table
     assert "No run of seed" not in table
     plot_health([out], tmp_path / "health.svg")
     picture = (tmp_path / "health.svg").read_text()
@@ -442,7 +442,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "stopped; the same command goes on" in output
+    assert "stopped; repeat the command to continue" in output
     for folder in folders:
         if (folder / "config.yaml").exists():
             assert list((folder / "checkpoint").glob("checkpoint-*"))
@@ -547,7 +547,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             if sweeping.poll() is None:
                 os.killpg(sweeping.pid, signal.SIGTERM)
     assert sweeping.returncode == 0, output
-    assert f"{TASK}/ann/seed-0: its worker was lost; it goes on from its checkpoint" in output
+    assert f"{TASK}/ann/seed-0: its worker was lost; it resumes from its checkpoint" in output
     assert "seed-1: its worker was lost" not in output
     assert "2 of 2 runs are done" in output
     for folder in folders:

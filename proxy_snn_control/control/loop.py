@@ -153,7 +153,7 @@ class Loop:
         if len(sources) < 2:
             return []
         return [
-            f"topic {stream.source.topic} has no stamps: its messages count as of when they arrive"
+            f"topic {stream.source.topic} has no stamps: its messages are dated by their arrival"
             for stream in self.inputs.streams
             if not stream.reader.stamped
         ]

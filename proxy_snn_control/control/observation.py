@@ -310,8 +310,9 @@ class Inputs:
         if len(stamps) == len(streams) and all(stamps):
             away = f" (their last stamps are {(max(stamps) - min(stamps)) * 1e-9:.3f} s apart)"
         return (
-            f"topics {topics}: nothing that belongs together, within {self._tolerance:.3g} s, for "
-            f"{now - min(since):.2f} s{away}; a source that only has a last value needs hold: true"
+            f"topics {topics}: no messages with stamps within {self._tolerance:.3g} s of each "
+            f"other for {now - min(since):.2f} s{away}; a source whose last value stays valid "
+            "needs hold: true"
         )
 
     def stamps(self) -> tuple[list[int], float]:

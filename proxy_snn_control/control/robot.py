@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy_snn_control.policy import PolicySpec, UserError
+from proxy_snn_control.share import robot_file
 from proxy_snn_control.yaml_file import read_yaml
 
 VECTOR = "std_msgs/Float64MultiArray"
@@ -272,7 +273,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
     """Read a robot file and check it against the policy.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one of the package's.
         spec: the policy it is for.
         timeout: seconds, for sources that have none of their own.
         reliable: ask for reliable delivery of every source.
@@ -282,6 +283,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
             the policy that is not in the file.
     """
     known = ("sources", "observation", "history", "command")
+    path = robot_file(path)
     content = _Section(f"robot file {path}", read_yaml("robot file", path), known)
     described = content.section("sources")
     sources = tuple(
@@ -303,6 +305,7 @@ def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UserError: no such file, no names in it, or a history, which is then the policy's own.
     """
+    path = robot_file(path)
     where = f"robot file {path}"
     content = _Section(where, read_yaml("robot file", path))
     if "history" in content:
@@ -391,7 +394,7 @@ class _Section:
         value = self.text("topic")
         if not _TOPIC.fullmatch(value) or "__" in value:
             raise UserError(
-                f"{self.where}: topic is {value!r}, which is none: expected names of letters, "
+                f"{self.where}: topic is {value!r}, expected names of letters, "
                 "digits and underscores with / between them"
             )
         return value

@@ -232,7 +232,7 @@ def _every_seed(comparison: Comparison, title: str) -> Section:
     text = (
         f"Maximum / mean of the last {LAST} evaluations of each seed. {COLLAPSED}: collapsed. "
         f"{SHORT}: shorter than the longest seed of its task and learner, in no mean. "
-        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was begun in its place."
+        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was started in its place."
     )
     seeds = sorted({run.seed for run in comparison.runs})
     rows = []

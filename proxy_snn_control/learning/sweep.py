@@ -99,7 +99,7 @@ def _members(path: Path, content: bytes, out: Path) -> list[Member]:
     for learner, own in learners.items():
         if not isinstance(learner, str) or not _FOLDER.fullmatch(learner):
             raise UserError(
-                f"{where}: learner {learner!r} is to name a folder: expected letters, digits and "
+                f"{where}: learner {learner!r} names a folder: expected letters, digits and "
                 "any of . _ + -, a letter or digit first"
             )
         settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
@@ -193,7 +193,7 @@ def _folder_of(where: str, env: str) -> str:
     """A task's folder: its id, where "module:Id" and "space/Id" have signs that no folder has."""
     folder = re.sub(r"[^A-Za-z0-9._+-]", "_", env)
     if not _FOLDER.fullmatch(folder):
-        raise UserError(f"{where}: environments has {env!r}, which makes no name of a folder")
+        raise UserError(f"{where}: environments has {env!r}, which gives no folder name")
     return folder
 
 
@@ -263,7 +263,7 @@ def restarted(members: Sequence[Member]) -> list[Member]:
 
 
 def is_replaced(member: Member) -> bool:
-    """Whether the run collapsed, and another was begun in its place."""
+    """Whether the run collapsed, and another was started in its place."""
     return begun_again("", 0)[:-1] in (read_failure(member.folder) or "")
 
 

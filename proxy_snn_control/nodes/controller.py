@@ -311,7 +311,7 @@ class Controller(LifecycleNode):
     def _being_read(self, seconds: float) -> str:
         return (
             f"policy file {self._parameter('policy')}, or the robot file, has been read for "
-            f"{seconds:.0f} s: is its drive there?"
+            f"{seconds:.0f} s: does the drive respond?"
         )
 
     def _endpoint(
@@ -326,7 +326,8 @@ class Controller(LifecycleNode):
             # rclpy raises private types for topics of two types, and for names.
             reason = " ".join(str(error).split())
             raise UserError(
-                f"topic {topic}: cannot be had as {kind}: {reason}; is it in use with another type?"
+                f"topic {topic}: cannot be created as {kind}: {reason}; is it in use with "
+                "another type?"
             ) from error
 
     def _every(self, seconds: float, callback: Callable[[], None]) -> Any:
@@ -337,7 +338,7 @@ class Controller(LifecycleNode):
     def _release(self) -> None:
         if self._publisher is not None:
             self._publisher.wait_for_all_acked(Duration(seconds=RELEASE_SECONDS))
-        self._reload.drop("the policy was given up while the file was read")
+        self._reload.drop("the policy was unloaded while the file was read")
         for destroy in reversed(self._entities):
             destroy()
         self._entities = []
@@ -351,7 +352,7 @@ class Controller(LifecycleNode):
         try:
             if self._locked:
                 raise UserError(
-                    "the controller is locked (parameter lock): nothing changes any more"
+                    "the controller is locked (parameter lock): no changes are accepted"
                 )
             check_choices(changed)
             if self._loop is not None and not changed.keys().isdisjoint(SAFETY):

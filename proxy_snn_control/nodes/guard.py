@@ -97,7 +97,7 @@ class Guard(Node):
             )
             return
         if self._fault:
-            self.get_logger().info("commands come again")
+            self.get_logger().info("commands are received again")
         self._received_at, self._fault = time.monotonic(), ""
         self._passed += 1
         self._commands.publish(message)

@@ -88,7 +88,7 @@ PARAMETERS = (
         "random_state",
         "",
         "The state of the task's random generator (JSON) from which the next reset draws, and "
-        "afterwards what came of it; if empty, resets are seeded by seed.",
+        "afterwards the state that follows; if empty, resets are seeded by seed.",
         read_only=False,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),

@@ -54,7 +54,7 @@ PARAMETERS = (
     ),
     Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
     PLUGINS,
-    Parameter("resume", False, "Go on from the checkpoint in the run's folder."),
+    Parameter("resume", False, "Resume from the checkpoint in the run's folder."),
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
 POLL_SECONDS = 0.02
