@@ -8,7 +8,6 @@ the policy; what only shows in the messages is checked by readers.py and command
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Collection, Sequence
@@ -364,6 +363,8 @@ class _Section:
         if not isinstance(value, str) or (value == "" and default is None):
             raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
         if allowed and value not in allowed:
+            import difflib
+
             near = difflib.get_close_matches(value, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(
