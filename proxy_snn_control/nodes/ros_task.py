@@ -124,7 +124,8 @@ class RosTask(gymnasium.Env):
         self._ticks = 0  # never fewer: the clock of a world that is stepped
         self._node: Node | None = None
         self._started = self._complete = False
-        self._clock = 0.0
+        self._clock = self._due = 0.0
+        self._set_back = False
         self._heard = 0  # messages
 
     # -- Gymnasium's calls
@@ -139,7 +140,7 @@ class RosTask(gymnasium.Env):
         if not self._started:
             for call in self.task.start:
                 self._call(call)
-            self._publish(self._gate.check(None, "", self._now())[0])
+            self._publish(self._gate.check(None, "", self._taken())[0])
             self._await_receipt()
             self._started = True
         if self.task.random_state:
@@ -150,14 +151,15 @@ class RosTask(gymnasium.Env):
         if self.task.random_state:
             self._take_random_state()
         if self.real_time:
+            self._drain()
             self._begin()  # what came up to now may be from before
         self._steps = self._late = 0
         for _ in range(self.task.settle):
-            self._publish(self._gate.check(None, "", self._now())[0])
+            self._publish(self._gate.check(None, "", self._taken())[0])
             self._advance()
         if not self.task.settle:
             self._observe()
-        self._gate.start(self._now())
+        self._gate.start(self._taken())
         self._sent = self._raw = self._commands.action(self._gate.begin)
         self._observation = self._look()
         return self._observation, {}
@@ -170,10 +172,14 @@ class RosTask(gymnasium.Env):
         numbers = self._commands.numbers(np.asarray(action, np.float32))
         if self._measures:
             self._gate.measure(self._inputs.measured())
-        sent, _ = self._gate.check(numbers, "", self._now())
+        sent, _ = self._gate.check(numbers, "", self._taken())
         self._publish(sent)
         self._sent, self._raw = self._commands.action(sent), np.asarray(action).tolist()
         self._advance()
+        if self._set_back and self._steps:  # in the first step it is the reset's doing
+            self._started = False
+            raise Interrupted(f"task ros:{self.task.path}: the time on topic /clock went back")
+        self._set_back = False
         self._observation = self._look()
         reward, terminated = self._reward(before, action)
         self._steps += 1
@@ -186,7 +192,7 @@ class RosTask(gymnasium.Env):
         """Leave the robot with the safe command, and ROS."""
         if self._node is None:
             return
-        self._publish(self._gate.check(None, "the task ends", self._now())[0])
+        self._publish(self._gate.check(None, "the task ends", self._taken())[0])
         self._publisher.wait_for_all_acked(Duration(seconds=ACQUAINTANCE_SECONDS))
         self._node.destroy_node()
         self._node = None
@@ -358,13 +364,17 @@ class RosTask(gymnasium.Env):
 
     def _now(self) -> float:
         """Seconds, of the world where it is stepped: it stands still while the learner computes."""
-        return time.monotonic() if self.real_time else self._ticks * self.task.control_period
+        return time.monotonic() if self.real_time else self._taken()
+
+    def _taken(self) -> float:
+        """Seconds of all steps, for the gate: a step is a control period, whatever our clock is."""
+        return self._ticks * self.task.control_period
 
     def _begin(self) -> None:
         """Take no earlier message for this episode's."""
         self._inputs.forget(self._now())
         self._gate.last = None
-        self._gate.start(self._now())
+        self._gate.start(self._taken())
         self._sent = self._raw = self._commands.action(self._gate.begin)
         self._complete, self._end_stamp = False, 0
         self._due = self._clock_now()
@@ -442,7 +452,12 @@ class RosTask(gymnasium.Env):
 
     def _on_clock(self, message: Any) -> None:
         self._heard += 1
-        self._clock = message.clock.sec + message.clock.nanosec * 1e-9
+        before, self._clock = self._clock, message.clock.sec + message.clock.nanosec * 1e-9
+        if self._clock < before:  # a reset set it back, or the world began anew
+            self._inputs.forget(self._now())
+            self._set_back = True
+        if self._clock < before or not before:
+            self._due += self._clock - before
 
     def _observe(self) -> None:
         """Wait for an observation of now, and for its reward where a topic has that."""
@@ -509,7 +524,7 @@ class RosTask(gymnasium.Env):
 
     def _end(self) -> None:
         """End an episode: the robot gets the safe command until the next one."""
-        self._publish(self._gate.check(None, "the episode is over", self._now())[0])
+        self._publish(self._gate.check(None, "the episode is over", self._taken())[0])
         if self.real_time and self._late > LATE_SHARE * self._steps:
             _log.warning(
                 "task ros:%s: %d of %d steps were late: the learner takes longer than the control "
