@@ -324,8 +324,13 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
         ros_task.make(str(task)).reset()
     python(stage, "integrator_sim.py")
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 10.0)
-    ros_task.make(str(task)).reset()
+    first, second = ros_task.make(str(task)), ros_task.make(str(task), seed=1)
+    first.reset()
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
+    with pytest.raises(Interrupted, match="/speed is commanded by another training, too"):
+        second.reset()
+    second.close()
+    first.close()
     for old, new, reported in (
         ("service: advance,", "service: advances,", "there is no service /advances"),
         ("goal:reward", "{topic: praise}", "topic /praise has no publisher"),

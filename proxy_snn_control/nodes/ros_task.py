@@ -40,6 +40,7 @@ from proxy_snn_control.nodes.process import Executor
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
 
+NODE = "training_task"
 PROMPT_SECONDS = 1.0  # after which a wait ends when a signal asks to stop
 CONNECT_SECONDS = 20.0  # DDS may take seconds until it knows who is there
 # A service is known before its server knows us; an answer sent in between is lost.
@@ -137,6 +138,12 @@ class RosTask(gymnasium.Env):
         super().reset(seed=seed)
         if self._node is None:
             self._connect()
+        self._wait(
+            self._is_alone,
+            f"topic {self._publisher.topic_name} is commanded by another training, too (several "
+            "seeds or num_envs need a simulator each, as by namespace: robot_{seed})",
+            CONNECT_SECONDS,
+        )
         if not self._started:
             for call in self.task.start:
                 self._call(call)
@@ -205,7 +212,7 @@ class RosTask(gymnasium.Env):
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(
-            "training_task",
+            NODE,
             namespace=self._namespace or None,
             context=self._context,
             start_parameter_services=False,
@@ -270,6 +277,12 @@ class RosTask(gymnasium.Env):
             f"topic {name}: its publisher does not match (other QoS?)",
             CONNECT_SECONDS,
         )
+
+    def _is_alone(self) -> bool:
+        """Whether no other training, of another member or process, commands this robot."""
+        assert self._node is not None
+        there = self._node.get_publishers_info_by_topic(self._publisher.topic_name)
+        return sum(info.node_name == NODE for info in there) < 2
 
     def _wait(self, condition: Callable[[], bool], why: str, seconds: float) -> None:
         """Let ROS work until the condition holds.
