@@ -30,7 +30,9 @@ def configs(**changes) -> list[TrainConfig]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"critic_norm": "layer", "surrogate": "tailed"}], ids=["", "robust"]
+    "settings",
+    [{}, {"critic_norm": "layer", "surrogate": "tailed"}, {"normalise_observations": True}],
+    ids=["", "robust", "observations"],
 )
 @pytest.mark.parametrize("target", ["proxy", "soft"])
 @pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
@@ -64,7 +66,13 @@ def test_spikes_are_those_of_exact_products(precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1}], ids=["", "all"]
+    "settings",
+    [
+        {},
+        {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
+        {"normalise_observations": True, "history": 2, "previous_action": True},
+    ],
+    ids=["", "all", "observations"],
 )
 def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> None:
     """Workers for environments and evaluations; stopped and resumed as the whole one."""

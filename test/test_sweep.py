@@ -476,6 +476,19 @@ def test_flags_that_do_not_go(tmp_path: Path, flags: list, reported: str) -> Non
     assert done.stderr.startswith(f"proxy-snn: {reported}")
 
 
+def test_a_world_over_ros_stays_on_this_computer(tmp_path: Path) -> None:
+    member = Member(TrainConfig(env="ros:task.yaml"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"task ros:task.yaml of .*run does not go with --ray"):
+        sweep.train_anywhere([member], Listener(), print, ray="127.0.0.1:1")
+
+
+# A task of a plugin: Gymnasium's of the name behind the colon.
+PLUGIN = """
+import gymnasium
+from proxy_snn_control.policy.plugins import TASKS
+
+TASKS.register("plugged")(lambda rest: gymnasium.make(rest))
+"""
 # Starts a Ray cluster of two workers, in a network of its own where that can be made: it binds to
 # every address of the machine. Then runs the command it is given, and stops the cluster.
 CLUSTER = """
@@ -507,10 +520,13 @@ def processes_at(folder: Path) -> list[int]:
 
 def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    long = {**SETTINGS, "steps": 900, "eval_every": 100}
-    grid = write_grid(tmp_path / "g.yaml", settings=long, learners={"ann": ANN})
-    out = tmp_path / "out"
-    folders = [out / TASK / "ann" / f"seed-{seed}" for seed in (0, 1)]
+    """And the workers load the plugin that the task is of."""
+    (tmp_path / "plugged.py").write_text(PLUGIN)
+    long = {**SETTINGS, "steps": 900, "eval_every": 100, "plugins": ["plugged"]}
+    env, out = f"plugged:{TASK}", tmp_path / "out"
+    grid = write_grid(tmp_path / "g.yaml", settings=long, environments=[env], learners={"ann": ANN})
+    task = env.replace(":", "_")
+    folders = [out / task / "ann" / f"seed-{seed}" for seed in (0, 1)]
     alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         alone = []  # then it is bound to 127.0.0.1
@@ -529,7 +545,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             start_new_session=True,
             env={
                 **os.environ,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": f"{Path(__file__).parents[1]}:{tmp_path}",
                 "RAY": str(Path(sys.executable).with_name("ray")),
                 "RAY_AUTH_MODE": "disabled",
                 "RAY_USAGE_STATS_ENABLED": "0",
@@ -547,9 +563,9 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             if sweeping.poll() is None:
                 os.killpg(sweeping.pid, signal.SIGTERM)
     assert sweeping.returncode == 0, output
-    assert f"{TASK}/ann/seed-0: its worker was lost; it resumes from its checkpoint" in output
+    assert f"{task}/ann/seed-0: its worker was lost; it resumes from its checkpoint" in output
     assert "seed-1: its worker was lost" not in output
     assert "2 of 2 runs are done" in output
     for folder in folders:
         assert steps(folder) == [*range(0, 961, 100), 960]
-        assert f"{TASK}/ann/{folder.name}  step      960  evaluation" in output
+        assert f"{task}/ann/{folder.name}  step      960  evaluation" in output
