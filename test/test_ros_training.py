@@ -329,7 +329,8 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
     first.reset()
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
     with pytest.raises(Interrupted, match="/speed is commanded by another training, too"):
-        second.reset()
+        for _ in range(20):  # on a busy computer DDS may know the first only by a later reset
+            second.reset()
     second.close()
     first.close()
     for old, new, reported in (

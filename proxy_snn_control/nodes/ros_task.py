@@ -246,6 +246,7 @@ class RosTask(gymnasium.Env):
                 f"nobody subscribes to topic {self._publisher.topic_name}",
                 CONNECT_SECONDS,
             )
+            self._idle(ACQUAINTANCE_SECONDS)  # who else commands the robot is known by then
         except BaseException:
             self.close()
             raise
