@@ -327,12 +327,13 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 10.0)
     first, second = ros_task.make(str(task)), ros_task.make(str(task), seed=1)
     first.reset()
-    monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 4.0)
     with pytest.raises(Interrupted, match="/speed is commanded by another training, too"):
         for _ in range(20):  # on a busy computer DDS may know the first only by a later reset
             second.reset()
     second.close()
     first.close()
+    monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
     for old, new, reported in (
         ("service: advance,", "service: advances,", "there is no service /advances"),
         ("goal:reward", "{topic: praise}", "topic /praise has no publisher"),
