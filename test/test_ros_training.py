@@ -136,6 +136,11 @@ def finished(process: NodeProcess, seconds: float = 120) -> str:
     return process.output
 
 
+def several_resets(environment: gymnasium.Env) -> None:
+    for _ in range(20):
+        environment.reset()
+
+
 def one_step(environment: gymnasium.Env) -> None:
     environment.reset()
     environment.step(np.zeros(1, np.float32))
@@ -329,8 +334,7 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
     first.reset()
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 4.0)
     with pytest.raises(Interrupted, match="/speed is commanded by another training, too"):
-        for _ in range(20):  # on a busy computer DDS may know the first only by a later reset
-            second.reset()
+        several_resets(second)  # on a busy computer DDS may know the first only by a later one
     second.close()
     first.close()
     monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
