@@ -3,6 +3,7 @@
 """Package data for ament_python, pip and colcon alike."""
 
 import os
+import re
 from glob import glob
 from pathlib import Path
 
@@ -41,11 +42,18 @@ ROS = (
     ]
 )
 
+# Package indexes have no files beside the page: links and pictures lead to the repository.
+README = re.sub(
+    r"(!?)(\[[^\]]*\])\((?!\w+:|#)",
+    lambda link: f"{link[1]}{link[2]}({URL}/{'raw' if link[1] else 'blob'}/main/",
+    Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+)
+
 setup(
     name=PACKAGE,
     version="0.2.0",
     description="Train spiking policies with proxy targets and run them on robots",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=README,
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     url=URL,
