@@ -12,12 +12,12 @@ from setuptools import find_packages, setup
 PACKAGE = "proxy_snn_control"
 SHARE = f"share/{PACKAGE}"
 URL = "https://github.com/proxy-snn-control/proxy_snn_control"
+# The last two are what Gymnasium's MuJoCo tasks import and gymnasium itself does not ask for.
+SIM = ["gymnasium", "mujoco", "imageio", "packaging"]
 TRAIN = [
+    *SIM,
     "torch",
     "safetensors",
-    "gymnasium",
-    "mujoco",
-    "imageio",
     "imageio-ffmpeg",
     "tqdm",
     "tensorboard",
@@ -88,13 +88,13 @@ setup(
     install_requires=["numpy", "numba", "pyyaml"],
     extras_require={
         "ros": ROS,
-        "sim": ["gymnasium", "mujoco", "imageio"],
+        "sim": SIM,
         "train": TRAIN,
         # For Python 3.10 alone; the exact version, for network.py builds on its runtime.
         "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
         "cluster": ["ray"],
-        "view": ["rerun-sdk", "mujoco", "gymnasium"],
+        "view": ["rerun-sdk", *SIM],
         "bags": ["rosbags"],
         "docs": ["sphinx", "myst-parser", "furo"],
         # Besides, the browser's test needs Debian's chromium.
