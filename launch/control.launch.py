@@ -23,6 +23,7 @@ DEFAULT_CONFIG = PathJoinSubstitution(
 CONTROLLER = {
     "policy": ("", str, "the policy file (*.safetensors)"),
     "robot": ("", str, "YAML file that maps topics to observations and commands"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "rate": ("", float, "commands a second; 0 answers every observation"),
     "lockstep": ("", bool, "the sim waits for every command"),
     "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),

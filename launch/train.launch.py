@@ -13,6 +13,7 @@ from launch import LaunchContext, LaunchDescription
 TRAIN = {
     "config": ("", str, "YAML file of settings; the paper's (config/train.yaml) if empty"),
     "env": ("", str, "Gymnasium task; from the config if empty"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "neuron": ("", str, "spiking neuron; from the config if empty"),
     "target": ("", str, "target actor; from the config if empty"),
     "device": ("", str, "auto, cpu or cuda; from the config if empty"),

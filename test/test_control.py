@@ -685,8 +685,8 @@ def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str
     for step in range(4):
         for _ in range(2):
             world.wait(PERIOD)
-            world.take(0, joints(1 + step, VALUES[step]))
-            world.take(1, trunk(1 + step, 1 - VALUES[step]))
+            world.take(0, joints(1 + step * PERIOD, VALUES[step]))
+            world.take(1, trunk(1 + step * PERIOD, 1 - VALUES[step]))
     before = [VALUES[0], *VALUES]
     policy = Policy(*made)
     expected = []
@@ -695,6 +695,34 @@ def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str
         expected.append(float(np.clip(policy.act([*older, value, 1 - value])[0], -0.8, 0.8)))
     commands = [numbers[0] for _, numbers, _ in world.sent]
     assert [c for i, c in enumerate(commands) if i == 0 or c != commands[i - 1]] == expected
+
+
+def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
+    """What came before is forgotten, and an angle that went round is counted from there."""
+    content = {**TWO_SOURCES, "observation": {**TWO_SOURCES["observation"]}}
+    content["observation"]["angle"] = {**content["observation"]["angle"], "unwrap": True}
+    names = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    # Periods, angle.
+    seen = [(91, 2.0), (92, 3.0), (93, -3.0), (96, -3.0), (97, -2.9), (1, 2.9), (2, 3.0)]
+    for history in (1, 2):
+        made = random_policy(2, 1, (32,), history=history, **names)
+        world = World(tmp_path, content, made, repeats=True)
+        world.loop.checks_period = False  # in lockstep
+        world.loop.activate()
+        commands, expected = [], []
+        policy = Policy(*made)
+        for i, (step, angle) in enumerate(seen):
+            for _ in range(2):  # a world that was started anew is followed at its second message
+                world.wait(PERIOD)
+                world.take(0, joints(step * PERIOD, angle))
+                world.take(1, trunk(step * PERIOD, 0.5))
+            commands.append(world.sent[-1][1][0])
+            assert world.sent[-1][2] == f"observation at {round(step * PERIOD * 1e9)} ns"
+            if i in (3, 5):
+                policy.reset()
+            turned = angle + 2 * math.pi if i == 2 else angle
+            expected.append(float(np.clip(policy.act([turned, 0.5])[0], -0.8, 0.8)))
+        assert commands == expected
 
 
 # Whatever happens, in whatever order: messages with any stamp and number, lost, late and doubled,

@@ -64,8 +64,9 @@ def test_parameters_are_those_of_the_node(name: str) -> None:
         declared["use_sim_time"] = "bool"
         assert parameter in declared
         dynamic = any(each.name == parameter and each.dynamic for each in module.PARAMETERS)
-        # A parameter of several types is given as the type that its text is.
-        expected = ("None",) if dynamic else (None, declared[parameter])
+        # A parameter of several types, or a list, is given as the type that its text is.
+        by_text = dynamic or declared[parameter] == "list"
+        expected = ("None",) if by_text else (None, declared[parameter])
         assert kind in expected, parameter
 
 
@@ -462,9 +463,13 @@ def test_a_respawned_controller_waits_for_arm(
 
 def test_arguments_reach_the_controller(stage: Stage, policy_file: Path) -> None:
     given = ("lockstep:=true", "wiring:=none", "rivals:=stop", "ramp_in:=2", "lock:=true")
+    given = (*given, "plugins:=[adaptive_lif]")
+    examples = str(FOLDER.parent / "examples" / "plugins")
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), examples]))
+    stage.environment["PYTHONPATH"] = path
     process = launch(stage, "control", f"policy:={policy_file}", *given)
     values = parameters(stage, "controller", *(argument.split(":=")[0] for argument in given))
-    assert values == [True, "none", "stop", 2.0, True], process.output
+    assert values == [True, "none", "stop", 2.0, True, ["adaptive_lif"]], process.output
     ends_cleanly(process)
 
 

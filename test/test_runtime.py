@@ -16,7 +16,14 @@ from conftest import random_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_snn_control.policy import ObservationError, Policy, load_policy, native, read_policy
+from proxy_snn_control.policy import (
+    ObservationError,
+    Policy,
+    load_policy,
+    machine_code,
+    native,
+    read_policy,
+)
 from proxy_snn_control.policy.energy import (
     Rapl,
     equivalent_footprint,
@@ -467,6 +474,14 @@ def test_compiled_once_kept_and_mended(policy_file: Path, tmp_path: Path) -> Non
     assert again == first
     assert "compiling" in output
     assert kept.read_bytes() == whole or len(kept.read_bytes()) > 100
+
+    code = whole[32:]  # behind the checksum
+    machine_code.load(code, "act")
+    for length in range(0, len(code), 501):
+        with pytest.raises(ValueError, match=r"no whole object file|no ELF file"):
+            machine_code.load(code[:length], "act")
+    with pytest.raises(ValueError, match="no function main"):
+        machine_code.load(code, "main")
 
 
 def test_nothing_is_run_that_others_could_have_written(policy_file: Path, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 

@@ -39,10 +39,11 @@ from proxy_snn_control.learning.evaluators import (
     judge,
 )
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import DEAD
-from proxy_snn_control.learning.run import Member, Run
+from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out

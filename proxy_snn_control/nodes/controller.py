@@ -36,11 +36,12 @@ from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
 from proxy_snn_control.nodes.bond import INSTALLED, Bond
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
+from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
-from proxy_snn_control.nodes.process import declare, run, value_of
-from proxy_snn_control.nodes.telemetry import ACKNOWLEDGE_SECONDS, Telemetry
+from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS, declare, run, value_of
+from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 
 # Of a source's timeout: how often it is looked at.
@@ -121,6 +122,10 @@ class Controller(LifecycleNode):
         on_stop = with_publisher(self._on_stop)
         for qos in STOP:
             self.create_subscription(Bool, "stop", on_stop, qos, event_callbacks=ignore)
+
+    def get_logger(self) -> Log:
+        """A log that this thread need not wait for."""
+        return Log(super().get_logger().name)
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart is true; end if that fails."""

@@ -32,6 +32,7 @@ from .neurons import NEURONS
 from .runtime import limits_of
 
 BLOCK = 16  # columns of weights that lie together
+MORE_TRAINS = 63  # written beyond the last layer's
 MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
 STACK = 500
@@ -155,7 +156,7 @@ def c_files(
             "be written as C"
         )
     tables = _Tables()
-    encoder = _encoder(tables, spec, tensors)
+    search = _encoder(tables, spec, tensors)
     if layers is None:
         rows = _float_layers(tables, spec, tensors)
         base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
@@ -169,6 +170,8 @@ def c_files(
     low, high = limits_of(spec)
     tables.add("decoder_weight", tensors["decoder.weight"])
     tables.add("decoder_bias", tensors["decoder.bias"])
+    counts = np.arange(spec.time_steps + 1, dtype=np.float32)
+    tables.add("rates", counts / np.float32(spec.time_steps))
     tables.add("low", low)
     tables.add("half_range", (high - low) / 2)
     tables.add("high", high)
@@ -202,7 +205,7 @@ def c_files(
                 BITS_SET=_bits_set(),
             ),
             kernels,
-            _fill(c_text.ENCODE, TANH=tanh, **encoder),
+            _fill(c_text.ENCODE, TANH=tanh, SEARCH=search),
             _fill(
                 c_text.ACT,
                 TANHF="tanhf(total)" if math_library else "(float)squash(total)",
@@ -263,15 +266,12 @@ def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
             facts[name] = f"{{{', '.join(map(_string, names))}}}"
     for name, value in facts.items():
         yield f"#define {name} {value}"
-    yield f"typedef {_event_type(spec)} policy_event;"
-
-
-def _event_type(spec: PolicySpec) -> str:
-    """The smallest type for the number of a neuron, which may be one more than there are."""
-    return f"uint{8 * _event_bytes(spec)}_t"
+    yield f"typedef uint{8 * _event_bytes(spec)}_t policy_event;"
+    yield f"typedef uint{8 * _train_bytes(spec)}_t policy_train;"
 
 
 def _event_bytes(spec: PolicySpec) -> int:
+    """Bytes of the smallest type for a neuron's number, or for one more than there are."""
     widest = max(spec.layer_sizes[:-1])
     return 1 if widest <= 2**8 else 2 if widest <= 2**16 else 4
 
@@ -425,7 +425,7 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
         ) from None
     lines += [f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)]
     lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
-    lines.append(f"TELL(told + j, {after[0].name}, THRESHOLD);")
+    lines.append(f"TELL(trains + j, {after[0].name}, THRESHOLD, step);")
     about = inspect.getdoc(neuron) or ""
     about = "\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines())
     text = _fill(
@@ -453,15 +453,18 @@ def _float_kernels(spec: PolicySpec) -> str:
         each = " ".join(f"DO({k})" for k in range(columns // count))
         return _fill(c_text.FLOAT_LANES, LANES=str(count), COLUMNS=str(columns), EACH=each)
 
-    wide = _kernel("_avx512", lanes(16, 32) + c_text.KERNEL, step)
-    avx2 = _kernel("_avx2", lanes(8, 32) + c_text.KERNEL + c_text.RUN, step)
-    four = f"#ifdef VECTORS\n{lanes(4, 16)}#else\n{c_text.SCALAR_LANES}#endif\n"
+    def find(wide: int) -> str:
+        return _fill(c_text.LEVELS, WIDE=str(wide))
+
+    wide = _kernel("_avx512", lanes(16, 64) + "@STEP@" + c_text.WIDE + find(8), step)
+    avx2 = _kernel("_avx2", lanes(8, 32) + c_text.KERNEL + c_text.RUN + find(4), step)
+    four = f"#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n"
     own = _kernel("", four + c_text.KERNEL + c_text.RUN, step)
     more = {"UNDEFINE": c_text.UNDEFINE}
     return "\n".join(
         [
             text,
-            _fill(c_text.AVX512, KERNEL=wide, WIDE=_fill(c_text.WIDE, S="_avx512"), **more),
+            _fill(c_text.AVX512, KERNEL=wide, **more),
             _fill(c_text.AVX2, KERNEL=avx2, **more),
             own,
             c_text.CHOOSE,
@@ -493,8 +496,8 @@ def _input(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str
     }
 
 
-def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
-    """Add the encoder's tables; what is to be filled into its C."""
+def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> str:
+    """Add the encoder's tables; its search of the bounds in C."""
     levels, trains = stimulation_levels(spec.encoder_threshold, spec.time_steps)
     # Between a level and the float32 before it, what is rounded to it begins half way.
     before = np.nextafter(levels[1:], np.float32(0)).astype(np.float64)
@@ -502,26 +505,22 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     bits = len(bounds).bit_length()
     padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
-    bits_of_train = _train_bits(spec)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
-    tables.text.append(f"#define BOUNDS {len(padded) + 1}\n")
+    tables.text.append(f"#define BOUNDS {len(bounds)}\n")
     tables.add("bounds", padded)
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
-    tables.add("trains", whole.astype(f"uint{bits_of_train}"), f"uint{bits_of_train}_t")
+    tables.add("fires", whole.astype(f"uint{8 * _train_bytes(spec)}"), "policy_train")
     tables.add("centres", tensors["encoder.mu"])
     tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
-    return {
-        "SEARCH": "".join(
-            f"            level += (z < bounds[level + {2**bit - 1}]) << {bit};\n"
-            for bit in reversed(range(bits))
-        ),
-        "TRAIN": f"uint{bits_of_train}_t",
-    }
+    return "".join(
+        f"            level += (z < bounds[level + {2**bit - 1}]) << {bit};\n"
+        for bit in reversed(range(bits))
+    )
 
 
-def _train_bits(spec: PolicySpec) -> int:
-    """Bits of the smallest type for the spikes of an encoder neuron."""
-    return next(bits for bits in (8, 16, 32, 64) if spec.time_steps <= bits)
+def _train_bytes(spec: PolicySpec) -> int:
+    """Bytes of the smallest type with a bit for every time step."""
+    return next(size for size in (1, 2, 4, 8) if spec.time_steps <= 8 * size)
 
 
 def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -588,13 +587,19 @@ def _tanh_by_table(tables: _Tables) -> str:
     )
 
 
+def _after(place: int, alignment: int) -> int:
+    return -(-place // alignment) * alignment
+
+
 def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> Report:
     sizes, steps = spec.layer_sizes, spec.time_steps
     synapses = steps * sum(a * b for a, b in itertools.pairwise(sizes))
     padded = steps * sum(a * (-(-b // BLOCK) * BLOCK) for a, b in itertools.pairwise(sizes))
     neuron_steps = steps * sum(sizes[1:])
     memory = 4 * (spec.action_size + spec.input_size + 3 + len(sizes))
-    memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes) + 7
+    events, trains = steps * max(sizes[:-1]), sum(sizes) + MORE_TRAINS
+    memory = _after(memory, _event_bytes(spec)) + events * _event_bytes(spec)
+    memory = _after(memory, _train_bytes(spec)) + trains * _train_bytes(spec)
     cycles = (
         padded * CYCLES["synaptic operation"]
         + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
@@ -606,8 +611,8 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     layers = len(sizes) - 1
     return Report(
         tables=tables + layers * (36 if fixed else 20),
-        memory=-(-memory // 4) * 4,
-        stack=STACK + 8 * steps + sizes[0] * _train_bits(spec) // 8,
+        memory=_after(memory, max(4, _train_bytes(spec))),
+        stack=STACK + 8 * steps,
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
         cycles=cycles,

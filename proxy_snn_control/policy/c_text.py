@@ -37,7 +37,7 @@ typedef struct {
     uint32_t operations;          /* synaptic operations: spikes times the synapses they reach */
     uint32_t counts[POLICY_LAYERS]; /* spikes of each layer, from the encoder on */
     policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
-    uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS + 7]; /* of the last action: policy_spike */
+    policy_train trains[POLICY_NEURONS + 63]; /* spikes of the last action, a bit for each step */
 } policy_state;
 
 /* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
@@ -99,15 +99,18 @@ FLOAT_LANES = """\
 #define EACH(DO) @EACH@
 typedef float lanes@S@ __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t masks@S@ __attribute__((vector_size(4 * LANES)));
-typedef int8_t bytes@S@ __attribute__((vector_size(LANES), may_alias, aligned(1)));
+typedef policy_train spikes@S@
+    __attribute__((vector_size(sizeof(policy_train) * LANES), may_alias, aligned(1)));
 #define NONE {0}
 #define LOAD(place) (*(const lanes@S@ *)(place))
 #define STORE(place, value) (*(lanes@S@ *)(place) = (value))
 /* 1 where a number is above a limit, 0 elsewhere */
 #define ABOVE(number, limit) \\
     ((lanes@S@)((number > limit) & (masks@S@)(1.0f + (lanes@S@){0})))
-#define TELL(place, number, limit) \\
-    (*(bytes@S@ *)(place) = __builtin_convertvector(number > limit, bytes@S@) & 1)
+/* Set the step's bit in the trains of the neurons whose number is above a limit. */
+#define TELL(place, number, limit, step) \\
+    (*(spikes@S@ *)(place) |= __builtin_convertvector(number > limit, spikes@S@) \\
+         & (policy_train)((policy_train)1 << (step)))
 """
 
 SCALAR_LANES = """\
@@ -119,7 +122,8 @@ typedef float lanes;
 #define LOAD(place) (*(place))
 #define STORE(place, value) (*(place) = (value))
 #define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
-#define TELL(place, number, limit) (*(place) = number > limit)
+#define TELL(place, number, limit, step) \\
+    (*(place) = (policy_train)(*(place) | (policy_train)(number > limit) << (step)))
 """
 
 # On a PC a program has the code for several processors, and takes what its own has.
@@ -130,7 +134,6 @@ AVX512 = """\
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
 @KERNEL@
-@WIDE@
 @UNDEFINE@
 #pragma GCC pop_options
 
@@ -188,25 +191,43 @@ typedef struct {
 #if defined(VECTORS) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LIST_EIGHT
 typedef uint64_t word __attribute__((may_alias, aligned(1)));
-typedef double doubles __attribute__((vector_size(16), may_alias));
-typedef int64_t wholes __attribute__((vector_size(16)));
 typedef uint8_t octet __attribute__((vector_size(8), may_alias));
 typedef policy_event eight __attribute__((vector_size(8 * sizeof(policy_event)), may_alias,
                                           aligned(1)));
 /* For every byte the places of the bits that are set. */
 static const uint8_t bits_set[256][8] ALIGNED = {
 @BITS_SET@};
+
+/* Of eight neurons, in a byte each, the spikes from a step on; higher bits are others. */
+static INLINE uint64_t spikes_from(int step, const policy_train *trains)
+{
+#if POLICY_TIME_STEPS <= 8
+    return *(const word *)trains >> step;
+#else
+    typedef policy_train several
+        __attribute__((vector_size(8 * sizeof(policy_train)), may_alias, aligned(1)));
+    octet bytes = __builtin_convertvector(*(const several *)trains >> step, octet);
+    return *(const word *)&bytes;
+#endif
+}
 #endif
 
-/* List which neurons from first to before last fire; returns how many do. */
-static INLINE int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
+/* List which neurons from first to before last fire in a step, or in any of FOUR from it on;
+ * returns how many do. */
+#define FOUR 4
+static INLINE int list_events(const policy_train *trains, int step, int steps, int first, int last,
+                              policy_event *events)
 {
     int count = 0, j = first;
 #ifdef LIST_EIGHT
     for (; j < last - 7; j += 8) {
-        word fired = *(const word *)(spikes + j);
+        uint64_t fired = spikes_from(step, trains + j);
+        const uint8_t *places;
+        if (steps == FOUR)
+            fired |= fired >> 1 | fired >> 2 | fired >> 3;
+        fired &= 0x0101010101010101u;
         /* One product gathers the lowest bits of all bytes, the other adds them up. */
-        const uint8_t *places = bits_set[fired * 0x0102040810204080u >> 56];
+        places = bits_set[fired * 0x0102040810204080u >> 56];
         *(eight *)(events + count) =
             __builtin_convertvector(*(const octet *)places, eight) + (policy_event)j;
         count += (int)(fired * 0x0101010101010101u >> 56);
@@ -214,7 +235,7 @@ static INLINE int list_events(const uint8_t *spikes, int first, int last, policy
 #endif
     for (; j < last; j++) {
         events[count] = (policy_event)j;
-        count += spikes[j];
+        count += (trains[j] >> step & (steps == FOUR ? 15 : 1)) != 0;
     }
     return count;
 }
@@ -257,36 +278,33 @@ static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event
 
 RUN = """\
 /* Run all time steps of a layer. Some neurons run all of them before the next ones do: their
- * columns of the weights stay in the cache, where there is one. */
-static uint32_t run_layer@S@(const layer *of, const uint8_t *before, uint8_t *after,
+ * columns of the weights stay in the cache, where there is one. What is written beyond the layer's
+ * trains is written again when the next one runs. */
+static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy_train *after,
                           policy_event *events)
 {
     int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
     uint32_t fired = 0;
     for (t = 0; t < POLICY_TIME_STEPS; t++) {
-        const uint8_t *spikes = before + t * of->fan_in;
         policy_event *list = events + t * POLICY_WIDEST;
-        lower[t] = list_events(spikes, 0, of->middle, list);
-        count[t] = lower[t] + list_events(spikes, of->middle, of->fan_in, list + lower[t]);
+        lower[t] = list_events(before, t, 1, 0, of->middle, list);
+        count[t] = lower[t] + list_events(before, t, 1, of->middle, of->fan_in, list + lower[t]);
         fired += (uint32_t)count[t];
     }
     for (first = 0; first < of->neurons; first += COLUMNS) {
         const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK
             + first % BLOCK;
-        int many = of->neurons - first < COLUMNS ? of->neurons - first : COLUMNS;
         /* The last block may be without a second one: then it is taken twice. */
-        int apart = many > BLOCK ? of->fan_in * BLOCK : 0;
+        int apart = of->neurons - first > BLOCK ? of->fan_in * BLOCK : 0;
         number current[COLUMNS] ALIGNED;
-        uint8_t told[COLUMNS] ALIGNED;
         neurons@S@ state;
         rest@S@(&state);
+        for (j = 0; j < COLUMNS; j++)
+            after[first + j] = 0;
         for (t = 0; t < POLICY_TIME_STEPS; t++) {
-            uint8_t *spikes = after + t * of->neurons + first;
             add_rows@S@(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
                      of->biases + first, current);
-            step@S@(&state, current@STEP_ARGUMENTS@, many == COLUMNS ? spikes : told);
-            for (j = 0; many < COLUMNS && j < many; j++)
-                spikes[j] = told[j];
+            step@S@(&state, current@STEP_ARGUMENTS@, t, after + first);
         }
     }
     return fired;
@@ -294,19 +312,37 @@ static uint32_t run_layer@S@(const layer *of, const uint8_t *before, uint8_t *af
 """
 
 # Spikes are a matter of in which interval the stimulation is. So its exponential is never computed.
+LEVELS = """\
+#if defined(LIST_EIGHT) && BOUNDS <= 16
+/* Find the spikes of encoder neurons by the interval that z is in: how many bounds are above it. */
+typedef double doubles@S@ __attribute__((vector_size(8 * @WIDE@), may_alias));
+typedef int64_t wholes@S@ __attribute__((vector_size(8 * @WIDE@)));
+static void find_trains@S@(const double *z, policy_train *trains)
+{
+    int i, j;
+    for (j = 0; j < ENCODER_NEURONS; j += @WIDE@) {
+        doubles@S@ now = *(const doubles@S@ *)(z + j);
+        wholes@S@ level = {0};
+        for (i = 0; i < BOUNDS; i++)
+            level -= now < bounds[i];
+        for (i = 0; i < @WIDE@; i++)
+            trains[j + i] = fires[level[i]];
+    }
+}
+#endif
+"""
+
 ENCODE = """\
 /* tanh of an observation, in double precision. */
 @TANH@
 /* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
- * its spikes depend on the interval that A is in alone. The bounds, of z, are searched by halving;
- * trains has the spikes, a bit for each step. */
-static void encode(const float *input, uint8_t *spikes)
+ * its spikes depend on the interval that A is in alone. The bounds are of z. */
+static void encode(const float *input, policy_train *trains)
 {
-    @TRAIN@ train[ENCODER_NEURONS + 7];
-    int i, j, t;
+    int i, j;
 #if defined(LIST_EIGHT) && BOUNDS <= 16
-    /* Few bounds are all compared with, two neurons at once. */
-    double z[ENCODER_NEURONS + 1] ALIGNED;
+    /* Few bounds are all compared with, several neurons at once. */
+    double z[ENCODER_NEURONS + 7] ALIGNED;
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
@@ -314,36 +350,20 @@ static void encode(const float *input, uint8_t *spikes)
             z[j] = distance * distance * sharpness[j];
         }
     }
-    z[ENCODER_NEURONS] = 0;
-    for (j = 0; j < ENCODER_NEURONS; j += 2) {
-        doubles now = *(const doubles *)(z + j);
-        wholes level = {0};
-        for (i = 0; i < BOUNDS - 1; i++)
-            level -= now < bounds[i];
-        train[j] = trains[level[0]];
-        train[j + 1] = trains[level[1]];
-    }
+    for (j = ENCODER_NEURONS; j < ENCODER_NEURONS + 7; j++)
+        z[j] = 0;
+    FIND_TRAINS(z, trains);
 #else
+    /* Many are searched by halving. */
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
             double distance = squashed - centres[j], z = distance * distance * sharpness[j];
             int level = 0;
-@SEARCH@            train[j] = trains[level];
+@SEARCH@            trains[j] = fires[level];
         }
     }
 #endif
-    for (t = 0; t < POLICY_TIME_STEPS; t++) {
-#if defined(LIST_EIGHT) && POLICY_TIME_STEPS <= 8
-        /* What is written beyond a step's spikes is what is filled in next. */
-        for (j = 0; j < ENCODER_NEURONS; j += 8)
-            *(word *)(spikes + t * ENCODER_NEURONS + j) =
-                *(const word *)(train + j) >> t & 0x0101010101010101u;
-#else
-        for (j = 0; j < ENCODER_NEURONS; j++)
-            spikes[t * ENCODER_NEURONS + j] = train[j] >> t & 1;
-#endif
-    }
 }
 """
 
@@ -351,108 +371,120 @@ static void encode(const float *input, uint8_t *spikes)
 # are read once for four steps; half of their additions are products with 1 or 0, which other units
 # compute.
 WIDE = """\
-#define FOUR 4                                 /* steps together, and blocks together */
-#define SINGLE (POLICY_TIME_STEPS % FOUR)      /* the first steps, in which fewer fire */
-#define TIMES (POLICY_TIME_STEPS / FOUR)
+#define SINGLE (POLICY_TIME_STEPS % FOUR) /* the first steps, in which fewer fire */
+#define GROUPS (SINGLE + POLICY_TIME_STEPS / FOUR)
 #define FIRST_STEP(i) ((i) < SINGLE ? (i) : SINGLE + ((i) - SINGLE) * FOUR)
 #define EACH_OF_FOUR(DO) DO(0) DO(1) DO(2) DO(3)
+#define MORE(step, k, sum) { \\
+        float *place = sums + ((step) * FOUR + (k)) * BLOCK; \\
+        _mm512_store_ps(place, _mm512_add_ps(_mm512_load_ps(place), sum)); \\
+    }
+
+/* Add to sums [FOUR blocks][BLOCK] the rows of the neurons that fire. */
+static INLINE void add_one(const float *rows, const int32_t *apart, const policy_event *events,
+                           int count, float *sums)
+{
+    int i;
+#define BEGIN_ONE(k) __m512 a##k = _mm512_setzero_ps();
+#define ADD_ONE(k) a##k = _mm512_add_ps(a##k, _mm512_load_ps(row + apart[k]));
+#define END_ONE(k) MORE(0, k, a##k)
+    EACH_OF_FOUR(BEGIN_ONE)
+    for (i = 0; i < count; i++) {
+        const float *row = rows + (int32_t)events[i] * BLOCK;
+        EACH_OF_FOUR(ADD_ONE)
+    }
+    EACH_OF_FOUR(END_ONE)
+}
+
+/* Which of four steps a neuron fires in, in the forms in which the additions take it. */
+static const struct {
+    float first, second;
+    __mmask16 third, fourth;
+} chosen[16] = {
+#define CHOSEN(i) {(i) & 1, (i) >> 1 & 1, (i) & 4 ? 0xFFFF : 0, (i) & 8 ? 0xFFFF : 0},
+#define CHOSEN_FOUR(i) CHOSEN(4 * (i)) CHOSEN(4 * (i) + 1) CHOSEN(4 * (i) + 2) CHOSEN(4 * (i) + 3)
+    EACH_OF_FOUR(CHOSEN_FOUR)
+};
 
 /* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
- * steps; a bit of their pattern says in which. What is added to each sum comes in the same order as
- * by add_rows, and a product with 1 or 0 is exact. */
-static void add_four(const float *rows, const int32_t *apart, const policy_event *events,
-                     int count, const uint8_t *patterns, float *sums)
+ * steps, by which of them it is. What is added to each sum comes in the same order as by add_rows,
+ * and a product with 1 or 0 is exact. */
+static INLINE void add_four(const float *rows, const int32_t *apart, const policy_event *events,
+                            int count, const policy_train *trains, int begin, float *sums)
 {
-    static const float factors[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
     int i;
 #define BEGIN_FOUR(k) __m512 a##k = _mm512_setzero_ps(), b##k = a##k, c##k = a##k, d##k = a##k;
 #define ADD_FOUR(k) { \\
-        __m512 weights = _mm512_loadu_ps(row + apart[k]); \\
+        __m512 weights = _mm512_load_ps(row + apart[k]); \\
         __asm__("" : "+v"(weights)); /* loaded once, not again for every addition */ \\
         a##k = _mm512_fmadd_ps(weights, first, a##k); \\
         b##k = _mm512_fmadd_ps(weights, second, b##k); \\
         c##k = _mm512_mask_add_ps(c##k, third, c##k, weights); \\
         d##k = _mm512_mask_add_ps(d##k, fourth, d##k, weights); \\
     }
-#define MORE(step, k, sum) { \\
-        float *place = sums + ((step) * FOUR + (k)) * BLOCK; \\
-        _mm512_storeu_ps(place, _mm512_add_ps(_mm512_loadu_ps(place), sum)); \\
-    }
 #define END_FOUR(k) MORE(0, k, a##k) MORE(1, k, b##k) MORE(2, k, c##k) MORE(3, k, d##k)
     EACH_OF_FOUR(BEGIN_FOUR)
     for (i = 0; i < count; i++) {
-        int neuron = events[i], pattern = patterns[neuron];
-        const float *row = rows + neuron * BLOCK, *factor = factors[pattern & 3];
-        __m512 first = _mm512_set1_ps(factor[0]), second = _mm512_set1_ps(factor[1]);
-        __mmask16 third = (__mmask16)-(pattern >> 2 & 1), fourth = (__mmask16)-(pattern >> 3);
+        int neuron = events[i], pattern = (int)(trains[neuron] >> begin & 15);
+        const float *row = rows + (int32_t)neuron * BLOCK;
+        __m512 first = _mm512_set1_ps(chosen[pattern].first);
+        __m512 second = _mm512_set1_ps(chosen[pattern].second);
+        __mmask16 third = _load_mask16((__mmask16 *)&chosen[pattern].third);
+        __mmask16 fourth = _load_mask16((__mmask16 *)&chosen[pattern].fourth);
         EACH_OF_FOUR(ADD_FOUR)
     }
     EACH_OF_FOUR(END_FOUR)
 }
 
 /* What run_layer does. */
-static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *after,
+static uint32_t run_layer_wide(const layer *of, const policy_train *before, policy_train *after,
                                policy_event *events)
 {
-    uint8_t patterns[TIMES + 1][POLICY_WIDEST + 8], any[POLICY_WIDEST + 8];
-    int lower[SINGLE + TIMES], count[SINGLE + TIMES], first, t, i, j, k;
+    int lower[GROUPS], count[GROUPS], first, t, i, j, k;
     uint32_t fired = 0;
-    for (i = 0; i < SINGLE + TIMES; i++) {
-        const uint8_t *spikes = before + FIRST_STEP(i) * of->fan_in;
-        policy_event *list = events + i * POLICY_WIDEST;
-        if (i >= SINGLE) {
-            for (j = 0; j < of->fan_in; j += 8) {
-                int left = of->fan_in - j;
-                word mask = left < 8 ? ((word)1 << 8 * left) - 1 : ~(word)0;
-#define NOW(step) (*(const word *)(spikes + (step) * of->fan_in + j) & mask)
-                word a = NOW(0), b = NOW(1), c = NOW(2), d = NOW(3);
-                *(word *)(patterns[i - SINGLE] + j) = a | b << 1 | c << 2 | d << 3;
-                *(word *)(any + j) = a | b | c | d;
-                fired += (uint32_t)((a + b + c + d) * 0x0101010101010101u >> 56);
-            }
-            spikes = any;
+    for (j = 0; j < of->fan_in; j += 8)
+        for (t = 0; t < POLICY_TIME_STEPS; t += 8) {
+            uint64_t spikes = spikes_from(t, before + j);
+            if (of->fan_in - j < 8)
+                spikes &= ((uint64_t)1 << 8 * (of->fan_in - j)) - 1;
+            fired += (uint32_t)__builtin_popcountll(spikes);
         }
-        lower[i] = list_events(spikes, 0, of->middle, list);
-        count[i] = lower[i] + list_events(spikes, of->middle, of->fan_in, list + lower[i]);
-        if (i < SINGLE)
-            fired += (uint32_t)count[i];
+    for (i = 0; i < GROUPS; i++) {
+        policy_event *list = events + i * POLICY_WIDEST, *above;
+        int begin = FIRST_STEP(i), steps = i < SINGLE ? 1 : FOUR;
+        lower[i] = list_events(before, begin, steps, 0, of->middle, list);
+        above = list + lower[i];
+        count[i] = lower[i] + list_events(before, begin, steps, of->middle, of->fan_in, above);
     }
-    for (first = 0; first < of->neurons; first += FOUR * BLOCK) {
+    for (first = 0; first < of->neurons; first += COLUMNS) {
         const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK;
         int blocks = (of->neurons - first + BLOCK - 1) / BLOCK;
-        float current[FOUR][FOUR * BLOCK] ALIGNED;
-        uint8_t told[COLUMNS] ALIGNED;
+        float current[FOUR][COLUMNS] ALIGNED;
         int32_t apart[FOUR];
-        neurons@S@ state[2];
-        rest@S@(&state[0]);
-        rest@S@(&state[1]);
+        neurons@S@ state;
+        rest@S@(&state);
+        for (j = 0; j < COLUMNS; j++)
+            after[first + j] = 0;
         /* Where blocks are missing, the last one is taken again. */
         for (k = 0; k < FOUR; k++)
             apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
-        for (i = 0; i < SINGLE + TIMES; i++) {
+        for (i = 0; i < GROUPS; i++) {
             const policy_event *list = events + i * POLICY_WIDEST;
-            int steps = i < SINGLE ? 1 : FOUR, begin = FIRST_STEP(i);
+            int begin = FIRST_STEP(i), steps = i < SINGLE ? 1 : FOUR;
+            for (t = 0; t < steps; t++)
+                for (k = 0; k < FOUR; k++)
+                    STORE(current[t] + k * BLOCK,
+                          LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
             if (i < SINGLE) {
-                for (k = 0; k < FOUR && k < blocks; k += 2)
-                    add_rows@S@(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
-                             of->biases + first + k * BLOCK, current[0] + k * BLOCK);
+                add_one(rows, apart, list, lower[i], current[0]);
+                add_one(rows, apart, list + lower[i], count[i] - lower[i], current[0]);
             } else {
-                const uint8_t *pattern = patterns[i - SINGLE];
-                for (t = 0; t < FOUR; t++)
-                    for (k = 0; k < FOUR; k++)
-                        STORE(current[t] + k * BLOCK,
-                              LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
-                add_four(rows, apart, list, lower[i], pattern, current[0]);
-                add_four(rows, apart, list + lower[i], count[i] - lower[i], pattern, current[0]);
+                add_four(rows, apart, list, lower[i], before, begin, current[0]);
+                add_four(rows, apart, list + lower[i], count[i] - lower[i], before, begin,
+                         current[0]);
             }
             for (t = 0; t < steps; t++)
-                for (k = 0; k < 2 && 2 * k < blocks; k++) {
-                    int many = of->neurons - first - k * COLUMNS;
-                    uint8_t *spikes = after + (begin + t) * of->neurons + first + k * COLUMNS;
-                    step@S@(&state[k], current[t] + k * COLUMNS, many >= COLUMNS ? spikes : told);
-                    for (j = 0; many < COLUMNS && j < many; j++)
-                        spikes[j] = told[j];
-                }
+                step@S@(&state, current[t], begin + t, after + first);
         }
     }
     return fired;
@@ -461,7 +493,9 @@ static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *
 
 CHOOSE = """\
 #ifdef SEVERAL
-#define RUN_LAYER (has_avx512() ? run_layer_wide : has_avx2() ? run_layer_avx2 : run_layer)
+#define CHOOSE(wide, avx2, own) (has_avx512() ? wide : has_avx2() ? avx2 : own)
+#define RUN_LAYER CHOOSE(run_layer_wide, run_layer_avx2, run_layer)
+#define FIND_TRAINS CHOOSE(find_trains_avx512, find_trains_avx2, find_trains)
 static int has_avx512(void)
 {
 #ifdef POLICY_AVX2
@@ -478,22 +512,24 @@ static int has_avx2(void)
 }
 #else
 #define RUN_LAYER run_layer
+#define FIND_TRAINS find_trains
 #endif
 """
 
 ACT = """\
-static void decode(const uint8_t *spikes, policy_state *state)
+static void decode(const policy_train *trains, policy_state *state)
 {
-    int i, j, t;
+    int i, j;
     uint32_t fired = 0;
     for (i = 0; i < POLICY_ACTIONS; i++) {
         float total = decoder_bias[i];
         for (j = i * READ_OUT; j < (i + 1) * READ_OUT; j++) {
             int count = 0;
-            for (t = 0; t < POLICY_TIME_STEPS; t++)
-                count += spikes[t * POLICY_ACTIONS * READ_OUT + j];
+            policy_train train = trains[j];
+            for (; train; train >>= 1)
+                count += (int)(train & 1);
             fired += (uint32_t)count;
-            total += decoder_weight[j] * ((float)count / POLICY_TIME_STEPS);
+            total += decoder_weight[j] * rates[count];
         }
         total = low[i] + (@TANHF@ + 1) * half_range[i];
         /* Rounding may step over a limit by one unit in the last place: a limit is a limit. */
@@ -547,15 +583,15 @@ static int32_t see(policy_state *state, const float *observation)
 
 int policy_act(policy_state *state, const float *observation, float *action)
 {
-    const uint8_t *before = state->spikes;
+    policy_train *before = state->trains;
     int i;
     state->wrong = see(state, observation);
     if (state->wrong < 0) {
-        encode(state->input, state->spikes);
+        encode(state->input, state->trains);
         state->operations = 0;
         for (i = 0; i < POLICY_LAYERS - 1; i++) {
-            const uint8_t *after = before + POLICY_TIME_STEPS * layers[i].fan_in;
-            state->counts[i] = RUN_LAYER(&layers[i], before, (uint8_t *)after, state->events);
+            policy_train *after = before + layers[i].fan_in;
+            state->counts[i] = RUN_LAYER(&layers[i], before, after, state->events);
             state->operations += state->counts[i] * (uint32_t)layers[i].neurons;
             before = after;
         }
@@ -568,13 +604,11 @@ int policy_act(policy_state *state, const float *observation, float *action)
 
 int policy_spike(const policy_state *state, int layer, int step, int neuron)
 {
-    const uint8_t *spikes = state->spikes;
-    int i, size = ENCODER_NEURONS;
-    for (i = 0; i < layer; i++) {
-        spikes += POLICY_TIME_STEPS * size;
-        size = layers[i].neurons;
-    }
-    return spikes[step * size + neuron];
+    const policy_train *trains = state->trains;
+    int i;
+    for (i = 0; i < layer; i++)
+        trains += layers[i].fan_in;
+    return (int)(trains[neuron] >> step & 1);
 }
 """
 
@@ -598,7 +632,7 @@ static INLINE void rest@S@(neurons@S@ *of)
         of->fired[j] = @REST@ = 0;
 }
 
-static INLINE void step@S@(neurons@S@ *of, const float *current, uint8_t *told)
+static INLINE void step@S@(neurons@S@ *of, const float *current, int step, policy_train *trains)
 {
     int j;
     for (j = 0; j < COLUMNS; j += LANES) {
@@ -636,7 +670,8 @@ static INLINE int32_t scaled(int32_t sum, int exponent)
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *about, uint8_t *told)
+static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *about, int step,
+                   policy_train *trains)
 {
     int j;
     for (j = 0; j < COLUMNS; j++) {
@@ -645,9 +680,10 @@ static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *ab
         int32_t voltage = decayed(of->voltage[j], about->voltage_decay) + current;
         voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
         voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
-        told[j] = voltage > about->threshold;
+        int fires = voltage > about->threshold;
+        trains[j] = (policy_train)(trains[j] | (policy_train)fires << step);
         of->current[j] = current;
-        of->voltage[j] = told[j] ? 0 : voltage;
+        of->voltage[j] = fires ? 0 : voltage;
     }
 }
 """
