@@ -49,6 +49,10 @@ def train(options: argparse.Namespace) -> int:
     finished = _run_training(members, options.resume, options.track)
     if not finished:
         print(f"stopped; resume with: proxy-snn train --resume --out {options.out}")
+    elif len(members) == 1:
+        print(f"done; best policy: {members[0].folder / 'policy.safetensors'}")
+    else:
+        print(f"done; {len(members)} runs in {options.out}")
     return 0
 
 
