@@ -36,7 +36,7 @@ int main(void)
     while (fread(observation, sizeof observation, 1, stdin)) {
         policy_act(&state, observation, action);
         fwrite(action, sizeof action, 1, stdout);
-        fwrite(state.spikes, 1, POLICY_TIME_STEPS * POLICY_NEURONS, stdout);
+        fwrite(state.trains, sizeof(policy_train), POLICY_NEURONS, stdout);
     }
     return 0;
 }
@@ -111,10 +111,19 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
         check=True,
     ).stdout
     spec = file.spec
-    size = spec.time_steps * sum(spec.layer_sizes)
-    kind = np.dtype([("action", "<f4", (spec.action_size,)), ("spikes", "u1", (size,))])
+    train = np.min_scalar_type(2**spec.time_steps - 1)
+    kind = np.dtype(
+        [("action", "<f4", (spec.action_size,)), ("trains", train, (sum(spec.layer_sizes),))]
+    )
     answers = np.frombuffer(output, kind)
-    return answers["action"], np.array([zlib.crc32(row.tobytes()) for row in answers["spikes"]])
+    ends = np.cumsum(spec.layer_sizes)[:-1]
+    sums = []
+    for trains in answers["trains"]:
+        spikes = [
+            layer >> step & 1 for layer in np.split(trains, ends) for step in range(spec.time_steps)
+        ]
+        sums.append(zlib.crc32(np.concatenate(spikes).astype(np.uint8).tobytes()))
+    return answers["action"], np.array(sums)
 
 
 def drawn(path: Path, count: int) -> np.ndarray:

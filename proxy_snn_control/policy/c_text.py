@@ -88,7 +88,7 @@ FLOAT_BASE = """\
 #endif
 typedef float weight;
 typedef float number;
-#define SCALE(sum) (sum)
+#define WEIGHTS(columns) (columns)
 """
 
 # How many of a layer's neurons are computed together, and in what pieces: as many as have their
@@ -107,10 +107,9 @@ typedef policy_train spikes@S@
 /* 1 where a number is above a limit, 0 elsewhere */
 #define ABOVE(number, limit) \\
     ((lanes@S@)((number > limit) & (masks@S@)(1.0f + (lanes@S@){0})))
-/* Set the step's bit in the trains of the neurons whose number is above a limit. */
-#define TELL(place, number, limit, step) \\
-    (*(spikes@S@ *)(place) |= __builtin_convertvector(number > limit, spikes@S@) \\
-         & (policy_train)((policy_train)1 << (step)))
+/* a step's bit, for the neurons whose number is above a limit */
+#define BIT(number, limit, step) \\
+    (__builtin_convertvector(number > limit, spikes@S@) & (policy_train)((policy_train)1 << (step)))
 """
 
 SCALAR_LANES = """\
@@ -118,12 +117,12 @@ SCALAR_LANES = """\
 #define COLUMNS 8
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 typedef float lanes;
+typedef policy_train spikes;
 #define NONE 0
 #define LOAD(place) (*(place))
 #define STORE(place, value) (*(place) = (value))
 #define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
-#define TELL(place, number, limit, step) \\
-    (*(place) = (policy_train)(*(place) | (policy_train)(number > limit) << (step)))
+#define BIT(number, limit, step) (policy_train)((policy_train)(number > limit) << (step))
 """
 
 # On a PC a program has the code for several processors, and takes what its own has.
@@ -133,7 +132,7 @@ AVX512 = """\
 #include <immintrin.h>
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
-@KERNEL@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 
@@ -142,7 +141,7 @@ AVX512 = """\
 """
 
 AVX2 = """\
-@KERNEL@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 #endif
@@ -156,7 +155,7 @@ UNDEFINE = """\
 #undef LOAD
 #undef STORE
 #undef ABOVE
-#undef TELL
+#undef BIT
 #undef AT
 #undef BEGIN
 #undef ADD_LOWER
@@ -164,20 +163,54 @@ UNDEFINE = """\
 #undef END
 """
 
-INT8_LANES = """\
-#define LANES 1
-#define COLUMNS 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#define NONE 0
+INT8_BASE = """\
+#define COLUMNS 16
 #define ALIGNED
 #define INLINE
-typedef int32_t lanes;
-typedef int8_t weight;
+typedef uint32_t weight; /* four of them, a byte each, 128 more than they are */
 typedef int32_t number;
-#define LOAD(place) (*(place))
-#define STORE(place, value) (*(place) = (value))
-/* A step of a weight is 2 units. */
-#define SCALE(sum) (2 * (sum))
+#define WEIGHTS(columns) ((columns) / 4)
+"""
+
+INT8_ADD = """\
+/* Two sums of 16 bits in one number: add to them bytes 0 and 2 of four, or bytes 1 and 3. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)
+#define ADD_EVEN(sums, four) __asm__("uxtab16 %0, %0, %1" : "+r"(sums) : "r"(four))
+#define ADD_ODD(sums, four) __asm__("uxtab16 %0, %0, %1, ror #8" : "+r"(sums) : "r"(four))
+#else
+#define ADD_EVEN(sums, four) ((sums) += (four) & 0x00FF00FFu)
+#define ADD_ODD(sums, four) ((sums) += (four) >> 8 & 0x00FF00FFu)
+#endif
+#define TOGETHER 256 /* so many bytes do not overflow a sum of 16 bits */
+
+/* Add up the rows of weights of the neurons that fire, four weights at once; a step of a weight is
+ * 2 units. */
+static void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+                     int count, const number *biases, number *current)
+{
+    int i, j;
+    for (j = 0; j < COLUMNS; j++)
+        current[j] = biases[j];
+    for (i = 0; i < count;) {
+        int many = count - i < TOGETHER ? count - i : TOGETHER, last = i + many;
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define BEGIN(k) uint32_t even##k = 0, odd##k = 0;
+#define ADD(k) ADD_EVEN(even##k, row[k]); ADD_ODD(odd##k, row[k]);
+#define MORE(column, sum) current[column] += 2 * ((int32_t)(sum) - 128 * many);
+#define END(k) \\
+        MORE(4 * k, even##k & 0xFFFF) MORE(4 * k + 1, odd##k & 0xFFFF) \\
+        MORE(4 * k + 2, even##k >> 16) MORE(4 * k + 3, odd##k >> 16)
+        EACH(BEGIN)
+        for (; i < last; i++) {
+            const weight *row = rows + (int32_t)events[i] * (COLUMNS / 4);
+            EACH(ADD)
+        }
+        EACH(END)
+    }
+    (void)apart;
+    (void)lower;
+}
+
 """
 
 LAYER = """\
@@ -241,11 +274,11 @@ static INLINE int list_events(const policy_train *trains, int step, int steps, i
 }
 """
 
-KERNEL = """\
+FLOAT_ADD = """\
 /* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
  * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
-static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event *events, int lower,
-                     int count, const number *biases, number *current)
+static INLINE void add_rows@S@(const float *rows, int apart, const policy_event *events, int lower,
+                     int count, const float *biases, float *current)
 {
     const policy_event *other = events + lower;
     int upper = count - lower, both = lower < upper ? lower : upper, i;
@@ -253,27 +286,25 @@ static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event
 #define BEGIN(k) lanes@S@ a##k = NONE, b##k = NONE;
 #define ADD_LOWER(k) a##k += LOAD(row + AT(k));
 #define ADD_UPPER(k) b##k += LOAD(row_above + AT(k));
-#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + SCALE(a##k) + SCALE(b##k));
+#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + a##k + b##k);
     EACH(BEGIN)
     for (i = 0; i < both; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_LOWER)
         EACH(ADD_UPPER)
     }
     for (; i < lower; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
         EACH(ADD_LOWER)
     }
     for (; i < upper; i++) {
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_UPPER)
     }
     EACH(END)
     (void)apart;
 }
-
-@STEP@
 """
 
 RUN = """\
@@ -283,7 +314,7 @@ RUN = """\
 static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy_train *after,
                           policy_event *events)
 {
-    int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
+    int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t;
     uint32_t fired = 0;
     for (t = 0; t < POLICY_TIME_STEPS; t++) {
         policy_event *list = events + t * POLICY_WIDEST;
@@ -292,20 +323,15 @@ static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy
         fired += (uint32_t)count[t];
     }
     for (first = 0; first < of->neurons; first += COLUMNS) {
-        const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK
-            + first % BLOCK;
+        const weight *rows = of->weights
+            + WEIGHTS((int32_t)(first / BLOCK) * of->fan_in * BLOCK + first % BLOCK);
         /* The last block may be without a second one: then it is taken twice. */
         int apart = of->neurons - first > BLOCK ? of->fan_in * BLOCK : 0;
-        number current[COLUMNS] ALIGNED;
-        neurons@S@ state;
-        rest@S@(&state);
-        for (j = 0; j < COLUMNS; j++)
-            after[first + j] = 0;
-        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+        number current[POLICY_TIME_STEPS * COLUMNS] ALIGNED;
+        for (t = 0; t < POLICY_TIME_STEPS; t++)
             add_rows@S@(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
-                     of->biases + first, current);
-            step@S@(&state, current@STEP_ARGUMENTS@, t, after + first);
-        }
+                     of->biases + first, current + t * COLUMNS);
+        fire@S@(current, of, after + first);
     }
     return fired;
 }
@@ -335,6 +361,31 @@ static void find_trains@S@(const double *z, policy_train *trains)
 ENCODE = """\
 /* tanh of an observation, in double precision. */
 @TANH@
+#if !defined(LIST_EIGHT) || BOUNDS > 16
+@NEAR@
+#define COUNT_ABOVE(level, z, table) @SEARCH@
+/* How many bounds are above a neuron's z, which are searched by halving. In float first, where a
+ * small processor is quick: only if its error could matter, in double. That of `about` is below
+ * `error` by the roundings of squashed, wide, and each operation, doubled. */
+static int level_of(double squashed, int j)
+{
+    float distance = (float)squashed - centres[j], wide = (float)sharpness[j];
+    float product = wide * distance, about = product * distance;
+    float error = 1e-6f * about + 2.5e-7f * (product < 0 ? -product : product) + 1e-13f * wide;
+    double exact;
+    int level = 0, other = 0;
+    COUNT_ABOVE(level, about - error, near_bounds);
+    COUNT_ABOVE(other, about + error, near_bounds);
+    if (level == other && wide < 1e30f && about < 1e30f)
+        return level;
+    exact = squashed - centres[j];
+    exact = exact * exact * sharpness[j];
+    level = 0;
+    COUNT_ABOVE(level, exact, bounds);
+    return level;
+}
+#endif
+
 /* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
  * its spikes depend on the interval that A is in alone. The bounds are of z. */
 static void encode(const float *input, policy_train *trains)
@@ -354,14 +405,10 @@ static void encode(const float *input, policy_train *trains)
         z[j] = 0;
     FIND_TRAINS(z, trains);
 #else
-    /* Many are searched by halving. */
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
-        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
-            double distance = squashed - centres[j], z = distance * distance * sharpness[j];
-            int level = 0;
-@SEARCH@            trains[j] = fires[level];
-        }
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++)
+            trains[j] = fires[level_of(squashed, j)];
     }
 #endif
 }
@@ -429,8 +476,9 @@ static INLINE void add_four(const float *rows, const int32_t *apart, const polic
         const float *row = rows + (int32_t)neuron * BLOCK;
         __m512 first = _mm512_set1_ps(chosen[pattern].first);
         __m512 second = _mm512_set1_ps(chosen[pattern].second);
-        __mmask16 third = _load_mask16((__mmask16 *)&chosen[pattern].third);
-        __mmask16 fourth = _load_mask16((__mmask16 *)&chosen[pattern].fourth);
+        __mmask16 third, fourth;
+        __asm__("kmovw %1, %0" : "=k"(third) : "m"(chosen[pattern].third)); /* no other register */
+        __asm__("kmovw %1, %0" : "=k"(fourth) : "m"(chosen[pattern].fourth));
         EACH_OF_FOUR(ADD_FOUR)
     }
     EACH_OF_FOUR(END_FOUR)
@@ -459,33 +507,28 @@ static uint32_t run_layer_wide(const layer *of, const policy_train *before, poli
     for (first = 0; first < of->neurons; first += COLUMNS) {
         const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK;
         int blocks = (of->neurons - first + BLOCK - 1) / BLOCK;
-        float current[FOUR][COLUMNS] ALIGNED;
+        float current[POLICY_TIME_STEPS * COLUMNS] ALIGNED;
         int32_t apart[FOUR];
-        neurons@S@ state;
-        rest@S@(&state);
-        for (j = 0; j < COLUMNS; j++)
-            after[first + j] = 0;
         /* Where blocks are missing, the last one is taken again. */
         for (k = 0; k < FOUR; k++)
             apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
         for (i = 0; i < GROUPS; i++) {
             const policy_event *list = events + i * POLICY_WIDEST;
             int begin = FIRST_STEP(i), steps = i < SINGLE ? 1 : FOUR;
+            float *sums = current + begin * COLUMNS;
             for (t = 0; t < steps; t++)
                 for (k = 0; k < FOUR; k++)
-                    STORE(current[t] + k * BLOCK,
+                    STORE(sums + t * COLUMNS + k * BLOCK,
                           LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
             if (i < SINGLE) {
-                add_one(rows, apart, list, lower[i], current[0]);
-                add_one(rows, apart, list + lower[i], count[i] - lower[i], current[0]);
+                add_one(rows, apart, list, lower[i], sums);
+                add_one(rows, apart, list + lower[i], count[i] - lower[i], sums);
             } else {
-                add_four(rows, apart, list, lower[i], before, begin, current[0]);
-                add_four(rows, apart, list + lower[i], count[i] - lower[i], before, begin,
-                         current[0]);
+                add_four(rows, apart, list, lower[i], before, begin, sums);
+                add_four(rows, apart, list + lower[i], count[i] - lower[i], before, begin, sums);
             }
-            for (t = 0; t < steps; t++)
-                step@S@(&state, current[t], begin + t, after + first);
         }
+        fire@S@(current, of, after + first);
     }
     return fired;
 }
@@ -517,6 +560,17 @@ static int has_avx2(void)
 """
 
 ACT = """\
+/* How many bits are set: in parts of 2, 4 and 8 bits, and by a product that adds those up. */
+static int spikes_in(policy_train train)
+{
+    const uint@WORD@_t all = (uint@WORD@_t)-1;
+    uint@WORD@_t bits = train;
+    bits -= bits >> 1 & all / 3;
+    bits = (bits & all / 5) + (bits >> 2 & all / 5);
+    bits = (bits + (bits >> 4)) & all / 17;
+    return (int)(bits * (all / 255) >> (@WORD@ - 8));
+}
+
 static void decode(const policy_train *trains, policy_state *state)
 {
     int i, j;
@@ -524,10 +578,7 @@ static void decode(const policy_train *trains, policy_state *state)
     for (i = 0; i < POLICY_ACTIONS; i++) {
         float total = decoder_bias[i];
         for (j = i * READ_OUT; j < (i + 1) * READ_OUT; j++) {
-            int count = 0;
-            policy_train train = trains[j];
-            for (; train; train >>= 1)
-                count += (int)(train & 1);
+            int count = spikes_in(trains[j]);
             fired += (uint32_t)count;
             total += decoder_weight[j] * rates[count];
         }
@@ -620,46 +671,36 @@ NEURON = """\
 @CONSTANTS@
 """
 
-FLOAT_STEP = """\
-typedef struct {
-    float fired[COLUMNS] ALIGNED, @STATE@;
-} neurons@S@;
-
-static INLINE void rest@S@(neurons@S@ *of)
+FLOAT_FIRE = """\
+/* Run all time steps of some neurons. */
+static INLINE void fire@S@(const number *current, const layer *of, policy_train *trains)
 {
-    int j;
-    for (j = 0; j < COLUMNS; j++)
-        of->fired[j] = @REST@ = 0;
-}
-
-static INLINE void step@S@(neurons@S@ *of, const float *current, int step, policy_train *trains)
-{
-    int j;
+    int j, t;
+    (void)of;
     for (j = 0; j < COLUMNS; j += LANES) {
-@LINES@    }
+        lanes@S@ @STATE@, fired = NONE;
+        spikes@S@ train = NONE;
+        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+            const lanes@S@ input = LOAD(current + t * COLUMNS + j);
+@LINES@        }
+        *(spikes@S@ *)(trains + j) = train;
+    }
 }
 """
 
-INT8_STEP = """\
+INT8_FIRE = """\
 /* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both rounded
  * towards 0; synaptic input counts 2^6. The conversion sees to it that no current overflows. */
 #define STATE_LIMIT 8388607
+#define CURRENT_DECAY @CURRENT_DECAY@ /* of 4096 */
+#define VOLTAGE_DECAY @VOLTAGE_DECAY@
 
-typedef struct {
-    int32_t current[COLUMNS], voltage[COLUMNS];
-} neurons@S@;
-
-static INLINE void rest@S@(neurons@S@ *of)
+/* State times decay over 4096, in two parts that 32 bits hold. */
+static INLINE int32_t decayed(int32_t state, uint32_t decay)
 {
-    int j;
-    for (j = 0; j < COLUMNS; j++)
-        of->current[j] = of->voltage[j] = 0;
-}
-
-static INLINE int32_t decayed(int32_t state, int32_t decay)
-{
-    int64_t product = (int64_t)state * decay;
-    return (int32_t)(product < 0 ? -(-product >> 12) : product >> 12);
+    uint32_t size = (uint32_t)(state < 0 ? -state : state);
+    int32_t left = (int32_t)((size >> 12) * decay + ((size & 4095) * decay >> 12));
+    return state < 0 ? -left : left;
 }
 
 /* A sum of weights times 2^exponent, rounded down. */
@@ -670,20 +711,25 @@ static INLINE int32_t scaled(int32_t sum, int exponent)
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *about, int step,
-                   policy_train *trains)
+/* Run all time steps of some neurons. */
+static INLINE void fire@S@(const number *input, const layer *of, policy_train *trains)
 {
-    int j;
+    int j, t;
     for (j = 0; j < COLUMNS; j++) {
-        int32_t current = decayed(of->current[j], about->current_decay)
-            + scaled(input[j], about->exponent) * 64;
-        int32_t voltage = decayed(of->voltage[j], about->voltage_decay) + current;
-        voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
-        voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
-        int fires = voltage > about->threshold;
-        trains[j] = (policy_train)(trains[j] | (policy_train)fires << step);
-        of->current[j] = current;
-        of->voltage[j] = fires ? 0 : voltage;
+        int32_t current = 0, voltage = 0;
+        policy_train train = 0;
+        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+            current = decayed(current, CURRENT_DECAY)
+                + scaled(input[t * COLUMNS + j], of->exponent) * 64;
+            voltage = decayed(voltage, VOLTAGE_DECAY) + current;
+            voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
+            voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
+            if (voltage > of->threshold) {
+                train = (policy_train)(train | (policy_train)1 << t);
+                voltage = 0;
+            }
+        }
+        trains[j] = train;
     }
 }
 """
