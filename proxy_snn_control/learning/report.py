@@ -312,8 +312,8 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
         f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary "
         f"network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}."
     )
-    columns = "task", "learner", "activation sparsity", "effective MACs", "effective ACs"
-    columns += "footprint, bytes", "nJ", "ordinary: MACs", "bytes", "nJ"
+    counts = "activation sparsity", "effective MACs", "effective ACs", "footprint, bytes", "nJ"
+    columns = "task", "learner", *counts, "ordinary: MACs", "bytes", "nJ"
     if rows:
         yield Section(title, text, columns, tuple(rows))
 
