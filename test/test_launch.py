@@ -31,7 +31,7 @@ from proxy_snn_control.control.robot import JOINT_STATE, Robot, load_robot
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
-FILES = ("train", "control", "sim", "demo")
+FILES = ("train", "control", "sim", "demo", "view")
 FOLDER = Path(__file__).parents[1] / "launch"
 ROBOTS = [
     *sorted((FOLDER.parent / "config" / "robots").glob("*.yaml")),
@@ -73,8 +73,9 @@ def test_parameters_are_those_of_the_node(name: str) -> None:
         declared["use_sim_time"] = "bool"
         assert parameter in declared
         dynamic = any(each.name == parameter and each.dynamic for each in module.PARAMETERS)
-        # A parameter of several types is given as the type that its text is.
-        expected = ("None",) if dynamic else (None, declared[parameter])
+        # A parameter of several types, or a list, is given as the type that its text is.
+        by_text = dynamic or declared[parameter] == "list"
+        expected = ("None",) if by_text else (None, declared[parameter])
         assert kind in expected, parameter
 
 
@@ -455,7 +456,9 @@ def test_a_respawned_controller_waits_for_arm(
 ) -> None:
     process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
     os.kill(process_of(process, "controller"), signal.SIGKILL)
-    assert stage.until(lambda: "did not end in order; ~/arm lets go on" in process.output)
+    assert stage.until(
+        lambda: "did not shut down in order; call ~/arm to continue" in process.output
+    )
     stage.spin(1.0)
     received = len(commands)
     assert stage.until(lambda: len(commands) > received + 10), process.output
@@ -533,9 +536,13 @@ def test_every_robot_file_that_is_shipped(stage: Stage, tmp_path: Path, robot: P
 
 def test_arguments_reach_the_controller(stage: Stage, policy_file: Path) -> None:
     given = ("lockstep:=true", "wiring:=none", "rivals:=stop", "ramp_in:=2", "lock:=true")
+    given = (*given, "plugins:=[adaptive_lif]")
+    examples = str(FOLDER.parent / "examples" / "plugins")
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), examples]))
+    stage.environment["PYTHONPATH"] = path
     process = launch(stage, "control", f"policy:={policy_file}", *given)
     values = parameters(stage, "controller", *(argument.split(":=")[0] for argument in given))
-    assert values == [True, "none", "stop", 2.0, True], process.output
+    assert values == [True, "none", "stop", 2.0, True, ["adaptive_lif"]], process.output
     ends_cleanly(process)
 
 

@@ -512,7 +512,7 @@ def test_a_compiler_that_fails_is_told_and_done_without(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     runtime = load_policy(policy_file)
     assert not runtime.compiled
-    assert "cannot be compiled, NumPy acts instead" in caplog.text
+    assert "cannot be compiled, NumPy is used instead" in caplog.text
     assert np.isfinite(runtime.act([0.1] * 9)).all()
 
 

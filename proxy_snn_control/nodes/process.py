@@ -35,6 +35,8 @@ except ImportError:
     Executor = SingleThreadedExecutor
 
 SPIN_SECONDS = 0.1
+# For the last messages of a node to reach those who subscribe.
+ACKNOWLEDGE_SECONDS = 0.5
 # Options of --ros-args that name a file for ROS to read, and how large one may be.
 FILES = ("--params-file", "--log-config-file")
 MAX_FILE_BYTES = 2**20

@@ -183,7 +183,7 @@ def claim(folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{folder}: another process is at work in this folder") from None
+        raise UserError(f"{folder}: another process uses this folder") from None
     except OSError:  # a file system that cannot lock folders: there it is up to the user
         pass
     _claimed[folder.resolve()] = descriptor

@@ -126,7 +126,7 @@ def _compile(neuron: str) -> bytes | None:
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or b""
         reason = output.decode(errors="replace").strip().rpartition("\n")[2] or error
-        _log.warning("the pass cannot be compiled, NumPy acts instead: %s", reason)
+        _log.warning("the pass cannot be compiled, NumPy is used instead: %s", reason)
         return None
     return done.stdout
 
