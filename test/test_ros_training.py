@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training over ROS, against simulators in processes of their own."""
 
+import importlib.util
 import json
 import signal
 import sys
@@ -394,6 +395,39 @@ def test_presets_of_simulation_interfaces(tmp_path: Path) -> None:
     )
     assert task.reset[0].request == {"scope": 0}
     assert task.start[0].request == {"state": {"state": 2}}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("simulation_interfaces") is None,
+    reason="the message package simulation_interfaces is not installed",
+)
+def test_a_world_with_simulation_interfaces(stage: Stage, tmp_path: Path, monkeypatch) -> None:
+    from proxy_snn_control.nodes import ros_task
+    from proxy_snn_control.policy.errors import Interrupted
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", stage.environment["ROS_DOMAIN_ID"])
+    text = INTEGRATOR_TASK.replace(
+        "{service: again, type: std_srvs/srv/Empty}",
+        "{service: world/reset_simulation, type: ResetSimulation}",
+    ).replace(
+        "{service: advance, type: std_srvs/srv/Trigger}",
+        "{service: world/step_simulation, type: StepSimulation, request: {steps: 100}}",
+    )
+    task = write(tmp_path, robot=INTEGRATOR_ROBOT, task=text, **{"goal.py": GOAL})
+    python(stage, "integrator_sim.py")
+    environment = ros_task.make(str(task))
+    with pytest.raises(Interrupted, match="reports: result 3 the world is not paused"):
+        one_step(environment)
+    environment.close()
+    task.write_text(
+        text + "start: {service: world/set_simulation_state, type: SetSimulationState,\n"
+        "        request: {state: {state: 2}}}\n"
+    )
+    for _ in range(2):  # the second time it is paused already
+        environment = ros_task.make(str(task))
+        assert environment.reset()[0].tolist() == [0.5, 1.0]
+        assert environment.step(np.ones(1, np.float32))[0] == pytest.approx([0.6, 1.0])
+        environment.close()
 
 
 def test_config_of_a_run_over_ros_is_read_again(tmp_path: Path) -> None:
