@@ -4,12 +4,14 @@
 
 Observations are drawn as training saw them, and noise. Here and on the emulated processor each
 action is recorded with a checksum of all spikes, by the compiled pass and by NumPy alone; the C is
-compiled for ARM and asked too. `arm.py --record` is what runs there.
+compiled for ARM and asked too. `arm.py --record` is what runs there. A record that is in FOLDER, of
+the same policy, observations and sources, is used again: what was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
@@ -34,12 +36,17 @@ int main(void)
     while (fread(observation, sizeof observation, 1, stdin)) {
         policy_act(&state, observation, action);
         fwrite(action, sizeof action, 1, stdout);
-        fwrite(state.spikes, 1, POLICY_TIME_STEPS * POLICY_NEURONS, stdout);
+        fwrite(state.trains, sizeof(policy_train), POLICY_NEURONS, stdout);
     }
     return 0;
 }
 """
 Record = tuple[np.ndarray, np.ndarray]
+# Ways of acting: whether compiled, and what they are made of.
+WAYS = {
+    "NumPy": (False, ("runtime.py", "neurons.py")),
+    "compiled": (True, ("event.py", "native.py", "neurons.py")),
+}
 
 
 def record(policy: Policy, observations: np.ndarray) -> Record:
@@ -53,20 +60,36 @@ def record(policy: Policy, observations: np.ndarray) -> Record:
 
 
 def record_to(out: Path, paths: list[Path], observations: Path) -> None:
-    """Record all policies, by both ways of acting, into a file."""
-    found = {}
+    """Record all policies, by both ways of acting, into a folder; what is there already stays."""
+    out.mkdir(exist_ok=True)
     with np.load(observations) as given:
-        for path in paths:
-            file = read_policy(path)
-            for way, compiled in (("compiled", True), ("NumPy", False)):
-                policy = Policy(*file, compiled=compiled)
+        for way, (compiled, sources) in WAYS.items():
+            for path in paths:
+                kept = out / piece(path, way, given[path.stem], sources)
+                if kept.exists():
+                    continue
+                policy = Policy(*read_policy(path), compiled=compiled)
                 if policy.compiled != compiled:
                     raise SystemExit("the compiled pass is not to be had here")
                 actions, sums = record(policy, given[path.stem])
-                found[f"{path.stem} {way} actions"] = actions
-                found[f"{path.stem} {way} sums"] = sums
+                whole = kept.with_suffix(".part.npz")
+                np.savez(whole, actions=actions, sums=sums)
+                whole.rename(kept)
                 print(path.stem, way, file=sys.stderr, flush=True)
-    np.savez(out, **found)
+
+
+def recorded(folder: Path, path: Path, way: str, observations: np.ndarray) -> Record:
+    """What `record_to` kept."""
+    with np.load(folder / piece(path, way, observations, WAYS[way][1])) as found:
+        return found["actions"], found["sums"]
+
+
+def piece(path: Path, way: str, observations: np.ndarray, sources: tuple[str, ...]) -> str:
+    """The name of a record: another one if policy, observations or what acts is another."""
+    key = hashlib.sha256(path.read_bytes() + observations.tobytes())
+    for source in sources:
+        key.update((HERE.parent / "proxy_snn_control" / "policy" / source).read_bytes())
+    return f"{path.stem}-{way}-{key.hexdigest()[:16]}.npz"
 
 
 def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
@@ -88,10 +111,19 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
         check=True,
     ).stdout
     spec = file.spec
-    size = spec.time_steps * sum(spec.layer_sizes)
-    kind = np.dtype([("action", "<f4", (spec.action_size,)), ("spikes", "u1", (size,))])
+    train = np.min_scalar_type(2**spec.time_steps - 1)
+    kind = np.dtype(
+        [("action", "<f4", (spec.action_size,)), ("trains", train, (sum(spec.layer_sizes),))]
+    )
     answers = np.frombuffer(output, kind)
-    return answers["action"], np.array([zlib.crc32(row.tobytes()) for row in answers["spikes"]])
+    ends = np.cumsum(spec.layer_sizes)[:-1]
+    sums = []
+    for trains in answers["trains"]:
+        spikes = [
+            layer >> step & 1 for layer in np.split(trains, ends) for step in range(spec.time_steps)
+        ]
+        sums.append(zlib.crc32(np.concatenate(spikes).astype(np.uint8).tobytes()))
+    return answers["action"], np.array(sums)
 
 
 def drawn(path: Path, count: int) -> np.ndarray:
@@ -117,7 +149,7 @@ def main() -> int:
     paths = [path.resolve() for path in options.policies]
     given = {path.stem: drawn(path, count) for path in paths}
     np.savez(folder / "observations.npz", **given)
-    record_to(folder / "here.npz", paths, folder / "observations.npz")
+    record_to(folder / "here", paths, folder / "observations.npz")
     # A program of its own, for the runtime starts its compiler by the name of the interpreter.
     interpreter = folder / "python"
     root = folder / "root"
@@ -131,24 +163,21 @@ def main() -> int:
         "XDG_CACHE_HOME": str(folder / "cache"),
         "INTERPRETER": str(interpreter),
     }
-    command = [interpreter, HERE / "arm.py", "--record", folder / "there.npz"]
+    command = [interpreter, HERE / "arm.py", "--record", folder / "there"]
     subprocess.run([*command, folder / "observations.npz", *paths], check=True, env=environment)
-    here, there = np.load(folder / "here.npz"), np.load(folder / "there.npz")
     lines = [
         "| policy | by | observations | with other spikes than here | actions differ by at most |",
         "|---|---|---|---|---|",
     ]
     wrong = 0
     for path in paths:
-        records = {
-            way: (there[f"{path.stem} {way} actions"], there[f"{path.stem} {way} sums"])
-            for way in ("compiled", "NumPy")
-        }
-        records["C"] = by_c(path, folder, given[path.stem])
-        for way, (actions, sums) in records.items():
+        there = {way: recorded(folder / "there", path, way, given[path.stem]) for way in WAYS}
+        there["C"] = by_c(path, folder, given[path.stem])
+        for way, (actions, sums) in there.items():
             base = "NumPy" if way == "NumPy" else "compiled"
-            same = sums == here[f"{path.stem} {base} sums"]
-            apart = abs(actions - here[f"{path.stem} {base} actions"])[same].max()
+            actions_here, sums_here = recorded(folder / "here", path, base, given[path.stem])
+            same = sums == sums_here
+            apart = abs(actions - actions_here)[same].max()
             wrong += int((~same).sum()) * (way != "NumPy")
             lines.append(f"| {path.stem} | {way} | {count} | {(~same).sum()} | {apart:.1e} |")
     print("\n".join(lines))

@@ -80,7 +80,7 @@ int main(void)
         put(&ticks, 4);
         put(&state.operations, 4);
         put(action, sizeof action);
-        put(state.spikes, POLICY_TIME_STEPS * POLICY_NEURONS);
+        put(state.trains, POLICY_NEURONS * sizeof(policy_train));
     }
 }
 """
@@ -116,7 +116,7 @@ def emulate(elf: Path, spec: PolicySpec, observations: np.ndarray) -> np.ndarray
             ("ticks", "<u4"),
             ("operations", "<u4"),
             ("action", "<f4", (spec.action_size,)),
-            ("spikes", "u1", (spec.time_steps * sum(spec.layer_sizes),)),
+            ("trains", np.min_scalar_type(2**spec.time_steps - 1), (sum(spec.layer_sizes),)),
         ]
     )
     command = [*QEMU, "-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]
@@ -181,8 +181,9 @@ def row(name: str, file: PolicyFile, count: int, folder: Path, *, int8: bool) ->
     same, worst = 0, 0.0
     for observation, answer in zip(observations, answers, strict=True):
         action = judge.act(observation)
-        spikes = np.concatenate([layer.ravel() for layer in judge.spikes])
-        same += bool((spikes == answer["spikes"]).all())
+        bits = 2 ** np.arange(file.spec.time_steps)
+        trains = np.concatenate([bits @ layer.astype(np.int64) for layer in judge.spikes])
+        same += bool((trains == answer["trains"]).all())
         worst = max(worst, float(abs(action - answer["action"]).max()))
     taken = answers["ticks"].astype(np.int64) * TICK
     return (

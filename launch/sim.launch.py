@@ -67,7 +67,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "config",
                 default_value="",
-                description="parameter file; the arguments below that are given go over it",
+                description="parameter file; arguments that are given override it",
             ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)

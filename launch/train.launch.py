@@ -20,7 +20,7 @@ TRAIN = {
     "steps": ("-1", int, "training steps after the random ones; from the config if -1"),
     "seed": ("", None, "a seed, or several ('[0, 1, 2]'); from the config if empty"),
     "out": ("runs/train", str, "the run's folder, new or empty unless resume"),
-    "resume": ("", bool, "go on from the checkpoint in the run's folder"),
+    "resume": ("", bool, "resume from the checkpoint in the run's folder"),
     "use_sim_time": ("", bool, "take the time from /clock"),
 }
 

@@ -60,8 +60,11 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
     return {"inferences": len(rows), "spikes": spikes, "actions": actions, "fired": fired}
 
 
-def several(*paths: str) -> dict[str, Any]:
-    """Ask several policies on one runtime in a random order; count as `compare` does."""
+def several(folder: str, *paths: str) -> dict[str, Any]:
+    """Ask several policies on one runtime in a random order; count as `compare` does.
+
+    Their observations are in the folder, by the names of their files.
+    """
     files = [read_policy(path)[:2] for path in paths]
     layers = [(float_layers(*file), file[0].time_steps) for file in files]
     alone = Quick(*layers[0])
@@ -70,17 +73,20 @@ def several(*paths: str) -> dict[str, Any]:
     together = Several(layers)
     processes = len(children())
     pairs = [(ChipPolicy(*file, together.policy(i)), Policy(*file)) for i, file in enumerate(files)]
-    rng, spikes, actions, fired, inferences = np.random.default_rng(0), 0, 0, 0, 120
-    for _ in range(inferences):
-        ours, theirs = pairs[rng.integers(len(pairs))]
-        row = rng.normal(0, 2, ours.spec.observation_size)
+    assert all(theirs.compiled for _, theirs in pairs)
+    rows = [np.load(Path(folder) / f"{Path(path).stem}.npy") for path in paths]
+    spikes, actions, fired = 0, 0, [0 for _ in pairs]
+    order = np.repeat(range(len(pairs)), [len(given) for given in rows])
+    nexts = [iter(given) for given in rows]
+    for which in np.random.default_rng(0).permutation(order):
+        (ours, theirs), row = pairs[which], next(nexts[which])
         actions += int((ours.act(row) != theirs.act(row)).any())
         for one, other in zip(ours.spikes, theirs.spikes, strict=True):
             spikes += int(np.count_nonzero(one != other))
-        fired += theirs.spike_count
+        fired[which] += theirs.spike_count
     together.close()
     return {
-        "inferences": inferences,
+        "inferences": len(order),
         "spikes": spikes,
         "actions": actions,
         "fired": fired,

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-if not torch.cuda.is_available():
-    pytest.skip("no GPU that torch can use", allow_module_level=True)
 
 from training_kit import NORMALISED, QUICK, equal, flat, learners, timeless  # noqa: E402
 
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
+from proxy_snn_control.learning.grid import is_done  # noqa: E402
+from proxy_snn_control.learning.members import Member  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.run import Member  # noqa: E402
-from proxy_snn_control.learning.sweep import is_done, train_here  # noqa: E402
+from proxy_snn_control.learning.sweep import train_here  # noqa: E402
 from proxy_snn_control.policy import load_policy  # noqa: E402
 
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 GPU = torch.device("cuda")
 
 

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
-FILES = ("train", "control", "sim", "demo")
+FILES = ("train", "control", "sim", "demo", "view")
 FOLDER = Path(__file__).parents[1] / "launch"
 
 
@@ -447,7 +447,9 @@ def test_a_respawned_controller_waits_for_arm(
 ) -> None:
     process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
     os.kill(process_of(process, "controller"), signal.SIGKILL)
-    assert stage.until(lambda: "did not end in order; ~/arm lets go on" in process.output)
+    assert stage.until(
+        lambda: "did not shut down in order; call ~/arm to continue" in process.output
+    )
     stage.spin(1.0)
     received = len(commands)
     assert stage.until(lambda: len(commands) > received + 10), process.output

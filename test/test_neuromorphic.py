@@ -85,7 +85,7 @@ def assert_same(ours: Policy, theirs: Policy, observations: np.ndarray) -> None:
 def test_the_chip_is_the_runtime_to_the_last_bit(path: Path) -> None:
     policy = load_policy(path)
     assert policy.compiled
-    assert_same(on_chip(*read_policy(path)[:2]), policy, rollout(policy, 500))
+    assert_same(on_chip(*read_policy(path)[:2]), policy, rollout(policy, 2000))
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,14 @@ def python_segments() -> set[str]:
 
 @needs_lava
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("path", [*TRAINED[:2], DN], ids=lambda path: path.stem)
-def test_lava_fires_the_runtime_s_spikes(path: Path, tmp_path: Path, segments: None) -> None:
-    np.save(tmp_path / "observations.npy", rollout(load_policy(path), 10_000))
-    found = lava("compare", path, tmp_path / "observations.npy", "quick", "float")
-    assert found["inferences"] == 10_000
-    assert found["fired"] > 1_000_000
+def test_lava_fires_the_runtime_s_spikes(tmp_path: Path, segments: None) -> None:
+    """Of trained policies, all on one runtime, asked in any order."""
+    paths, count = [*TRAINED[:2], DN], 1000
+    for path in paths:
+        np.save(tmp_path / f"{path.stem}.npy", rollout(load_policy(path), count))
+    found = lava("several", tmp_path, *paths)
+    assert found["inferences"] == count * len(paths)
+    assert min(found["fired"]) > 100_000
     assert (found["spikes"], found["actions"]) == (0, 0)
 
 
@@ -253,41 +255,41 @@ def test_every_network_fires_the_same_spikes(
 
 @needs_lava
 def test_several_policies_run_on_one_lava_runtime(tmp_path: Path, segments: None) -> None:
-    """Of other sizes, steps and neurons, asked in any order, with as many processes as for one."""
-    shapes = (
+    """Of any shape, asked in any order, with as many processes as for one."""
+    shapes: tuple[dict[str, Any], ...] = (
         {"hidden": (16,), "time_steps": 3},
         {"neuron": "dn", "observations": 5, "actions": 2},
         {"neuron": "clif", "hidden": (40, 33, 8), "time_steps": 7},
+        {"time_steps": 1},
+        {"hidden": (), "neuron": "clif"},
+        {"history": 3, "previous_action": True},
     )
-    paths = [tmp_path / f"{i}.safetensors" for i in range(len(shapes))]
+    paths, rng = (
+        [tmp_path / f"{i}.safetensors" for i in range(len(shapes))],
+        np.random.default_rng(0),
+    )
     for path, shape in zip(paths, shapes, strict=True):
-        write_policy(path, *random_policy(**shape))  # type: ignore[arg-type]
-    found = lava("several", *paths)
-    assert found["inferences"] == 120
-    assert found["fired"] > 1000
+        spec, tensors = random_policy(**shape)
+        if spec.history > 1:
+            tensors["normalise.mean"] = np.full(9, 5, np.float32)
+            tensors["normalise.scale"] = np.full(9, 0.3, np.float32)
+        write_policy(path, spec, tensors)
+        np.save(path.with_suffix(".npy"), rng.normal(0, 4, (40, spec.observation_size)))
+    found = lava("several", tmp_path, *paths)
+    assert found["inferences"] == 40 * len(shapes)
+    assert min(found["fired"]) > 100
     assert (found["spikes"], found["actions"]) == (0, 0)
     assert found["processes"] == found["processes_of_one"]
 
 
 @needs_lava
-def test_lava_runs_policies_of_one_step_and_without_hidden_layers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [{"time_steps": 1}, {"hidden": (), "neuron": "clif"}], ids=str)
+def test_lava_s_own_processes_run_any_shape(tmp_path: Path, shape: dict[str, Any]) -> None:
     np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(0, 2, (40, 9)))
-    for shape in ({"time_steps": 1}, {"hidden": (), "neuron": "clif"}):
-        write_policy(tmp_path / "p.safetensors", *random_policy(**shape))  # type: ignore[arg-type]
-        for run in (("quick", "float"), ("straightforward", "fixed")):
-            found = lava("compare", tmp_path / "p.safetensors", tmp_path / "o.npy", *run)
-            assert (found["spikes"], found["actions"]) == (0, 0), (shape, run)
-
-
-@needs_lava
-def test_lava_runs_policies_that_normalise_and_remember(tmp_path: Path) -> None:
-    np.save(tmp_path / "o.npy", np.random.default_rng(0).normal(5, 3, (40, 9)))
-    spec, tensors = random_policy(history=3, previous_action=True)
-    tensors["normalise.mean"] = np.full(9, 5, np.float32)
-    tensors["normalise.scale"] = np.full(9, 0.3, np.float32)
-    write_policy(tmp_path / "p.safetensors", spec, tensors)
-    found = lava("compare", tmp_path / "p.safetensors", tmp_path / "o.npy", "quick", "float")
-    assert (found["inferences"], found["spikes"], found["actions"]) == (40, 0, 0)
+    write_policy(tmp_path / "p.safetensors", *random_policy(**shape))
+    path, observations = tmp_path / "p.safetensors", tmp_path / "o.npy"
+    found = lava("compare", path, observations, "straightforward", "fixed")
+    assert (found["spikes"], found["actions"]) == (0, 0)
 
 
 @needs_lava
@@ -498,6 +500,8 @@ def test_killed_in_the_middle_of_an_episode(
     rng = np.random.default_rng(0)
 
     def feed() -> None:
+        if len(commands) < len(sent):
+            return  # only the newest observation waits for a controller that is late
         sent.append(rng.normal(0, 1, 9))
         observations.publish(number_array(sent[-1], str(len(sent) - 1)))
 

@@ -488,6 +488,7 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     assert load_policy(out / "policy_last.safetensors").spec.provenance["seed"] == 5
     with open(out / "progress.csv", newline="") as file:
         returns = [float(row["eval_return_mean"]) for row in csv.DictReader(file)]
+    stage.until(lambda: evaluations[-1].data == returns[-1], 5)  # in this process's queue still
     # The first may be over before the two have found each other.
     assert [message.data for message in evaluations] == returns[-len(evaluations) :]
     assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]

@@ -69,6 +69,7 @@ def test_the_metadata_of_the_wheel(built: Path) -> None:
     assert metadata["Version"] == VERSION
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert "# proxy_snn_control" in str(metadata.get_payload())
+    assert "](docs/" not in str(metadata.get_payload()), "an index has no such files"
     assert len(metadata.get_all("Classifier")) > 5
     assert {url.split(",")[0] for url in metadata.get_all("Project-URL")} >= {"Source", "Changelog"}
     assert {"ros", "train", "view", "bags"} <= set(metadata.get_all("Provides-Extra"))

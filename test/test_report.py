@@ -14,7 +14,7 @@ import yaml
 
 pytest.importorskip("matplotlib")
 
-from conftest import TASK
+from conftest import TASK, random_policy
 
 from proxy_snn_control.learning.comparison import (
     PAPER,
@@ -37,7 +37,8 @@ from proxy_snn_control.learning.statistics import (
     iqm_over_tasks,
     student_t,
 )
-from proxy_snn_control.policy import UserError
+from proxy_snn_control.policy import Policy, UserError, write_policy
+from proxy_snn_control.policy.energy import activity, neurobench, typical_observations
 
 CURVES = Path(__file__).parents[1] / "docs" / "results" / "curves"
 ANN = {"neuron": "relu", "target": "soft"}
@@ -396,6 +397,43 @@ def test_the_documented_runs_have_a_report(tmp_path: Path) -> None:
     write_report([CURVES], tmp_path)
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.[cmt]*")}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_an_action_costs_is_counted_on_the_seeds_policies(tmp_path: Path) -> None:
+    """Means over the seeds that have a policy; the ordinary network's numbers by hand."""
+    counted, joules = [], []
+    for seed in (0, 1):
+        spec, tensors = random_policy(observations=3, hidden=(8, 5), actions=2, seed=seed)
+        folder = write_run(tmp_path / "spikes" / f"seed-{seed}", rising(100))
+        write_policy(folder / "policy.safetensors", spec, tensors)
+        policy = Policy(spec, tensors)
+        drawn = typical_observations(policy)[:200]
+        counted.append(neurobench(policy, drawn))
+        joules.append(activity(policy, drawn).synaptic_operations * 77e-15)
+    write_run(tmp_path / "spikes" / "seed-2", rising(100))  # it has none yet
+    folder = write_run(tmp_path / "relu" / "seed-0", rising(90), **ANN)
+    changes = {"observations": 3, "hidden": (8, 5), "actions": 2}
+    write_policy(folder / "policy.safetensors", *random_policy(neuron="relu", **changes))
+    write_report([tmp_path / "spikes", tmp_path / "relu"], tmp_path / "report")
+    text = (tmp_path / "report" / "table.md").read_text()
+    section = text.partition("## Operations of an action")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "Hopper" in line]
+    found = {row[1]: row[2:] for row in rows}
+    macs, bytes_ = 3 * 8 + 8 * 5 + 5 * 2, 4 * (3 * 8 + 8 + 8 * 5 + 5 + 5 * 2 + 2)
+    ordinary = [str(macs), str(bytes_), f"{macs * 3.97e-3:.1f}"]
+    assert found["PT-LIF"] == [
+        f"{np.mean([each.activation_sparsity for each in counted]):.0%}",
+        f"{np.mean([each.effective_macs for each in counted]):.0f}",
+        f"{np.mean([each.effective_acs for each in counted]):.0f}",
+        f"{counted[0].footprint}",
+        f"{np.mean(joules) * 1e9:.1f}",
+        *ordinary,
+    ]
+    assert found["ANN (TD3)"][3:] == [str(bytes_), f"{macs * 3.97e-3:.1f}", *ordinary]
+    assert 0 < int(found["ANN (TD3)"][1]) < macs and found["ANN (TD3)"][2] == "0"
+    assert "memory traffic" in section and "static power" in section
+    write_report([tmp_path / "spikes" / "seed-2"], tmp_path / "without")
+    assert "Operations of an action" not in (tmp_path / "without" / "table.md").read_text()
 
 
 def test_results_are_read_without_torch_or_tasks() -> None:

@@ -12,10 +12,10 @@ import torch
 from conftest import TASK
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.spiking.actor import Sizes
 
@@ -30,6 +30,7 @@ QUICK = {
     "proxy_hidden": (16, 16),
     "critic_hidden": (16, 16),
     "batch_size": 16,
+    "replay_size": 20_000,
     "threads": 1,
 }
 NORMALISED = {"actor_norm": "care_bn", "critic_norm": "layer"}

@@ -153,7 +153,7 @@ class Loop:
         if len(sources) < 2:
             return []
         return [
-            f"topic {stream.source.topic} has no stamps: its messages count as of when they arrive"
+            f"topic {stream.source.topic} has no stamps: its messages are dated by their arrival"
             for stream in self.inputs.streams
             if not stream.reader.stamped
         ]
@@ -325,10 +325,11 @@ class Loop:
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
-            self._answered = self._asked
-            self._raw = self._action.tolist()
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()
+        if numbers is not None:
+            self._answered = self._asked
+            self._raw = self._action.tolist()
         self._note_sent(sent, fault)
         # Of an observation or a command that was no good nobody is reminded but by the next one.
         self._lasting = "" if fault and self.fault(now) else fault

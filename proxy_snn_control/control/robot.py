@@ -15,6 +15,7 @@ from pathlib import Path
 
 from proxy_snn_control.control.section import Section
 from proxy_snn_control.policy import PolicySpec, UserError
+from proxy_snn_control.share import robot_file
 from proxy_snn_control.yaml_file import read_yaml
 
 VECTOR = "std_msgs/Float64MultiArray"
@@ -264,7 +265,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
     """Read a robot file and check it against the policy.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one of the package's.
         spec: the policy it is for.
         timeout: seconds, for sources that have none of their own.
         reliable: ask for reliable delivery of every source.
@@ -274,6 +275,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
             the policy that is not in the file.
     """
     known = ("sources", "observation", "history", "command")
+    path = robot_file(path)
     content = Section(f"robot file {path}", read_yaml("robot file", path), known)
     described = content.section("sources")
     sources = tuple(
@@ -295,6 +297,7 @@ def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UserError: no such file, no names in it, or a history, which is then the policy's own.
     """
+    path = robot_file(path)
     where = f"robot file {path}"
     content = Section(where, read_yaml("robot file", path))
     if "history" in content:

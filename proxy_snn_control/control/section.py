@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections.abc import Collection
@@ -71,6 +70,8 @@ class Section:
         if not isinstance(value, str) or (value == "" and default is None):
             raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
         if allowed and value not in allowed:
+            import difflib
+
             near = difflib.get_close_matches(value, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(
@@ -105,7 +106,7 @@ class Section:
         value = self.text("topic")
         if not _TOPIC.fullmatch(value) or "__" in value:
             raise UserError(
-                f"{self.where}: topic is {value!r}, which is none: expected names of letters, "
+                f"{self.where}: topic is {value!r}, expected names of letters, "
                 "digits and underscores with / between them"
             )
         return value

@@ -41,6 +41,9 @@ from proxy_snn_control.learning.statistics import Interval
 from proxy_snn_control.policy import PolicyFileError, UserError, load_policy
 from proxy_snn_control.policy.energy import (
     LEFT_OUT,
+    equivalent_energy,
+    equivalent_footprint,
+    equivalent_multiply_accumulates,
     inference_energy,
     neurobench,
     typical_observations,
@@ -232,7 +235,7 @@ def _every_seed(comparison: Comparison, title: str) -> Section:
     text = (
         f"Maximum / mean of the last {LAST} evaluations of each seed. {COLLAPSED}: collapsed. "
         f"{SHORT}: shorter than the longest seed of its task and learner, in no mean. "
-        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was begun in its place."
+        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was started in its place."
     )
     seeds = sorted({run.seed for run in comparison.runs})
     rows = []
@@ -280,28 +283,39 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
     """What the best policies of the seeds cost; no section where there is no policy."""
     rows = []
     for (task, learner), group in comparison.groups.items():
-        counted, joules = [], []
+        counted, joules, ordinary = [], [], []
         for run in group.counted:
             with suppress(PolicyFileError):  # none was written yet, or not by this version
                 policy = load_policy(run.folder / "policy.safetensors")
                 drawn = typical_observations(policy)[:COUNTED]
                 counted.append(neurobench(policy, drawn))
                 joules.append(inference_energy(policy.spec, counted[-1].effective_acs))
+                ordinary.append(
+                    (
+                        equivalent_multiply_accumulates(policy.spec),
+                        equivalent_footprint(policy.spec),
+                        equivalent_energy(policy.spec) * 1e9,
+                    )
+                )
         if counted:
             sparsity, macs, acs, bytes_ = (
                 float(np.mean([getattr(each, name) for each in counted]))
                 for name in ("activation_sparsity", "effective_macs", "effective_acs", "footprint")
             )
             numbers = f"{sparsity:.0%}", f"{macs:.0f}", f"{acs:.0f}", f"{bytes_:.0f}"
-            rows.append((task, learner, *numbers, f"{np.mean(joules) * 1e9:.1f}"))
+            most, its_bytes, its_joules = np.mean(ordinary, axis=0)
+            of_relu = f"{most:.0f}", f"{its_bytes:.0f}", f"{its_joules:.1f}"
+            rows.append((task, learner, *numbers, f"{np.mean(joules) * 1e9:.1f}", *of_relu))
     text = (
         "As NeuroBench counts, and nJ by the paper's constants (spikes that reach a synapse times "
         "77 fJ, multiply-accumulates of an ordinary network times 3.97 pJ): means over the seeds' "
-        f"best policies, on {COUNTED} observations drawn as training saw them; {LEFT_OUT}."
+        f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary "
+        f"network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}."
     )
-    columns = ("task", "learner", "activation sparsity", "effective MACs", "effective ACs")
+    counts = "activation sparsity", "effective MACs", "effective ACs", "footprint, bytes", "nJ"
+    columns = "task", "learner", *counts, "ordinary: MACs", "bytes", "nJ"
     if rows:
-        yield Section(title, text, (*columns, "footprint, bytes", "nJ"), tuple(rows))
+        yield Section(title, text, columns, tuple(rows))
 
 
 def _learner_points(comparison: Comparison) -> Iterable[str]:

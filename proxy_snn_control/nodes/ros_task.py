@@ -74,7 +74,7 @@ def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask
     if others:
         raise UserError(
             f"task ros:{path}: is made with {', '.join(others)}, expected none: a world over ROS "
-            "is what its simulator makes it, and is not drawn from here"
+            "is what its simulator makes it, and is not rendered here"
         )
     if not path:
         raise UserError("task 'ros:' names no file, expected ros:TASK.yaml")
@@ -246,6 +246,7 @@ class RosTask(gymnasium.Env):
                 f"nobody subscribes to topic {self._publisher.topic_name}",
                 CONNECT_SECONDS,
             )
+            self._idle(ACQUAINTANCE_SECONDS)  # who else commands the robot is known by then
         except BaseException:
             self.close()
             raise
@@ -476,7 +477,7 @@ class RosTask(gymnasium.Env):
         """Wait for an observation of now, and for its reward where a topic has that."""
         topics = ", ".join(source.topic for source in self.task.robot.sources)
         try:
-            self._wait(self._observed, f"no whole observation on {topics}", self.task.timeout)
+            self._wait(self._observed, f"no complete observation on {topics}", self.task.timeout)
         except Interrupted as error:
             now = self._now() + (0 if self.real_time else self.task.timeout)
             if fault := self._inputs.fault(now):

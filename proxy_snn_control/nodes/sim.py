@@ -43,7 +43,14 @@ from proxy_snn_control.nodes.messages import (
     values_of,
 )
 from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.nodes.process import (
+    ACKNOWLEDGE_SECONDS,
+    SPIN_SECONDS,
+    Parameter,
+    declare,
+    run,
+    value_of,
+)
 from proxy_snn_control.policy import UserError, plugins
 
 try:
@@ -81,7 +88,7 @@ PARAMETERS = (
         "random_state",
         "",
         "The state of the task's random generator (JSON) from which the next reset draws, and "
-        "afterwards what came of it; if empty, resets are seeded by seed.",
+        "afterwards the state that follows; if empty, resets are seeded by seed.",
         read_only=False,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
@@ -111,7 +118,6 @@ CATCH_UP_SECONDS = 0.1
 # begins anew where more than two and a half periods are missing.
 EPISODE_PERIODS = 3
 COMPLAINT_SECONDS = 1.0
-ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Sim(Node):

@@ -32,9 +32,11 @@ from .neurons import NEURONS
 from .runtime import limits_of
 
 BLOCK = 16  # columns of weights that lie together
+MORE_TRAINS = 63  # written beyond the last layer's
 MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
 STACK = 500
+COLUMNS = 8  # neurons computed together where there are no vectors
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
 # waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
 # in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
@@ -161,14 +163,22 @@ def c_files(
         base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
     else:
         rows = _fixed_layers(tables, spec, layers)
-        base = c_text.INT8_LANES
-        kernels = _kernel("", c_text.KERNEL + c_text.RUN, c_text.INT8_STEP, ", of")
+        base = c_text.INT8_BASE
+        current_decay, voltage_decay = (str(int(decay)) for decay in layers[0].decays)
+        kernels = _fill(
+            c_text.INT8_ADD + c_text.INT8_FIRE + c_text.RUN,
+            CURRENT_DECAY=current_decay,
+            VOLTAGE_DECAY=voltage_decay,
+            S="",
+        )
         kernels += "#define RUN_LAYER run_layer\n"
-        fields = "\n    int32_t threshold, current_decay, voltage_decay;\n    int exponent;"
+        fields = "\n    int32_t threshold;\n    int exponent;"
     reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
     tables.add("decoder_weight", tensors["decoder.weight"])
     tables.add("decoder_bias", tensors["decoder.bias"])
+    counts = np.arange(spec.time_steps + 1, dtype=np.float32)
+    tables.add("rates", counts / np.float32(spec.time_steps))
     tables.add("low", low)
     tables.add("half_range", (high - low) / 2)
     tables.add("high", high)
@@ -205,6 +215,7 @@ def c_files(
             _fill(c_text.ENCODE, TANH=tanh, **encoder),
             _fill(
                 c_text.ACT,
+                WORD="32" if spec.time_steps <= 32 else "64",
                 TANHF="tanhf(total)" if math_library else "(float)squash(total)",
                 **reading,
             ),
@@ -263,15 +274,12 @@ def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
             facts[name] = f"{{{', '.join(map(_string, names))}}}"
     for name, value in facts.items():
         yield f"#define {name} {value}"
-    yield f"typedef {_event_type(spec)} policy_event;"
-
-
-def _event_type(spec: PolicySpec) -> str:
-    """The smallest type for the number of a neuron, which may be one more than there are."""
-    return f"uint{8 * _event_bytes(spec)}_t"
+    yield f"typedef uint{8 * _event_bytes(spec)}_t policy_event;"
+    yield f"typedef uint{8 * _train_bytes(spec)}_t policy_train;"
 
 
 def _event_bytes(spec: PolicySpec) -> int:
+    """Bytes of the smallest type for a neuron's number, or for one more than there are."""
     widest = max(spec.layer_sizes[:-1])
     return 1 if widest <= 2**8 else 2 if widest <= 2**16 else 4
 
@@ -362,12 +370,14 @@ def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer
     rows = []
     for i, (layer, fan_in) in enumerate(zip(layers, spec.layer_sizes, strict=False)):
         weights, biases = np.split(layer.weights[: layer.neurons], [-layer.always_on], axis=1)
-        tables.add(f"weights_{i}", _blocks((weights // 2).astype(np.int8)), "weight")
+        # Four bytes are one number, so that the order of bytes is the same on every processor.
+        four = (_blocks(weights // 2) + 128).astype(np.uint32).reshape(-1, 4)
+        tables.add(f"weights_{i}", four @ (2 ** np.arange(0, 32, 8, dtype=np.uint32)), "weight")
         tables.add(f"biases_{i}", _biases(biases.sum(axis=1).astype(np.int32)), "number")
         threshold = int(layer.threshold) << 6
         rows.append(
             f"    {{weights_{i}, biases_{i}, {fan_in}, {layer.neurons}, {_middle(fan_in)}, "
-            f"{threshold}, {int(layer.decays[0])}, {int(layer.decays[1])}, {layer.exponent}}},\n"
+            f"{threshold}, {layer.exponent}}},\n"
         )
     return "".join(rows)
 
@@ -396,8 +406,8 @@ class _Expression:
         return self._with("/", other)
 
 
-def _float_step(spec: PolicySpec) -> tuple[str, str]:
-    """About the policy's neurons, and the C of one step of them.
+def _float_fire(spec: PolicySpec) -> tuple[str, str]:
+    """About the policy's neurons, and the C of their time steps.
 
     Raises:
         UserError: their equations are not plain arithmetic.
@@ -405,17 +415,13 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
     lines: list[str] = []
     neuron = NEURONS[spec.neuron]
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
-    places = [f"of->{_c_name(name)}" for name in neuron.state]
-    lines += [
-        f"const lanes@S@ {name} = LOAD({place} + j);"
-        for name, place in (("input", "current"), ("fired", "of->fired"))
-    ]
-    lines += [f"const lanes@S@ before_{i} = LOAD({place} + j);" for i, place in enumerate(places)]
+    names = [f"state_{_c_name(name)}" for name in neuron.state]
+    lines += [f"const lanes@S@ before_{i} = {name};" for i, name in enumerate(names)]
     try:
         after = neuron.step(
             _Expression(lines, "input"),
             _Expression(lines, "fired"),
-            tuple(_Expression(lines, f"before_{i}") for i in range(len(places))),
+            tuple(_Expression(lines, f"before_{i}") for i in range(len(names))),
             constants,
         )
     except (TypeError, AttributeError) as error:
@@ -423,9 +429,9 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
             f"a policy of {spec.neuron} neurons cannot be written as C: their equations are more "
             f"than +, -, * and / of state, input and constants ({error})"
         ) from None
-    lines += [f"STORE({place} + j, {new.name});" for place, new in zip(places, after, strict=True)]
-    lines.append(f"STORE(of->fired + j, ABOVE({after[0].name}, THRESHOLD));")
-    lines.append(f"TELL(told + j, {after[0].name}, THRESHOLD);")
+    lines += [f"{name} = {new.name};" for name, new in zip(names, after, strict=True)]
+    lines.append(f"fired = ABOVE({after[0].name}, THRESHOLD);")
+    lines.append(f"train |= BIT({after[0].name}, THRESHOLD, t);")
     about = inspect.getdoc(neuron) or ""
     about = "\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines())
     text = _fill(
@@ -436,41 +442,39 @@ def _float_step(spec: PolicySpec) -> tuple[str, str]:
             for name in neuron.constants
         ),
     )
-    step = _fill(
-        c_text.FLOAT_STEP,
-        STATE=", ".join(f"{_c_name(name)}[COLUMNS] ALIGNED" for name in neuron.state),
-        REST=" = ".join(f"{place}[j]" for place in places),
-        LINES="".join(f"        {line}\n" for line in lines),
+    fire = _fill(
+        c_text.FLOAT_FIRE,
+        STATE=", ".join(f"{name} = NONE" for name in names),
+        LINES="".join(f"            {line}\n" for line in lines),
     )
-    return text, step
+    return text, fire
 
 
 def _float_kernels(spec: PolicySpec) -> str:
     """What runs a layer, for the vectors of several processors and for none."""
-    text, step = _float_step(spec)
+    text, fire = _float_fire(spec)
 
     def lanes(count: int, columns: int) -> str:
         each = " ".join(f"DO({k})" for k in range(columns // count))
         return _fill(c_text.FLOAT_LANES, LANES=str(count), COLUMNS=str(columns), EACH=each)
 
-    wide = _kernel("_avx512", lanes(16, 32) + c_text.KERNEL, step)
-    avx2 = _kernel("_avx2", lanes(8, 32) + c_text.KERNEL + c_text.RUN, step)
-    four = f"#ifdef VECTORS\n{lanes(4, 16)}#else\n{c_text.SCALAR_LANES}#endif\n"
-    own = _kernel("", four + c_text.KERNEL + c_text.RUN, step)
+    def find(wide: int) -> str:
+        return _fill(c_text.LEVELS, WIDE=str(wide))
+
+    kernel = c_text.FLOAT_ADD + fire + c_text.RUN
+    wide = _fill(lanes(16, 64) + fire + c_text.WIDE + find(8), S="_avx512")
+    avx2 = _fill(lanes(8, 32) + kernel + find(4), S="_avx2")
+    four = f"#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n"
     more = {"UNDEFINE": c_text.UNDEFINE}
     return "\n".join(
         [
             text,
-            _fill(c_text.AVX512, KERNEL=wide, WIDE=_fill(c_text.WIDE, S="_avx512"), **more),
-            _fill(c_text.AVX2, KERNEL=avx2, **more),
-            own,
+            _fill(c_text.AVX512, CODE=wide, **more),
+            _fill(c_text.AVX2, CODE=avx2, **more),
+            _fill(four + kernel, S=""),
             c_text.CHOOSE,
         ]
     )
-
-
-def _kernel(suffix: str, text: str, step: str, arguments: str = "") -> str:
-    return _fill(text, STEP=step, STEP_ARGUMENTS=arguments, S=suffix)
 
 
 def _c_name(name: str) -> str:
@@ -502,26 +506,24 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     bits = len(bounds).bit_length()
     padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
-    bits_of_train = _train_bits(spec)
     steps = np.arange(spec.time_steps, dtype=np.uint64)
-    tables.text.append(f"#define BOUNDS {len(padded) + 1}\n")
+    tables.text.append(f"#define BOUNDS {len(bounds)}\n")
     tables.add("bounds", padded)
+    tables.add("near_bounds", padded.astype(np.float32))
+    near = tables.text.pop()  # where it is used alone
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
-    tables.add("trains", whole.astype(f"uint{bits_of_train}"), f"uint{bits_of_train}_t")
+    tables.add("fires", whole.astype(f"uint{8 * _train_bytes(spec)}"), "policy_train")
     tables.add("centres", tensors["encoder.mu"])
     tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
-    return {
-        "SEARCH": "".join(
-            f"            level += (z < bounds[level + {2**bit - 1}]) << {bit};\n"
-            for bit in reversed(range(bits))
-        ),
-        "TRAIN": f"uint{bits_of_train}_t",
-    }
+    lines = [
+        f"level += (z < table[level + {2**bit - 1}]) << {bit}" for bit in reversed(range(bits))
+    ]
+    return {"NEAR": near, "SEARCH": "; \\\n    ".join(lines or ["(void)(z)"])}
 
 
-def _train_bits(spec: PolicySpec) -> int:
-    """Bits of the smallest type for the spikes of an encoder neuron."""
-    return next(bits for bits in (8, 16, 32, 64) if spec.time_steps <= bits)
+def _train_bytes(spec: PolicySpec) -> int:
+    """Bytes of the smallest type with a bit for every time step."""
+    return next(size for size in (1, 2, 4, 8) if spec.time_steps <= 8 * size)
 
 
 def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -588,13 +590,19 @@ def _tanh_by_table(tables: _Tables) -> str:
     )
 
 
+def _after(place: int, alignment: int) -> int:
+    return -(-place // alignment) * alignment
+
+
 def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> Report:
     sizes, steps = spec.layer_sizes, spec.time_steps
     synapses = steps * sum(a * b for a, b in itertools.pairwise(sizes))
     padded = steps * sum(a * (-(-b // BLOCK) * BLOCK) for a, b in itertools.pairwise(sizes))
     neuron_steps = steps * sum(sizes[1:])
     memory = 4 * (spec.action_size + spec.input_size + 3 + len(sizes))
-    memory += _event_bytes(spec) * steps * max(sizes[:-1]) + steps * sum(sizes) + 7
+    events, trains = steps * max(sizes[:-1]), sum(sizes) + MORE_TRAINS
+    memory = _after(memory, _event_bytes(spec)) + events * _event_bytes(spec)
+    memory = _after(memory, _train_bytes(spec)) + trains * _train_bytes(spec)
     cycles = (
         padded * CYCLES["synaptic operation"]
         + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
@@ -605,9 +613,9 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     )
     layers = len(sizes) - 1
     return Report(
-        tables=tables + layers * (36 if fixed else 20),
-        memory=-(-memory // 4) * 4,
-        stack=STACK + 8 * steps + sizes[0] * _train_bits(spec) // 8,
+        tables=tables + layers * (28 if fixed else 20),
+        memory=_after(memory, max(4, _train_bytes(spec))),
+        stack=STACK + (8 + 4 * COLUMNS) * steps,
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
         cycles=cycles,

@@ -37,7 +37,7 @@ typedef struct {
     uint32_t operations;          /* synaptic operations: spikes times the synapses they reach */
     uint32_t counts[POLICY_LAYERS]; /* spikes of each layer, from the encoder on */
     policy_event events[POLICY_TIME_STEPS * POLICY_WIDEST];
-    uint8_t spikes[POLICY_TIME_STEPS * POLICY_NEURONS + 7]; /* of the last action: policy_spike */
+    policy_train trains[POLICY_NEURONS + 63]; /* spikes of the last action, a bit for each step */
 } policy_state;
 
 /* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
@@ -88,7 +88,7 @@ FLOAT_BASE = """\
 #endif
 typedef float weight;
 typedef float number;
-#define SCALE(sum) (sum)
+#define WEIGHTS(columns) (columns)
 """
 
 # How many of a layer's neurons are computed together, and in what pieces: as many as have their
@@ -99,15 +99,17 @@ FLOAT_LANES = """\
 #define EACH(DO) @EACH@
 typedef float lanes@S@ __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t masks@S@ __attribute__((vector_size(4 * LANES)));
-typedef int8_t bytes@S@ __attribute__((vector_size(LANES), may_alias, aligned(1)));
+typedef policy_train spikes@S@
+    __attribute__((vector_size(sizeof(policy_train) * LANES), may_alias, aligned(1)));
 #define NONE {0}
 #define LOAD(place) (*(const lanes@S@ *)(place))
 #define STORE(place, value) (*(lanes@S@ *)(place) = (value))
 /* 1 where a number is above a limit, 0 elsewhere */
 #define ABOVE(number, limit) \\
     ((lanes@S@)((number > limit) & (masks@S@)(1.0f + (lanes@S@){0})))
-#define TELL(place, number, limit) \\
-    (*(bytes@S@ *)(place) = __builtin_convertvector(number > limit, bytes@S@) & 1)
+/* a step's bit, for the neurons whose number is above a limit */
+#define BIT(number, limit, step) \\
+    (__builtin_convertvector(number > limit, spikes@S@) & (policy_train)((policy_train)1 << (step)))
 """
 
 SCALAR_LANES = """\
@@ -115,11 +117,12 @@ SCALAR_LANES = """\
 #define COLUMNS 8
 #define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 typedef float lanes;
+typedef policy_train spikes;
 #define NONE 0
 #define LOAD(place) (*(place))
 #define STORE(place, value) (*(place) = (value))
 #define ABOVE(number, limit) (number > limit ? 1.0f : 0.0f)
-#define TELL(place, number, limit) (*(place) = number > limit)
+#define BIT(number, limit, step) (policy_train)((policy_train)(number > limit) << (step))
 """
 
 # On a PC a program has the code for several processors, and takes what its own has.
@@ -129,8 +132,7 @@ AVX512 = """\
 #include <immintrin.h>
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
-@KERNEL@
-@WIDE@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 
@@ -139,7 +141,7 @@ AVX512 = """\
 """
 
 AVX2 = """\
-@KERNEL@
+@CODE@
 @UNDEFINE@
 #pragma GCC pop_options
 #endif
@@ -153,7 +155,7 @@ UNDEFINE = """\
 #undef LOAD
 #undef STORE
 #undef ABOVE
-#undef TELL
+#undef BIT
 #undef AT
 #undef BEGIN
 #undef ADD_LOWER
@@ -161,20 +163,54 @@ UNDEFINE = """\
 #undef END
 """
 
-INT8_LANES = """\
-#define LANES 1
-#define COLUMNS 8
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#define NONE 0
+INT8_BASE = """\
+#define COLUMNS 16
 #define ALIGNED
 #define INLINE
-typedef int32_t lanes;
-typedef int8_t weight;
+typedef uint32_t weight; /* four of them, a byte each, 128 more than they are */
 typedef int32_t number;
-#define LOAD(place) (*(place))
-#define STORE(place, value) (*(place) = (value))
-/* A step of a weight is 2 units. */
-#define SCALE(sum) (2 * (sum))
+#define WEIGHTS(columns) ((columns) / 4)
+"""
+
+INT8_ADD = """\
+/* Two sums of 16 bits in one number: add to them bytes 0 and 2 of four, or bytes 1 and 3. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)
+#define ADD_EVEN(sums, four) __asm__("uxtab16 %0, %0, %1" : "+r"(sums) : "r"(four))
+#define ADD_ODD(sums, four) __asm__("uxtab16 %0, %0, %1, ror #8" : "+r"(sums) : "r"(four))
+#else
+#define ADD_EVEN(sums, four) ((sums) += (four) & 0x00FF00FFu)
+#define ADD_ODD(sums, four) ((sums) += (four) >> 8 & 0x00FF00FFu)
+#endif
+#define TOGETHER 256 /* so many bytes do not overflow a sum of 16 bits */
+
+/* Add up the rows of weights of the neurons that fire, four weights at once; a step of a weight is
+ * 2 units. */
+static void add_rows(const weight *rows, int apart, const policy_event *events, int lower,
+                     int count, const number *biases, number *current)
+{
+    int i, j;
+    for (j = 0; j < COLUMNS; j++)
+        current[j] = biases[j];
+    for (i = 0; i < count;) {
+        int many = count - i < TOGETHER ? count - i : TOGETHER, last = i + many;
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define BEGIN(k) uint32_t even##k = 0, odd##k = 0;
+#define ADD(k) ADD_EVEN(even##k, row[k]); ADD_ODD(odd##k, row[k]);
+#define MORE(column, sum) current[column] += 2 * ((int32_t)(sum) - 128 * many);
+#define END(k) \\
+        MORE(4 * k, even##k & 0xFFFF) MORE(4 * k + 1, odd##k & 0xFFFF) \\
+        MORE(4 * k + 2, even##k >> 16) MORE(4 * k + 3, odd##k >> 16)
+        EACH(BEGIN)
+        for (; i < last; i++) {
+            const weight *row = rows + (int32_t)events[i] * (COLUMNS / 4);
+            EACH(ADD)
+        }
+        EACH(END)
+    }
+    (void)apart;
+    (void)lower;
+}
+
 """
 
 LAYER = """\
@@ -188,25 +224,43 @@ typedef struct {
 #if defined(VECTORS) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LIST_EIGHT
 typedef uint64_t word __attribute__((may_alias, aligned(1)));
-typedef double doubles __attribute__((vector_size(16), may_alias));
-typedef int64_t wholes __attribute__((vector_size(16)));
 typedef uint8_t octet __attribute__((vector_size(8), may_alias));
 typedef policy_event eight __attribute__((vector_size(8 * sizeof(policy_event)), may_alias,
                                           aligned(1)));
 /* For every byte the places of the bits that are set. */
 static const uint8_t bits_set[256][8] ALIGNED = {
 @BITS_SET@};
+
+/* Of eight neurons, in a byte each, the spikes from a step on; higher bits are others. */
+static INLINE uint64_t spikes_from(int step, const policy_train *trains)
+{
+#if POLICY_TIME_STEPS <= 8
+    return *(const word *)trains >> step;
+#else
+    typedef policy_train several
+        __attribute__((vector_size(8 * sizeof(policy_train)), may_alias, aligned(1)));
+    octet bytes = __builtin_convertvector(*(const several *)trains >> step, octet);
+    return *(const word *)&bytes;
+#endif
+}
 #endif
 
-/* List which neurons from first to before last fire; returns how many do. */
-static INLINE int list_events(const uint8_t *spikes, int first, int last, policy_event *events)
+/* List which neurons from first to before last fire in a step, or in any of FOUR from it on;
+ * returns how many do. */
+#define FOUR 4
+static INLINE int list_events(const policy_train *trains, int step, int steps, int first, int last,
+                              policy_event *events)
 {
     int count = 0, j = first;
 #ifdef LIST_EIGHT
     for (; j < last - 7; j += 8) {
-        word fired = *(const word *)(spikes + j);
+        uint64_t fired = spikes_from(step, trains + j);
+        const uint8_t *places;
+        if (steps == FOUR)
+            fired |= fired >> 1 | fired >> 2 | fired >> 3;
+        fired &= 0x0101010101010101u;
         /* One product gathers the lowest bits of all bytes, the other adds them up. */
-        const uint8_t *places = bits_set[fired * 0x0102040810204080u >> 56];
+        places = bits_set[fired * 0x0102040810204080u >> 56];
         *(eight *)(events + count) =
             __builtin_convertvector(*(const octet *)places, eight) + (policy_event)j;
         count += (int)(fired * 0x0101010101010101u >> 56);
@@ -214,17 +268,17 @@ static INLINE int list_events(const uint8_t *spikes, int first, int last, policy
 #endif
     for (; j < last; j++) {
         events[count] = (policy_event)j;
-        count += spikes[j];
+        count += (trains[j] >> step & (steps == FOUR ? 15 : 1)) != 0;
     }
     return count;
 }
 """
 
-KERNEL = """\
+FLOAT_ADD = """\
 /* Add up the rows of weights of the neurons that fire, those before the middle of the layer and
  * those after it each in a sum of its own. Blocks are `apart` weights from each other. */
-static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event *events, int lower,
-                     int count, const number *biases, number *current)
+static INLINE void add_rows@S@(const float *rows, int apart, const policy_event *events, int lower,
+                     int count, const float *biases, float *current)
 {
     const policy_event *other = events + lower;
     int upper = count - lower, both = lower < upper ? lower : upper, i;
@@ -232,81 +286,114 @@ static INLINE void add_rows@S@(const weight *rows, int apart, const policy_event
 #define BEGIN(k) lanes@S@ a##k = NONE, b##k = NONE;
 #define ADD_LOWER(k) a##k += LOAD(row + AT(k));
 #define ADD_UPPER(k) b##k += LOAD(row_above + AT(k));
-#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + SCALE(a##k) + SCALE(b##k));
+#define END(k) STORE(current + (k) * LANES, LOAD(biases + (k) * LANES) + a##k + b##k);
     EACH(BEGIN)
     for (i = 0; i < both; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_LOWER)
         EACH(ADD_UPPER)
     }
     for (; i < lower; i++) {
-        const weight *row = rows + (int32_t)events[i] * BLOCK;
+        const float *row = rows + (int32_t)events[i] * BLOCK;
         EACH(ADD_LOWER)
     }
     for (; i < upper; i++) {
-        const weight *row_above = rows + (int32_t)other[i] * BLOCK;
+        const float *row_above = rows + (int32_t)other[i] * BLOCK;
         EACH(ADD_UPPER)
     }
     EACH(END)
     (void)apart;
 }
-
-@STEP@
 """
 
 RUN = """\
 /* Run all time steps of a layer. Some neurons run all of them before the next ones do: their
- * columns of the weights stay in the cache, where there is one. */
-static uint32_t run_layer@S@(const layer *of, const uint8_t *before, uint8_t *after,
+ * columns of the weights stay in the cache, where there is one. What is written beyond the layer's
+ * trains is written again when the next one runs. */
+static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy_train *after,
                           policy_event *events)
 {
-    int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t, j;
+    int lower[POLICY_TIME_STEPS], count[POLICY_TIME_STEPS], first, t;
     uint32_t fired = 0;
     for (t = 0; t < POLICY_TIME_STEPS; t++) {
-        const uint8_t *spikes = before + t * of->fan_in;
         policy_event *list = events + t * POLICY_WIDEST;
-        lower[t] = list_events(spikes, 0, of->middle, list);
-        count[t] = lower[t] + list_events(spikes, of->middle, of->fan_in, list + lower[t]);
+        lower[t] = list_events(before, t, 1, 0, of->middle, list);
+        count[t] = lower[t] + list_events(before, t, 1, of->middle, of->fan_in, list + lower[t]);
         fired += (uint32_t)count[t];
     }
     for (first = 0; first < of->neurons; first += COLUMNS) {
-        const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK
-            + first % BLOCK;
-        int many = of->neurons - first < COLUMNS ? of->neurons - first : COLUMNS;
+        const weight *rows = of->weights
+            + WEIGHTS((int32_t)(first / BLOCK) * of->fan_in * BLOCK + first % BLOCK);
         /* The last block may be without a second one: then it is taken twice. */
-        int apart = many > BLOCK ? of->fan_in * BLOCK : 0;
-        number current[COLUMNS] ALIGNED;
-        uint8_t told[COLUMNS] ALIGNED;
-        neurons@S@ state;
-        rest@S@(&state);
-        for (t = 0; t < POLICY_TIME_STEPS; t++) {
-            uint8_t *spikes = after + t * of->neurons + first;
+        int apart = of->neurons - first > BLOCK ? of->fan_in * BLOCK : 0;
+        number current[POLICY_TIME_STEPS * COLUMNS] ALIGNED;
+        for (t = 0; t < POLICY_TIME_STEPS; t++)
             add_rows@S@(rows, apart, events + t * POLICY_WIDEST, lower[t], count[t],
-                     of->biases + first, current);
-            step@S@(&state, current@STEP_ARGUMENTS@, many == COLUMNS ? spikes : told);
-            for (j = 0; many < COLUMNS && j < many; j++)
-                spikes[j] = told[j];
-        }
+                     of->biases + first, current + t * COLUMNS);
+        fire@S@(current, of, after + first);
     }
     return fired;
 }
 """
 
 # Spikes are a matter of in which interval the stimulation is. So its exponential is never computed.
+LEVELS = """\
+#if defined(LIST_EIGHT) && BOUNDS <= 16
+/* Find the spikes of encoder neurons by the interval that z is in: how many bounds are above it. */
+typedef double doubles@S@ __attribute__((vector_size(8 * @WIDE@), may_alias));
+typedef int64_t wholes@S@ __attribute__((vector_size(8 * @WIDE@)));
+static void find_trains@S@(const double *z, policy_train *trains)
+{
+    int i, j;
+    for (j = 0; j < ENCODER_NEURONS; j += @WIDE@) {
+        doubles@S@ now = *(const doubles@S@ *)(z + j);
+        wholes@S@ level = {0};
+        for (i = 0; i < BOUNDS; i++)
+            level -= now < bounds[i];
+        for (i = 0; i < @WIDE@; i++)
+            trains[j + i] = fires[level[i]];
+    }
+}
+#endif
+"""
+
 ENCODE = """\
 /* tanh of an observation, in double precision. */
 @TANH@
-/* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
- * its spikes depend on the interval that A is in alone. The bounds, of z, are searched by halving;
- * trains has the spikes, a bit for each step. */
-static void encode(const float *input, uint8_t *spikes)
+#if !defined(LIST_EIGHT) || BOUNDS > 16
+@NEAR@
+#define COUNT_ABOVE(level, z, table) @SEARCH@
+/* How many bounds are above a neuron's z, which are searched by halving. In float first, where a
+ * small processor is quick: only if its error could matter, in double. That of `about` is below
+ * `error` by the roundings of squashed, wide, and each operation, doubled. */
+static int level_of(double squashed, int j)
 {
-    @TRAIN@ train[ENCODER_NEURONS + 7];
-    int i, j, t;
+    float distance = (float)squashed - centres[j], wide = (float)sharpness[j];
+    float product = wide * distance, about = product * distance;
+    float error = 1e-6f * about + 2.5e-7f * (product < 0 ? -product : product) + 1e-13f * wide;
+    double exact;
+    int level = 0, other = 0;
+    COUNT_ABOVE(level, about - error, near_bounds);
+    COUNT_ABOVE(other, about + error, near_bounds);
+    if (level == other && wide < 1e30f && about < 1e30f)
+        return level;
+    exact = squashed - centres[j];
+    exact = exact * exact * sharpness[j];
+    level = 0;
+    COUNT_ABOVE(level, exact, bounds);
+    return level;
+}
+#endif
+
+/* The population encoder. A neuron's stimulation A = exp(-z) stays the same for all time steps, so
+ * its spikes depend on the interval that A is in alone. The bounds are of z. */
+static void encode(const float *input, policy_train *trains)
+{
+    int i, j;
 #if defined(LIST_EIGHT) && BOUNDS <= 16
-    /* Few bounds are all compared with, two neurons at once. */
-    double z[ENCODER_NEURONS + 1] ALIGNED;
+    /* Few bounds are all compared with, several neurons at once. */
+    double z[ENCODER_NEURONS + 7] ALIGNED;
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
         for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
@@ -314,36 +401,16 @@ static void encode(const float *input, uint8_t *spikes)
             z[j] = distance * distance * sharpness[j];
         }
     }
-    z[ENCODER_NEURONS] = 0;
-    for (j = 0; j < ENCODER_NEURONS; j += 2) {
-        doubles now = *(const doubles *)(z + j);
-        wholes level = {0};
-        for (i = 0; i < BOUNDS - 1; i++)
-            level -= now < bounds[i];
-        train[j] = trains[level[0]];
-        train[j + 1] = trains[level[1]];
-    }
+    for (j = ENCODER_NEURONS; j < ENCODER_NEURONS + 7; j++)
+        z[j] = 0;
+    FIND_TRAINS(z, trains);
 #else
     for (i = 0; i < POLICY_INPUTS; i++) {
         double squashed = squash(input[i]);
-        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++) {
-            double distance = squashed - centres[j], z = distance * distance * sharpness[j];
-            int level = 0;
-@SEARCH@            train[j] = trains[level];
-        }
+        for (j = i * POPULATION; j < (i + 1) * POPULATION; j++)
+            trains[j] = fires[level_of(squashed, j)];
     }
 #endif
-    for (t = 0; t < POLICY_TIME_STEPS; t++) {
-#if defined(LIST_EIGHT) && POLICY_TIME_STEPS <= 8
-        /* What is written beyond a step's spikes is what is filled in next. */
-        for (j = 0; j < ENCODER_NEURONS; j += 8)
-            *(word *)(spikes + t * ENCODER_NEURONS + j) =
-                *(const word *)(train + j) >> t & 0x0101010101010101u;
-#else
-        for (j = 0; j < ENCODER_NEURONS; j++)
-            spikes[t * ENCODER_NEURONS + j] = train[j] >> t & 1;
-#endif
-    }
 }
 """
 
@@ -351,109 +418,117 @@ static void encode(const float *input, uint8_t *spikes)
 # are read once for four steps; half of their additions are products with 1 or 0, which other units
 # compute.
 WIDE = """\
-#define FOUR 4                                 /* steps together, and blocks together */
-#define SINGLE (POLICY_TIME_STEPS % FOUR)      /* the first steps, in which fewer fire */
-#define TIMES (POLICY_TIME_STEPS / FOUR)
+#define SINGLE (POLICY_TIME_STEPS % FOUR) /* the first steps, in which fewer fire */
+#define GROUPS (SINGLE + POLICY_TIME_STEPS / FOUR)
 #define FIRST_STEP(i) ((i) < SINGLE ? (i) : SINGLE + ((i) - SINGLE) * FOUR)
 #define EACH_OF_FOUR(DO) DO(0) DO(1) DO(2) DO(3)
+#define MORE(step, k, sum) { \\
+        float *place = sums + ((step) * FOUR + (k)) * BLOCK; \\
+        _mm512_store_ps(place, _mm512_add_ps(_mm512_load_ps(place), sum)); \\
+    }
+
+/* Add to sums [FOUR blocks][BLOCK] the rows of the neurons that fire. */
+static INLINE void add_one(const float *rows, const int32_t *apart, const policy_event *events,
+                           int count, float *sums)
+{
+    int i;
+#define BEGIN_ONE(k) __m512 a##k = _mm512_setzero_ps();
+#define ADD_ONE(k) a##k = _mm512_add_ps(a##k, _mm512_load_ps(row + apart[k]));
+#define END_ONE(k) MORE(0, k, a##k)
+    EACH_OF_FOUR(BEGIN_ONE)
+    for (i = 0; i < count; i++) {
+        const float *row = rows + (int32_t)events[i] * BLOCK;
+        EACH_OF_FOUR(ADD_ONE)
+    }
+    EACH_OF_FOUR(END_ONE)
+}
+
+/* Which of four steps a neuron fires in, in the forms in which the additions take it. */
+static const struct {
+    float first, second;
+    __mmask16 third, fourth;
+} chosen[16] = {
+#define CHOSEN(i) {(i) & 1, (i) >> 1 & 1, (i) & 4 ? 0xFFFF : 0, (i) & 8 ? 0xFFFF : 0},
+#define CHOSEN_FOUR(i) CHOSEN(4 * (i)) CHOSEN(4 * (i) + 1) CHOSEN(4 * (i) + 2) CHOSEN(4 * (i) + 3)
+    EACH_OF_FOUR(CHOSEN_FOUR)
+};
 
 /* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
- * steps; a bit of their pattern says in which. What is added to each sum comes in the same order as
- * by add_rows, and a product with 1 or 0 is exact. */
-static void add_four(const float *rows, const int32_t *apart, const policy_event *events,
-                     int count, const uint8_t *patterns, float *sums)
+ * steps, by which of them it is. What is added to each sum comes in the same order as by add_rows,
+ * and a product with 1 or 0 is exact. */
+static INLINE void add_four(const float *rows, const int32_t *apart, const policy_event *events,
+                            int count, const policy_train *trains, int begin, float *sums)
 {
-    static const float factors[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
     int i;
 #define BEGIN_FOUR(k) __m512 a##k = _mm512_setzero_ps(), b##k = a##k, c##k = a##k, d##k = a##k;
 #define ADD_FOUR(k) { \\
-        __m512 weights = _mm512_loadu_ps(row + apart[k]); \\
+        __m512 weights = _mm512_load_ps(row + apart[k]); \\
         __asm__("" : "+v"(weights)); /* loaded once, not again for every addition */ \\
         a##k = _mm512_fmadd_ps(weights, first, a##k); \\
         b##k = _mm512_fmadd_ps(weights, second, b##k); \\
         c##k = _mm512_mask_add_ps(c##k, third, c##k, weights); \\
         d##k = _mm512_mask_add_ps(d##k, fourth, d##k, weights); \\
     }
-#define MORE(step, k, sum) { \\
-        float *place = sums + ((step) * FOUR + (k)) * BLOCK; \\
-        _mm512_storeu_ps(place, _mm512_add_ps(_mm512_loadu_ps(place), sum)); \\
-    }
 #define END_FOUR(k) MORE(0, k, a##k) MORE(1, k, b##k) MORE(2, k, c##k) MORE(3, k, d##k)
     EACH_OF_FOUR(BEGIN_FOUR)
     for (i = 0; i < count; i++) {
-        int neuron = events[i], pattern = patterns[neuron];
-        const float *row = rows + neuron * BLOCK, *factor = factors[pattern & 3];
-        __m512 first = _mm512_set1_ps(factor[0]), second = _mm512_set1_ps(factor[1]);
-        __mmask16 third = (__mmask16)-(pattern >> 2 & 1), fourth = (__mmask16)-(pattern >> 3);
+        int neuron = events[i], pattern = (int)(trains[neuron] >> begin & 15);
+        const float *row = rows + (int32_t)neuron * BLOCK;
+        __m512 first = _mm512_set1_ps(chosen[pattern].first);
+        __m512 second = _mm512_set1_ps(chosen[pattern].second);
+        __mmask16 third, fourth;
+        __asm__("kmovw %1, %0" : "=k"(third) : "m"(chosen[pattern].third)); /* no other register */
+        __asm__("kmovw %1, %0" : "=k"(fourth) : "m"(chosen[pattern].fourth));
         EACH_OF_FOUR(ADD_FOUR)
     }
     EACH_OF_FOUR(END_FOUR)
 }
 
 /* What run_layer does. */
-static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *after,
+static uint32_t run_layer_wide(const layer *of, const policy_train *before, policy_train *after,
                                policy_event *events)
 {
-    uint8_t patterns[TIMES + 1][POLICY_WIDEST + 8], any[POLICY_WIDEST + 8];
-    int lower[SINGLE + TIMES], count[SINGLE + TIMES], first, t, i, j, k;
+    int lower[GROUPS], count[GROUPS], first, t, i, j, k;
     uint32_t fired = 0;
-    for (i = 0; i < SINGLE + TIMES; i++) {
-        const uint8_t *spikes = before + FIRST_STEP(i) * of->fan_in;
-        policy_event *list = events + i * POLICY_WIDEST;
-        if (i >= SINGLE) {
-            for (j = 0; j < of->fan_in; j += 8) {
-                int left = of->fan_in - j;
-                word mask = left < 8 ? ((word)1 << 8 * left) - 1 : ~(word)0;
-#define NOW(step) (*(const word *)(spikes + (step) * of->fan_in + j) & mask)
-                word a = NOW(0), b = NOW(1), c = NOW(2), d = NOW(3);
-                *(word *)(patterns[i - SINGLE] + j) = a | b << 1 | c << 2 | d << 3;
-                *(word *)(any + j) = a | b | c | d;
-                fired += (uint32_t)((a + b + c + d) * 0x0101010101010101u >> 56);
-            }
-            spikes = any;
+    for (j = 0; j < of->fan_in; j += 8)
+        for (t = 0; t < POLICY_TIME_STEPS; t += 8) {
+            uint64_t spikes = spikes_from(t, before + j);
+            if (of->fan_in - j < 8)
+                spikes &= ((uint64_t)1 << 8 * (of->fan_in - j)) - 1;
+            fired += (uint32_t)__builtin_popcountll(spikes);
         }
-        lower[i] = list_events(spikes, 0, of->middle, list);
-        count[i] = lower[i] + list_events(spikes, of->middle, of->fan_in, list + lower[i]);
-        if (i < SINGLE)
-            fired += (uint32_t)count[i];
+    for (i = 0; i < GROUPS; i++) {
+        policy_event *list = events + i * POLICY_WIDEST, *above;
+        int begin = FIRST_STEP(i), steps = i < SINGLE ? 1 : FOUR;
+        lower[i] = list_events(before, begin, steps, 0, of->middle, list);
+        above = list + lower[i];
+        count[i] = lower[i] + list_events(before, begin, steps, of->middle, of->fan_in, above);
     }
-    for (first = 0; first < of->neurons; first += FOUR * BLOCK) {
+    for (first = 0; first < of->neurons; first += COLUMNS) {
         const weight *rows = of->weights + (int32_t)(first / BLOCK) * of->fan_in * BLOCK;
         int blocks = (of->neurons - first + BLOCK - 1) / BLOCK;
-        float current[FOUR][FOUR * BLOCK] ALIGNED;
-        uint8_t told[COLUMNS] ALIGNED;
+        float current[POLICY_TIME_STEPS * COLUMNS] ALIGNED;
         int32_t apart[FOUR];
-        neurons@S@ state[2];
-        rest@S@(&state[0]);
-        rest@S@(&state[1]);
         /* Where blocks are missing, the last one is taken again. */
         for (k = 0; k < FOUR; k++)
             apart[k] = (k < blocks ? k : blocks - 1) * of->fan_in * BLOCK;
-        for (i = 0; i < SINGLE + TIMES; i++) {
+        for (i = 0; i < GROUPS; i++) {
             const policy_event *list = events + i * POLICY_WIDEST;
-            int steps = i < SINGLE ? 1 : FOUR, begin = FIRST_STEP(i);
-            if (i < SINGLE) {
-                for (k = 0; k < FOUR && k < blocks; k += 2)
-                    add_rows@S@(rows + apart[k], apart[k + 1] - apart[k], list, lower[i], count[i],
-                             of->biases + first + k * BLOCK, current[0] + k * BLOCK);
-            } else {
-                const uint8_t *pattern = patterns[i - SINGLE];
-                for (t = 0; t < FOUR; t++)
-                    for (k = 0; k < FOUR; k++)
-                        STORE(current[t] + k * BLOCK,
-                              LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
-                add_four(rows, apart, list, lower[i], pattern, current[0]);
-                add_four(rows, apart, list + lower[i], count[i] - lower[i], pattern, current[0]);
-            }
+            int begin = FIRST_STEP(i), steps = i < SINGLE ? 1 : FOUR;
+            float *sums = current + begin * COLUMNS;
             for (t = 0; t < steps; t++)
-                for (k = 0; k < 2 && 2 * k < blocks; k++) {
-                    int many = of->neurons - first - k * COLUMNS;
-                    uint8_t *spikes = after + (begin + t) * of->neurons + first + k * COLUMNS;
-                    step@S@(&state[k], current[t] + k * COLUMNS, many >= COLUMNS ? spikes : told);
-                    for (j = 0; many < COLUMNS && j < many; j++)
-                        spikes[j] = told[j];
-                }
+                for (k = 0; k < FOUR; k++)
+                    STORE(sums + t * COLUMNS + k * BLOCK,
+                          LOAD(of->biases + first + (k < blocks ? k : 0) * BLOCK));
+            if (i < SINGLE) {
+                add_one(rows, apart, list, lower[i], sums);
+                add_one(rows, apart, list + lower[i], count[i] - lower[i], sums);
+            } else {
+                add_four(rows, apart, list, lower[i], before, begin, sums);
+                add_four(rows, apart, list + lower[i], count[i] - lower[i], before, begin, sums);
+            }
         }
+        fire@S@(current, of, after + first);
     }
     return fired;
 }
@@ -461,7 +536,9 @@ static uint32_t run_layer_wide(const layer *of, const uint8_t *before, uint8_t *
 
 CHOOSE = """\
 #ifdef SEVERAL
-#define RUN_LAYER (has_avx512() ? run_layer_wide : has_avx2() ? run_layer_avx2 : run_layer)
+#define CHOOSE(wide, avx2, own) (has_avx512() ? wide : has_avx2() ? avx2 : own)
+#define RUN_LAYER CHOOSE(run_layer_wide, run_layer_avx2, run_layer)
+#define FIND_TRAINS CHOOSE(find_trains_avx512, find_trains_avx2, find_trains)
 static int has_avx512(void)
 {
 #ifdef POLICY_AVX2
@@ -478,22 +555,32 @@ static int has_avx2(void)
 }
 #else
 #define RUN_LAYER run_layer
+#define FIND_TRAINS find_trains
 #endif
 """
 
 ACT = """\
-static void decode(const uint8_t *spikes, policy_state *state)
+/* How many bits are set: in parts of 2, 4 and 8 bits, and by a product that adds those up. */
+static int spikes_in(policy_train train)
 {
-    int i, j, t;
+    const uint@WORD@_t all = (uint@WORD@_t)-1;
+    uint@WORD@_t bits = train;
+    bits -= bits >> 1 & all / 3;
+    bits = (bits & all / 5) + (bits >> 2 & all / 5);
+    bits = (bits + (bits >> 4)) & all / 17;
+    return (int)(bits * (all / 255) >> (@WORD@ - 8));
+}
+
+static void decode(const policy_train *trains, policy_state *state)
+{
+    int i, j;
     uint32_t fired = 0;
     for (i = 0; i < POLICY_ACTIONS; i++) {
         float total = decoder_bias[i];
         for (j = i * READ_OUT; j < (i + 1) * READ_OUT; j++) {
-            int count = 0;
-            for (t = 0; t < POLICY_TIME_STEPS; t++)
-                count += spikes[t * POLICY_ACTIONS * READ_OUT + j];
+            int count = spikes_in(trains[j]);
             fired += (uint32_t)count;
-            total += decoder_weight[j] * ((float)count / POLICY_TIME_STEPS);
+            total += decoder_weight[j] * rates[count];
         }
         total = low[i] + (@TANHF@ + 1) * half_range[i];
         /* Rounding may step over a limit by one unit in the last place: a limit is a limit. */
@@ -547,15 +634,15 @@ static int32_t see(policy_state *state, const float *observation)
 
 int policy_act(policy_state *state, const float *observation, float *action)
 {
-    const uint8_t *before = state->spikes;
+    policy_train *before = state->trains;
     int i;
     state->wrong = see(state, observation);
     if (state->wrong < 0) {
-        encode(state->input, state->spikes);
+        encode(state->input, state->trains);
         state->operations = 0;
         for (i = 0; i < POLICY_LAYERS - 1; i++) {
-            const uint8_t *after = before + POLICY_TIME_STEPS * layers[i].fan_in;
-            state->counts[i] = RUN_LAYER(&layers[i], before, (uint8_t *)after, state->events);
+            policy_train *after = before + layers[i].fan_in;
+            state->counts[i] = RUN_LAYER(&layers[i], before, after, state->events);
             state->operations += state->counts[i] * (uint32_t)layers[i].neurons;
             before = after;
         }
@@ -568,13 +655,11 @@ int policy_act(policy_state *state, const float *observation, float *action)
 
 int policy_spike(const policy_state *state, int layer, int step, int neuron)
 {
-    const uint8_t *spikes = state->spikes;
-    int i, size = ENCODER_NEURONS;
-    for (i = 0; i < layer; i++) {
-        spikes += POLICY_TIME_STEPS * size;
-        size = layers[i].neurons;
-    }
-    return spikes[step * size + neuron];
+    const policy_train *trains = state->trains;
+    int i;
+    for (i = 0; i < layer; i++)
+        trains += layers[i].fan_in;
+    return (int)(trains[neuron] >> step & 1);
 }
 """
 
@@ -586,46 +671,36 @@ NEURON = """\
 @CONSTANTS@
 """
 
-FLOAT_STEP = """\
-typedef struct {
-    float fired[COLUMNS] ALIGNED, @STATE@;
-} neurons@S@;
-
-static INLINE void rest@S@(neurons@S@ *of)
+FLOAT_FIRE = """\
+/* Run all time steps of some neurons. */
+static INLINE void fire@S@(const number *current, const layer *of, policy_train *trains)
 {
-    int j;
-    for (j = 0; j < COLUMNS; j++)
-        of->fired[j] = @REST@ = 0;
-}
-
-static INLINE void step@S@(neurons@S@ *of, const float *current, uint8_t *told)
-{
-    int j;
+    int j, t;
+    (void)of;
     for (j = 0; j < COLUMNS; j += LANES) {
-@LINES@    }
+        lanes@S@ @STATE@, fired = NONE;
+        spikes@S@ train = NONE;
+        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+            const lanes@S@ input = LOAD(current + t * COLUMNS + j);
+@LINES@        }
+        *(spikes@S@ *)(trains + j) = train;
+    }
 }
 """
 
-INT8_STEP = """\
+INT8_FIRE = """\
 /* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both rounded
  * towards 0; synaptic input counts 2^6. The conversion sees to it that no current overflows. */
 #define STATE_LIMIT 8388607
+#define CURRENT_DECAY @CURRENT_DECAY@ /* of 4096 */
+#define VOLTAGE_DECAY @VOLTAGE_DECAY@
 
-typedef struct {
-    int32_t current[COLUMNS], voltage[COLUMNS];
-} neurons@S@;
-
-static INLINE void rest@S@(neurons@S@ *of)
+/* State times decay over 4096, in two parts that 32 bits hold. */
+static INLINE int32_t decayed(int32_t state, uint32_t decay)
 {
-    int j;
-    for (j = 0; j < COLUMNS; j++)
-        of->current[j] = of->voltage[j] = 0;
-}
-
-static INLINE int32_t decayed(int32_t state, int32_t decay)
-{
-    int64_t product = (int64_t)state * decay;
-    return (int32_t)(product < 0 ? -(-product >> 12) : product >> 12);
+    uint32_t size = (uint32_t)(state < 0 ? -state : state);
+    int32_t left = (int32_t)((size >> 12) * decay + ((size & 4095) * decay >> 12));
+    return state < 0 ? -left : left;
 }
 
 /* A sum of weights times 2^exponent, rounded down. */
@@ -636,18 +711,25 @@ static INLINE int32_t scaled(int32_t sum, int exponent)
     return sum < 0 ? ~(~sum >> -exponent) : sum >> -exponent;
 }
 
-static INLINE void step@S@(neurons@S@ *of, const int32_t *input, const layer *about, uint8_t *told)
+/* Run all time steps of some neurons. */
+static INLINE void fire@S@(const number *input, const layer *of, policy_train *trains)
 {
-    int j;
+    int j, t;
     for (j = 0; j < COLUMNS; j++) {
-        int32_t current = decayed(of->current[j], about->current_decay)
-            + scaled(input[j], about->exponent) * 64;
-        int32_t voltage = decayed(of->voltage[j], about->voltage_decay) + current;
-        voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
-        voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
-        told[j] = voltage > about->threshold;
-        of->current[j] = current;
-        of->voltage[j] = told[j] ? 0 : voltage;
+        int32_t current = 0, voltage = 0;
+        policy_train train = 0;
+        for (t = 0; t < POLICY_TIME_STEPS; t++) {
+            current = decayed(current, CURRENT_DECAY)
+                + scaled(input[t * COLUMNS + j], of->exponent) * 64;
+            voltage = decayed(voltage, VOLTAGE_DECAY) + current;
+            voltage = voltage > STATE_LIMIT ? STATE_LIMIT : voltage;
+            voltage = voltage < -STATE_LIMIT ? -STATE_LIMIT : voltage;
+            if (voltage > of->threshold) {
+                train = (policy_train)(train | (policy_train)1 << t);
+                voltage = 0;
+            }
+        }
+        trains[j] = train;
     }
 }
 """
