@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training over ROS, against simulators in processes of their own."""
 
+import importlib.util
 import json
 import signal
 import sys
@@ -146,6 +147,17 @@ def one_step(environment: gymnasium.Env) -> None:
     environment.step(np.zeros(1, np.float32))
 
 
+# A simulator that is killed counts as gone after two seconds, not after DDS's twenty.
+SHORT_LEASE = """
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <participant profile_name="mortal" is_default_profile="true"><rtps><builtin><discovery_config>
+    <leaseDuration><sec>2</sec></leaseDuration>
+    <leaseAnnouncement><sec>0</sec><nanosec>500000000</nanosec></leaseAnnouncement>
+  </discovery_config></builtin></rtps></participant>
+</profiles>
+"""
+
+
 def python(stage: Stage, file: str, *arguments: str) -> NodeProcess:
     return stage.launch([sys.executable, str(HERE / file), *arguments])
 
@@ -232,6 +244,10 @@ def test_a_strangers_simulator_trains_and_is_then_controlled(stage: Stage, tmp_p
 def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     """The run waits, and of the gap it learns nothing; the gate's limits hold in every step."""
     task = write(tmp_path, robot=INTEGRATOR_ROBOT, task=INTEGRATOR_TASK, **{"goal.py": GOAL})
+    profiles = tmp_path / "profiles.xml"
+    profiles.write_text(SHORT_LEASE)
+    for name in ("FASTDDS", "FASTRTPS"):
+        stage.environment[f"{name}_DEFAULT_PROFILES_FILE"] = str(profiles)
     world, run = python(stage, "integrator_sim.py"), tmp_path / "run"
     settings = sets(steps=50, eval_every=200, checkpoint_every=200, random_steps=150)
     train = command(stage, "train", "--env", f"ros:{task}", *settings, "--out", run)
@@ -401,6 +417,39 @@ def test_presets_of_simulation_interfaces(tmp_path: Path) -> None:
     )
     assert task.reset[0].request == {"scope": 0}
     assert task.start[0].request == {"state": {"state": 2}}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("simulation_interfaces") is None,
+    reason="the message package simulation_interfaces is not installed",
+)
+def test_a_world_with_simulation_interfaces(stage: Stage, tmp_path: Path, monkeypatch) -> None:
+    from proxy_snn_control.nodes import ros_task
+    from proxy_snn_control.policy.errors import Interrupted
+
+    monkeypatch.setenv("ROS_DOMAIN_ID", stage.environment["ROS_DOMAIN_ID"])
+    text = INTEGRATOR_TASK.replace(
+        "{service: again, type: std_srvs/srv/Empty}",
+        "{service: world/reset_simulation, type: ResetSimulation}",
+    ).replace(
+        "{service: advance, type: std_srvs/srv/Trigger}",
+        "{service: world/step_simulation, type: StepSimulation, request: {steps: 100}}",
+    )
+    task = write(tmp_path, robot=INTEGRATOR_ROBOT, task=text, **{"goal.py": GOAL})
+    python(stage, "integrator_sim.py")
+    environment = ros_task.make(str(task))
+    with pytest.raises(Interrupted, match="reports: result 3 the world is not paused"):
+        one_step(environment)
+    environment.close()
+    task.write_text(
+        text + "start: {service: world/set_simulation_state, type: SetSimulationState,\n"
+        "        request: {state: {state: 2}}}\n"
+    )
+    for _ in range(2):  # the second time it is paused already
+        environment = ros_task.make(str(task))
+        assert environment.reset()[0].tolist() == [0.5, 1.0]
+        assert environment.step(np.ones(1, np.float32))[0] == pytest.approx([0.6, 1.0])
+        environment.close()
 
 
 def test_config_of_a_run_over_ros_is_read_again(tmp_path: Path) -> None:
