@@ -122,7 +122,10 @@ def test_package_xml() -> None:
     root = ElementTree.parse(ROOT / "package.xml").getroot()
     assert root.get("format") == "3"
     assert root.findtext("version") == VERSION
-    assert {url.get("type") for url in root.findall("url")} >= {"repository", "bugtracker"}
+    urls = {url.get("type"): url.text for url in root.findall("url")}
+    assert urls.keys() >= {"repository", "bugtracker"}
+    assert f'URL = "{urls["repository"]}"' in (ROOT / "setup.py").read_text()
+    assert f"repository-code: {urls['repository']}\n" in (ROOT / "CITATION.cff").read_text()
     order = [child.tag for child in root]
     # The order that the schema of format 3 asks for.
     asked = ["name", "version", "description", "maintainer", "license", "url", "exec_depend"]
