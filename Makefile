@@ -30,8 +30,9 @@ endif
 demo: .venv/installed
 	$(BIN)/proxy-snn demo --out demo
 
+# Three at once on two cores: tests of nodes wait more than they compute.
 test: lint $(LAVA)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lava: $(LAVA)
 ifndef LAVA

@@ -3,6 +3,7 @@
 """Package data for ament_python, pip and colcon alike."""
 
 import os
+import re
 from glob import glob
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from setuptools import find_packages, setup
 PACKAGE = "proxy_snn_control"
 SHARE = f"share/{PACKAGE}"
 URL = "https://github.com/proxy-snn-control/proxy_snn_control"
+# The last two are what Gymnasium's MuJoCo tasks import and gymnasium itself does not ask for.
+SIM = ["gymnasium", "mujoco", "imageio", "packaging"]
 TRAIN = [
+    *SIM,
     "torch",
     "safetensors",
-    "gymnasium",
-    "mujoco",
-    "imageio",
     "imageio-ffmpeg",
     "tqdm",
     "tensorboard",
@@ -41,11 +42,18 @@ ROS = (
     ]
 )
 
+# Package indexes have no files beside the page: links and pictures lead to the repository.
+README = re.sub(
+    r"(!?)(\[[^\]]*\])\((?!\w+:|#)",
+    lambda link: f"{link[1]}{link[2]}({URL}/{'raw' if link[1] else 'blob'}/main/",
+    Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+)
+
 setup(
     name=PACKAGE,
     version="0.2.0",
     description="Train spiking policies with proxy targets and run them on robots",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=README,
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     url=URL,
@@ -80,13 +88,13 @@ setup(
     install_requires=["numpy", "numba", "pyyaml"],
     extras_require={
         "ros": ROS,
-        "sim": ["gymnasium", "mujoco", "imageio"],
+        "sim": SIM,
         "train": TRAIN,
         # For Python 3.10 alone; the exact version, for network.py builds on its runtime.
         "lava": ["lava-nc==0.10.0", "numpy<2"],
         "export": ["nir", "onnx"],
         "cluster": ["ray"],
-        "view": ["rerun-sdk", "mujoco", "gymnasium"],
+        "view": ["rerun-sdk", *SIM],
         "bags": ["rosbags"],
         "docs": ["sphinx", "myst-parser", "furo"],
         # Besides, the browser's test needs Debian's chromium.

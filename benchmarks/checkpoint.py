@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Population
-from proxy_snn_control.learning.run import Member
 
 
 def memory() -> float:

@@ -46,8 +46,11 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
+from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.nodes.demo import node_command, stay_on_loopback, stop_process
+from proxy_snn_control.nodes.loading import load_loop
+from proxy_snn_control.nodes.parameters import PARAMETERS
 from proxy_snn_control.policy import Policy, load_policy
 
 HERE = Path(__file__).parent
@@ -65,8 +68,8 @@ PATIENCE = 3000.0
 WAKE_NS = 150_000  # a sleep may end so late: what is left of it is waited for
 WARM_UP = 200
 LATE_MS = 2.0
-PARTS = ("latency", "rate", "ten", "memory", "soak")
-SECONDS = {"latency": 60.0, "rate": 60.0, "ten": 60.0, "memory": 0.0, "soak": 3600.0}
+PARTS = ("latency", "loop", "rate", "ten", "memory", "soak")
+SECONDS = {"latency": 60, "loop": 0, "rate": 60, "ten": 60, "memory": 0, "soak": 3600}
 
 # A program by itself: what it imports is what a bare node needs.
 ECHO = """
@@ -143,6 +146,8 @@ class Stage:
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What a controller leaves behind when it is killed is nobody else's.
         self._environment["ROS_HOME"] = str(self._folder)
+        # As installed: where this forbids to write bytecode, every start compiles the package.
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         context = rclpy.Context()
         rclpy.init(
             args=[],
@@ -439,6 +444,49 @@ def measure_latency(policy: Path, known: Observations, options: argparse.Namespa
     return lines
 
 
+def measure_loop(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
+    """Message to command in this process, without ROS; with warm caches and with empty ones."""
+    values = {each.name: each.default for each in PARAMETERS}
+    values |= {"policy": str(policy), "plugins": [], "observation_timeout": PATIENCE}
+    ends: list[int] = []
+
+    def send(numbers: Sequence[float], label: str) -> None:
+        loop.commands.payload(numbers, label, None)
+        ends.append(time.perf_counter_ns())
+
+    loop = load_loop(values, StopLatch(), send, lambda question: None, lambda topic: None)
+    loop.activate()
+    action = np.zeros(loop.policy.spec.action_size, np.float32)
+    others = np.zeros(10_000_000)
+    lines = [
+        "## The loop by itself",
+        "",
+        "From a message's bytes to the command's, without ROS and DDS, medians in microseconds.",
+        "At 50 or 200 a second other programs use the processor's caches in between: `empty` is",
+        "after a pass over 80 MB of something else.",
+        "",
+        "| caches | message to command | of it the policy |",
+        "|---|---|---|",
+    ]
+    for name, empty in (("warm", False), ("empty", True)):
+        found: list[tuple[int, int]] = []
+        for message in known.messages[:1000]:
+            for whole in (True, False):
+                if empty:
+                    others += 1.0
+                begin = time.perf_counter_ns()
+                if whole:
+                    assert loop.take(0, message)
+                    loop.answer()
+                    in_all = ends.pop() - begin
+                else:
+                    loop.policy.act(loop.inputs.observation(()), action)
+                    found.append((in_all, time.perf_counter_ns() - begin))
+        medians = np.median(found, axis=0) / 1e3
+        lines.append(f"| {name} | {medians[0]:.0f} | {medians[1]:.0f} |")
+    return lines
+
+
 def measure_rate(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
     """1,000 observations a second."""
     rate, block = 1000.0, 15.0
@@ -517,7 +565,7 @@ def measure_ten(policy: Path, known: Observations, options: argparse.Namespace) 
 def measure_start(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
     """Memory of a controller at work, and how long it takes to start, in fresh processes."""
     found: dict[str, list[tuple[float, ...]]] = {"bare echo": [], "controller": []}
-    for _ in range(options.starts):
+    for i in range(options.starts + 1):
         for name, echo in (("bare echo", True), ("controller", False)):
             with staged(policy) as stage:
                 stage.spin(0.5)
@@ -539,12 +587,14 @@ def measure_start(policy: Path, known: Observations, options: argparse.Namespace
                 else:
                     process = stage.controller("/asked", autostart="false")
                     stage.transition("/asked", "configure")
-                found[name].append((*memory, own, time.time() - process.began))
+                if i:  # the first one found modules and bytecode not yet in the disk's cache
+                    found[name].append((*memory, own, time.time() - process.began))
     medians = {name: np.median(each, axis=0) for name, each in found.items()}
     lines = [
         "## Memory and start",
         "",
-        f"Medians of {options.starts} fresh processes of each, the files in the disk's cache.",
+        f"Medians of {options.starts} fresh processes of each, the files in the disk's cache and",
+        "the modules as bytecode, as an installation has them.",
         f"Memory after {WARM_UP} commands. Up: from the start of the process, so with the",
         "interpreter and all imports, to when it can be activated (the echo: to its first spin),",
         "by its own clock. Answered: to when another process, which has to find it first, has its",
@@ -653,6 +703,7 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
 
 MEASURES = {
     "latency": measure_latency,
+    "loop": measure_loop,
     "rate": measure_rate,
     "ten": measure_ten,
     "memory": measure_start,

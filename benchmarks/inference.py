@@ -504,11 +504,8 @@ STARTS = {
     "nothing": "",
     "this runtime": ACT,
     "this runtime with NumPy alone": """
-sys.modules.update(llvmlite=None, numba=None)
-from proxy_snn_control.policy import load_policy
-policy = load_policy(FILE)
-assert not policy.compiled
-policy.act(OBSERVATION)
+from proxy_snn_control.policy import Policy, read_policy
+Policy(*read_policy(FILE), compiled=False).act(OBSERVATION)
 """,
     "this runtime, compiling": ACT,
     "ONNX Runtime, ReLU": """

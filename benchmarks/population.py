@@ -30,8 +30,8 @@ import torch
 from page import finish, heading, processor
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.spiking.dense import rounded
 

@@ -24,8 +24,8 @@ import rclpy  # noqa: F401  (first: its wheels start the interpreter again)
 from page import heading, processor, write
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.nodes.demo import node_process, stay_on_loopback
 from proxy_snn_control.nodes.ros_task import RosTask

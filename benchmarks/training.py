@@ -30,8 +30,8 @@ from page import finish, heading, processor
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.hardware import has_bfloat16_units, use_processor
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import make_environment
 
 TASK, BATCH, FILLED = "HalfCheetah-v4", 256, 2000

@@ -20,7 +20,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "results/curves/*-*"]
 html_theme = "furo"
-html_title = f"proxy_snn_control {version}"
+html_title = f"proxy_snn_\u200bcontrol {version}"  # may break there: the sidebar is narrow
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 # Links to files outside of this folder, such as config/: test/test_docs.py checks that all exist.

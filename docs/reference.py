@@ -31,12 +31,16 @@ def write_reference(folder: Path) -> None:
     """Write all pages."""
     folder.mkdir(exist_ok=True)
     pages = {
-        "cli": command_line(),
-        "parameters": parameters(),
-        "settings": settings(folder.parents[1] / "config" / "train.yaml"),
-        "api": api(),
+        "cli": ("Command line", command_line),
+        "parameters": ("Parameters of the nodes", parameters),
+        "settings": ("Settings of training", settings),
+        "api": ("Python", api),
     }
-    for name, text in pages.items():
+    for name, (title, page) in pages.items():
+        try:
+            text = f"# {title}\n\n{page()}"
+        except ImportError as error:  # rosdoc2 may have neither torch nor rclpy
+            text = f"# {title}\n\nNot generated: {' '.join(str(error).split())}.\n"
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
@@ -50,7 +54,7 @@ def command_line() -> str:
 
     os.environ["COLUMNS"] = "96"
     parser = _parser()
-    text = ["# Command line\n", "Generated from the parser of `proxy-snn`.\n"]
+    text = ["Generated from the parser of `proxy-snn`.\n"]
     (commands,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     for name, each in commands.choices.items():
         text.append(f"## proxy-snn {name}\n\n```text\n{each.format_help().rstrip()}\n```\n")
@@ -59,7 +63,7 @@ def command_line() -> str:
 
 def parameters() -> str:
     """A table for each node, from the table that the node declares."""
-    text = ["# Parameters of the nodes\n", "Generated from the nodes' own tables.\n"]
+    text = ["Generated from the nodes' own tables.\n"]
     for name in NODES:
         head = "| parameter | default | changes at run time | |"
         text += [f"## {name}\n", head, "|---|---|---|---|"]
@@ -93,13 +97,14 @@ def parameters_of(node: str) -> Any:
     return eval(ast.unparse(table), {"Parameter": Parameter})
 
 
-def settings(path: Path) -> str:
+def settings() -> str:
     """Settings of training: defaults from the dataclass, meanings from config/train.yaml."""
     from proxy_snn_control.learning.config import TrainConfig
+    from proxy_snn_control.share import share_file
 
+    path = share_file("config/train.yaml")
     meanings = dict(re.findall(r"(?m)^#?\s*(\w+):[^#\n]*#\s*(.+)$", path.read_text()))
     text = [
-        "# Settings of training\n",
         "Generated from `TrainConfig` and config/train.yaml; None: the paper's for the neuron.\n",
         "| setting | default | |",
         "|---|---|---|",
@@ -115,7 +120,7 @@ def settings(path: Path) -> str:
 
 def api() -> str:
     """Directives for autodoc."""
-    text = ["# Python\n"]
+    text = []
     for module, names in API.items():
         full = f"proxy_snn_control.{module}"
         imported = importlib.import_module(full)

@@ -23,10 +23,11 @@ DEFAULT_CONFIG = PathJoinSubstitution(
 CONTROLLER = {
     "policy": ("", str, "the policy file (*.safetensors)"),
     "robot": ("", str, "YAML file that maps topics to observations and commands"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "rate": ("", float, "commands a second; 0 answers every observation"),
     "lockstep": ("", bool, "the sim waits for every command"),
     "shadow": ("", bool, "publish commands to ~/shadow_command only, to watch before moving"),
-    "wiring": ("", str, "on what moves otherwise than in training: warn, require or none"),
+    "wiring": ("", str, "on motion other than in training: warn, require or none"),
     "rivals": ("", str, "on others who publish on its topics: warn or stop"),
     "observation_timeout": ("", float, "seconds without a source until the safe command"),
     "safe_hold": ("", bool, "as the safe command, the last that was sent"),
@@ -127,7 +128,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "config",
                 default_value=DEFAULT_CONFIG,
-                description="parameter file; the arguments below that are given go over it",
+                description="parameter file; arguments that are given override it",
             ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
@@ -148,7 +149,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "respawn",
                 default_value="false",
-                description="start the controller again a second after it died; it then waits "
+                description="restart the controller a second after it died; it then waits "
                 "for ~/arm unless resume_after_crash is true",
             ),
             DeclareLaunchArgument(

@@ -4,13 +4,14 @@
 
 from typing import Any
 
+import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
-from proxy_snn_control.policy import UserError, read_policy
+from proxy_snn_control.policy import UserError, plugins, read_policy
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.
@@ -18,12 +19,14 @@ SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
     "paper_physics": ("", bool, "contacts as in the paper's MuJoCo; as in training if empty"),
     "env_kwargs": ("", str, "what the task is made with, NAME=VALUE ..; the policy's own if empty"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("10", int, "end after so many episodes; 0 never ends"),
 }
 CONTROLLER = {
     "policy": (None, str, "the policy file (*.safetensors)"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "use_sim_time": ("", bool, "let the controller take the time from the sim's /clock"),
 }
 
@@ -33,21 +36,28 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
     return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
 
 
-def task_of(policy_file: str, env: str) -> Any:
-    """The task to run a policy on, a TaskSpec: `env`, or if empty the one it was trained on."""
+def task_of(policy_file: str, env: str, modules: str) -> Any:
+    """The task to run a policy on, a TaskSpec: `env`, or if empty the one it was trained on.
+
+    The plugins among `modules`, a list in YAML, are loaded: the policy file may need them.
+    """
     # Here, for the arguments can be shown without Gymnasium.
     from proxy_snn_control.learning.tasks import task_of_policy
 
     try:
+        names = yaml.safe_load(modules) or []
+        plugins.load([names] if isinstance(names, str) else names)
         return task_of_policy(read_policy(policy_file)[0], policy_file, env or None)
-    except UserError as error:
+    except (UserError, yaml.YAMLError) as error:
         raise RuntimeError(str(error)) from None
 
 
 def start_both(context: LaunchContext) -> list[Node]:
     """Sim and controller, with the arguments that were given; the end of either ends the launch."""
 
-    def given(parameters: dict[str, tuple[str | None, type, str]]) -> dict[str, ParameterValue]:
+    def given(
+        parameters: dict[str, tuple[str | None, type | None, str]],
+    ) -> dict[str, ParameterValue]:
         return {
             name: ParameterValue(LaunchConfiguration(name), value_type=kind)
             for name, (_, kind, _) in parameters.items()
@@ -55,7 +65,7 @@ def start_both(context: LaunchContext) -> list[Node]:
         }
 
     arguments = context.launch_configurations
-    task = task_of(arguments["policy"], arguments["env"])
+    task = task_of(arguments["policy"], arguments["env"], arguments["plugins"])
     arguments["env"] = task.env
     arguments["paper_physics"] = arguments["paper_physics"] or str(task.paper_physics).lower()
     arguments["env_kwargs"] = arguments["env_kwargs"] or task.words

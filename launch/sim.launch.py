@@ -18,6 +18,7 @@ SIM = {
     "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
     "paper_physics": ("", bool, "Hopper's and Ant's contact margins as in the paper's MuJoCo"),
     "env_kwargs": ("", str, "what the task is made with: NAME=VALUE NAME=VALUE .."),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
     "seed": ("", int, "episode i starts from seed + i"),
     "episodes": ("", int, "end after so many episodes; 0 never ends"),
@@ -66,7 +67,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "config",
                 default_value="",
-                description="parameter file; the arguments below that are given go over it",
+                description="parameter file; arguments that are given override it",
             ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)

@@ -13,13 +13,14 @@ from launch import LaunchContext, LaunchDescription
 TRAIN = {
     "config": ("", str, "YAML file of settings; the paper's (config/train.yaml) if empty"),
     "env": ("", str, "Gymnasium task; from the config if empty"),
+    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
     "neuron": ("", str, "spiking neuron; from the config if empty"),
     "target": ("", str, "target actor; from the config if empty"),
     "device": ("", str, "auto, cpu or cuda; from the config if empty"),
     "steps": ("-1", int, "training steps after the random ones; from the config if -1"),
     "seed": ("", None, "a seed, or several ('[0, 1, 2]'); from the config if empty"),
     "out": ("runs/train", str, "the run's folder, new or empty unless resume"),
-    "resume": ("", bool, "go on from the checkpoint in the run's folder"),
+    "resume": ("", bool, "resume from the checkpoint in the run's folder"),
     "use_sim_time": ("", bool, "take the time from /clock"),
 }
 

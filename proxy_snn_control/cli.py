@@ -114,13 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     train = subparsers.add_parser(
         "train",
         help="train a policy, or one for each of several seeds",
-        description="Train a spiking policy with TD3 and a proxy target. What is not given here "
-        "comes from --set and --config, and what is not there either is the paper's, for the "
-        "neuron chosen.",
+        description="Train a spiking policy with TD3 and a proxy target. A setting that is not "
+        "given here comes from --set or --config, and by default from the paper, for the chosen "
+        "neuron.",
         epilog="config/train.yaml lists every setting that --config and --set can change, with the "
         "paper's value and what it does; config/fast.yaml is the authors' faster setting. SIGINT "
-        "(Ctrl-C) and SIGTERM end a run with a checkpoint; after kill -9, too, --resume goes on, "
-        "from the last one.",
+        "(Ctrl-C) and SIGTERM end a run with a checkpoint; --resume continues from the last one, "
+        "also after kill -9.",
     )
     train.add_argument(
         "--env",
@@ -135,12 +135,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--target",
-        help="what stands in for the actor when the critics look ahead: proxy (a smooth network "
+        help="the target actor, which the critics' update uses: proxy (a smooth network "
         "that imitates it, the default) or soft (TD3's Polyak average of it)",
     )
     train.add_argument(
         "--steps",
-        help="training steps, one update each, after the random ones (1000000; 1e6 will do)",
+        help="training steps, one update each, after the random ones (1000000, or 1e6)",
     )
     train.add_argument(
         "--seed",
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         nargs="+",
         help="files of settings, as config/train.yaml, or names of the package's, such as fast; "
-        "later ones go over earlier ones",
+        "later ones override earlier ones",
     )
     train.add_argument(
         "--set",
@@ -176,17 +176,19 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         nargs="+",
-        help="settings, over those of the files: --set tau=0.01 neuron_constants.threshold=0.4",
+        help="settings, which override the files: --set tau=0.01 neuron_constants.threshold=0.4",
     )
     _add_plugins(train)
     train.add_argument(
-        "--track", choices=("wandb", "mlflow"), help="also log the rows of progress.csv there"
+        "--track",
+        choices=("wandb", "mlflow"),
+        help="also log the rows of progress.csv to this service",
     )
     train.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the checkpoint in the run's folder, as if it had never stopped; of the "
-        "settings only steps and device may be given then",
+        help="continue from the checkpoint in the run's folder, with the result of an "
+        "uninterrupted run; of the settings only steps and device may be given with it",
     )
     train.set_defaults(run=commands.train, extras="train")
 
@@ -195,8 +197,8 @@ def _parser() -> argparse.ArgumentParser:
         help="train every run of a grid: environments x learners x seeds",
         description="Train every run of a grid of environments, learners and seeds, each into "
         "DIR/ENV/LEARNER/seed-N. On a GPU runs of equal settings are one batch; on a CPU each is a "
-        "process of one thread. What is done is not done again: the command may be stopped "
-        "(Ctrl-C, SIGTERM, kill -9) and given again.",
+        "process of one thread. Finished runs are skipped: the command may be stopped "
+        "(Ctrl-C, SIGTERM, kill -9) and repeated.",
         epilog="docs/sweep.md describes the grid file; config/quick.yaml is a small one, "
         "config/table1.yaml the paper's.",
     )
@@ -206,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_path,
         required=True,
         metavar="DIR",
-        help="the sweep's folder: new, empty, or one to go on with",
+        help="the sweep's folder: new, empty, or one to continue",
     )
     where = sweep.add_mutually_exclusive_group()
     where.add_argument(
@@ -288,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quantise", choices=("int8",), help="c: 8-bit weights and integer neurons"
     )
     _add_plugins(export)
-    export.add_argument("--no-math", action="store_true", help="c: do without math.h, by a table")
+    export.add_argument("--no-math", action="store_true", help="c: tables instead of math.h")
     export.set_defaults(run=commands.export, extras="export")
 
     take = subparsers.add_parser(
@@ -310,7 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     take.set_defaults(run=commands.import_actor, extras="train")
 
     convert = subparsers.add_parser(
-        "convert", help="refused: an ordinary actor cannot be made spike"
+        "convert", help="always refused: an ordinary actor cannot be converted to a spiking one"
     )
     convert.add_argument("policy", type=_path)
     convert.set_defaults(run=commands.convert, extras="")
@@ -325,13 +327,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_runs(report)
     report.add_argument(
-        "--out", type=_path, required=True, metavar="REPORT", help="folder, written again if there"
+        "--out",
+        type=_path,
+        required=True,
+        metavar="REPORT",
+        help="folder; existing files are overwritten",
     )
     report.set_defaults(run=commands.report, extras="train")
 
     plot = subparsers.add_parser(
         "plot",
-        help="draw the learning curves of runs, what they die of, or a policy's spikes",
+        help="draw learning curves, the course of a collapse, or a policy's spikes",
         description="Draw the evaluations of runs over environment steps: a panel for each task, "
         "a line for each learner, and a band for its seeds.",
     )
@@ -352,7 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--health",
         action="store_true",
-        help="instead, each run's return, value, gradient and potentials: how it lives or dies",
+        help="instead, each run's return, value, gradient and potentials, to diagnose a collapse",
     )
     instead.add_argument(
         "--energy",
@@ -372,7 +378,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("bag", metavar="BAG", help="of ros2 bag record, or of the node record")
     replay.add_argument("--policy", type=_policy, required=True, help=POLICY)
-    replay.add_argument("--robot", default="", metavar="ROBOT.yaml", help="the robot file")
+    replay.add_argument(
+        "--robot",
+        default="",
+        metavar="ROBOT.yaml",
+        help="the robot file, or the name of one of the package's",
+    )
     replay.add_argument("--params", default="", metavar="FILE", help="the controller's parameters")
     replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
     replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
@@ -382,7 +393,7 @@ def _parser() -> argparse.ArgumentParser:
     view = subparsers.add_parser(
         "view",
         help="show a controller and its robot live, in a web page",
-        description="Run the node view. What is not a flag here is one of its parameters, such "
+        description="Run the node view. Arguments NAME:=VALUE set its parameters, such "
         "as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.",
     )
     view.add_argument("parameters", nargs="*", metavar="NAME:=VALUE")

@@ -48,7 +48,11 @@ def train(options: argparse.Namespace) -> int:
         members = new_members(gather_settings(files, assignments, given), options.out)
     finished = _run_training(members, options.resume, options.track)
     if not finished:
-        print(f"stopped; go on with: proxy-snn train --resume --out {options.out}")
+        print(f"stopped; resume with: proxy-snn train --resume --out {options.out}")
+    elif len(members) == 1:
+        print(f"done; best policy: {members[0].folder / 'policy.safetensors'}")
+    else:
+        print(f"done; {len(members)} runs in {options.out}")
     return 0
 
 
@@ -79,8 +83,7 @@ def _run_training(members: Sequence[Any], resume: bool = False, track: str | Non
 
 def sweep(options: argparse.Namespace) -> int:
     """Train the runs of a grid that are not done yet."""
-    from proxy_snn_control.learning import sweep
-    from proxy_snn_control.learning.progress import SweepProgress
+    from proxy_snn_control.learning import grid
     from proxy_snn_control.learning.results import read_failure
 
     jobs, gpus = options.jobs, options.gpus_per_run
@@ -96,39 +99,42 @@ def sweep(options: argparse.Namespace) -> int:
         raise UserError(f"--gpus-per-run is {gpus:g}, expected 0 to 1")
     if options.ray:
         options.extras = "train,cluster"
-    runs = sweep.open_sweep(options.grid, options.out)
+    runs = grid.open_sweep(options.grid, options.out)
     if options.shard:
-        runs = sweep.share(runs, options.shard)
-    first, runs = runs, sweep.restarted(runs)
-    done = [run for run in runs if sweep.is_done(run)]
+        runs = grid.share(runs, options.shard)
+    first, runs = runs, grid.restarted(runs)
+    done = [run for run in runs if grid.is_done(run)]
     reasons = {run.folder: read_failure(run.folder) for run in runs if run not in done}
-    replaced = [run.folder for run in runs if sweep.is_replaced(run)]
+    replaced = [run.folder for run in runs if grid.is_replaced(run)]
     failed = {folder: why for folder, why in reasons.items() if why and folder not in replaced}
     todo = [run for run in runs if run not in done and not reasons[run.folder]]
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed, {len(todo)} to train")
     stopping.ready()
-    again = "(earlier; without its failure.txt it would be tried again)"
+    again = "(in an earlier call; remove its failure.txt to train it again)"
     failures = [f"{folder} {why} {again}" for folder, why in failed.items()]
     finished = True
+    if todo:  # else nothing needs torch
+        from proxy_snn_control.learning.progress import SweepProgress
+        from proxy_snn_control.learning.sweep import train_anywhere
     while todo and finished:
-        steps = {run.folder: sweep.steps_of(run) for run in todo}
+        steps = {run.folder: grid.steps_of(run) for run in todo}
         progress = SweepProgress(todo, steps, len(done), stopping.requested)
         try:
-            finished, new = sweep.train_anywhere(
+            finished, new = train_anywhere(
                 todo, progress, progress.log, jobs=jobs, ray=options.ray, gpus_per_run=gpus or 0.0
             )
         finally:
             progress.close()
-        before, runs = [run.folder for run in runs], sweep.restarted(first)
+        before, runs = [run.folder for run in runs], grid.restarted(first)
         todo = [run for run in runs if run.folder not in before]
-        others = tuple(f"{run.folder} " for run in runs if sweep.is_replaced(run))
+        others = tuple(f"{run.folder} " for run in runs if grid.is_replaced(run))
         failures += [why for why in new if not why.startswith(others)]
-    done = [run for run in runs if sweep.is_done(run)]
+    done = [run for run in runs if grid.is_done(run)]
     print(f"{len(done)} of {len(runs)} runs are done")
     for failure in failures:
         print(f"proxy-snn: failed: {failure}", file=sys.stderr)
     if not finished:
-        print("stopped; the same command goes on")
+        print("stopped; repeat the command to continue")
     elif done:
         print(f"tables and figures: proxy-snn report {options.out} --out {options.out}-report")
     return 1 if failures else 0
@@ -329,11 +335,11 @@ def inspect(options: argparse.Namespace) -> int:
     for i, name in enumerate(names):
         print(f"  {i:3} {name:32} {spec.action_low[i]:12.4g} {spec.action_high[i]:12.4g}")
     known = policy.whitening is not None
-    coverage = "all of it" if known else "period and ranges alone"
+    coverage = "all of it" if known else "control period and ranges only"
     print(f"transitions of training: {'known' if known else 'not known'} (transition.whitening)")
     print(f"the controller's wiring check: {coverage}")
     if spec.spiking:
-        print("on observations drawn by the quantiles of training:")
+        print("on observations drawn from the quantiles of training:")
     _print_energy(spec, energy)
     print(
         f"as NeuroBench counts: activation sparsity {counts.activation_sparsity:.0%}, effective "

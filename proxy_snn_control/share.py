@@ -47,3 +47,8 @@ def named(text: str, folder: str, suffix: str) -> Path:
         return path
     found = (each / folder / f"{text}{suffix}" for each in folders())
     return next((each for each in found if each.is_file()), path)
+
+
+def robot_file(text: str) -> str:
+    """A robot file by its path, or one of the package's by its name."""
+    return str(named(text, "config/robots", ".yaml"))

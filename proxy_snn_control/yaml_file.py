@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
         for name, times in names.items():
             if times > 1:
                 line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"{name!r} stands twice in the block from line {line}")
+                raise yaml.YAMLError(f"{name!r} occurs twice in the block from line {line}")
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
@@ -87,7 +87,7 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tu
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise yaml.YAMLError(f"{_place(node)} holds itself")
+            raise yaml.YAMLError(f"{_place(node)} contains itself")
         return found
     known[id(node)] = None
     size, height = 1, 1
@@ -97,7 +97,7 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tu
                 inside, deep = _check_size(each, known)
                 size, height = size + inside, max(height, deep + 1)
     elif any("\ud800" <= letter <= "\udfff" for letter in node.value):
-        raise yaml.YAMLError(f"{_place(node)} holds half a character")
+        raise yaml.YAMLError(f"{_place(node)} contains an unpaired surrogate")
     if size > MAX_NODES:
         raise yaml.YAMLError(
             f"{_place(node)} has more than {MAX_NODES} values, aliases written out"

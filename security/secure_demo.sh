@@ -5,7 +5,7 @@
 #
 # Needs a ROS 2 whose middleware was built with security (that of the distributions is; the wheels
 # of rclpy on PyPI are not, and then nothing starts) and its package sros2. KEYSTORE is a new folder;
-# its subfolder `private` signs whatever it is asked to: keep it off the robot.
+# its subfolder `private` can sign any key: keep it off the robot.
 set -eu
 if [ $# -lt 2 ]; then
     echo "usage: $0 KEYSTORE POLICY.safetensors [ENV]" >&2

@@ -4,7 +4,8 @@
 
 A cart on a rail with a two-joint arm. JointState in another order every time, Odometry of the cart,
 efforts in Nm. Every physics step is published with its time; `world/advance` (std_srvs/Empty) lets
-ten of them pass, `world/restart` (std_srvs/SetBool) resets. With `realtime` time passes by itself.
+ten of them pass, `world/restart` (std_srvs/SetBool) resets. With `realtime` time passes by itself;
+with `clock` as well, half as quickly as ours, with /clock, from 20 s; a reset sets it back to 0.
 """
 
 import random
@@ -15,6 +16,7 @@ import mujoco
 import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Empty, SetBool
@@ -39,14 +41,15 @@ MODEL = """
 STEPS = 10
 
 
-def main(realtime: bool) -> None:
+def main(realtime: bool, clock: bool) -> None:
     model = mujoco.MjModel.from_xml_string(MODEL)
     data = mujoco.MjData(model)
     rclpy.init()
     node = rclpy.create_node("world")
     states = node.create_publisher(JointState, "arm/joint_states", 50)
     odometry = node.create_publisher(Odometry, "odom", 50)
-    rng, ticks = random.Random(0), 0
+    clocks = node.create_publisher(Clock, "/clock", 1) if clock else None
+    rng, ticks = random.Random(0), 5000 if clock else 0
 
     def publish() -> None:
         nanoseconds = round(ticks * model.opt.timestep * 1e9)
@@ -69,6 +72,11 @@ def main(realtime: bool) -> None:
         nonlocal ticks
         mujoco.mj_step(model, data)
         ticks += 1
+        if clocks:
+            message = Clock()
+            nanoseconds = round(ticks * model.opt.timestep * 1e9)
+            message.clock.sec, message.clock.nanosec = divmod(nanoseconds, 10**9)
+            clocks.publish(message)
 
     def on_efforts(message: Float64MultiArray) -> None:
         data.ctrl[:] = message.data
@@ -83,7 +91,7 @@ def main(realtime: bool) -> None:
         nonlocal ticks
         mujoco.mj_resetData(model, data)
         data.joint("shoulder").qpos[0] = 0.1 if request.data else 0.0
-        ticks = 0 if not realtime else ticks
+        ticks = ticks if realtime and not clock else 0
         mujoco.mj_forward(model, data)
         publish()
         response.success = True
@@ -99,13 +107,13 @@ def main(realtime: bool) -> None:
         if not realtime:
             executor.spin_once()
             continue
-        due += STEPS * model.opt.timestep
-        while (left := due - time.monotonic()) > 0:
-            executor.spin_once(timeout_sec=left)
         for _ in range(STEPS):
+            due += model.opt.timestep * (2 if clock else 1)
+            while (left := due - time.monotonic()) > 0:
+                executor.spin_once(timeout_sec=left)
             physics()
         publish()
 
 
 if __name__ == "__main__":
-    main("realtime" in sys.argv)
+    main("realtime" in sys.argv, "clock" in sys.argv)

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A world that can be checked by hand: x grows by a tenth of the command in every step.
 
-It publishes [x, 1] on `place`, and is started over and advanced by services. `python
-integrator_sim.py NAMESPACE`.
+It publishes [x, 1] on `place`, and is started over and advanced by services: of std_srvs, and of
+simulation_interfaces where that is installed, as Gazebo offers them. `python integrator_sim.py
+NAMESPACE`.
 """
 
+import importlib.util
 import sys
 
 import rclpy
@@ -39,6 +41,40 @@ def main(namespace: str) -> None:
         response.success = True
         return response
 
+    def offer_simulation_interfaces() -> None:
+        """Steps of a thousandth of a command, and only while it is paused."""
+        from simulation_interfaces.msg import Result, SimulationState
+        from simulation_interfaces.srv import ResetSimulation, SetSimulationState, StepSimulation
+
+        paused = False
+
+        def reset(request, response):
+            on_reset(Empty.Request(), Empty.Response())
+            response.result.result = Result.RESULT_OK
+            return response
+
+        def step(request, response):
+            nonlocal x
+            if paused:
+                x += 0.001 * command * request.steps
+                publish()
+            response.result.result = Result.RESULT_OK if paused else Result.RESULT_INCORRECT_STATE
+            response.result.error_message = "" if paused else "the world is not paused"
+            return response
+
+        def change(request, response):
+            nonlocal paused
+            was, paused = paused, request.state.state == SimulationState.STATE_PAUSED
+            already = response.ALREADY_IN_TARGET_STATE
+            response.result.result = already if was == paused else Result.RESULT_OK
+            return response
+
+        node.create_service(ResetSimulation, "world/reset_simulation", reset)
+        node.create_service(StepSimulation, "world/step_simulation", step)
+        node.create_service(SetSimulationState, "world/set_simulation_state", change)
+
+    if importlib.util.find_spec("simulation_interfaces"):
+        offer_simulation_interfaces()
     node.create_subscription(Float64MultiArray, "speed", on_command, 10)
     node.create_service(Empty, "again", on_reset)
     node.create_service(Trigger, "advance", on_step)

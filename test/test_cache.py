@@ -74,7 +74,7 @@ def test_what_is_no_file_is_not_waited_for(folder: Path, caplog) -> None:
     file.unlink()
     os.mkfifo(file)
     assert not was_kept()
-    assert f"compiled code {file}: is not a file but a pipe; it is compiled anew" in caplog.text
+    assert f"compiled code {file}: is not a file but a pipe; it is recompiled" in caplog.text
     assert f"{file}: cannot be written: it is a pipe" in caplog.text
     assert "Traceback" not in caplog.text
 

@@ -61,7 +61,7 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ("stepz: 3", "'stepz' does not exist; did you mean steps"),
         ("[1, 2]", "expected lines of"),
         ("a: b: c", "is no YAML"),
-        ("seed: 3\ntau: 0.1\nseed: 4", "'seed' stands twice"),
+        ("seed: 3\ntau: 0.1\nseed: 4", "'seed' occurs twice"),
         ("steps: many", "setting steps is 'many', expected a whole number"),
         ("steps: 1.5", "setting steps is 1.5"),
         ("steps: true", "setting steps is True"),

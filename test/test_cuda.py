@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-if not torch.cuda.is_available():
-    pytest.skip("no GPU that torch can use", allow_module_level=True)
 
 from training_kit import NORMALISED, QUICK, equal, flat, learners, timeless  # noqa: E402
 
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
+from proxy_snn_control.learning.grid import is_done  # noqa: E402
+from proxy_snn_control.learning.members import Member  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.run import Member  # noqa: E402
-from proxy_snn_control.learning.sweep import is_done, train_here  # noqa: E402
+from proxy_snn_control.learning.sweep import train_here  # noqa: E402
 from proxy_snn_control.policy import load_policy  # noqa: E402
 
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 GPU = torch.device("cuda")
 
 
@@ -30,7 +30,9 @@ def configs(**changes) -> list[TrainConfig]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"critic_norm": "layer", "surrogate": "tailed"}], ids=["", "robust"]
+    "settings",
+    [{}, {"critic_norm": "layer", "surrogate": "tailed"}, {"normalise_observations": True}],
+    ids=["", "robust", "observations"],
 )
 @pytest.mark.parametrize("target", ["proxy", "soft"])
 @pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
@@ -64,7 +66,13 @@ def test_spikes_are_those_of_exact_products(precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1}], ids=["", "all"]
+    "settings",
+    [
+        {},
+        {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
+        {"normalise_observations": True, "history": 2, "previous_action": True},
+    ],
+    ids=["", "all", "observations"],
 )
 def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> None:
     """Workers for environments and evaluations; stopped and resumed as the whole one."""

@@ -313,7 +313,7 @@ def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
     judge.moving()
     write_policy(policy_file, *random_policy(seed=1, action_high=(0.5,)))
     refused = stage.call(Trigger, "controller/reload")
-    assert "its limits are not those of the policy at work" in refused.message
+    assert "its limits are not those of the active policy" in refused.message
     judge.moving()
     assert SAFE not in judge.commands, "not one command was lost to a fault"
     assert "Traceback" not in controller.output

@@ -9,25 +9,34 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import TASK, NodeProcess, Stage, random_policy
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
 
+from proxy_snn_control.control.messages import message_class
+from proxy_snn_control.control.robot import JOINT_STATE, Robot, load_robot
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 
-FILES = ("train", "control", "sim", "demo")
+FILES = ("train", "control", "sim", "demo", "view")
 FOLDER = Path(__file__).parents[1] / "launch"
+ROBOTS = [
+    *sorted((FOLDER.parent / "config" / "robots").glob("*.yaml")),
+    FOLDER.parent / "examples" / "own_robot" / "robot.yaml",
+]
 
 
 def passed_parameters(name: str) -> Iterator[tuple[str, str, str | None]]:
@@ -64,8 +73,9 @@ def test_parameters_are_those_of_the_node(name: str) -> None:
         declared["use_sim_time"] = "bool"
         assert parameter in declared
         dynamic = any(each.name == parameter and each.dynamic for each in module.PARAMETERS)
-        # A parameter of several types is given as the type that its text is.
-        expected = ("None",) if dynamic else (None, declared[parameter])
+        # A parameter of several types, or a list, is given as the type that its text is.
+        by_text = dynamic or declared[parameter] == "list"
+        expected = ("None",) if by_text else (None, declared[parameter])
         assert kind in expected, parameter
 
 
@@ -446,7 +456,9 @@ def test_a_respawned_controller_waits_for_arm(
 ) -> None:
     process, commands = control_and_sim(stage, policy_file, config, "respawn:=true")
     os.kill(process_of(process, "controller"), signal.SIGKILL)
-    assert stage.until(lambda: "did not end in order; ~/arm lets go on" in process.output)
+    assert stage.until(
+        lambda: "did not shut down in order; call ~/arm to continue" in process.output
+    )
     stage.spin(1.0)
     received = len(commands)
     assert stage.until(lambda: len(commands) > received + 10), process.output
@@ -458,11 +470,79 @@ def test_a_respawned_controller_waits_for_arm(
     assert process.survivors() == []
 
 
+def policy_for(robot: Path, folder: Path) -> tuple[Path, Robot]:
+    """A policy of random weights with the names of a robot file's entries; and the robot."""
+    content = yaml.safe_load(robot.read_text())
+    observations, actions = list(content["observation"]), content["command"]["outputs"]
+    names = [output["action"] for output in actions]
+    named = {"observation_names": tuple(observations), "action_names": tuple(names)}
+    size = len(observations)
+    if "history" in content:
+        size, named = size * content["history"]["steps"], {}
+    spec, tensors = random_policy(size, len(names), control_period=0.02, **named)
+    write_policy(folder / "policy.safetensors", spec, tensors)
+    return folder / "policy.safetensors", load_robot(str(robot), spec, 0.5, False)
+
+
+def messages_for(robot: Robot, stage: Stage) -> Any:
+    """A function that publishes of every source what a robot at rest would."""
+    publishers = []
+    for source in robot.sources:
+        message = message_class(source.type)()
+        if source.type == JOINT_STATE:
+            joints = {term.number[0] for term in robot.terms if term.source == source.name}
+            joints |= {output.joint for output in robot.command.outputs if output.joint}
+            message.name = sorted(joints)
+            message.position = message.velocity = [0.0] * len(joints)
+        for path in ("orientation", "pose.orientation", "pose.pose.orientation"):
+            with suppress(AttributeError):
+                attrgetter(path)(message).w = 1.0
+        qos = RELIABLE if source.reliable else SENSOR_DATA
+        publishers.append((stage.node.create_publisher(type(message), source.topic, qos), message))
+
+    def publish() -> None:
+        now = stage.node.get_clock().now().to_msg()
+        for publisher, message in publishers:
+            if hasattr(message, "header"):
+                message.header.stamp = now
+            publisher.publish(message)
+
+    return publish
+
+
+@pytest.mark.parametrize("robot", ROBOTS, ids=lambda path: path.stem)
+def test_every_robot_file_that_is_shipped(stage: Stage, tmp_path: Path, robot: Path) -> None:
+    policy, parts = policy_for(robot, tmp_path)
+    kind = message_class(parts.command.type)
+    commands = stage.subscribe(kind, parts.command.topic, RELIABLE)
+    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
+    stage.node.create_timer(0.02, messages_for(parts, stage))
+    process = launch(stage, "control", f"policy:={policy}", f"robot:={robot}")
+
+    def levels() -> list[tuple[bytes, str]]:
+        statuses = [status for message in diagnostics for status in message.status]
+        counts = [{pair.key: pair.value for pair in status.values} for status in statuses]
+        return [
+            (status.level, status.message)
+            for status, count in zip(statuses, counts, strict=True)
+            if int(count.get("commands", 0)) > 20
+        ]
+
+    assert stage.until(lambda: bool(levels()), 20), process.output
+    assert levels()[-1][0] != DiagnosticStatus.ERROR, levels()[-1]
+    assert len(commands) > 20
+    ends_cleanly(process)
+
+
 def test_arguments_reach_the_controller(stage: Stage, policy_file: Path) -> None:
     given = ("lockstep:=true", "wiring:=none", "rivals:=stop", "ramp_in:=2", "lock:=true")
+    given = (*given, "plugins:=[adaptive_lif]")
+    examples = str(FOLDER.parent / "examples" / "plugins")
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), examples]))
+    stage.environment["PYTHONPATH"] = path
     process = launch(stage, "control", f"policy:={policy_file}", *given)
     values = parameters(stage, "controller", *(argument.split(":=")[0] for argument in given))
-    assert values == [True, "none", "stop", 2.0, True], process.output
+    assert values == [True, "none", "stop", 2.0, True, ["adaptive_lif"]], process.output
     ends_cleanly(process)
 
 

@@ -16,7 +16,8 @@ pytest.importorskip("rclpy")
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.qos import QoSProfile
+from rcl_interfaces.msg import Log
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray
 
 from proxy_snn_control.control.messages import number_array
@@ -242,3 +243,14 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     assert controller.end(signal.SIGTERM)[0] == 0
     assert stage.until(lambda: sister.broken)
     judge.verdict()
+
+
+def test_the_log_names_the_line_that_logs(stage: Stage) -> None:
+    kept = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    logged = stage.subscribe(Log, "/rosout", kept)
+    stage.start("controller")
+    assert stage.until(lambda: any("waits to be configured" in each.msg for each in logged))
+    (found,) = [each for each in logged if "waits to be configured" in each.msg]
+    assert (Path(found.file).name, found.function) == ("controller.py", "start")
+    assert found.line > 0
+    assert found.name == "controller"

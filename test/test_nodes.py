@@ -122,21 +122,25 @@ def test_lockstep_gives_the_returns_of_evaluate(
 
 
 def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
-    """Joint states by name instead of one vector: the same numbers, so the same return."""
+    """Joint states by name instead of one vector: the same numbers, so the same returns.
+
+    The policy remembers: an episode that begins is known by the stamps.
+    """
     from proxy_snn_control.learning.tasks import describe, make_environment
 
     task = describe(make_environment("HalfCheetah-v5"))
     names = {"observation_names": task.observation_names, "action_names": task.action_names}
+    names |= {"history": 2, "previous_action": True}
     path = tmp_path / "p.safetensors"
     write_policy(path, *random_policy(17, 6, provenance={"env": task.id}, **names))
     returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
-    sim = stage.start("sim", env=task.id, seed=11, episodes=1)
+    sim = stage.start("sim", env=task.id, seed=11, episodes=2)
     stage.meet("sim/episode_return")
     robot = Path(__file__).parents[1] / "config" / "robots" / "half_cheetah.yaml"
     active_controller(stage, path, lockstep="true", robot=robot)
     assert stage.until(lambda: sim.process.poll() is not None, 60), stage.outputs()
-    assert stage.until(lambda: len(returns) == 1)
-    assert [message.data for message in returns] == evaluated(path, 11, 1)
+    assert stage.until(lambda: len(returns) == 2)
+    assert [message.data for message in returns] == evaluated(path, 11, 2)
 
 
 def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_file: Path) -> None:
@@ -484,6 +488,7 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     assert load_policy(out / "policy_last.safetensors").spec.provenance["seed"] == 5
     with open(out / "progress.csv", newline="") as file:
         returns = [float(row["eval_return_mean"]) for row in csv.DictReader(file)]
+    stage.until(lambda: evaluations[-1].data == returns[-1], 5)  # in this process's queue still
     # The first may be over before the two have found each other.
     assert [message.data for message in evaluations] == returns[-len(evaluations) :]
     assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]

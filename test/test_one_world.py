@@ -105,7 +105,7 @@ def test_an_evaluation_that_still_waits_when_it_is_stopped(tmp_path: Path) -> No
     assert not population.run(listener)
     population.close()
     assert [row["step"] for row in listener.rows[0]] == [0]
-    assert "the evaluation of step 30 is left out: its episode goes on" in listener.texts[-1]
+    assert "the evaluation of step 30 is skipped: its episode has not ended" in listener.texts[-1]
     population, listener = start(config, tmp_path / "run", resume=True), Both(10_000)
     assert population.run(listener)
     population.close()
@@ -125,5 +125,5 @@ def test_of_an_interruption_nothing_is_learnt(tmp_path: Path, monkeypatch, caplo
     assert len(rows["observation"]) == 120
     moved = rows["next_observation"] - rows["observation"]
     np.testing.assert_allclose(moved, rows["action"], atol=1e-5)
-    assert "the world is gone; the episode is void, waiting" in caplog.text
-    assert "the world is back, a new episode begins" in caplog.text
+    assert "the world is gone; the episode is discarded; waiting" in caplog.text
+    assert "the task answers again, a new episode begins" in caplog.text

@@ -3,6 +3,7 @@
 """What pip installs: found where `ros2 run` and launch look, and runnable from there."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +33,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = sysconfig.get_path("purelib", vars={"base": str(prefix)})
     Path(site, "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps"]
+    command += ["--no-build-isolation"]
     command += ["--prefix", str(prefix), "--ignore-installed", "--quiet", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -94,6 +96,20 @@ def test_versions_agree() -> None:
     assert f'version="{version}"' in (ROOT / "setup.py").read_text()
     assert f"<version>{version}</version>" in (ROOT / "package.xml").read_text()
     assert f"\n{version} (" in (ROOT / "CHANGELOG.rst").read_text()
+
+
+def test_the_simulator_brings_what_its_tasks_import() -> None:
+    """Gymnasium's MuJoCo tasks import packages that gymnasium alone does not install."""
+    gymnasium = pytest.importorskip("gymnasium")
+    folder = Path(gymnasium.__file__).parent / "envs" / "mujoco"
+    imported = {
+        name.split(".")[0]
+        for path in folder.glob("*.py")
+        for name in re.findall(r"(?m)^(?:import|from) (\w[\w.]*)", path.read_text())
+    }
+    (found,) = re.findall(r"(?m)^SIM = \[(.+)\]$", (ROOT / "setup.py").read_text())
+    brought = {*re.findall(r'"([\w-]+)"', found), "numpy", "glfw"}  # glfw is mujoco's
+    assert imported - sys.stdlib_module_names <= brought
 
 
 def test_no_address_of_a_package_host_is_written_down() -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plugins: neurons, targets, critics and tasks from a module that is not of the package."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ torch = pytest.importorskip("torch")
 from conftest import random_policy  # noqa: E402
 from training_kit import quick, start_all, timeless  # noqa: E402
 
+from proxy_snn_control import cli  # noqa: E402
 from proxy_snn_control.learning.population import Listener  # noqa: E402
 from proxy_snn_control.policy import Policy, UserError, plugins, write_policy  # noqa: E402
 from proxy_snn_control.policy.neurons import check_neuron  # noqa: E402
@@ -187,9 +189,20 @@ def stranger(tmp_path: Path, monkeypatch) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
+# Commands one after the other in one process, which has torch to load only once.
+SEVERAL = (
+    "import json, sys; from proxy_snn_control.cli import main; "
+    "sys.exit(any([main(each) for each in json.loads(sys.argv[1])]))"
+)
+
+
 def command(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    return python(environment, "-m", "proxy_snn_control.cli", *map(str, arguments))
+
+
+def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "proxy_snn_control.cli", *map(str, arguments)],
+        [sys.executable, *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -198,7 +211,9 @@ def command(environment: dict[str, str], *arguments: object) -> subprocess.Compl
     )
 
 
-def test_everything_from_a_strangers_module(tmp_path: Path, stranger: dict[str, str]) -> None:
+def test_everything_from_a_strangers_module(
+    tmp_path: Path, stranger: dict[str, str], capsys
+) -> None:
     """Trained by two processes, evaluated, inspected and drawn; without the plugin refused."""
     run = tmp_path / "run"
     settings = [
@@ -218,23 +233,25 @@ def test_everything_from_a_strangers_module(tmp_path: Path, stranger: dict[str, 
     )
     assert len(timeless(run / "seed-1")) == 3
     policy = run / "seed-0" / "policy.safetensors"
-    for arguments in (
-        ("evaluate", policy, "--episodes", 1),
-        ("inspect", policy),
-        ("plot", run / "seed-0", "--spikes", "--out", tmp_path / "spikes.png"),
-        ("export", policy, "--format", "onnx", "--out", tmp_path / "policy.onnx"),
-    ):
-        without = command(stranger, *arguments)
-        assert without.returncode == 1
-        assert without.stderr.count("\n") == 1
-        assert "its neuron is of plugin 'stranger', which is not loaded" in without.stderr
-        done = command(stranger, *arguments, "--plugin", "stranger")
-        assert done.returncode == 0, done.stderr
+    commands = [
+        ["evaluate", policy, "--episodes", 1],
+        ["inspect", policy],
+        ["plot", run / "seed-0", "--spikes", "--out", tmp_path / "spikes.png"],
+        ["export", policy, "--format", "onnx", "--out", tmp_path / "policy.onnx"],
+    ]
+    commands = [list(map(str, each)) for each in commands]
+    for each in commands:
+        assert cli.main(each) == 1
+        stderr = capsys.readouterr().err
+        assert stderr.count("\n") == 1
+        assert "its neuron is of plugin 'stranger', which is not loaded" in stderr
+    commands = [[*each, "--plugin", "stranger"] for each in commands]
+    commands.append(["report", str(run), "--out", str(tmp_path / "report")])
+    done = python(stranger, "-c", SEVERAL, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
     more = command(stranger, "train", "--resume", "--out", run, "--set", "steps=80")
     assert more.returncode == 0, more.stderr
     assert len(timeless(run / "seed-0")) == 4
-    report = command(stranger, "report", run, "--out", tmp_path / "report")
-    assert report.returncode == 0, report.stderr
 
 
 def test_a_compiled_pass_has_the_plugins_equations(tmp_path: Path) -> None:

@@ -35,10 +35,13 @@ from proxy_snn_control.learning import draws  # noqa: E402
 from proxy_snn_control.learning.collect import Collector, Place  # noqa: E402
 from proxy_snn_control.learning.config import load_config, save_config  # noqa: E402
 from proxy_snn_control.learning.evaluators import Evaluators  # noqa: E402
-from proxy_snn_control.learning.members import new_members, resumed_members  # noqa: E402
+from proxy_snn_control.learning.members import (  # noqa: E402
+    Member,
+    new_members,
+    resumed_members,
+)
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.processes import Processes, make_training  # noqa: E402
-from proxy_snn_control.learning.run import Member  # noqa: E402
 from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
 from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
 from proxy_snn_control.policy import UserError, load_policy  # noqa: E402

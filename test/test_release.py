@@ -69,6 +69,7 @@ def test_the_metadata_of_the_wheel(built: Path) -> None:
     assert metadata["Version"] == VERSION
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert "# proxy_snn_control" in str(metadata.get_payload())
+    assert "](docs/" not in str(metadata.get_payload()), "an index has no such files"
     assert len(metadata.get_all("Classifier")) > 5
     assert {url.split(",")[0] for url in metadata.get_all("Project-URL")} >= {"Source", "Changelog"}
     assert {"ros", "train", "view", "bags"} <= set(metadata.get_all("Provides-Extra"))
@@ -121,7 +122,10 @@ def test_package_xml() -> None:
     root = ElementTree.parse(ROOT / "package.xml").getroot()
     assert root.get("format") == "3"
     assert root.findtext("version") == VERSION
-    assert {url.get("type") for url in root.findall("url")} >= {"repository", "bugtracker"}
+    urls = {url.get("type"): url.text for url in root.findall("url")}
+    assert urls.keys() >= {"repository", "bugtracker"}
+    assert f'URL = "{urls["repository"]}"' in (ROOT / "setup.py").read_text()
+    assert f"repository-code: {urls['repository']}\n" in (ROOT / "CITATION.cff").read_text()
     order = [child.tag for child in root]
     # The order that the schema of format 3 asks for.
     asked = ["name", "version", "description", "maintainer", "license", "url", "exec_depend"]

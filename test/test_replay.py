@@ -136,13 +136,36 @@ def test_a_bag_of_sqlite_as_older_ros_writes_it(bag: Path, tmp_path: Path) -> No
         Writer(copy, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer,
     ):
         into = {
-            c.topic: writer.add_connection(c.topic, c.msgtype, typestore=types)
+            c.topic: writer.add_connection(
+                c.topic,
+                c.msgtype,
+                typestore=types,
+                offered_qos_profiles=c.ext.offered_qos_profiles,
+            )
             for c in reader.connections
         }
         for connection, at, data in reader.messages():
             writer.write(into[connection.topic], at, data)
-    first, second = (replay(str(each), str(CHEETAH), str(ROBOT)) for each in (bag, copy))
+    # As bags of ros2 bag may have it: another QoS in metadata.yaml than in the file.
+    metadata = (copy / "metadata.yaml").read_text()
+    assert "sec: 2147483647" in metadata
+    (copy / "metadata.yaml").write_text(metadata.replace("sec: 2147483647", "sec: 0"))
+    first, second = (replay(str(each), str(CHEETAH), "half_cheetah") for each in (bag, copy))
+    assert len(first.commands) > 40
     assert [c.numbers for c in first.commands] == [c.numbers for c in second.commands]
+
+
+def test_a_recording_that_was_cut_off(bag: Path, tmp_path: Path) -> None:
+    """As kill -9 leaves it: no metadata.yaml, and no end of the file."""
+    (data,) = bag.glob("*.mcap")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    (cut / data.name).write_bytes(data.read_bytes()[:-100])
+    for path in (cut, cut / data.name):
+        with pytest.raises(UserError, match="recording cut off"):
+            replay(str(path), str(CHEETAH), str(ROBOT))
+    (cut / data.name).write_bytes(data.read_bytes())
+    assert replay(str(cut / data.name), str(CHEETAH), str(ROBOT)).commands
 
 
 @pytest.mark.parametrize(

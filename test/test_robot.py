@@ -78,7 +78,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
     [
         ("- 1", "is [1], expected lines of 'name: value'"),
         ("a: [", "is no YAML"),
-        ("a: 1\na: 2", "'a' stands twice"),
+        ("a: 1\na: 2", "'a' occurs twice"),
         (changed("command"), "command is missing"),
         (changed("more", to=1), "'more' does not exist, expected any of sources"),
         (changed("sources", "joints", "topic"), "sources: joints: topic is missing"),
@@ -116,7 +116,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
             changed("command", "topic", to="joint_states"),
             "is source and command, too",
         ),
-        (changed("command", "topic", to="joint states"), "topic is 'joint states', which is none"),
+        (changed("command", "topic", to="joint states"), "topic is 'joint states', expected names"),
         (
             changed("observation", "b", "scale", to=1e300),
             "scale is 1e+300, expected a fin",

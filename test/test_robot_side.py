@@ -134,7 +134,7 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     before = len(judge.commands)
     controller = start(stage, policy_file)
     judge.safe_only(before, 20)
-    assert diagnostics.reports("was active and did not end in order; ~/arm lets go on")
+    assert diagnostics.reports("was active and did not shut down in order; call ~/arm to continue")
     assert stage.call(Trigger, "controller/arm").success
     judge.moving()
     assert controller.end(signal.SIGINT)[0] == 0
@@ -158,14 +158,14 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ROS_HOME", str(path / "5.arm.controller"))
     memory = Memory(5, "/arm/controller")
     memory.keep(ACTIVE, 10.0)
-    assert "a stop would be forgotten" in memory.trouble
+    assert "a stop would be unknown" in memory.trouble
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
     controller = start(stage, policy_file, stop_heartbeat=0.5)
     stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
     meet_stop(stage, stop)
-    assert stage.until(lambda: "silent for more than 0.5 s" in controller.output)
+    assert stage.until(lambda: "not been published for more than 0.5 s" in controller.output)
     stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     refused = stage.call(Trigger, "controller/arm")
@@ -275,7 +275,7 @@ def test_a_topic_of_another_type_is_a_sentence(
     path = small_policy(tmp_path)
     controller = stage.start("controller", policy=path, robot=robot, autostart="true")
     assert controller.wait(20) == 1
-    assert "topic stop: cannot be had as std_msgs/Float64MultiArray" in controller.output
+    assert "topic stop: cannot be created as std_msgs/Float64MultiArray" in controller.output
     assert "Traceback" not in controller.output
     diagnostics = Diagnostics(stage)
     joints = stage.node.create_publisher(Bool, "joint_states", 10)
@@ -371,7 +371,7 @@ def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge
     start(stage, policy_file, ramp_in=4.0, safe_command="[0.9]")
     judge.feeding = False
     stage.node.create_timer(0.05, lambda: judge.send(GOOD))
-    reported = "repeats itself to the last bit, although commands change"
+    reported = "repeats bit for bit, although commands change"
 
     def reported_once_more() -> bool:
         """Commands change while they grow: on a busy machine that may be over unseen."""

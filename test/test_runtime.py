@@ -16,7 +16,14 @@ from conftest import random_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_snn_control.policy import ObservationError, Policy, load_policy, native, read_policy
+from proxy_snn_control.policy import (
+    ObservationError,
+    Policy,
+    load_policy,
+    machine_code,
+    native,
+    read_policy,
+)
 from proxy_snn_control.policy.energy import (
     Rapl,
     equivalent_footprint,
@@ -468,6 +475,14 @@ def test_compiled_once_kept_and_mended(policy_file: Path, tmp_path: Path) -> Non
     assert "compiling" in output
     assert kept.read_bytes() == whole or len(kept.read_bytes()) > 100
 
+    code = whole[32:]  # behind the checksum
+    machine_code.load(code, "act")
+    for length in range(0, len(code), 501):
+        with pytest.raises(ValueError, match=r"no whole object file|no ELF file"):
+            machine_code.load(code[:length], "act")
+    with pytest.raises(ValueError, match="no function main"):
+        machine_code.load(code, "main")
+
 
 def test_nothing_is_run_that_others_could_have_written(policy_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "proxy_snn_control"
@@ -497,7 +512,7 @@ def test_a_compiler_that_fails_is_told_and_done_without(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     runtime = load_policy(policy_file)
     assert not runtime.compiled
-    assert "cannot be compiled, NumPy acts instead" in caplog.text
+    assert "cannot be compiled, NumPy is used instead" in caplog.text
     assert np.isfinite(runtime.act([0.1] * 9)).all()
 
 

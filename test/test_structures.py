@@ -257,7 +257,7 @@ def test_an_observation_that_is_not_of_its_space_is_named(kind: Any, reported: s
         ),
         (
             gymnasium.wrappers.NormalizeReward,
-            "task 'Shaped-v0' brings the wrapper NormalizeReward: ",
+            "task 'Shaped-v0' has the wrapper NormalizeReward: ",
         ),
     ],
 )

@@ -24,12 +24,12 @@ from training_kit import StopAt
 from proxy_snn_control.learning import checkpoint as checkpoints
 from proxy_snn_control.learning import sweep
 from proxy_snn_control.learning.config import TrainConfig, load_config
-from proxy_snn_control.learning.members import new_members
+from proxy_snn_control.learning.grid import is_done, open_sweep, read_grid, share
+from proxy_snn_control.learning.members import Member, new_members
 from proxy_snn_control.learning.plot import plot_energy, plot_health
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import share_file
 
@@ -118,7 +118,7 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
         environments=["HalfCheetah-v4", "robots.arm:Reach-v1"],
         learners={"base": None, "fast_2.0": {"proxy_updates": 1, "steps": "1e3"}},
     )
-    members = sweep.read_grid(grid, tmp_path / "out")
+    members = read_grid(grid, tmp_path / "out")
     names = [str(member.folder.relative_to(tmp_path / "out")) for member in members]
     assert names == [
         f"{env}/{learner}/seed-{seed}"
@@ -139,12 +139,12 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
         ({"environments": []}, r"environments is \[\]"),
         ({"environments": [TASK, TASK]}, "environments has .* twice"),
         ({"environments": ["a:B-v0", "a_B-v0"]}, "two of the environments"),
-        ({"environments": ["../B-v0"]}, "which makes no name of a folder"),
+        ({"environments": ["../B-v0"]}, "which gives no folder name"),
         ({"seeds": 5}, "seeds is 5, expected a list of whole numbers"),
         ({"seeds": [0, 1.5]}, "seeds has 1.5"),
         ({"seeds": [-1]}, f"{TASK}/ann/seed--1: setting seed is -1"),
         ({"learners": {}}, "learners is {}, expected names of settings"),
-        ({"learners": {"../ann": ANN}}, r"learner '../ann' is to name a folder"),
+        ({"learners": {"../ann": ANN}}, r"learner '../ann' names a folder"),
         ({"learners": {"ann": "relu"}}, "learner ann: 'relu', expected lines"),
         ({"learners": {"ann": {"nuron": "relu"}}}, "learner ann: .*'nuron'.*mean neuron"),
         ({"learners": {"ann": {"seed": 3}}}, "learner ann: setting 'seed' has a block .* seeds"),
@@ -155,12 +155,12 @@ def test_the_runs_of_a_grid(tmp_path: Path) -> None:
 def test_what_is_wrong_in_a_grid_is_named(tmp_path: Path, changes: dict, reported: str) -> None:
     grid = write_grid(tmp_path / "g.yaml", **changes)
     with pytest.raises(UserError, match=f"^grid file {grid}: .*{reported}"):
-        sweep.read_grid(grid, tmp_path / "out")
+        read_grid(grid, tmp_path / "out")
 
 
 def test_the_paper_s_grid() -> None:
     """Robust learners have config/robust.yaml's settings; all else is the paper's."""
-    members = sweep.read_grid(share_file("config/table1.yaml"), Path("out"))
+    members = read_grid(share_file("config/table1.yaml"), Path("out"))
     assert len(members) == 5 * 7 * 5
     fast, robust = (load_config(share_file(f"config/{name}.yaml")) for name in ("fast", "robust"))
     for config, folder in members:
@@ -189,7 +189,7 @@ def test_the_paper_s_grid() -> None:
     ],
 )
 def test_the_other_grids(grid: str, runs: int, sizes: list[int]) -> None:
-    members = sweep.read_grid(share_file(f"config/{grid}.yaml"), Path("out"))
+    members = read_grid(share_file(f"config/{grid}.yaml"), Path("out"))
     assert len(members) == runs
     assert [len(batch) for batch in sweep.batches(members)] == sizes
 
@@ -207,9 +207,9 @@ def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
     for folder, other in zip(folders, [*folders[1:], None], strict=True):
         failure = (folder / "failure.txt").read_text()
         assert "collapsed: the actor's gradient was exactly zero at every update" in failure
-        assert failure.count("begun again") == (other is not None)
+        assert failure.count("started again") == (other is not None)
         if other:
-            assert f"begun again with {other.name.replace('-', ' ')}" in failure
+            assert f"started again with {other.name.replace('-', ' ')}" in failure
     assert not (out / TASK / "well" / "seed-100003").exists()
     assert steps(out / TASK / "well" / "seed-3") == [0, 40, 80, 120]
     assert first.stderr.count("proxy-snn: failed: ") == 1
@@ -220,7 +220,7 @@ def test_a_collapsed_run_is_begun_again_and_stays(tmp_path: Path) -> None:
     table = (tmp_path / "report" / "table.md").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| dead |"))
     assert row.endswith(" (4) †4 ↻3 |")
-    assert "Seed 3 collapsed, and seed 100003 was begun in its place; both are counted" in table
+    assert "Seed 3 collapsed, and seed 100003 was started in its place; both are counted" in table
     assert "No run of seed" not in table
     plot_health([out], tmp_path / "health.svg")
     picture = (tmp_path / "health.svg").read_text()
@@ -266,8 +266,8 @@ def test_a_restart_is_for_sweeps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 4, 7])
 def test_shares_are_the_whole_grid_once(tmp_path: Path, shares: int) -> None:
-    members = sweep.read_grid(write_grid(tmp_path / "g.yaml"), tmp_path)
-    parts = [sweep.share(members, f"{i}/{shares}") for i in range(1, shares + 1)]
+    members = read_grid(write_grid(tmp_path / "g.yaml"), tmp_path)
+    parts = [share(members, f"{i}/{shares}") for i in range(1, shares + 1)]
     assert [member for part in parts for member in part] == members
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -275,7 +275,7 @@ def test_shares_are_the_whole_grid_once(tmp_path: Path, shares: int) -> None:
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "1/2/3", "-1/2"])
 def test_a_share_that_is_none(text: str) -> None:
     with pytest.raises(UserError, match=f"--shard {text}: expected I/N"):
-        sweep.share([], text)
+        share([], text)
 
 
 def test_batches_are_of_equal_settings_and_one_step(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_batches_are_of_equal_settings_and_one_step(tmp_path: Path) -> None:
         learners={"ann": ANN, "slow": {**ANN, "tau": 0.001}, "wide": {**ANN, "hidden": [20, 20]}},
         seeds=[0],
     )
-    members = sweep.read_grid(grid, tmp_path / "out")
+    members = read_grid(grid, tmp_path / "out")
     first, second = sweep.batches(members)
     assert first == members[:4], "tasks and scalars may differ within a batch"
     assert second == members[4:], "shapes may not"
@@ -304,21 +304,21 @@ def test_batches_are_of_equal_settings_and_one_step(tmp_path: Path) -> None:
     for batch in sweep.batches(first):
         assert sweep.train_batch(batch, Listener()) == (True, [])
     for member in first:
-        assert sweep.is_done(member)
+        assert is_done(member)
         assert steps(member.folder) == [0, 40, 80, 120]
 
 
 def test_a_batch_that_was_killed_while_it_began(tmp_path: Path) -> None:
     settings = {**SETTINGS, "device": "cpu", "threads": 1, "precision": "float32"}
     grid = write_grid(tmp_path / "g.yaml", settings=settings, learners={"ann": ANN})
-    first, second = sweep.open_sweep(grid, tmp_path / "out")
+    first, second = open_sweep(grid, tmp_path / "out")
     assert sweep.train_batch([first, second], StopAt(0)) == (False, [])
     shutil.rmtree(second.folder)
-    again = sweep.open_sweep(grid, tmp_path / "out")
+    again = open_sweep(grid, tmp_path / "out")
     assert first.is_begun and not second.is_begun
     assert sweep.batches(again) == [again]
     assert sweep.train_batch(again, Listener()) == (True, [])
-    assert all(sweep.is_done(member) for member in again)
+    assert all(is_done(member) for member in again)
 
 
 def test_memory_decides_the_size_of_a_batch(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_memory_decides_the_size_of_a_batch(tmp_path: Path) -> None:
         environments=[TASK, "InvertedPendulum-v5"],
         learners={"ann": ANN},
     )
-    members = sweep.read_grid(grid, tmp_path / "out")
+    members = read_grid(grid, tmp_path / "out")
     population = Population(members)
     size = population.replay.rows.nbytes
     population.close()
@@ -371,7 +371,7 @@ def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:
     assert stamps() == before, "neither what is done nor what failed is touched"
     for folder in broken:
         (folder / "failure.txt").unlink()
-    assert len(sweep.share(sweep.read_grid(grid, out), "2/2")) == 2
+    assert len(share(read_grid(grid, out), "2/2")) == 2
     part = run(grid, out, "--shard", "2/2", modules=tmp_path)
     assert part.returncode == 0, part.stderr
     assert "2 runs: 2 done, 0 failed, 0 to train" in part.stdout
@@ -380,37 +380,37 @@ def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:
 def test_another_grid_in_the_same_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     grid = write_grid(tmp_path / "g.yaml", learners={"ann": ANN}, seeds=[0])
-    (member,) = sweep.open_sweep(grid, out)
+    (member,) = open_sweep(grid, out)
     assert sweep.train_here([member], Listener(), print).finished
-    assert sweep.is_done(member)
+    assert is_done(member)
     other = tmp_path / "other.yaml"
     write_grid(other, learners={"ann": {**ANN, "tau": 0.5}}, seeds=[0])
     for _ in range(2):
         with pytest.raises(UserError, match=r"setting tau is 0\.5, .* 0\.005"):
-            sweep.open_sweep(other, out)
+            open_sweep(other, out)
         shutil.copy(other, out / "grid.yaml")  # the run's own folder has it too
     shutil.copy(grid, out / "grid.yaml")
     # More runs, and longer ones, are welcome.
     longer = {**SETTINGS, "steps": 100}
     write_grid(other, settings=longer, learners={"ann": ANN}, seeds=[0, 1])
-    members = sweep.open_sweep(other, out)
-    assert [sweep.is_done(member) for member in members] == [False, False]
+    members = open_sweep(other, out)
+    assert [is_done(member) for member in members] == [False, False]
     assert sweep.train_here(members[:1], Listener(), print) == (True, [])
     assert steps(member.folder) == [0, 40, 80, 120, 160]
     with pytest.raises(UserError, match="it is of no sweep"):
-        sweep.open_sweep(other, tmp_path)
+        open_sweep(other, tmp_path)
     with pytest.raises(UserError, match="'Nothing-v0' is not registered"):
-        sweep.open_sweep(write_grid(other, environments=["Nothing-v0"]), tmp_path / "new")
+        open_sweep(write_grid(other, environments=["Nothing-v0"]), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_goal_that_is_reached_is_the_end(tmp_path: Path) -> None:
     grid = write_grid(tmp_path / "g.yaml", settings={**SETTINGS, "stop_at_return": 1.0})
-    member = sweep.open_sweep(grid, tmp_path / "out")[0]
-    assert not sweep.is_done(member)
+    member = open_sweep(grid, tmp_path / "out")[0]
+    assert not is_done(member)
     assert sweep.train_here([member], Listener(), print).finished
     assert steps(member.folder) == [0, 40]
-    assert sweep.is_done(member)
+    assert is_done(member)
 
 
 def until(condition, seconds: float = 120) -> None:
@@ -425,7 +425,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     long = {**SETTINGS, "steps": 1500, "eval_every": 200, "threads": 1}
     grid = write_grid(tmp_path / "g.yaml", settings=long, learners={"ann": ANN})
     out = tmp_path / "out"
-    whole = sweep.open_sweep(grid, tmp_path / "whole")[0]
+    whole = open_sweep(grid, tmp_path / "whole")[0]
     assert sweep.train_here([whole], Listener(), print) == (True, [])
     folders = [out / TASK / "ann" / f"seed-{seed}" for seed in (0, 1)]
 
@@ -443,7 +443,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "stopped; the same command goes on" in output
+    assert "stopped; repeat the command to continue" in output
     for folder in folders:
         if (folder / "config.yaml").exists():
             assert list((folder / "checkpoint").glob("checkpoint-*"))
@@ -477,6 +477,19 @@ def test_flags_that_do_not_go(tmp_path: Path, flags: list, reported: str) -> Non
     assert done.stderr.startswith(f"proxy-snn: {reported}")
 
 
+def test_a_world_over_ros_stays_on_this_computer(tmp_path: Path) -> None:
+    member = Member(TrainConfig(env="ros:task.yaml"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"task ros:task.yaml of .*run does not go with --ray"):
+        sweep.train_anywhere([member], Listener(), print, ray="127.0.0.1:1")
+
+
+# A task of a plugin: Gymnasium's of the name behind the colon.
+PLUGIN = """
+import gymnasium
+from proxy_snn_control.policy.plugins import TASKS
+
+TASKS.register("plugged")(lambda rest: gymnasium.make(rest))
+"""
 # Starts a Ray cluster of two workers, in a network of its own where that can be made: it binds to
 # every address of the machine. Then runs the command it is given, and stops the cluster.
 CLUSTER = """
@@ -508,10 +521,13 @@ def processes_at(folder: Path) -> list[int]:
 
 def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    long = {**SETTINGS, "steps": 900, "eval_every": 100}
-    grid = write_grid(tmp_path / "g.yaml", settings=long, learners={"ann": ANN})
-    out = tmp_path / "out"
-    folders = [out / TASK / "ann" / f"seed-{seed}" for seed in (0, 1)]
+    """And the workers load the plugin that the task is of."""
+    (tmp_path / "plugged.py").write_text(PLUGIN)
+    long = {**SETTINGS, "steps": 900, "eval_every": 100, "plugins": ["plugged"]}
+    env, out = f"plugged:{TASK}", tmp_path / "out"
+    grid = write_grid(tmp_path / "g.yaml", settings=long, environments=[env], learners={"ann": ANN})
+    task = env.replace(":", "_")
+    folders = [out / task / "ann" / f"seed-{seed}" for seed in (0, 1)]
     alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         alone = []  # then it is bound to 127.0.0.1
@@ -530,7 +546,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             start_new_session=True,
             env={
                 **os.environ,
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": f"{Path(__file__).parents[1]}:{tmp_path}",
                 "RAY": str(Path(sys.executable).with_name("ray")),
                 "RAY_AUTH_MODE": "disabled",
                 "RAY_USAGE_STATS_ENABLED": "0",
@@ -548,9 +564,9 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             if sweeping.poll() is None:
                 os.killpg(sweeping.pid, signal.SIGTERM)
     assert sweeping.returncode == 0, output
-    assert f"{TASK}/ann/seed-0: its worker was lost; it goes on from its checkpoint" in output
+    assert f"{task}/ann/seed-0: its worker was lost; it resumes from its checkpoint" in output
     assert "seed-1: its worker was lost" not in output
     assert "2 of 2 runs are done" in output
     for folder in folders:
         assert steps(folder) == [*range(0, 961, 100), 960]
-        assert f"{TASK}/ann/{folder.name}  step      960  evaluation" in output
+        assert f"{task}/ann/{folder.name}  step      960  evaluation" in output

@@ -4,9 +4,12 @@
 
 import csv
 import importlib.util
+import json
 import os
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,41 @@ def test_mlflow_gets_every_row(tmp_path: Path) -> None:
     assert [(each.step, each.value) for each in logged] == rows
     assert run.info.status == "FINISHED"
     assert run.data.params["env"] == "InvertedPendulum-v5"
+
+
+def records_of(path: Path) -> Iterator[bytes]:
+    """The records of a file of W&B's offline mode, which is a log of LevelDB's form."""
+    data, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, at)
+        record += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            yield record
+            record = b""
+
+
+def test_wandb_gets_every_row(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    done = train(tmp_path, "wandb", WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    records = [Record.FromString(each) for each in records_of(log)]
+    logged = [
+        {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+        for each in records
+        if (items := each.history.item)
+    ]
+    with open(tmp_path / "run" / "progress.csv") as file:
+        rows = [(int(row["step"]), float(row["eval_return_mean"])) for row in csv.DictReader(file)]
+    assert [(each["_step"], each["eval_return_mean"]) for each in logged] == rows
+    (about,) = (each.run for each in records if each.WhichOneof("record_type") == "run")
+    assert "InvertedPendulum-v5" in {item.value_json.strip('"') for item in about.config.update}
 
 
 @pytest.mark.parametrize("service", ["wandb", "mlflow"])

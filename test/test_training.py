@@ -216,7 +216,7 @@ def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
         other = os.open(out, os.O_RDONLY)
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with pytest.raises(UserError, match=f"{out}: another process is at work"):
+            with pytest.raises(UserError, match=f"{out}: another process uses this folder"):
                 start(quick(), out, resume=True)
         except BlockingIOError:
             return False
@@ -382,7 +382,7 @@ def test_a_task_that_does_not_repeat_itself_starts_a_new_episode(tmp_path: Path)
     tensors["episode.0.observation"] += 1
     checkpoints._save(path, tensors, metadata["state"])
     run = start(quick(), out, resume=True)
-    assert "does not repeat itself: the episode under way starts anew" in run.warnings[0][1]
+    assert "is not deterministic: the interrupted episode starts again" in run.warnings[0][1]
     assert run.run(Listener()) is True
 
 
@@ -602,7 +602,7 @@ def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> 
             run.warnings.clear()
     assert list(reported) == [100, 170, 250, 290]
     assert "the actor's gradient is exactly zero" in reported[100]
-    assert "the actor learns again: its gradient was zero from step 100 to 130" in reported[170]
+    assert "the gradient of the actor is back: it was zero from step 100 to 130" in reported[170]
     assert "exactly zero" in reported[250]
     run.close()
 

@@ -68,7 +68,7 @@ def test_no_part_imports_one_below_it(index: int) -> None:
 OPENS = {
     "policy/files.py": "what users name",
     "policy/energy.py": "counters in /sys",
-    "policy/native.py": "the package's own modules",
+    "policy/native.py": "the package's own modules, /proc/cpuinfo",
     "policy/plugins.py": "modules that Python has imported",
     "learning/foreign.py": "bytes that were read",
     "learning/hardware.py": "/proc/cpuinfo",
@@ -102,15 +102,15 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_acting_loads_numpy_and_the_loader_of_machine_code_alone(policy_file: Path) -> None:
+def test_acting_loads_numpy_alone(policy_file: Path) -> None:
     loaded = loaded_by(
         "from proxy_snn_control.policy import load_policy\n"
         f"policy = load_policy({str(policy_file)!r})\n"
         "policy.act([0.1] * 9)\n"
         "assert policy.compiled"
     )
-    assert {"numpy", "llvmlite"} <= loaded
-    assert not loaded & {*HEAVY, "rclpy", "yaml", "safetensors", "numba"}
+    assert "numpy" in loaded
+    assert not loaded & {*HEAVY, "rclpy", "yaml", "safetensors", "numba", "llvmlite"}
 
 
 def test_what_decides_loads_no_ros_and_nothing_heavy() -> None:

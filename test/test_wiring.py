@@ -199,8 +199,8 @@ def test_what_repeats_itself_and_what_does_not_move() -> None:
     policy.quantiles[:] = [[-1] * 3, [0] * 3, [1] * 3]
     rng = np.random.default_rng(0)
     for noise, reported in (
-        ([0.0, 0.0, 0.0], "all that is observed repeats itself to the last bit"),
-        ([0.0, 0.3, 0.3], "topic joints repeats itself to the last bit"),
+        ([0.0, 0.0, 0.0], "all observations repeat bit for bit"),
+        ([0.0, 0.3, 0.3], "topic joints repeats bit for bit"),
         ([1e-4, 1e-4, 1e-4], "nothing moves although commands change"),
         ([0.3, 0.3, 0.3], ""),
     ):

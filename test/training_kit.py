@@ -12,9 +12,10 @@ import torch
 from conftest import TASK
 
 from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.members import Member
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.spiking.actor import Sizes
 
@@ -29,6 +30,7 @@ QUICK = {
     "proxy_hidden": (16, 16),
     "critic_hidden": (16, 16),
     "batch_size": 16,
+    "replay_size": 20_000,
     "threads": 1,
 }
 NORMALISED = {"actor_norm": "care_bn", "critic_norm": "layer"}
@@ -92,14 +94,21 @@ def filled_replay(sizes: list[tuple[int, int]], seeds: list[int], count: int = 3
 def learners(
     configs: list[TrainConfig], sizes: list[tuple[int, int]], device: torch.device = CPU
 ) -> TD3:
-    """Learners of tasks of these sizes, with transitions to learn from."""
+    """Learners of tasks of these sizes, with transitions to learn from.
+
+    With the setting normalise_observations, by the statistics of these transitions.
+    """
+    normaliser = None
     replay = filled_replay(sizes, [config.seed for config in configs])
     if device.type != "cpu":
         there = Replay(500, sizes, [config.seed for config in configs], device)
         there.add(replay.rows[:, : len(replay)].to(device))
         replay = there
+    if configs[0].normalise_observations:
+        normaliser = Normaliser([o for o, _ in sizes], 1, replay.widths[0], device)
+        normaliser.learn(replay.rows[:, : len(replay)].cpu().numpy())
     limits = [Sizes(o, (-1.0,) * a, (1.0,) * a) for o, a in sizes]
-    return TD3(configs, limits, replay, device)
+    return TD3(configs, limits, replay, device, normaliser)
 
 
 def flat(td3: TD3) -> dict[str, torch.Tensor]:

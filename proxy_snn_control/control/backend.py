@@ -15,8 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
-from proxy_snn_control.neuromorphic.chip import NEURONS
-from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.policy import ObservationError, Policy, PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
 
@@ -101,6 +99,9 @@ class Neuromorphic:
         Raises:
             UserError: its neurons have no model on the chip.
         """
+        from proxy_snn_control.neuromorphic.chip import NEURONS
+        from proxy_snn_control.neuromorphic.host import ChipPolicy
+
         if spec.neuron not in NEURONS:
             raise UserError(
                 f"parameter backend is 'lava', but the policy's neuron is {spec.neuron}, expected "

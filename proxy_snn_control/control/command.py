@@ -62,7 +62,7 @@ class CommandMap:
         """
         values = action.tolist()
         return [
-            min(max(scale * values[i] + offset, low), high)
+            low if (value := scale * values[i] + offset) < low else high if value > high else value
             for i, scale, offset, low, high in self._outputs
         ]
 

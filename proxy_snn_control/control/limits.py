@@ -9,9 +9,9 @@ stop any more before the end of its range brakes in time, and with it all others
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proxy_snn_control.policy import UserError
 
@@ -133,6 +133,8 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
     Raises:
         UserError: it is no URDF, or one of the joints is not in it.
     """
+    from xml.etree import ElementTree  # few robot files name a URDF
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UserError(f"urdf {path}: has a document type, expected a plain URDF")
     try:
@@ -154,7 +156,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
             found[name] = JointLimit()
             continue
 
-        def number(what: str, limit: ElementTree.Element = limit, name: str = name) -> float:
+        def number(what: str, limit: Any = limit, name: str = name) -> float:
             try:
                 value = float(limit.get(what, "inf"))
             except ValueError:

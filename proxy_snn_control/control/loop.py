@@ -101,7 +101,7 @@ class Loop:
         self._sent_at = 0.0
         self._search: Generator[None, None, list[str]] | None = None
         self._asked = self._answered = ""
-        self._seen_at = 0.0
+        self._seen_at, self._seen_stamp = 0.0, 0
 
     # ---- lifecycle
 
@@ -153,7 +153,7 @@ class Loop:
         if len(sources) < 2:
             return []
         return [
-            f"topic {stream.source.topic} has no stamps: its messages count as of when they arrive"
+            f"topic {stream.source.topic} has no stamps: its messages are dated by their arrival"
             for stream in self.inputs.streams
             if not stream.reader.stamped
         ]
@@ -200,16 +200,31 @@ class Loop:
         Before one that follows from nothing that came before, the past is forgotten.
         """
         inputs = self.inputs
-        if not (self.backend.policy.remembers or inputs.remembers):
+        remembers = self.backend.policy.remembers or inputs.remembers
+        if not (remembers or inputs.unwraps):
             return False
-        self._asked = inputs.moment
-        if self._asked and self._asked == self._answered:
-            return True
+        if remembers:
+            self._asked = inputs.moment
+            if self._asked and self._asked == self._answered:
+                return True
         seen_at, self._seen_at = self._seen_at, inputs.newest
-        is_gap = self.checks_period and self._seen_at - seen_at > GAP * self.period
-        if is_gap or inputs.label.endswith(BEGINS):
+        if self._begins():
+            inputs.begin()
+            self._forget_past()
+        elif self.checks_period and self._seen_at - seen_at > GAP * self.period:
             self._forget_past()
         return False
+
+    def _begins(self) -> bool:
+        """Whether an episode begins: the label marks it, or in lockstep stamps that leap.
+
+        Nothing is lost in lockstep, so that only a reset makes its world's time leap.
+        """
+        before, self._seen_stamp = self._seen_stamp, self.inputs.stamp
+        if self.inputs.label.endswith(BEGINS):
+            return True
+        leap = abs(self._seen_stamp - before) * 1e-9 if before and self._seen_stamp else 0.0
+        return not self.checks_period and leap > GAP * self.period
 
     def _forget_past(self) -> None:
         self.backend.policy.reset()
@@ -310,10 +325,11 @@ class Loop:
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
-            self._answered = self._asked
-            self._raw = self._action.tolist()
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()
+        if numbers is not None:
+            self._answered = self._asked
+            self._raw = self._action.tolist()
         self._note_sent(sent, fault)
         # Of an observation or a command that was no good nobody is reminded but by the next one.
         self._lasting = "" if fault and self.fault(now) else fault

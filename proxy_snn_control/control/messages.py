@@ -18,6 +18,8 @@ from proxy_snn_control.policy import UserError
 UNASKED = "unasked"
 # How the label of an episode's first observation ends: it follows from nothing that came before.
 BEGINS = ", an episode begins"
+# What an observation of messages with this stamp, in nanoseconds, is called in lockstep.
+AT_STAMP = "observation at {} ns"
 
 
 @functools.cache

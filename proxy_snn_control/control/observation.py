@@ -12,6 +12,7 @@ sample, however old within its timeout.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from proxy_snn_control.control.history import History
+from proxy_snn_control.control.messages import AT_STAMP
 from proxy_snn_control.control.readers import Sample, make_reader
 from proxy_snn_control.control.robot import Robot, Source
 from proxy_snn_control.policy import ObservationError
@@ -97,7 +99,10 @@ class Stream:
         if len(last) < 3:
             return None
         times = [s.stamp * 1e-9 if s.stamp else s.received for s in last]
-        return float(np.median(np.diff(times)))
+        # Plain Python: of a handful of numbers it makes shorter work than NumPy.
+        gaps = sorted(after - before for before, after in itertools.pairwise(times))
+        half = len(gaps) // 2
+        return (gaps[half] + gaps[-1 - half]) / 2
 
 
 class Inputs:
@@ -181,10 +186,20 @@ class Inputs:
         if self._history is not None:
             self._history.forget()
 
+    def begin(self) -> None:
+        """Make observations as after `forget`: the next follows from nothing that came before."""
+        self.forget_history()
+        self._turns = None
+
     @property
     def remembers(self) -> bool:
         """Whether observations depend on those before them: the robot file has a history."""
         return self._history is not None
+
+    @property
+    def unwraps(self) -> bool:
+        """Whether angles go on beyond a half turn, counted from the first message."""
+        return bool(self._unwrap)
 
     def take(self, index: int, message: Any, now: float, publisher: bytes = b"") -> bool:
         """Read a message of a source.
@@ -268,6 +283,8 @@ class Inputs:
 
     def _count_missed(self, new: Sample, old: Sample) -> None:
         """Count the control periods that went by without an observation."""
+        if self._repeats:
+            return  # in lockstep none goes by: what leaps is the time of a world that was reset
         gap = (new.stamp - old.stamp) * 1e-9 if new.stamp and old.stamp else 0.0
         if gap > SLOW * self.period:
             self.missed += min(round(gap / self.period), 1000) - 1
@@ -310,8 +327,9 @@ class Inputs:
         if len(stamps) == len(streams) and all(stamps):
             away = f" (their last stamps are {(max(stamps) - min(stamps)) * 1e-9:.3f} s apart)"
         return (
-            f"topics {topics}: nothing that belongs together, within {self._tolerance:.3g} s, for "
-            f"{now - min(since):.2f} s{away}; a source that only has a last value needs hold: true"
+            f"topics {topics}: no messages with stamps within {self._tolerance:.3g} s of each "
+            f"other for {now - min(since):.2f} s{away}; a source whose last value stays valid "
+            "needs hold: true"
         )
 
     def stamps(self) -> tuple[list[int], float]:
@@ -347,11 +365,11 @@ class Inputs:
 
     @property
     def label(self) -> str:
-        """What the last observation that has one is called."""
+        """What the last observation is called: by a message's label, or in lockstep its stamp."""
         for stream in self.streams:
             if stream.reader.label:
                 return stream.reader.label
-        return ""
+        return AT_STAMP.format(stamp) if self._repeats and (stamp := self.stamp) else ""
 
     @property
     def moment(self) -> str:
@@ -360,6 +378,11 @@ class Inputs:
             return label
         stamps = [sample.stamp for sample in self._set]
         return " ".join(map(str, stamps)) if stamps and all(stamps) else ""
+
+    @property
+    def stamp(self) -> int:
+        """The earliest stamp of what is in use, in nanoseconds; 0 where nothing has one."""
+        return min((sample.stamp for sample in self._set if sample.stamp), default=0)
 
     def timing(self, now: float) -> list[tuple[str, float, float]]:
         """Of each source its topic, the age and the skew of what is in use, in seconds.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from proxy_snn_control.control import geometry
-from proxy_snn_control.control.cdr import read_vector
+from proxy_snn_control.control.cdr import VectorReader
 from proxy_snn_control.control.messages import label_of, message_class
 from proxy_snn_control.control.robot import (
     ANGLES,
@@ -149,10 +149,11 @@ class Vector(Reader):
         self._least = max(wanted) + 1
         self._indices = list(wanted)
         self._whole = self._indices == list(range(len(wanted)))
+        self._bytes = VectorReader()
 
     def _values(self, message: Any) -> np.ndarray:
         if isinstance(message, bytes):
-            self.label, values = read_vector(message)
+            self.label, values = self._bytes.read(message)
         else:
             self.label, values = label_of(message), np.frombuffer(message.data)
         if len(values) != (self._size or len(values)) or len(values) < self._least:

@@ -8,15 +8,14 @@ the policy; what only shows in the messages is checked by readers.py and command
 
 from __future__ import annotations
 
-import difflib
-import re
 import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from proxy_snn_control.control.section import Section
 from proxy_snn_control.policy import PolicySpec, UserError
+from proxy_snn_control.share import robot_file
 from proxy_snn_control.yaml_file import read_yaml
 
 VECTOR = "std_msgs/Float64MultiArray"
@@ -50,12 +49,6 @@ ORDERS = ("step", "group")
 ENDS = ("last", "first")
 LONGEST_HISTORY = 1000
 TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
-TIMES = (0.001, 3600.0)
-LARGEST = 1e9
-# As ROS has topic names, with what it puts in for {node}, {ns} and {namespace}.
-_TOPIC = re.compile(r"(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*")
-# What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 @dataclass(frozen=True)
@@ -272,7 +265,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
     """Read a robot file and check it against the policy.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one of the package's.
         spec: the policy it is for.
         timeout: seconds, for sources that have none of their own.
         reliable: ask for reliable delivery of every source.
@@ -282,7 +275,8 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
             the policy that is not in the file.
     """
     known = ("sources", "observation", "history", "command")
-    content = _Section(f"robot file {path}", read_yaml("robot file", path), known)
+    path = robot_file(path)
+    content = Section(f"robot file {path}", read_yaml("robot file", path), known)
     described = content.section("sources")
     sources = tuple(
         _source(name, described.section(name), timeout, reliable) for name in described.names
@@ -303,8 +297,9 @@ def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UserError: no such file, no names in it, or a history, which is then the policy's own.
     """
+    path = robot_file(path)
     where = f"robot file {path}"
-    content = _Section(where, read_yaml("robot file", path))
+    content = Section(where, read_yaml("robot file", path))
     if "history" in content:
         raise UserError(
             f"{where}: has a history, expected none for training: the setting history does that"
@@ -313,109 +308,13 @@ def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not isinstance(outputs, list) or not outputs:
         raise UserError(f"{where}: command: outputs is {reprlib.repr(outputs)}, expected a list")
     actions = [
-        _Section(f"{where}: command: outputs[{i}]", each).text("action")
+        Section(f"{where}: command: outputs[{i}]", each).text("action")
         for i, each in enumerate(outputs)
     ]
     return tuple(content.section("observation").names), tuple(dict.fromkeys(actions))
 
 
-class _Section:
-    """A mapping of the file that knows where it stands, and what it may hold."""
-
-    def __init__(self, where: str, content: Any, known: Collection[str] | None = None) -> None:
-        self.where = where
-        if not isinstance(content, dict) or not content:
-            found = reprlib.repr(content) if content else "empty"
-            raise UserError(f"{where}: is {found}, expected lines of 'name: value'")
-        for name in content:
-            if not isinstance(name, str):
-                raise UserError(f"{where}: has the name {name!r}, expected text; quote it")
-        self._content = content
-        if known is not None and (unknown := [name for name in content if name not in known]):
-            raise UserError(
-                f"{where}: {unknown[0]!r} does not exist, expected any of {', '.join(known)}"
-            )
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._content)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._content
-
-    def get(self, name: str) -> Any:
-        if name not in self._content:
-            raise UserError(f"{self.where}: {name} is missing")
-        return self._content[name]
-
-    def section(self, name: str, known: Collection[str] | None = None) -> _Section:
-        return _Section(f"{self.where}: {name}", self.get(name), known)
-
-    def only(self, *known: str) -> None:
-        _Section(self.where, self._content, known)
-
-    def text(self, name: str, allowed: Collection[str] = (), default: str | None = None) -> str:
-        if default is not None and name not in self._content:
-            return default
-        value = self.get(name)
-        if not isinstance(value, str) or (value == "" and default is None):
-            raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
-        if allowed and value not in allowed:
-            near = difflib.get_close_matches(value, allowed, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(
-                f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}{hint}"
-            )
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._content.get(name, False)
-        if not isinstance(value, bool):
-            found = reprlib.repr(value)
-            raise UserError(f"{self.where}: {name} is {found}, expected true or false")
-        return value
-
-    def number(self, name: str, default: float | None = None) -> float:
-        value = self._content.get(name, default) if default is not None else self.get(name)
-        return self._number(name, value)
-
-    def seconds(self, name: str, default: float | None = None) -> float:
-        value = self.number(name, default)
-        if not TIMES[0] <= value <= TIMES[1]:
-            raise UserError(
-                f"{self.where}: {name} is {value}, expected seconds from {TIMES[0]} to {TIMES[1]}"
-            )
-        return value
-
-    def topic(self) -> str:
-        value = self.text("topic")
-        if not _TOPIC.fullmatch(value) or "__" in value:
-            raise UserError(
-                f"{self.where}: topic is {value!r}, which is none: expected names of letters, "
-                "digits and underscores with / between them"
-            )
-        return value
-
-    def numbers(self, name: str, length: int) -> list[float]:
-        value = self.get(name)
-        if not isinstance(value, list) or len(value) != length:
-            found = reprlib.repr(value)
-            raise UserError(f"{self.where}: {name} is {found}, expected {length} numbers")
-        return [self._number(name, item) for item in value]
-
-    def _number(self, name: str, value: Any) -> float:
-        if isinstance(value, str) and _NUMBER.fullmatch(value):
-            value = float(value)
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not fits or not abs(value) <= LARGEST:
-            raise UserError(
-                f"{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at most "
-                f"{LARGEST:g}"
-            )
-        return float(value)
-
-
-def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Source:
+def _source(name: str, section: Section, timeout: float, reliable: bool) -> Source:
     section.only("type", "topic", "timeout", "reliable", "hold")
     return Source(
         name=name,
@@ -427,7 +326,7 @@ def _source(name: str, section: _Section, timeout: float, reliable: bool) -> Sou
     )
 
 
-def _type(section: _Section, known: Collection[str]) -> str:
+def _type(section: Section, known: Collection[str]) -> str:
     """The message type; `ros2 topic type` has a /msg/ in it."""
     written = section.text("type")
     if written.replace("/msg/", "/") in known:
@@ -436,7 +335,7 @@ def _type(section: _Section, known: Collection[str]) -> str:
 
 
 def _terms(
-    section: _Section, history: _Section | None, spec: PolicySpec, sources: dict[str, Source]
+    section: Section, history: Section | None, spec: PolicySpec, sources: dict[str, Source]
 ) -> tuple[tuple[Term, ...], tuple[tuple[int, int], ...]]:
     """The terms in the policy's order, each dimension exactly once, and the history's layout."""
     terms = {name: _term(section.section(name), name, spec, sources) for name in section.names}
@@ -457,7 +356,7 @@ def _terms(
 
 
 def _layout(
-    section: _Section, names: Sequence[str], spec: PolicySpec
+    section: Section, names: Sequence[str], spec: PolicySpec
 ) -> tuple[tuple[int, int], ...]:
     """Where each dimension of an observation with a history is: how many steps ago, which entry."""
     section.only("steps", "by", "newest")
@@ -502,7 +401,7 @@ def _same_names(where: str, kind: str, given: Collection[str], wanted: Collectio
         )
 
 
-def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Source]) -> Term:
+def _term(section: Section, name: str, spec: PolicySpec, sources: dict[str, Source]) -> Term:
     if "previous_action" in section:
         section.only("previous_action", "raw", "scale", "offset")
         action = section.text("previous_action", action_names(spec))
@@ -547,7 +446,7 @@ def _term(section: _Section, name: str, spec: PolicySpec, sources: dict[str, Sou
     )
 
 
-def _command(section: _Section, spec: PolicySpec, folder: Path) -> CommandTopic:
+def _command(section: Section, spec: PolicySpec, folder: Path) -> CommandTopic:
     kind = _type(section, COMMANDS)
     extra: tuple[str, ...] = {
         VECTOR: ("interface", "urdf"),
@@ -560,7 +459,7 @@ def _command(section: _Section, spec: PolicySpec, folder: Path) -> CommandTopic:
         raise UserError(f"{section.where}: outputs is {reprlib.repr(described)}, expected a list")
     interface = section.text("interface", JOINT_FIELDS, "") if kind == VECTOR else ""
     outputs = tuple(
-        _output(_Section(f"{section.where}: outputs[{i}]", item), kind, bool(interface), spec)
+        _output(Section(f"{section.where}: outputs[{i}]", item), kind, bool(interface), spec)
         for i, item in enumerate(described)
     )
     names = action_names(spec)
@@ -591,7 +490,7 @@ def _command(section: _Section, spec: PolicySpec, folder: Path) -> CommandTopic:
     )
 
 
-def _output(section: _Section, kind: str, has_interface: bool, spec: PolicySpec) -> Output:
+def _output(section: Section, kind: str, has_interface: bool, spec: PolicySpec) -> Output:
     place = {VECTOR: "", TRAJECTORY: "joint"}.get(kind, "field")
     names = ["joint"] if has_interface else filter(None, [place])
     section.only("action", "scale", "offset", "limits", *names)

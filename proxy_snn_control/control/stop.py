@@ -9,10 +9,10 @@ from collections.abc import Collection
 from proxy_snn_control.policy import UserError
 
 STOP_PRESSED = "topic stop is true"
-NOT_ARMED = "stopped; topic stop was released, ~/arm lets go on"
+NOT_ARMED = "stopped; topic stop was released; call ~/arm to continue"
 # What a controller finds that is started after another of its name.
-LATCHED = "stopped before this controller was started; ~/arm lets go on"
-DIED = "a controller of this name was active and did not end in order; ~/arm lets go on"
+LATCHED = "stopped before this controller was started; call ~/arm to continue"
+DIED = "a controller of this name was active and did not shut down in order; call ~/arm to continue"
 # Whoever publishes where that is not known.
 SOMEBODY = b""
 
@@ -77,8 +77,8 @@ class StopLatch:
         last = min(self._received.values(), default=self._since)
         if now - last <= self.heartbeat:
             return ""
-        who = "a publisher of topic stop has" if self._received else "topic stop has"
-        reason = f"{who} been silent for more than {self.heartbeat:g} s; ~/arm lets go on"
+        who = "a publisher of topic stop has not" if self._received else "topic stop has not been"
+        reason = f"{who} published for more than {self.heartbeat:g} s; call ~/arm to continue"
         if not self.fault:
             self.fault = reason
         return reason
@@ -98,7 +98,7 @@ class StopLatch:
             self._received = {w: t for w, t in self._received.items() if now - t <= self.heartbeat}
             if not self._received:
                 raise UserError(
-                    f"topic stop has been silent for more than {self.heartbeat:g} s (parameter "
-                    "stop_heartbeat), expected a publisher that repeats false"
+                    f"topic stop has not been published for more than {self.heartbeat:g} s "
+                    "(parameter stop_heartbeat), expected a publisher that repeats false"
                 )
         self.fault = ""

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy_snn_control.control.robot import Robot, load_robot, robot_names
-from proxy_snn_control.control.robot import _Section as Section
 from proxy_snn_control.control.safety import SafetySettings
+from proxy_snn_control.control.section import Section
 from proxy_snn_control.policy import PolicySpec, UserError
 from proxy_snn_control.policy.file import PERIOD
 from proxy_snn_control.yaml_file import read_yaml
@@ -143,7 +143,14 @@ def load_task(path: str) -> TaskFile:
     observations, actions = robot_names(robot_path)
     limits = _limits(content, actions)
     timeout = content.seconds("timeout", 5.0)
-    spec = _spec(observations, limits)
+    # What a robot file is checked against: a policy of these names and limits.
+    spec = PolicySpec.ordinary(
+        len(observations),
+        tuple(low for low, _ in limits.values()),
+        tuple(high for _, high in limits.values()),
+        observation_names=observations,
+        action_names=tuple(limits),
+    )
     robot = load_robot(robot_path, spec, timeout, reliable=False)
     period = content.number("control_period")
     if not PERIOD[0] <= period <= PERIOD[1]:
@@ -191,28 +198,6 @@ def _limits(content: Section, outputs: tuple[str, ...]) -> dict[str, tuple[float
             )
         found[name] = (low, high)
     return found
-
-
-def _spec(observations: tuple[str, ...], limits: dict[str, tuple[float, float]]) -> PolicySpec:
-    """What a robot file is checked against: a policy of these names and limits."""
-    return PolicySpec(
-        observation_size=len(observations),
-        action_size=len(limits),
-        hidden=(),
-        time_steps=1,
-        neuron="relu",
-        neuron_constants={},
-        encoder_population=1,
-        encoder_threshold=1.0,
-        decoder_population=1,
-        action_low=tuple(low for low, _ in limits.values()),
-        action_high=tuple(high for _, high in limits.values()),
-        observation_names=observations,
-        action_names=tuple(limits),
-        control_period=None,
-        observation_quantile_levels=(0.0, 1.0),
-        provenance={},
-    )
 
 
 def _whole(content: Section, name: str, least: int) -> int:

@@ -124,13 +124,13 @@ class Wiring:
         self.has_model = bool(self._models)
         if self.has_model:
             self.scope = (
-                "compares the control period, ranges, and how observations follow each other: "
+                "compares the control period, the ranges and the transitions of observations: "
                 "exchanged joints and commands, signs, scales and offsets; not of a robot at rest"
             )
         else:
             self.scope = (
-                "this policy file does not hold how observations follow each other "
-                "(transition.whitening): joints or commands that are exchanged, and signs, cannot "
+                "this policy file has no transition model (transition.whitening): "
+                "joints or commands that are exchanged, and signs, cannot "
                 "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
@@ -237,9 +237,9 @@ class Wiring:
         seen = rows[:, : self._observations]
         frozen = (seen == seen[0]).all(axis=0)
         if frozen.all():
-            return ["all that is observed repeats itself to the last bit, although commands change"]
+            return ["all observations repeat bit for bit, although commands change"]
         found = [
-            f"topic {topic} repeats itself to the last bit, although commands change"
+            f"topic {topic} repeats bit for bit, although commands change"
             for topic, places in self._sources
             if frozen[places].all()
         ]
@@ -247,7 +247,7 @@ class Wiring:
         usual = self._changes if self.has_model else (0.1 * span) ** 2
         moved = np.minimum(np.diff(seen, axis=0) ** 2 / usual, 1.0).mean()
         if not found and moved < STILL:
-            found = ["nothing moves although commands change: is there anybody who acts on them?"]
+            found = ["nothing moves although commands change: does anything execute them?"]
         return found
 
     def _mistakes(self, order: np.ndarray) -> Generator[None, None, tuple[list[str], bool]]:
@@ -325,7 +325,7 @@ class Wiring:
                 found.append(sentence)
             yield
         if found and first - excess >= EXPLAINS * first:
-            return [f"several things at once, most likely: {', and '.join(found)}"]
+            return [f"several mistakes together, most likely: {', and '.join(found)}"]
         # How much worse than in training each dimension fits, with all that it is tied to.
         misfit = 0.5 * (np.sum(precision * moments, axis=1) - 1)
         n, m = self._observations, self._actions
@@ -335,7 +335,7 @@ class Wiring:
         for name, value in zip(names, misfit[:-1], strict=True):
             per_name[name] = per_name.get(name, 0.0) + float(value)
         worst = sorted(per_name, key=per_name.__getitem__, reverse=True)[:MOST_NAMED]
-        odd = "what is observed moves otherwise than in training, by no one wiring mistake"
+        odd = "observations change otherwise than in training, by no single wiring mistake"
         return [f"{odd}; most of it in {', '.join(worst)}"]
 
     def _transitions(

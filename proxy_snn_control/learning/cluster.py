@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
@@ -168,7 +168,7 @@ def _work(
         return False, []
     if ray.get(desk.begin.remote(number)):
         for member in members:
-            reporter.on_warning(member, "its worker was lost; it goes on from its checkpoint")
+            reporter.on_warning(member, "its worker was lost; it resumes from its checkpoint")
     result = train(members, reporter, reporter.log)
     ray.get(desk.stopping.remote())  # calls are served in turn: now all messages are there
     return result
@@ -193,7 +193,8 @@ def _connected(address: str) -> Iterator[None]:
         yield
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise UserError(
-            f"--ray {address}: the cluster is lost: {_first_line(error)}; the same command goes on"
+            f"--ray {address}: the cluster is lost: {_first_line(error)}; repeat the command "
+            "to continue"
         ) from None
     finally:
         ray.shutdown()

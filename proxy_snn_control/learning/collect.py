@@ -183,14 +183,14 @@ class Stage:
         Returns:
             False if asked to stop meanwhile.
         """
-        _log.warning("%s; the episode is void, waiting", error)
+        _log.warning("%s; the episode is discarded; waiting", error)
         while not self._should_stop():
             try:
                 self.episodes[i].begin()
             except Interrupted:
                 time.sleep(RETRY_SECONDS)
                 continue
-            _log.warning("the world is back, a new episode begins")
+            _log.warning("the task answers again, a new episode begins")
             return True
         return False
 

@@ -306,7 +306,7 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
     for run in group.counted:
         if run.begun_again is not None:
             yield (
-                f"Seed {run.seed} collapsed, and seed {run.begun_again} was begun in its place; "
+                f"Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; "
                 f"both are counted, the first with its evaluations up to step {run.length:,}"
             )
         elif run.failure is not None and run.length < group.length:

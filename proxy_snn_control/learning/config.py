@@ -322,7 +322,7 @@ def configs_of(settings: dict[str, Any]) -> list[TrainConfig]:
     numbers = [config.seed for config in configs]
     for seed in numbers:
         if numbers.count(seed) > 1:
-            raise UserError(f"setting seed is {list(seeds)}: {seed} stands twice")
+            raise UserError(f"setting seed is {list(seeds)}: {seed} is given twice")
     return configs
 
 

@@ -68,25 +68,20 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
     content = read_file("file", path, MAX_BYTES)
     actor = _actor(path, content)
     sizes = [weight.shape[1] for weight, _ in actor.layers] + [actor.layers[-1][0].shape[0]]
+    if len(actor.low) != sizes[-1]:
+        raise UserError(
+            f"file {path}: its actor has {sizes[-1]} outputs, expected {len(actor.low)}, one for "
+            "each number of its action space"
+        )
     provenance: dict[str, Any] = {
         "imported_from": actor.kind,
         "sha256_of_file": hashlib.sha256(content).hexdigest(),
     }
-    spec = PolicySpec(
-        observation_size=sizes[0],
-        action_size=sizes[-1],
+    spec = PolicySpec.ordinary(
+        sizes[0],
+        tuple(actor.low.tolist()),
+        tuple(actor.high.tolist()),
         hidden=tuple(sizes[1:-1]),
-        time_steps=1,
-        neuron="relu",
-        neuron_constants={},
-        encoder_population=1,
-        encoder_threshold=1.0,
-        decoder_population=1,
-        action_low=tuple(actor.low.tolist()),
-        action_high=tuple(actor.high.tolist()),
-        observation_names=None,
-        action_names=None,
-        control_period=None,
         observation_quantile_levels=QUANTILE_LEVELS,
         provenance=provenance,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,9 +19,20 @@ from proxy_snn_control.learning.config import (
     resumed_config,
     set_values,
 )
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
+
+
+class Member(NamedTuple):
+    """One learner of a population: its settings, and the folder of its run."""
+
+    config: TrainConfig
+    folder: Path
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run in the folder to go on from."""
+        return (self.folder / "config.yaml").is_file()
 
 
 def gather_settings(
@@ -56,12 +67,11 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
     if configs[0].on_collapse == "restart":
         raise UserError("setting on_collapse is 'restart', expected warn or stop outside a sweep")
     if len(configs) == 1:
+        check_free(out)
         return [Member(configs[0], out)]
     # With config.yaml alone it is of a population that could not begin.
-    if is_taken(out) and not (out.is_dir() and os.listdir(out) == ["config.yaml"]):
-        raise UserError(
-            f"run folder {out} is not an empty folder; resume that run or choose another"
-        )
+    if not (out.is_dir() and os.listdir(out) == ["config.yaml"]):
+        check_free(out)
     make_folder(out)
     # What --resume finds the members by, also if this process ends before they have begun.
     whole = {**settings, "seed": [config.seed for config in configs]}
@@ -102,6 +112,18 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
             member = Member(TrainConfig(**changed), member.folder)
         members.append(member)
     return members
+
+
+def check_free(folder: Path) -> None:
+    """Check that a run can begin in a folder.
+
+    Raises:
+        UserError: something is there.
+    """
+    if is_taken(folder):
+        raise UserError(
+            f"run folder {folder} is not an empty folder; resume that run or choose another"
+        )
 
 
 def _member(config: TrainConfig, out: Path) -> Member:

@@ -39,10 +39,11 @@ from proxy_snn_control.learning.evaluators import (
     judge,
 )
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import DEAD
-from proxy_snn_control.learning.run import Member, Run
+from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import TaskSpec, describe
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
@@ -370,7 +371,7 @@ class Population:
             elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
                 first, last = self._zero[m].tolist()
                 text = (
-                    f"step {self.step}: the actor learns again: its gradient was zero from step "
+                    f"step {self.step}: the gradient of the actor is back: it was zero from step "
                     f"{first} to {last}, if not all the time"
                 )
                 self.warnings.append((self.runs[m], text))
@@ -504,7 +505,9 @@ class Population:
         """Asked to stop: evaluations that still wait for an episode's end are left out."""
         for each in self._held:
             run = self.runs[each.member]
-            text = f"the evaluation of step {each.snapshot.step} is left out: its episode goes on"
+            text = (
+                f"the evaluation of step {each.snapshot.step} is skipped: its episode has not ended"
+            )
             self.warnings.append((run, text))
             self._pending = [p for p in self._pending if p.verdict is not each.verdict]
         self._held = []
@@ -629,9 +632,8 @@ class Population:
             states |= self._load(m)
         for place in self.collector.restore(states):
             run = self.runs[place // self.config.num_envs]
-            text = (
-                f"task {run.config.env!r} does not repeat itself: the episode under way starts anew"
-            )
+            task = run.config.env
+            text = f"task {task!r} is not deterministic: the interrupted episode starts again"
             self.warnings.append((run, text))
         self._asked = self.runs[going[0]].evaluated
         for m in going:

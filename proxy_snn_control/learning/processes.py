@@ -18,8 +18,8 @@ from typing import Any
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.hardware import resolved
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.run import Member
 
 
 class Progress(Listener):

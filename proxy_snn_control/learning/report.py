@@ -235,7 +235,7 @@ def _every_seed(comparison: Comparison, title: str) -> Section:
     text = (
         f"Maximum / mean of the last {LAST} evaluations of each seed. {COLLAPSED}: collapsed. "
         f"{SHORT}: shorter than the longest seed of its task and learner, in no mean. "
-        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was begun in its place."
+        f"{NONE}: no run or no evaluation. {AGAIN} S: seed S was started in its place."
     )
     seeds = sorted({run.seed for run in comparison.runs})
     rows = []
@@ -312,10 +312,10 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
         f"best policies, on {COUNTED} observations drawn as training saw them. The ordinary "
         f"network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}."
     )
-    columns = ("task", "learner", "activation sparsity", "effective MACs", "effective ACs")
-    more = ("footprint, bytes", "nJ", "ordinary: MACs", "bytes", "nJ")
+    counts = "activation sparsity", "effective MACs", "effective ACs", "footprint, bytes", "nJ"
+    columns = "task", "learner", *counts, "ordinary: MACs", "bytes", "nJ"
     if rows:
-        yield Section(title, text, (*columns, *more), tuple(rows))
+        yield Section(title, text, columns, tuple(rows))
 
 
 def _learner_points(comparison: Comparison) -> Iterable[str]:

@@ -45,7 +45,7 @@ _SPIKING_ALONE = (
 )
 # Why a run is stopped, or counted among the collapsed.
 DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
-_AGAIN = "begun again with seed "  # in the failure.txt of a run that another seed took the place of
+_AGAIN = "started again with seed "  # in the failure.txt of a run that another seed replaced
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -335,7 +335,7 @@ def read_failure(folder: Path) -> str | None:
 
 
 def begun_again(failure: str, seed: int) -> str:
-    """A failure's sentence with the seed that was begun in its place."""
+    """A failure's sentence with the seed that was started in its place."""
     return f"{failure}; {_AGAIN}{seed}"
 
 

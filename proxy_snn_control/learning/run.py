@@ -13,19 +13,18 @@ import functools
 import io
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from proxy_snn_control.learning import activity, checkpoint, hardware
 from proxy_snn_control.learning.config import (
-    TrainConfig,
     fixed_settings,
     load_record,
     save_config,
 )
 from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
+from proxy_snn_control.learning.members import Member, check_free
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import read_failure, read_progress
 from proxy_snn_control.learning.tasks import Task
@@ -34,24 +33,11 @@ from proxy_snn_control.policy import PolicySpec, UserError, write_policy
 from proxy_snn_control.policy.file import check_spec
 from proxy_snn_control.policy.files import (
     claim,
-    is_taken,
     make_folder,
     remove,
     write_bytes,
 )
 from proxy_snn_control.policy.plugins import CRITICS, NEURONS, TARGETS, TASKS
-
-
-class Member(NamedTuple):
-    """One learner of a population: its settings, and the folder of its run."""
-
-    config: TrainConfig
-    folder: Path
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether there is a run in the folder to go on from."""
-        return (self.folder / "config.yaml").is_file()
 
 
 class Run:
@@ -100,11 +86,8 @@ class Run:
         """
         if resume and not self.member.is_begun:
             raise UserError(f"there is no run to resume in {self.folder}: it has no config.yaml")
-        if not resume and is_taken(self.folder):
-            raise UserError(
-                f"run folder {self.folder} is not an empty folder; resume that run or choose "
-                "another"
-            )
+        if not resume:
+            check_free(self.folder)
         make_folder(self.folder)
         claim(self.folder)  # two at once would remove each other's files
 

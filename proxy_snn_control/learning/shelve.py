@@ -133,7 +133,7 @@ def card(
         "firing rates": f"{rates}, from the encoder on" if rates else "none: it does not spike",
         "an action takes": f"{seconds * 1e6:.0f} \N{MICRO SIGN}s where this card was made",
         "control period": f"{spec.control_period} s" if spec.control_period else "not known",
-        "wiring check": "none: it knows no transitions"
+        "wiring check": "none: it has no transition model"
         if origin.startswith("not known")
         else f"all of it; transitions {origin}",
     }
@@ -178,13 +178,13 @@ def _limits(
     known = _known(spec, task)
     if known is not None and result.mean < 0.5 * known:
         limits.append(
-            f"A weak policy: {result.mean / known:.0%} of the paper's return. For trying things "
-            "out, not for figures of returns or firing rates."
+            f"A weak policy: {result.mean / known:.0%} of the paper's return. For trying out, "
+            "not for figures of returns or firing rates."
         )
     if "after training" in origin:
         limits.append(
-            "Its transitions are of random actions and of its own with noise, not of training: "
-            "what only training saw may look odd to a controller's wiring check."
+            "The transition model was measured after training, on random and on noisy actions: the "
+            "wiring check may report states that occurred only in training."
         )
     return limits
 

@@ -169,7 +169,7 @@ def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
     while isinstance(environment, gymnasium.Wrapper):
         for kind, why in LEARNING_WRAPPERS.items():
             if isinstance(environment, kind):
-                raise UserError(f"task {task_id!r} brings the wrapper {kind.__name__}: {why}")
+                raise UserError(f"task {task_id!r} has the wrapper {kind.__name__}: {why}")
         environment = environment.env
 
 

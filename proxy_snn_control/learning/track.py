@@ -42,8 +42,10 @@ class Tracked(Listener):
         try:
             self._runs = {member.folder: begin(library, member) for member in members}
         except Exception as error:  # whatever the service raises without a server or an account
-            reason = " ".join(str(error).split())
-            raise UserError(f"--track {service}: no run can begin: {reason}") from error
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise UserError(
+                f"--track {service}: no run can begin: {reason}; then continue with --resume"
+            ) from error
 
     def should_stop(self) -> bool:
         """As the other listener has it."""

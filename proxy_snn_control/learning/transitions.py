@@ -31,9 +31,8 @@ def why_left_out(spec: PolicySpec) -> str:
     if size <= MAX_TRANSITION:
         return ""
     return (
-        f"a transition is {size} numbers, more than the {MAX_TRANSITION} of which a policy file "
-        "holds how they follow each other: a controller will see what is far outside of training's "
-        "range, but no other wiring mistake"
+        f"a transition has {size} numbers, more than the {MAX_TRANSITION} of a transition model: "
+        "the wiring check will find values far outside of training's range, but no other mistake"
     )
 
 

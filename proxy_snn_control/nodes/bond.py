@@ -11,7 +11,6 @@ way round. These heartbeats come from the control loop's thread: if it hangs, th
 from __future__ import annotations
 
 import importlib.util
-import uuid
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -36,6 +35,8 @@ class Bond:
         Args:
             node: whose name is the bond's id.
         """
+        import uuid
+
         from bond.msg import Status
 
         self._node, self._status = node, Status

@@ -36,11 +36,12 @@ from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
 from proxy_snn_control.nodes.bond import INSTALLED, Bond
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
+from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
-from proxy_snn_control.nodes.process import declare, run, value_of
-from proxy_snn_control.nodes.telemetry import ACKNOWLEDGE_SECONDS, Telemetry
+from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS, declare, run, value_of
+from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 
 # Of a source's timeout: how often it is looked at.
@@ -121,6 +122,10 @@ class Controller(LifecycleNode):
         on_stop = with_publisher(self._on_stop)
         for qos in STOP:
             self.create_subscription(Bool, "stop", on_stop, qos, event_callbacks=ignore)
+
+    def get_logger(self) -> Log:
+        """A log that this thread need not wait for."""
+        return Log(super().get_logger().name)
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart is true; end if that fails."""
@@ -311,7 +316,7 @@ class Controller(LifecycleNode):
     def _being_read(self, seconds: float) -> str:
         return (
             f"policy file {self._parameter('policy')}, or the robot file, has been read for "
-            f"{seconds:.0f} s: is its drive there?"
+            f"{seconds:.0f} s: does the drive respond?"
         )
 
     def _endpoint(
@@ -326,7 +331,8 @@ class Controller(LifecycleNode):
             # rclpy raises private types for topics of two types, and for names.
             reason = " ".join(str(error).split())
             raise UserError(
-                f"topic {topic}: cannot be had as {kind}: {reason}; is it in use with another type?"
+                f"topic {topic}: cannot be created as {kind}: {reason}; is it in use with "
+                "another type?"
             ) from error
 
     def _every(self, seconds: float, callback: Callable[[], None]) -> Any:
@@ -337,7 +343,7 @@ class Controller(LifecycleNode):
     def _release(self) -> None:
         if self._publisher is not None:
             self._publisher.wait_for_all_acked(Duration(seconds=RELEASE_SECONDS))
-        self._reload.drop("the policy was given up while the file was read")
+        self._reload.drop("the policy was unloaded while the file was read")
         for destroy in reversed(self._entities):
             destroy()
         self._entities = []
@@ -351,7 +357,7 @@ class Controller(LifecycleNode):
         try:
             if self._locked:
                 raise UserError(
-                    "the controller is locked (parameter lock): nothing changes any more"
+                    "the controller is locked (parameter lock): no changes are accepted"
                 )
             check_choices(changed)
             if self._loop is not None and not changed.keys().isdisjoint(SAFETY):

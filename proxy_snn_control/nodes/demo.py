@@ -33,8 +33,8 @@ def run_demo(out: Path, seed: int, run_training: Callable[[Any], bool]) -> int:
     """
     from proxy_snn_control.learning.config import TrainConfig, load_config
     from proxy_snn_control.learning.evaluate import evaluate
+    from proxy_snn_control.learning.members import Member
     from proxy_snn_control.learning.plot import plot_runs
-    from proxy_snn_control.learning.run import Member
     from proxy_snn_control.learning.tasks import make_environment
 
     # A missing module is better reported now than after minutes of training.

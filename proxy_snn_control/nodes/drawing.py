@@ -51,6 +51,10 @@ class Model:
         self._free = int(self._model.jnt_qposadr[free[0]]) if len(free) else None
         self._base = find_base(self._model)
         self._moved = True
+        # Under their parents, so that a page which has got a part of a step shows a whole robot.
+        self._paths = ["robot"]
+        for body in range(1, self._model.nbody):
+            self._paths.append(f"{self._paths[self._model.body_parentid[body]]}/body_{body}")
         self.extent = float(np.clip(self._model.stat.extent / 2, 0.5, 4.0))
         for geom in range(self._model.ngeom):
             self._log_shape(geom)
@@ -68,7 +72,7 @@ class Model:
             self._moved = True
 
     def flush(self) -> None:
-        """Log where the bodies are."""
+        """Log where the bodies are, each in the axes of its parent."""
         import rerun as rr
 
         if not self._moved:
@@ -78,12 +82,18 @@ class Model:
         middle = np.zeros(3)
         if self._base is not None:
             middle[:2] = self._data.xpos[self._base][:2]
+        back, turn, place = np.zeros(4), np.zeros(4), np.zeros(3)
         for body in range(1, self._model.nbody):
-            place = rr.Transform3D(
-                translation=self._data.xpos[body] - middle,
-                quaternion=np.roll(self._data.xquat[body], -1),  # x, y, z, w
-            )
-            self._recording.log(f"robot/body_{body}", place)
+            parent = self._model.body_parentid[body]
+            origin = self._data.xpos[parent] if parent else middle
+            self._mujoco.mju_negQuat(back, self._data.xquat[parent])
+            self._mujoco.mju_mulQuat(turn, back, self._data.xquat[body])
+            self._mujoco.mju_rotVecQuat(place, self._data.xpos[body] - origin, back)
+            pose: dict[str, Any] = {
+                "translation": place,
+                "quaternion": np.roll(turn, -1),
+            }  # x y z w
+            self._recording.log(self._paths[body], rr.Transform3D(**pose))
 
     def _log_shape(self, geom: int) -> None:
         import rerun as rr
@@ -124,7 +134,7 @@ class Model:
         else:
             return  # a plane: the page's grid is at the same height
         body = int(model.geom_bodyid[geom])
-        path = f"robot/body_{body}/geom_{geom}"
+        path = f"{self._paths[body]}/geom_{geom}"
         self._recording.log(path, rr.Transform3D(**place), shape, static=True)
 
 

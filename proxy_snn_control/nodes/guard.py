@@ -22,7 +22,13 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
 from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
-from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
+from proxy_snn_control.nodes.process import (
+    ACKNOWLEDGE_SECONDS,
+    Parameter,
+    declare,
+    run,
+    value_of,
+)
 from proxy_snn_control.policy import UserError
 
 PARAMETERS = (
@@ -39,7 +45,6 @@ PARAMETERS = (
         high=60.0,
     ),
 )
-ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Guard(Node):
@@ -92,7 +97,7 @@ class Guard(Node):
             )
             return
         if self._fault:
-            self.get_logger().info("commands come again")
+            self.get_logger().info("commands are received again")
         self._received_at, self._fault = time.monotonic(), ""
         self._passed += 1
         self._commands.publish(message)

@@ -129,11 +129,11 @@ def differences(new: Loop, old: Loop) -> str:
     if specs[0].control_period != specs[1].control_period:
         wrong.append("control period")
     if wrong:
-        return f"its {' and '.join(wrong)} are not those of the policy at work, expected the same"
+        return f"its {' and '.join(wrong)} are not those of the active policy, expected the same"
     if (new.robot, new.period) != (old.robot, old.period):
         return (
             "other parameters or the robot file were changed since configure; cleanup and "
-            "configure take them"
+            "configure apply them"
         )
     return ""
 

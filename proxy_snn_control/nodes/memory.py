@@ -78,11 +78,13 @@ class Memory:
             reason = str(getattr(error, "strerror", None) or error)
         elif self._writing is not None and not self._writing.done():
             seconds = time.monotonic() - self._began
-            reason = f"written for {seconds:.0f} s: is its drive there?" if seconds > SLOW else ""
+            reason = (
+                f"written for {seconds:.0f} s: does the drive respond?" if seconds > SLOW else ""
+            )
         if not reason:
             return ""
         return (
-            f"{self._path}: cannot be kept ({reason}); a stop would be forgotten by a "
+            f"{self._path}: cannot be written ({reason}); a stop would be unknown to a "
             "controller that is started again"
         )
 

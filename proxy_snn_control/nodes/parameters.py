@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller's parameters, declared once.
 
-A change counts from the next configure, unless its description has it otherwise.
+A change takes effect at the next configure, unless its description has it otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLUGINS = Parameter(
 )
 PARAMETERS = (
     _writable(
-        "policy", "", "The policy file; a change counts from the next configure or ~/reload."
+        "policy", "", "The policy file; a change takes effect at the next configure or ~/reload."
     ),
     _writable(
         "robot",
@@ -35,38 +35,39 @@ PARAMETERS = (
     _writable(
         "safe_command",
         [],
-        "The command sent on any fault and last of all, one value per number of the command and "
-        "in its units. If empty zeros, or for positions the last command. A change counts at once.",
+        "The command sent on any fault and at shutdown, one value per number of the command and "
+        "in its units. If empty zeros, or for positions the last command. Changes take effect at "
+        "once.",
     ),
     _writable(
         "safe_hold",
         False,
-        "As the safe command, repeat the last one that was sent, once there is one. A change "
-        "counts at once.",
+        "As the safe command, repeat the last one that was sent, once there is one. Changes "
+        "take effect at once.",
     ),
     _writable(
         "start_command",
         [],
         "Where commands begin at the first activation, if the robot's positions are unknown; the "
-        "safe command if empty. A change counts at once.",
+        "safe command if empty. Changes take effect at once.",
     ),
     _writable(
         "slew_rate",
         [],
         "How far each number of the command may change in a second; no limit if empty. The safe "
-        "command goes out without it. A change counts at once.",
+        "command goes out without it. Changes take effect at once.",
     ),
     _writable(
         "acceleration",
         [],
         "How far that change may change in a second, for each number of the command; no limit if "
-        "empty. The safe command goes out without it. A change counts at once.",
+        "empty. The safe command goes out without it. Changes take effect at once.",
     ),
     _seconds(
         "ramp_in",
         0.0,
         "Seconds after activation, and after a stop, over which commands grow from what was sent "
-        "last to the policy's. A change counts from the next of these on.",
+        "last to the policy's. Changes take effect at the next of these.",
     ),
     _writable(
         "observation_timeout",
@@ -79,14 +80,14 @@ PARAMETERS = (
     _writable(
         "rate",
         0.0,
-        "Commands a second, each from the freshest observation; 0 answers every observation.",
+        "Commands a second, each from the latest observation; 0 answers every observation.",
         low=0.0,
         high=10_000.0,
     ),
     _writable(
         "lockstep",
         False,
-        "A sim waits for every command: ask for reliable delivery of observations, and do not "
+        "A sim waits for every command: subscribe to observations reliably (QoS), and do not "
         "compare their period with the policy's.",
     ),
     _writable("shadow", False, "Publish to ~/shadow_command instead of the command topic."),
@@ -95,27 +96,27 @@ PARAMETERS = (
         "warn",
         "Compare what arrives with what the policy was trained on. warn: report differences; "
         "require: also do not activate before all is well, nor a policy that cannot be checked; "
-        "none: do not look.",
+        "none: no check.",
         choices=("warn", "require", "none"),
     ),
     _writable(
         "rivals",
         "warn",
         "When others publish on a source or the command topic. warn: report who; stop: also send "
-        "the safe command as long as they are there. A change counts at once.",
+        "the safe command while they do. Changes take effect at once.",
         choices=("warn", "stop"),
     ),
     _seconds(
         "stop_heartbeat",
         0.0,
         "Seconds within which every publisher of stop must publish again, or it counts as "
-        "pressed; 0 relies on none.",
+        "pressed; 0: no check.",
     ),
     _writable(
         "resume_after_crash",
         False,
-        "Whether a controller of which the last one of this name died while active may command "
-        "without ~/arm.",
+        "Whether the controller may command without ~/arm if the last one of its name died while "
+        "active.",
     ),
     Parameter(
         "lock",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import sys
@@ -36,6 +35,8 @@ except ImportError:
     Executor = SingleThreadedExecutor
 
 SPIN_SECONDS = 0.1
+# For the last messages of a node to reach those who subscribe.
+ACKNOWLEDGE_SECONDS = 0.5
 # Options of --ros-args that name a file for ROS to read, and how large one may be.
 FILES = ("--params-file", "--log-config-file")
 MAX_FILE_BYTES = 2**20
@@ -88,6 +89,8 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     known = list(node.get_parameters_by_prefix(""))
     for name in node._parameter_overrides:  # no public attribute has what was given
         if not node.has_parameter(name):
+            import difflib
+
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"parameter {name!r} does not exist{hint}")

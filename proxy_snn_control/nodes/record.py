@@ -20,6 +20,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
 from proxy_snn_control.policy import UserError
+from proxy_snn_control.share import robot_file
 from proxy_snn_control.yaml_file import read_yaml
 
 PARAMETERS = (
@@ -82,7 +83,7 @@ class Recorder(Node):
         sources = ["observation", "command"]
         path = value_of(self, "robot")
         if path:
-            content = read_yaml("robot file", path)
+            content = read_yaml("robot file", path := robot_file(path))
             try:
                 sources = [each["topic"] for each in content["sources"].values()]
                 sources.append(content["command"]["topic"])

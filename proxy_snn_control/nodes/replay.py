@@ -320,7 +320,9 @@ class _Replayer:
                 optional = {command_topic: robot.command.type, self._full("stop"): BOOL}
                 self._check(kinds, optional, False)
                 wanted = {**{topic: kind for topic, (kind, _) in readers.items()}, **optional}
-                chosen = [c for c in reader.connections if c.topic in wanted]
+                # Those of the files: metadata.yaml may have another QoS, and then nothing is read.
+                files = getattr(reader.storage, "storages", [reader.storage])
+                chosen = [c for file in files for c in file.connections if c.topic in wanted]
                 start = reader.start_time
                 for connection, nanoseconds, data in reader.messages(connections=chosen):
                     at = (nanoseconds - start) * 1e-9
@@ -334,6 +336,8 @@ class _Replayer:
                         yield at, bool(message.data)
         except (OSError, ReaderError) as error:
             reason = " ".join(str(error).split())
+            if "metadata file" in reason or "end magic" in reason:
+                reason += " Was its recording cut off? ros2 bag reindex or mcap recover repairs it."
             raise UserError(f"bag {self._bag}: cannot be read: {reason}") from error
 
     def _check(self, kinds: dict[str, str], wanted: dict[str, str], needed: bool) -> None:

@@ -40,6 +40,7 @@ from proxy_snn_control.nodes.process import Executor
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
 
+NODE = "training_task"
 PROMPT_SECONDS = 1.0  # after which a wait ends when a signal asks to stop
 CONNECT_SECONDS = 20.0  # DDS may take seconds until it knows who is there
 # A service is known before its server knows us; an answer sent in between is lost.
@@ -73,7 +74,7 @@ def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask
     if others:
         raise UserError(
             f"task ros:{path}: is made with {', '.join(others)}, expected none: a world over ROS "
-            "is what its simulator makes it, and is not drawn from here"
+            "is what its simulator makes it, and is not rendered here"
         )
     if not path:
         raise UserError("task 'ros:' names no file, expected ros:TASK.yaml")
@@ -124,7 +125,8 @@ class RosTask(gymnasium.Env):
         self._ticks = 0  # never fewer: the clock of a world that is stepped
         self._node: Node | None = None
         self._started = self._complete = False
-        self._clock = 0.0
+        self._clock = self._due = 0.0
+        self._set_back = False
         self._heard = 0  # messages
 
     # -- Gymnasium's calls
@@ -136,10 +138,16 @@ class RosTask(gymnasium.Env):
         super().reset(seed=seed)
         if self._node is None:
             self._connect()
+        self._wait(
+            self._is_alone,
+            f"topic {self._publisher.topic_name} is commanded by another training, too (several "
+            "seeds or num_envs need a simulator each, as by namespace: robot_{seed})",
+            CONNECT_SECONDS,
+        )
         if not self._started:
             for call in self.task.start:
                 self._call(call)
-            self._publish(self._gate.check(None, "", self._now())[0])
+            self._publish(self._gate.check(None, "", self._taken())[0])
             self._await_receipt()
             self._started = True
         if self.task.random_state:
@@ -150,14 +158,15 @@ class RosTask(gymnasium.Env):
         if self.task.random_state:
             self._take_random_state()
         if self.real_time:
+            self._drain()
             self._begin()  # what came up to now may be from before
         self._steps = self._late = 0
         for _ in range(self.task.settle):
-            self._publish(self._gate.check(None, "", self._now())[0])
+            self._publish(self._gate.check(None, "", self._taken())[0])
             self._advance()
         if not self.task.settle:
             self._observe()
-        self._gate.start(self._now())
+        self._gate.start(self._taken())
         self._sent = self._raw = self._commands.action(self._gate.begin)
         self._observation = self._look()
         return self._observation, {}
@@ -170,10 +179,14 @@ class RosTask(gymnasium.Env):
         numbers = self._commands.numbers(np.asarray(action, np.float32))
         if self._measures:
             self._gate.measure(self._inputs.measured())
-        sent, _ = self._gate.check(numbers, "", self._now())
+        sent, _ = self._gate.check(numbers, "", self._taken())
         self._publish(sent)
         self._sent, self._raw = self._commands.action(sent), np.asarray(action).tolist()
         self._advance()
+        if self._set_back and self._steps:  # in the first step it is the reset's doing
+            self._started = False
+            raise Interrupted(f"task ros:{self.task.path}: the time on topic /clock went back")
+        self._set_back = False
         self._observation = self._look()
         reward, terminated = self._reward(before, action)
         self._steps += 1
@@ -186,7 +199,7 @@ class RosTask(gymnasium.Env):
         """Leave the robot with the safe command, and ROS."""
         if self._node is None:
             return
-        self._publish(self._gate.check(None, "the task ends", self._now())[0])
+        self._publish(self._gate.check(None, "the task ends", self._taken())[0])
         self._publisher.wait_for_all_acked(Duration(seconds=ACQUAINTANCE_SECONDS))
         self._node.destroy_node()
         self._node = None
@@ -199,7 +212,7 @@ class RosTask(gymnasium.Env):
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node(
-            "training_task",
+            NODE,
             namespace=self._namespace or None,
             context=self._context,
             start_parameter_services=False,
@@ -233,6 +246,7 @@ class RosTask(gymnasium.Env):
                 f"nobody subscribes to topic {self._publisher.topic_name}",
                 CONNECT_SECONDS,
             )
+            self._idle(ACQUAINTANCE_SECONDS)  # who else commands the robot is known by then
         except BaseException:
             self.close()
             raise
@@ -264,6 +278,12 @@ class RosTask(gymnasium.Env):
             f"topic {name}: its publisher does not match (other QoS?)",
             CONNECT_SECONDS,
         )
+
+    def _is_alone(self) -> bool:
+        """Whether no other training, of another member or process, commands this robot."""
+        assert self._node is not None
+        there = self._node.get_publishers_info_by_topic(self._publisher.topic_name)
+        return sum(info.node_name == NODE for info in there) < 2
 
     def _wait(self, condition: Callable[[], bool], why: str, seconds: float) -> None:
         """Let ROS work until the condition holds.
@@ -358,13 +378,17 @@ class RosTask(gymnasium.Env):
 
     def _now(self) -> float:
         """Seconds, of the world where it is stepped: it stands still while the learner computes."""
-        return time.monotonic() if self.real_time else self._ticks * self.task.control_period
+        return time.monotonic() if self.real_time else self._taken()
+
+    def _taken(self) -> float:
+        """Seconds of all steps, for the gate: a step is a control period, whatever our clock is."""
+        return self._ticks * self.task.control_period
 
     def _begin(self) -> None:
         """Take no earlier message for this episode's."""
         self._inputs.forget(self._now())
         self._gate.last = None
-        self._gate.start(self._now())
+        self._gate.start(self._taken())
         self._sent = self._raw = self._commands.action(self._gate.begin)
         self._complete, self._end_stamp = False, 0
         self._due = self._clock_now()
@@ -442,13 +466,18 @@ class RosTask(gymnasium.Env):
 
     def _on_clock(self, message: Any) -> None:
         self._heard += 1
-        self._clock = message.clock.sec + message.clock.nanosec * 1e-9
+        before, self._clock = self._clock, message.clock.sec + message.clock.nanosec * 1e-9
+        if self._clock < before:  # a reset set it back, or the world began anew
+            self._inputs.forget(self._now())
+            self._set_back = True
+        if self._clock < before or not before:
+            self._due += self._clock - before
 
     def _observe(self) -> None:
         """Wait for an observation of now, and for its reward where a topic has that."""
         topics = ", ".join(source.topic for source in self.task.robot.sources)
         try:
-            self._wait(self._observed, f"no whole observation on {topics}", self.task.timeout)
+            self._wait(self._observed, f"no complete observation on {topics}", self.task.timeout)
         except Interrupted as error:
             now = self._now() + (0 if self.real_time else self.task.timeout)
             if fault := self._inputs.fault(now):
@@ -509,7 +538,7 @@ class RosTask(gymnasium.Env):
 
     def _end(self) -> None:
         """End an episode: the robot gets the safe command until the next one."""
-        self._publish(self._gate.check(None, "the episode is over", self._now())[0])
+        self._publish(self._gate.check(None, "the episode is over", self._taken())[0])
         if self.real_time and self._late > LATE_SHARE * self._steps:
             _log.warning(
                 "task ros:%s: %d of %d steps were late: the learner takes longer than the control "

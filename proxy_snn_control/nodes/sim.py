@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import BEGINS, label_of, number_array
+from proxy_snn_control.control.messages import AT_STAMP, BEGINS, label_of, number_array
 from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
@@ -43,7 +43,14 @@ from proxy_snn_control.nodes.messages import (
     values_of,
 )
 from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.nodes.process import (
+    ACKNOWLEDGE_SECONDS,
+    SPIN_SECONDS,
+    Parameter,
+    declare,
+    run,
+    value_of,
+)
 from proxy_snn_control.policy import UserError, plugins
 
 try:
@@ -81,7 +88,7 @@ PARAMETERS = (
         "random_state",
         "",
         "The state of the task's random generator (JSON) from which the next reset draws, and "
-        "afterwards what came of it; if empty, resets are seeded by seed.",
+        "afterwards the state that follows; if empty, resets are seeded by seed.",
         read_only=False,
     ),
     Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
@@ -106,18 +113,23 @@ REPEAT_SECONDS = 0.2
 # A realtime sim that is late by less takes its steps sooner; what is more than this is lost. Busy
 # computers make everybody that late, and a robot would not survive many steps without a command.
 CATCH_UP_SECONDS = 0.1
+# In lockstep the control periods from an episode's last observation to the first of the next. To
+# messages that carry no label it shows as a leap in their stamps: a controller that has a memory
+# begins anew where more than two and a half periods are missing.
+EPISODE_PERIODS = 3
 COMPLAINT_SECONDS = 1.0
-ACKNOWLEDGE_SECONDS = 0.5
 
 
 class Sim(Node):
     """Steps the task and publishes what it observes.
 
     One step, one stamp: all messages of a step carry the same simulated time, which only
-    ever goes forward, and by one control period a step.
+    ever goes forward, and by one control period a step; in lockstep by more where an episode
+    begins (EPISODE_PERIODS).
 
-    In lockstep an answer counts if it carries the label of the present observation, or none: a
-    second answer to a repeated observation cannot be taken for the answer to the next one.
+    In lockstep an answer counts if it carries the label of the present observation, or its stamp
+    for one, or none: a second answer to a repeated observation cannot be taken for the answer to
+    the next one.
     """
 
     def __init__(self) -> None:
@@ -254,9 +266,12 @@ class Sim(Node):
 
     def _publish_state(self) -> None:
         """Publish a new observation, and the other messages of the step."""
+        if self._begins and self._lockstep and self._sequence:
+            self._ticks += EPISODE_PERIODS - 1
         self._sequence += 1
         self._label = f"observation {self._sequence}{BEGINS if self._begins else ''}"
         self._begins = False
+        self._stamp_label = AT_STAMP.format(_nanoseconds(self._ticks * self._period))
         self._publish()
 
     def _publish(self) -> None:
@@ -320,7 +335,7 @@ class Sim(Node):
         if self.exit_status is not None:
             return
         label = label_of(message)
-        if self._lockstep and label not in ("", self._label):
+        if self._lockstep and label not in ("", self._label, self._stamp_label):
             return  # a second answer to an earlier observation
         action = values_of(message)
         if action.shape != self._held.shape:
@@ -484,9 +499,13 @@ class Sim(Node):
         self._diagnostics.publish(diagnostics(self, self._fault, values))
 
 
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
 def _time(seconds: float) -> Time:
-    nanoseconds = round(seconds * 1e9)
-    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+    sec, nanosec = divmod(_nanoseconds(seconds), 10**9)
+    return Time(sec=sec, nanosec=nanosec)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -22,10 +22,10 @@ from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
+from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS
 from proxy_snn_control.policy import Policy
 from proxy_snn_control.policy.energy import inference_energy
 
-ACKNOWLEDGE_SECONDS = 0.5
 # Of the messages of a source that come within a second: how many may be left out.
 DROPPED_SHARE = 0.05
 # So many at least: one doubled message of three is no share.

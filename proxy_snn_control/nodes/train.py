@@ -11,20 +11,27 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.learning.members import gather_settings, new_members, resumed_members
+from proxy_snn_control.learning.members import Member, gather_settings, new_members, resumed_members
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.learning.processes import make_training
-from proxy_snn_control.learning.run import Member
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
 from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import SPIN_SECONDS, Parameter, declare, run, value_of
+from proxy_snn_control.nodes.process import (
+    ACKNOWLEDGE_SECONDS,
+    SPIN_SECONDS,
+    Parameter,
+    declare,
+    run,
+    value_of,
+)
 from proxy_snn_control.policy import UserError, plugins
 
 FROM_CONFIG = "; if left out, as in the config file"
@@ -47,7 +54,7 @@ PARAMETERS = (
     ),
     Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
     PLUGINS,
-    Parameter("resume", False, "Go on from the checkpoint in the run's folder."),
+    Parameter("resume", False, "Resume from the checkpoint in the run's folder."),
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
 POLL_SECONDS = 0.02
@@ -136,6 +143,10 @@ class Train(Node, Listener):
         """Publish the last state; the runs have put their own files in order."""
         self._report()
         self._training.close()
+        deadline = time.monotonic() + ACKNOWLEDGE_SECONDS
+        for publisher in (*self._episodes.values(), *self._evaluations.values()):
+            left = max(0.0, deadline - time.monotonic())
+            publisher.wait_for_all_acked(Duration(seconds=left))
 
     def _who(self, member: Member) -> str:
         return f"seed {member.config.seed}, " if len(self._members) > 1 else ""

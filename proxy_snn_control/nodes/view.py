@@ -51,8 +51,11 @@ PARAMETERS = (
     Parameter("rate", 10.0, "Updates of the page a second.", low=0.1, high=60.0),
     Parameter("memory", 256, "MiB of data kept for pages that open later.", low=16, high=65536),
 )
+# Of a plot's lines, in turn; Rerun's own may come twice among the first four.
+COLOURS = (0x1F77B4FF, 0xFF7F0EFF, 0x2CA02CFF, 0xD62728FF, 0x9467BDFF, 0x8C564BFF, 0xE377C2FF)
 # Time steps of a raster's width.
 RASTER_STEPS = 300
+LAYERS = 4  # of rasters on the page until spikes come: encoder, two hidden layers, output
 RASTER_SECONDS = 0.25  # between two pictures: not more than a network carries
 # What a subscriber keeps between two updates: a second at 1 kHz.
 MOST_ROWS = 1000
@@ -75,7 +78,9 @@ class Series:
         if list(names) != self._names:
             self.flush()
             self._names = list(names)
-            self._recording.log(self._path, rr.SeriesLines(names=self._names), static=True)
+            colours = [COLOURS[i % len(COLOURS)] for i in range(len(self._names))]
+            lines = rr.SeriesLines(names=self._names, colors=colours)
+            self._recording.log(self._path, lines, static=True)
         if len(self._rows) < MOST_ROWS:
             self._times.append(time.time())
             self._rows.append(list(row))
@@ -142,7 +147,7 @@ class View(Node):
         self._controller = value_of(self, "controller")
         paths = "observation", "action", "joints", "rates", "energy", "latency", "commands"
         self._series = {path: Series(self._recording, path) for path in paths}
-        self._rasters = Rasters(self._recording)
+        self._rasters, self._layers = Rasters(self._recording), LAYERS
         self._drawing = self._make_drawing()
         self._logged = ""
         self._image: Image | None = None
@@ -164,7 +169,6 @@ class View(Node):
 
     def _serve(self, rr: Any) -> None:
         bind, port, record = (value_of(self, name) for name in ("bind", "port", "record"))
-        extent = self._drawing.extent if self._drawing is not None else 2.0
         limit = f"{value_of(self, 'memory')}MiB"
         for number in (port, port + 1):  # Rerun only logs what goes wrong here
             try:
@@ -179,7 +183,7 @@ class View(Node):
         if record:
             check_target(record)
             sinks.append(rr.FileSink(record))
-        self._recording.set_sinks(*sinks, default_blueprint=_blueprint(extent))
+        self._recording.set_sinks(*sinks, default_blueprint=self._blueprint(LAYERS))
         # Beside the module: the command `rerun` is a wrapper that leaves its child behind.
         found = find_spec("rerun_cli")
         program = Path(((found and found.submodule_search_locations) or [""])[0]) / "rerun"
@@ -199,6 +203,9 @@ class View(Node):
         self.get_logger().info(f"the view is on {self._page}")
         if record:
             self.get_logger().info(f"recorded to {record}; rerun {record} opens it later")
+
+    def _blueprint(self, layers: int) -> Any:
+        return _blueprint(self._drawing.extent if self._drawing is not None else 2.0, layers)
 
     def _subscribe(self) -> None:
         name = self._controller
@@ -237,6 +244,9 @@ class View(Node):
         if not layers:
             return
         self._rasters.add(layers)
+        if len(layers) != self._layers:
+            self._layers = len(layers)
+            self._recording.send_blueprint(self._blueprint(self._layers))
         names = [f"layer {i}" for i in range(len(layers))]
         self._series["rates"].add(names, [float(layer.mean()) for layer in layers])
         operations = sum(
@@ -317,8 +327,8 @@ def number_of(text: str | None) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _blueprint(extent: float) -> Any:
-    """The page's layout, for a robot of this size in metres."""
+def _blueprint(extent: float, layers: int) -> Any:
+    """The page's layout, for a robot of this size in metres and so many layers of spikes."""
     import rerun.blueprint as rrb
 
     def plot(name: str, path: str) -> Any:
@@ -332,7 +342,8 @@ def _blueprint(extent: float) -> Any:
         rrb.Spatial2DView(name="camera", origin="image"),
     )
     rasters = [
-        rrb.Spatial2DView(name=f"spikes, layer {i}", origin=f"spikes/layer_{i}") for i in range(4)
+        rrb.Spatial2DView(name=f"spikes, layer {i}", origin=f"spikes/layer_{i}")
+        for i in range(layers)
     ]
     left = rrb.Vertical(
         robot, plot("observation", "observation"), plot("action", "action"), row_shares=[3, 2, 2]

@@ -43,7 +43,7 @@ def kept(name: str) -> bytes | None:
                 return None
             content = file.read(size)
     except UserError as error:
-        _warn(f"{error}; it is compiled anew")
+        _warn(f"{error}; it is recompiled")
         return None
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return content if hashlib.sha256(content).digest() == digest else None
@@ -137,7 +137,7 @@ def _cache_class() -> Any:
             try:
                 return CompileResult._rebuild(target_context, *pickle.loads(content))
             except Exception as error:  # whole, but of libraries that are others by now
-                _warn(f"kept code is compiled anew: {type(error).__name__}: {error}")
+                _warn(f"cached code is recompiled: {type(error).__name__}: {error}")
                 return None
 
         def save_overload(self, signature: Any, result: Any) -> None:

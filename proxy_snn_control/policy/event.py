@@ -486,7 +486,7 @@ def compile_object(neuron: Any) -> bytes:
         cpu=binding.get_host_cpu_name(),
         features=binding.get_host_cpu_features().flatten(),
         opt=3,
-        codemodel="jitdefault",
+        codemodel="large",  # all that machine_code.py can load
         jit=True,
     )
     emitted: bytes = machine.emit_object(module)

@@ -84,6 +84,46 @@ class PolicySpec:
     history: int = 1
     previous_action: bool = False
 
+    @classmethod
+    def ordinary(
+        cls,
+        observation_size: int,
+        action_low: tuple[float, ...],
+        action_high: tuple[float, ...],
+        **others: Any,
+    ) -> PolicySpec:
+        """What an ordinary (relu) network is: nothing spikes, and what spiking needs is 1.
+
+        Args:
+            observation_size: how many numbers it reads.
+            action_low: the lower limit of each action.
+            action_high: the upper ones.
+            others: more fields; without them it has no hidden layers, no names, no control period,
+                the range of observations alone, and no provenance.
+        """
+        fields: dict[str, Any] = {
+            "hidden": (),
+            "observation_names": None,
+            "action_names": None,
+            "control_period": None,
+            "observation_quantile_levels": (0.0, 1.0),
+            "provenance": {},
+            **others,
+        }
+        return cls(
+            observation_size=observation_size,
+            action_size=len(action_low),
+            time_steps=1,
+            neuron="relu",
+            neuron_constants={},
+            encoder_population=1,
+            encoder_threshold=1.0,
+            decoder_population=1,
+            action_low=action_low,
+            action_high=action_high,
+            **fields,
+        )
+
     @property
     def header(self) -> dict[str, Any]:
         """The fields as a file's header has them."""

@@ -4,8 +4,9 @@
 
 event.py holds the pass. At first use on a computer a process of its own compiles it with
 Numba, which takes some seconds and some 150 MB; the object file is kept (cache.py), one per neuron
-and processor. From then on only llvmlite is needed, to load it. Without llvmlite and Numba there is
-no compiled pass, and runtime.py acts with NumPy alone.
+and processor. From then on it is loaded without any of that (machine_code.py). Where Numba is not
+installed, or this is no Linux on 64-bit x86 or ARM, there is no compiled pass, and runtime.py acts
+with NumPy alone.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import importlib.util
 import itertools
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from proxy_snn_control import child
 
-from . import cache, plugins
+from . import cache, machine_code, plugins
 from .file import MAX_FILE_BYTES, PolicySpec, Tensors
 from .plugins import NEURONS
 
@@ -38,6 +39,8 @@ TOGETHER = 192
 CACHE_LINE = 64  # bytes
 COMPILE_SECONDS = 300
 SOURCES = ("event.py", "native.py", "neurons.py")
+# Lines of /proc/cpuinfo, on x86 and on ARM; others hold clock rates.
+PROCESSOR = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
 
 _loaded: dict[str, tuple[Any, Callable[..., int]] | None] = {}
 _lock = threading.Lock()
@@ -60,8 +63,8 @@ def compiled_pass(neuron: str) -> Callable[..., int] | None:
     """Load the compiled pass for a neuron of `NEURONS`, compiling it first if that was never done.
 
     Returns:
-        The function `act` of event.py's object file, or None if llvmlite and Numba are not
-        installed or, after a warning in the log, do not work here.
+        The function `act` of event.py's object file, or None if it was never compiled and Numba
+        is not installed or, after a warning in the log, if it cannot be had here.
     """
     with _lock:
         if neuron not in _loaded:
@@ -71,16 +74,11 @@ def compiled_pass(neuron: str) -> Callable[..., int] | None:
 
 
 def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
-    if not importlib.util.find_spec("llvmlite"):
-        return None
-    import llvmlite.binding as llvm
-
-    key = hashlib.sha256()
+    key = hashlib.sha256(_processor())
     for source in SOURCES:
         key.update(Path(__file__).with_name(source).read_bytes())
     if NEURONS.plugin(neuron):
         key.update(plugins.source_of(NEURONS[neuron]))
-    key.update(f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}".encode())
     name = f"{neuron}-{key.hexdigest()[:24]}.o"
     content = cache.kept(name)
     if content is None:
@@ -88,20 +86,30 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
         if content is None:
             return None
         cache.keep(name, content)
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(content))
-    engine.finalize_object()
+    try:
+        memory, address = machine_code.load(content, "act")
+    except (OSError, ValueError, AttributeError) as error:  # of a system without memfd_create
+        _log.warning("the compiled pass cannot be loaded, NumPy acts instead: %s", error)
+        return None
     # The pass is over sooner than another thread would give the interpreter back: keep it.
     kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
-    return engine, kind(engine.get_function_address("act"))
+    return memory, kind(address)
+
+
+def _processor() -> bytes:
+    """What distinguishes this processor: code made for another may not run on it."""
+    about = [os.uname().machine]
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in itertools.takewhile(str.strip, file):  # of the first core
+            about += [line] if line.startswith(PROCESSOR) else []
+    return "".join(about).encode()
 
 
 def _compile(neuron: str) -> bytes | None:
-    if not importlib.util.find_spec("numba"):
+    if not all(map(importlib.util.find_spec, ("numba", "llvmlite"))):
         return None
+    import subprocess
+
     _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
     command = child.command(f"{__package__}.event", neuron, *plugins.loaded())
     path = plugins.child_path(str(Path(__file__).parents[2]))
@@ -118,7 +126,7 @@ def _compile(neuron: str) -> bytes | None:
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or b""
         reason = output.decode(errors="replace").strip().rpartition("\n")[2] or error
-        _log.warning("the pass cannot be compiled, NumPy acts instead: %s", reason)
+        _log.warning("the pass cannot be compiled, NumPy is used instead: %s", reason)
         return None
     return done.stdout
 
