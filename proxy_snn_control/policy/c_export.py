@@ -83,7 +83,7 @@ class Report:
         neuron_steps: updates of neurons in an action: neurons after the encoder times T.
         cycles: at most, of such an action, on a Cortex-M4F, by `CYCLES`.
         precision: of the weights.
-        error: bound of the table's tanh, absolute; None where it is math.h's.
+        error: bound of tanh by the table of exp, absolute; None where exp is math.h's.
     """
 
     tables: int
@@ -127,7 +127,7 @@ def export_c(
         policy: what `read_policy` found.
         out: the folder.
         layers: the policy's layers in fixed point, for 8-bit weights; None for float32.
-        math_library: whether the C may call math.h's tanh; otherwise it has a table.
+        math_library: whether the C may call math.h's exp and tanhf; otherwise it has a table.
 
     Raises:
         UserError: this policy cannot be written as C, or the files cannot be written.
