@@ -272,6 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     shelve.add_argument("--name", required=True)
     shelve.add_argument("--shelf", type=_path, default=Path("policies"), metavar="DIR")
+    _add_plugins(shelve)
     shelve.set_defaults(run=commands.shelve, extras="train")
 
     export = subparsers.add_parser(
@@ -388,6 +389,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
     replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
     replay.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plugins(replay)
     replay.set_defaults(run=commands.replay, extras="ros,bags")
 
     view = subparsers.add_parser(

@@ -718,7 +718,7 @@ def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
     seen = [(91, 2.0), (92, 3.0), (93, -3.0), (96, -3.0), (97, -2.9), (1, 2.9), (2, 3.0)]
     for history in (1, 2):
         made = random_policy(2, 1, (32,), history=history, **names)
-        world = World(tmp_path, content, made, repeats=True)
+        world = make_world(tmp_path, content, made, repeats=True)
         world.loop.checks_period = False  # in lockstep
         world.loop.activate()
         commands, expected = [], []
