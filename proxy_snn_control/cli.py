@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from proxy_snn_control import __version__, commands
 from proxy_snn_control.policy import (
@@ -24,9 +23,6 @@ from proxy_snn_control.policy import (
 )
 from proxy_snn_control.policy import energy as energy_count
 from proxy_snn_control.share import named
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
