@@ -289,7 +289,7 @@ def in_c(file: PolicyFile, folder: str) -> tuple[Act, Callable[[np.ndarray], np.
     )
 
     def act(observation: np.ndarray) -> object:
-        np.copyto(given, observation)
+        given[...] = observation
         call()
         return action
 

@@ -243,6 +243,49 @@ def test_int8_fires_as_the_chip_in_fixed_point(
     assert report.precision == "int8" and report.tables < 0.3 * whole.tables
 
 
+def test_int8_adds_more_rows_than_a_sum_of_16_bits_holds(tmp_path: Path) -> None:
+    file = policy_of(hidden=(600,))
+    file.tensors["layers.0.bias"] += 5  # all fire
+    file.tensors["layers.1.weight"][0] = file.tensors["layers.1.weight"].max()
+    file.tensors["layers.1.weight"][1] = -file.tensors["layers.1.weight"].max()
+    layers = fixed_layers(file.spec, file.tensors, typical_observations(Policy(*file))[::50])
+    chip = ChipPolicy(file.spec, file.tensors, Chip(layers, file.spec.time_steps))
+    export_c(file, tmp_path, layers=layers)
+    observations = observed(chip, 20)
+    found = answers(compiled(tmp_path, PLAIN), file.spec, observations)
+    assert (found.counts[:, 1] == 600 * file.spec.time_steps).all()
+    assert_same(found, chip, observations)
+
+
+def test_the_encoder_s_floats_decide_nothing_that_doubles_would_not(tmp_path: Path) -> None:
+    file = policy_of()
+    export_c(file, tmp_path)
+    text = """
+        #include <stdio.h>
+        #include "policy.c"
+        int main(void)
+        {
+            static const double apart[] = {0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-2};
+            int i, j, k, sign, wrong = 0;
+            for (j = 0; j < ENCODER_NEURONS; j++)
+                for (i = 0; i < BOUNDS; i++)
+                    for (k = 0; k < 7; k++)
+                        for (sign = 0; sign < 4; sign++) {
+                            double far = sqrt(bounds[i] / sharpness[j]) * (sign & 1 ? 1 : -1);
+                            double at = centres[j] + far * (1 + (sign & 2 ? 1 : -1) * apart[k]);
+                            double z = (at - centres[j]) * (at - centres[j]) * sharpness[j];
+                            int level = 0;
+                            COUNT_ABOVE(level, z, bounds);
+                            wrong += level != level_of(at, j);
+                        }
+            printf("%d\\n", wrong);
+            return 0;
+        }
+    """
+    program = compiled(tmp_path, PLAIN, text, sources=())
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"0\n"
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")  # NumPy of a NaN that signals
 @pytest.mark.parametrize("flags", [SANITIZED, PLAIN], ids=["vectors", "plain"])
 def test_what_is_no_observation_gives_the_last_action(tmp_path: Path, flags: list[str]) -> None:

@@ -38,10 +38,12 @@ LINE = 8  # numbers on a line
 STACK = 500
 COLUMNS = 8  # neurons computed together where there are no vectors
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
-# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and a sixteenth, or
-# in int8 an eighth, of what goes on around them. The others are counted in what a compiler makes.
+# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and an eighth of what
+# goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The others
+# are counted in what a compiler makes.
 CYCLES = {
     "synaptic operation": 4,
+    "int8 synaptic operation": 2,
     "neuron's step": 40,
     "int8 neuron's step": 60,
     "neuron listed": 12,
@@ -182,9 +184,9 @@ def c_files(
     tables.add("low", low)
     tables.add("half_range", (high - low) / 2)
     tables.add("high", high)
-    tanh, error = c_text.TANH_OF_MATH, None
+    exp, error = "exp(-y)", None
     if not math_library:
-        tanh, error = _tanh_by_table(tables), TANH_ERROR
+        exp, error = _exp_by_table(tables), TANH_ERROR
     tables.text.append(f"static const layer layers[] = {{\n{rows}}};\n")
     report = _report(spec, tables.bytes, layers is not None, error)
     title = f"A policy of {spec.neuron} neurons, layers {' -> '.join(map(str, spec.layer_sizes))}"
@@ -212,7 +214,7 @@ def c_files(
                 BITS_SET=_bits_set(),
             ),
             kernels,
-            _fill(c_text.ENCODE, TANH=tanh, **encoder),
+            _fill(c_text.ENCODE, EXP=exp, ERROR=f"{TANH_ERROR:.1g}", **encoder),
             _fill(
                 c_text.ACT,
                 WORD="32" if spec.time_steps <= 32 else "64",
@@ -573,7 +575,7 @@ TANH_ERROR = 2 * (
 )
 
 
-def _tanh_by_table(tables: _Tables) -> str:
+def _exp_by_table(tables: _Tables) -> str:
     whole = np.exp(-np.arange(2 * TANH_END, dtype=np.longdouble)).astype(np.float64)
     parts = np.exp(-np.arange(TANH_PARTS, dtype=np.longdouble) / TANH_PARTS).astype(np.float64)
     tables.add("exp_whole", whole)
@@ -582,11 +584,10 @@ def _tanh_by_table(tables: _Tables) -> str:
     for n in range(TANH_TERMS, 0, -1):
         series = f"1.0 - rest * {1 / n!r} * ({series})"
     return _fill(
-        c_text.TANH_BY_TABLE,
+        c_text.EXP_BY_TABLE,
         END=str(2 * TANH_END),
         PARTS=str(TANH_PARTS),
         SERIES=series,
-        ERROR=f"{TANH_ERROR:.1g}",
     )
 
 
@@ -603,9 +604,10 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     events, trains = steps * max(sizes[:-1]), sum(sizes) + MORE_TRAINS
     memory = _after(memory, _event_bytes(spec)) + events * _event_bytes(spec)
     memory = _after(memory, _train_bytes(spec)) + trains * _train_bytes(spec)
+    kind = "int8 " if fixed else ""
     cycles = (
-        padded * CYCLES["synaptic operation"]
-        + neuron_steps * CYCLES["int8 neuron's step" if fixed else "neuron's step"]
+        padded * CYCLES[f"{kind}synaptic operation"]
+        + neuron_steps * CYCLES[f"{kind}neuron's step"]
         + steps * sum(sizes[:-1]) * CYCLES["neuron listed"]
         + sizes[0] * (CYCLES["encoder neuron"] + steps * CYCLES["encoder neuron's step"])
         + (spec.input_size + spec.action_size) * CYCLES["tanh"]

@@ -359,8 +359,14 @@ static void find_trains@S@(const double *z, policy_train *trains)
 """
 
 ENCODE = """\
-/* tanh of an observation, in double precision. */
-@TANH@
+/* tanh, in double precision: its error is at most @ERROR@. */
+static double squash(double x)
+{
+    double y = x < 0 ? -2 * x : 2 * x, small = @EXP@;
+    y = (1 - small) / (1 + small);
+    return x < 0 ? -y : y;
+}
+
 #if !defined(LIST_EIGHT) || BOUNDS > 16
 @NEAR@
 #define COUNT_ABOVE(level, z, table) @SEARCH@
@@ -734,28 +740,13 @@ static INLINE void fire@S@(const number *input, const layer *of, policy_train *t
 }
 """
 
-TANH_OF_MATH = """\
-static double squash(double x)
-{
-    return tanh(x);
-}
-"""
-
-TANH_BY_TABLE = """\
-/* By exp(-2 |x|), which is parted into factors of two tables and a short series. The error is at
- * most @ERROR@. */
-static double squash(double x)
-{
-    double y = x < 0 ? -2 * x : 2 * x, rest, exponential = 0;
+# Parted into factors of two tables and a short series.
+EXP_BY_TABLE = """0;
     if (y < @END@) {
         int whole = (int)y, part = (int)((y - whole) * @PARTS@);
-        rest = y - whole - part * (1.0 / @PARTS@);
-        exponential = exp_whole[whole] * exp_parts[part] * (@SERIES@);
-    }
-    y = (1 - exponential) / (1 + exponential);
-    return x < 0 ? -y : y;
-}
-"""
+        double rest = y - whole - part * (1.0 / @PARTS@);
+        small = exp_whole[whole] * exp_parts[part] * (@SERIES@);
+    }"""
 
 ACTED = """\
         for (i = 0; i < POLICY_ACTIONS; i++)
