@@ -5,7 +5,7 @@
     python benchmarks/hostile.py --seconds 220 --seed 1 --jobs 2
 
 The promise: nothing leaves that is NaN, out of limits, stale or unasked. What can happen and what
-is checked are those of `Hostile` in test/test_control.py; there Hypothesis chooses, which finds
+is checked are those of `Hostile` in test/hostile_kit.py; there Hypothesis chooses, which finds
 short failures but takes ten times as long as the loop. Here a seeded generator does. A failure is
 printed with its sequence, and comes again with the same seed and number.
 """
@@ -27,7 +27,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
 
-from test_control import PERIOD, UNASKED, Hostile, prepare_hostile
+from control_kit import PERIOD
+from hostile_kit import Hostile, prepare_hostile
+
+from proxy_snn_control.control.messages import UNASKED
 
 STEPS = 20
 ODD_NUMBERS = (math.nan, math.inf, -math.inf, 1e300, 1e30)

@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from proxy_snn_control import __version__, commands
 from proxy_snn_control.policy import (
@@ -24,9 +23,6 @@ from proxy_snn_control.policy import (
 )
 from proxy_snn_control.policy import energy as energy_count
 from proxy_snn_control.share import named
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -272,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     shelve.add_argument("policy", type=_policy, metavar="POLICY", help=POLICY)
     shelve.add_argument("--name", required=True)
     shelve.add_argument("--shelf", type=_path, default=Path("policies"), metavar="DIR")
+    _add_plugins(shelve)
     shelve.set_defaults(run=commands.shelve, extras="train")
 
     export = subparsers.add_parser(
@@ -388,6 +385,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--namespace", default="/", help="of the controller when it was recorded")
     replay.add_argument("--out", default="", metavar="FILE.csv", help="write every command to it")
     replay.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plugins(replay)
     replay.set_defaults(run=commands.replay, extras="ros,bags")
 
     view = subparsers.add_parser(

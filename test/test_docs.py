@@ -6,6 +6,7 @@ A command is run where a machine without a ROS installation, a GPU and a day of 
 held to what it names: the parser's flags, a launch file's arguments, a node's parameters, a script.
 """
 
+import argparse
 import ast
 import itertools
 import json
@@ -128,6 +129,18 @@ def check_script(words: list[str]) -> None:
     for word in words[2:]:
         if word.startswith("--") and word != "--help":
             assert f'"{word.split("=")[0]}"' in source, f"{words[1]} has no {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_flags_in_running_text_are_the_parsers(page: Path) -> None:
+    """Of commands between backticks, which may be shortened to what they are about."""
+    text = re.sub(r"(?s)```.*?```", "", page.read_text())
+    (commands,) = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    for inline in re.findall(r"(?s)`(proxy-snn [a-z][^`]*)`", text):
+        name, *words = inline.split()[1:]
+        assert name in commands.choices, inline
+        known = commands.choices[name]._option_string_actions
+        assert {word for word in words if word.startswith("--")} <= known.keys(), inline
 
 
 @pytest.fixture(scope="module")

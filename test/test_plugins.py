@@ -246,7 +246,8 @@ def test_everything_from_a_strangers_module(
         assert stderr.count("\n") == 1
         assert "its neuron is of plugin 'stranger', which is not loaded" in stderr
     commands = [[*each, "--plugin", "stranger"] for each in commands]
-    commands.append(["report", str(run), "--out", str(tmp_path / "report")])
+    # The report does without the plugin, so it comes before one is loaded.
+    commands.insert(0, ["report", str(run), "--out", str(tmp_path / "report")])
     done = python(stranger, "-c", SEVERAL, json.dumps(commands))
     assert done.returncode == 0, done.stderr
     more = command(stranger, "train", "--resume", "--out", run, "--set", "steps=80")

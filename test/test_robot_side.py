@@ -358,7 +358,7 @@ def test_wiring_that_cannot_be_checked_is_told(
     diagnostics = Diagnostics(stage)
     refused = stage.start("controller", policy=policy_file, wiring="require", autostart="true")
     assert refused.wait(20) == 1
-    assert "parameter wiring is 'require', but this policy file does not hold" in refused.output
+    assert "parameter wiring is 'require', but this policy file has no transition" in refused.output
     controller = start(stage, policy_file)
     assert stage.until(lambda: "transition.whitening" in controller.output), controller.output
     judge.moving()
@@ -371,7 +371,7 @@ def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge
     start(stage, policy_file, ramp_in=4.0, safe_command="[0.9]")
     judge.feeding = False
     stage.node.create_timer(0.05, lambda: judge.send(GOOD))
-    reported = "repeats bit for bit, although commands change"
+    reported = "all observations repeat bit for bit, although commands change"
 
     def reported_once_more() -> bool:
         """Commands change while they grow: on a busy machine that may be over unseen."""
