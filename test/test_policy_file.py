@@ -347,7 +347,7 @@ def test_transitions_of_many_numbers_are_left_out(tmp_path: Path) -> None:
         seen, acted = rng.normal(size=(20, observations)), rng.normal(size=(20, 1))
         write_policy(path, spec, tensors | transition_model(seen, acted, seen))
         assert load_policy(path).whitening is None
-        assert f"a transition is {spec.transition_size} numbers" in why_left_out(spec)
+        assert f"a transition has {spec.transition_size} numbers" in why_left_out(spec)
         sizes.append(path.stat().st_size)
     assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.01)
 

@@ -268,6 +268,17 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     )
 
 
+OF_ANOTHER_TYPE = """
+import rclpy
+from std_msgs.msg import Bool
+
+rclpy.init()
+node = rclpy.create_node("stranger")
+publisher = node.create_publisher(Bool, "joint_states", 10)
+rclpy.spin(node)
+"""
+
+
 def test_a_topic_of_another_type_is_a_sentence(
     stage: Stage, policy_file: Path, tmp_path: Path
 ) -> None:
@@ -277,14 +288,13 @@ def test_a_topic_of_another_type_is_a_sentence(
     assert controller.wait(20) == 1
     assert "topic stop: cannot be created as std_msgs/Float64MultiArray" in controller.output
     assert "Traceback" not in controller.output
-    diagnostics = Diagnostics(stage)
-    joints = stage.node.create_publisher(Bool, "joint_states", 10)
+    # Not by the stage's node: Fast DDS was once seen to crash where such a publisher was destroyed.
+    stage.launch([sys.executable, "-c", OF_ANOTHER_TYPE])
     start(stage, path, robot=joint_robot(tmp_path / "right.yaml"))
     expected = (
-        "topic /joint_states is published by /observer as std_msgs/Bool, expected sensor_msgs/"
+        "topic /joint_states is published by /stranger as std_msgs/Bool, expected sensor_msgs/"
     )
     assert stage.until(lambda: expected in stage.outputs())
-    assert diagnostics.last is not None and joints is not None
 
 
 # ---- positions
