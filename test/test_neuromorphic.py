@@ -466,8 +466,14 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
         stage.spin(0.05)
         return diagnostics("backend") == "lava" and int(diagnostics("commands")) > 10
 
+    def settled() -> bool:
+        """All that `met` published is answered."""
+        answered = diagnostics("commands")
+        stage.spin(2.0)
+        return diagnostics("commands") == answered
+
     assert stage.until(met, 40), stage.outputs()
-    stage.spin(2.0)
+    assert stage.until(settled, 30)
     assert diagnostics("backend") == "lava"
     before = diagnostics("backend_fallbacks"), int(diagnostics("commands"))
     # It goes on until the test ends: twenty episodes are over before the two have found each other.
