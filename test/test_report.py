@@ -126,6 +126,8 @@ def test_gains_and_figures_are_the_papers_on_the_papers_own_table(tmp_path: Path
     assert "after 1,025,000 steps" in text
     assert "ours after 95,000" in text
     assert "Ant-v4 and Hopper-v4: the paper's were run with MuJoCo 2.3" in text
+    write_run(tmp_path / "own" / "Hopper-v4" / "ann" / "seed-0", rising(5), paper_physics=True)
+    assert "MuJoCo 2.3" not in "\n".join(notes(only([tmp_path / "own"])))
 
 
 def test_tables_list_every_seed_with_mean_and_deviation(tmp_path: Path) -> None:
@@ -246,10 +248,9 @@ def test_learners_outside_sweeps_are_named_by_what_tells_them_apart(tmp_path: Pa
 
 
 def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path) -> None:
-    recorded = {"versions": {"torch": "2.13.0"}, "precision": "float32"}
-    for seed, changes in enumerate(
-        ({}, {"tau": 0.01}, {"recorded": recorded | {"precision": "x"}})
-    ):
+    first = {"from_step": 0, "torch": "2.13.0", "processor": "one"}
+    recorded, resumed = [first], [first, {**first, "from_step": 500, "processor": "another"}]
+    for seed, changes in enumerate(({}, {"tau": 0.01}, {"recorded": resumed})):
         write_run(
             tmp_path / "Hopper-v4" / "mine" / f"seed-{seed}",
             rising(1000),
@@ -259,8 +260,10 @@ def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path)
     text = "\n".join(notes(comparison))
     assert "mine: two settings under one name: tau is 0.005 (seeds 0, 2); 0.01 (seed 1)." in text
     assert (
-        "Runs differ in what was recorded: precision is float32 (seeds 0, 1); x (seed 2)." in text
+        "Runs differ in what was recorded: processor is one (seeds 0, 1); one, then another "
+        "(seed 2)." in text
     )
+    assert "from_step" not in text
     assert (
         "mine: no figures of the paper beside it, for its settings are not the paper's (tau)"
         in text
@@ -268,7 +271,7 @@ def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path)
     assert comparison.paper("mine") is None
     assert unlike_the_paper(comparison.runs[0]) == {}
     write_report([tmp_path], tmp_path / "report")
-    assert "- versions.torch: 2.13.0" in (tmp_path / "report" / "table.md").read_text()
+    assert "- torch: 2.13.0" in (tmp_path / "report" / "table.md").read_text()
 
 
 def test_the_same_seed_twice_is_told_apart_or_refused(tmp_path: Path) -> None:

@@ -472,10 +472,21 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
         )
     if {len(g.counted) for t in tasks for g in comparison.on(t) if g.learner in beside} - {5}:
         yield "The paper's figures are over five seeds; not all of ours are."
-    if moved := [task for task in ("Ant-v4", "Hopper-v4") if task in tasks]:
+    moved = [
+        task
+        for task in ("Ant-v4", "Hopper-v4")
+        if task in tasks
+        and any(
+            not run.settings.get("paper_physics")
+            for group in comparison.on(task)
+            if group.learner in beside
+            for run in group.runs
+        )
+    ]
+    if moved:
         yield (
             f"{' and '.join(moved)}: the paper's were run with MuJoCo 2.3, whose contact margins "
-            "for this task are half those of MuJoCo 3 and later."
+            "for this task are half those of MuJoCo 3 and later (setting paper_physics)."
         )
 
 

@@ -314,7 +314,7 @@ def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
         learner=_sweep_learner(folder.resolve(), str(settings.get("env"))),
         seed=seed,
         settings=settings,
-        recorded=dict(_flat("", recorded)),
+        recorded=_recorded(recorded),
         steps=steps[kept],
         returns=columns["eval_return_mean"][kept],
         deviations=columns["eval_return_std"][kept],
@@ -478,6 +478,21 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(shown, value)) + "]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _recorded(given: Any) -> dict[str, Any]:
+    """What a run recorded, by name; of what was another when it was resumed, both."""
+    found: dict[str, list[Any]] = {}
+    for part in given if isinstance(given, list) else [given]:
+        for name, value in _flat("", part):
+            values = found.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    found.pop("from_step", None)
+    return {
+        name: values[0] if len(values) == 1 else ", then ".join(map(shown, values))
+        for name, values in found.items()
+    }
 
 
 def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
