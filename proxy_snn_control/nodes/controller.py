@@ -40,7 +40,7 @@ from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
-from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS, declare, run, value_of
+from proxy_snn_control.nodes.process import await_receipt, declare, run, value_of
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 
@@ -215,7 +215,7 @@ class Controller(LifecycleNode):
         """End the process in order: safe command if active, then the last diagnostics."""
         if self._loop is not None and self._loop.active:
             self._send_last_command()
-            self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
+            await_receipt(self._publisher)
         self._reload.drop("the controller ends")
         self._keep(KEEP_SECONDS)
         self._publish_diagnostics()

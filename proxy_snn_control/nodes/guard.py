@@ -16,19 +16,12 @@ from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
 from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
-from proxy_snn_control.nodes.process import (
-    ACKNOWLEDGE_SECONDS,
-    Parameter,
-    declare,
-    run,
-    value_of,
-)
+from proxy_snn_control.nodes.process import Parameter, await_receipt, declare, run, value_of
 from proxy_snn_control.policy import UserError
 
 PARAMETERS = (
@@ -85,7 +78,7 @@ class Guard(Node):
         """End with the safe command, if any command went out."""
         if self._received_at is not None:
             self._send_safe("the guard ends")
-            self._commands.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
+            await_receipt(self._commands)
         self._publish_diagnostics()
 
     def _on_command(self, message: Float64MultiArray) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,10 +19,12 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
 from proxy_snn_control.nodes import stopping
@@ -35,7 +38,7 @@ except ImportError:
     Executor = SingleThreadedExecutor
 
 SPIN_SECONDS = 0.1
-# For the last messages of a node to reach those who subscribe.
+# For all the last messages of a node to reach those who subscribe.
 ACKNOWLEDGE_SECONDS = 0.5
 # Options of --ros-args that name a file for ROS to read, and how large one may be.
 FILES = ("--params-file", "--log-config-file")
@@ -105,6 +108,14 @@ def _on_set(parameters: list[Any]) -> SetParametersResult:
             reason = f"parameter {parameter.name} is {value!r}, expected printable text"
             return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
+
+
+def await_receipt(*publishers: Publisher) -> None:
+    """Wait, not for long, until whoever subscribes has a node's last messages."""
+    deadline = time.monotonic() + ACKNOWLEDGE_SECONDS
+    for publisher in publishers:
+        left = max(0.0, deadline - time.monotonic())
+        publisher.wait_for_all_acked(Duration(seconds=left))
 
 
 def value_of(node: Node, name: str) -> Any:

@@ -483,9 +483,9 @@ class RosTask(gymnasium.Env):
             if fault := self._inputs.fault(now):
                 raise Interrupted(f"task ros:{self.task.path}: {fault}") from None
             raise error from None
-        if not self.real_time and not self._end_stamp and self._inputs.stamps()[0]:
+        if not self.real_time and not self._end_stamp and self._inputs.stamp:
             self._idle(QUIET_SECONDS)  # a simulator may publish several messages within a step
-            self._end_stamp = min(self._inputs.stamps()[0])
+            self._end_stamp = self._inputs.stamp
 
     def _observed(self) -> bool:
         inputs = self._inputs

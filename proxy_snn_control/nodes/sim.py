@@ -16,7 +16,6 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -44,9 +43,9 @@ from proxy_snn_control.nodes.messages import (
 )
 from proxy_snn_control.nodes.parameters import PLUGINS
 from proxy_snn_control.nodes.process import (
-    ACKNOWLEDGE_SECONDS,
     SPIN_SECONDS,
     Parameter,
+    await_receipt,
     declare,
     run,
     value_of,
@@ -224,8 +223,7 @@ class Sim(Node):
     def close(self) -> None:
         """End in order: the last diagnostics, the environment closed."""
         self._publish_diagnostics()
-        for publisher in (self._diagnostics, self._episode_returns):
-            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
+        await_receipt(self._diagnostics, self._episode_returns)
         if self._camera:
             self._camera.close()
         self._environment.close()

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
@@ -22,7 +21,7 @@ from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
-from proxy_snn_control.nodes.process import ACKNOWLEDGE_SECONDS
+from proxy_snn_control.nodes.process import await_receipt
 from proxy_snn_control.policy import Policy
 from proxy_snn_control.policy.energy import inference_energy
 
@@ -169,4 +168,4 @@ class Telemetry:
 
     def close(self) -> None:
         """Wait until the last diagnostics have arrived."""
-        self._diagnostics.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_SECONDS))
+        await_receipt(self._diagnostics)

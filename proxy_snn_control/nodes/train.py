@@ -11,7 +11,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -25,9 +24,9 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.messages import diagnostics
 from proxy_snn_control.nodes.parameters import PLUGINS
 from proxy_snn_control.nodes.process import (
-    ACKNOWLEDGE_SECONDS,
     SPIN_SECONDS,
     Parameter,
+    await_receipt,
     declare,
     run,
     value_of,
@@ -143,10 +142,7 @@ class Train(Node, Listener):
         """Publish the last state; the runs have put their own files in order."""
         self._report()
         self._training.close()
-        deadline = time.monotonic() + ACKNOWLEDGE_SECONDS
-        for publisher in (*self._episodes.values(), *self._evaluations.values()):
-            left = max(0.0, deadline - time.monotonic())
-            publisher.wait_for_all_acked(Duration(seconds=left))
+        await_receipt(*self._episodes.values(), *self._evaluations.values())
 
     def _who(self, member: Member) -> str:
         return f"seed {member.config.seed}, " if len(self._members) > 1 else ""
