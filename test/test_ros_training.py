@@ -354,7 +354,6 @@ def test_who_is_not_there_is_named(stage: Stage, tmp_path: Path, monkeypatch) ->
         several_resets(second)  # on a busy computer DDS may know the first only by a later one
     second.close()
     first.close()
-    monkeypatch.setattr(ros_task, "CONNECT_SECONDS", 2.0)
     for old, new, reported in (
         ("service: advance,", "service: advances,", "there is no service /advances"),
         ("goal:reward", "{topic: praise}", "topic /praise has no publisher"),
