@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-from proxy_snn_control.learning.tasks import TaskSpec, clip_action
+from proxy_snn_control.learning.tasks import clip_action, TaskSpec
 from proxy_snn_control.learning.video import make_drawable
 from proxy_snn_control.policy import load_policy
 
@@ -44,19 +43,21 @@ def raster(kept: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     """Play an episode and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policy")
-    parser.add_argument("--env", help="the task; the policy's own by default")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--steps", type=int, default=80, help="frames, one a control step")
-    parser.add_argument("--skip", type=int, default=50, help="control steps before the first frame")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument('policy')
+    parser.add_argument('--env', help="the task; the policy's own by default")
+    parser.add_argument('--out', required=True)
+    parser.add_argument('--steps', type=int, default=80, help='frames, one a control step')
     parser.add_argument(
-        "--camera", default="track", help="of the model; empty for the task's own view"
+        '--skip', type=int, default=50, help='control steps before the first frame'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--camera', default='track', help="of the model; empty for the task's own view"
     )
     options = parser.parse_args()
     policy = load_policy(options.policy)
-    env = options.env or policy.spec.provenance["env"]
-    camera = {"camera_name": options.camera} if options.camera else {}
+    env = options.env or policy.spec.provenance['env']
+    camera = {'camera_name': options.camera} if options.camera else {}
     environment = make_drawable(TaskSpec(env), width=480, height=HEIGHT, **camera)
     observation, _ = environment.reset(seed=options.seed)
     kept = [np.zeros((size, COLUMNS), bool) for size in policy.spec.layer_sizes]
@@ -79,8 +80,8 @@ def main() -> None:
     drawn[0].save(
         options.out, save_all=True, append_images=drawn[1:], duration=period, loop=0, optimize=True
     )
-    print(f"{options.out}: {len(drawn)} frames, {Path(options.out).stat().st_size / 1e6:.2f} MB")
+    print(f'{options.out}: {len(drawn)} frames, {Path(options.out).stat().st_size / 1e6:.2f} MB')
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+from pathlib import Path
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 
@@ -44,8 +44,8 @@ int main(void)
 Record = tuple[np.ndarray, np.ndarray]
 # Ways of acting: whether compiled, and what they are made of.
 WAYS = {
-    "NumPy": (False, ("runtime.py", "neurons.py")),
-    "compiled": (True, ("event.py", "native.py", "neurons.py")),
+    'NumPy': (False, ('runtime.py', 'neurons.py')),
+    'compiled': (True, ('event.py', 'native.py', 'neurons.py')),
 }
 
 
@@ -70,9 +70,9 @@ def record_to(out: Path, paths: list[Path], observations: Path) -> None:
                     continue
                 policy = Policy(*read_policy(path), compiled=compiled)
                 if policy.compiled != compiled:
-                    raise SystemExit("the compiled pass is not to be had here")
+                    raise SystemExit('the compiled pass is not to be had here')
                 actions, sums = record(policy, given[path.stem])
-                whole = kept.with_suffix(".part.npz")
+                whole = kept.with_suffix('.part.npz')
                 np.savez(whole, actions=actions, sums=sums)
                 whole.rename(kept)
                 print(path.stem, way, file=sys.stderr, flush=True)
@@ -81,15 +81,15 @@ def record_to(out: Path, paths: list[Path], observations: Path) -> None:
 def recorded(folder: Path, path: Path, way: str, observations: np.ndarray) -> Record:
     """What `record_to` kept."""
     with np.load(folder / piece(path, way, observations, WAYS[way][1])) as found:
-        return found["actions"], found["sums"]
+        return found['actions'], found['sums']
 
 
 def piece(path: Path, way: str, observations: np.ndarray, sources: tuple[str, ...]) -> str:
     """The name of a record: another one if policy, observations or what acts is another."""
     key = hashlib.sha256(path.read_bytes() + observations.tobytes())
     for source in sources:
-        key.update((HERE.parent / "proxy_snn_control" / "policy" / source).read_bytes())
-    return f"{path.stem}-{way}-{key.hexdigest()[:16]}.npz"
+        key.update((HERE.parent / 'proxy_snn_control' / 'policy' / source).read_bytes())
+    return f'{path.stem}-{way}-{key.hexdigest()[:16]}.npz'
 
 
 def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
@@ -97,15 +97,15 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
     from proxy_snn_control.policy.c_export import export_c
 
     file = read_policy(path)
-    export_c(file, folder / "c")
-    (folder / "c" / "main.c").write_text(C_PROGRAM)
-    sources = [folder / "c" / name for name in ("main.c", "policy.c")]
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-static"]
-    program = folder / "c" / "main"
-    command = ["aarch64-linux-gnu-gcc", *flags, "-o", program, *sources, "-lm"]
+    export_c(file, folder / 'c')
+    (folder / 'c' / 'main.c').write_text(C_PROGRAM)
+    sources = [folder / 'c' / name for name in ('main.c', 'policy.c')]
+    flags = ['-std=c99', '-Wall', '-Wextra', '-Werror', '-pedantic', '-O2', '-static']
+    program = folder / 'c' / 'main'
+    command = ['aarch64-linux-gnu-gcc', *flags, '-o', program, *sources, '-lm']
     subprocess.run(command, check=True)
     output = subprocess.run(
-        ["qemu-aarch64-static", program],
+        ['qemu-aarch64-static', program],
         input=observations.tobytes(),
         capture_output=True,
         check=True,
@@ -113,17 +113,19 @@ def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
     spec = file.spec
     train = np.min_scalar_type(2**spec.time_steps - 1)
     kind = np.dtype(
-        [("action", "<f4", (spec.action_size,)), ("trains", train, (sum(spec.layer_sizes),))]
+        [('action', '<f4', (spec.action_size,)), ('trains', train, (sum(spec.layer_sizes),))]
     )
     answers = np.frombuffer(output, kind)
     ends = np.cumsum(spec.layer_sizes)[:-1]
     sums = []
-    for trains in answers["trains"]:
+    for trains in answers['trains']:
         spikes = [
-            layer >> step & 1 for layer in np.split(trains, ends) for step in range(spec.time_steps)
+            layer >> step & 1
+            for layer in np.split(trains, ends)
+            for step in range(spec.time_steps)
         ]
         sums.append(zlib.crc32(np.concatenate(spikes).astype(np.uint8).tobytes()))
-    return answers["action"], np.array(sums)
+    return answers['action'], np.array(sums)
 
 
 def drawn(path: Path, count: int) -> np.ndarray:
@@ -140,65 +142,65 @@ def drawn(path: Path, count: int) -> np.ndarray:
 def main() -> int:
     """Record here, record there, compare, print; 1 if a compiled spike differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("count", type=int)
-    parser.add_argument("policies", type=Path, nargs="+")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('count', type=int)
+    parser.add_argument('policies', type=Path, nargs='+')
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     folder, count = options.folder.resolve(), options.count
     paths = [path.resolve() for path in options.policies]
     given = {path.stem: drawn(path, count) for path in paths}
-    np.savez(folder / "observations.npz", **given)
-    record_to(folder / "here", paths, folder / "observations.npz")
+    np.savez(folder / 'observations.npz', **given)
+    record_to(folder / 'here', paths, folder / 'observations.npz')
     # A program of its own, for the runtime starts its compiler by the name of the interpreter.
-    interpreter = folder / "python"
-    root = folder / "root"
+    interpreter = folder / 'python'
+    root = folder / 'root'
     interpreter.write_text(
         f'#!/bin/sh\nexec qemu-aarch64-static -L "{root}" "{root}/usr/bin/python3.11" "$@"\n'
     )
     interpreter.chmod(0o755)
     environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(folder / "site"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "INTERPRETER": str(interpreter),
+        'PATH': '/usr/bin:/bin',
+        'PYTHONPATH': str(folder / 'site'),
+        'XDG_CACHE_HOME': str(folder / 'cache'),
+        'INTERPRETER': str(interpreter),
     }
-    command = [interpreter, HERE / "arm.py", "--record", folder / "there"]
-    subprocess.run([*command, folder / "observations.npz", *paths], check=True, env=environment)
+    command = [interpreter, HERE / 'arm.py', '--record', folder / 'there']
+    subprocess.run([*command, folder / 'observations.npz', *paths], check=True, env=environment)
     lines = [
-        "| policy | by | observations | with other spikes than here | actions differ by at most |",
-        "|---|---|---|---|---|",
+        '| policy | by | observations | with other spikes than here | actions differ by at most |',
+        '|---|---|---|---|---|',
     ]
     wrong = 0
     for path in paths:
-        there = {way: recorded(folder / "there", path, way, given[path.stem]) for way in WAYS}
-        there["C"] = by_c(path, folder, given[path.stem])
+        there = {way: recorded(folder / 'there', path, way, given[path.stem]) for way in WAYS}
+        there['C'] = by_c(path, folder, given[path.stem])
         for way, (actions, sums) in there.items():
-            base = "NumPy" if way == "NumPy" else "compiled"
-            actions_here, sums_here = recorded(folder / "here", path, base, given[path.stem])
+            base = 'NumPy' if way == 'NumPy' else 'compiled'
+            actions_here, sums_here = recorded(folder / 'here', path, base, given[path.stem])
             same = sums == sums_here
             apart = abs(actions - actions_here)[same].max()
-            wrong += int((~same).sum()) * (way != "NumPy")
-            lines.append(f"| {path.stem} | {way} | {count} | {(~same).sum()} | {apart:.1e} |")
-    print("\n".join(lines))
+            wrong += int((~same).sum()) * (way != 'NumPy')
+            lines.append(f'| {path.stem} | {way} | {count} | {(~same).sum()} | {apart:.1e} |')
+    print('\n'.join(lines))
     if options.table:
-        title = "# On 64-bit ARM, emulated"
-        command = f"`benchmarks/arm.sh FOLDER {count} benchmarks/policies/*.safetensors`"
+        title = '# On 64-bit ARM, emulated'
+        command = f'`benchmarks/arm.sh FOLDER {count} benchmarks/policies/*.safetensors`'
         about = (
             "Debian's arm64 Python 3.11 with the aarch64 wheels of NumPy and Numba under\n"
-            "qemu-aarch64-static, beside this computer (x86-64). Actions are compared where all "
-            "spikes agree.\n"
-            "NumPy alone adds in the order of its matrix product, which is another on another "
-            "processor."
+            'qemu-aarch64-static, beside this computer (x86-64). Actions are compared where all '
+            'spikes agree.\n'
+            'NumPy alone adds in the order of its matrix product, which is another on another '
+            'processor.'
         )
-        page = [title, "", command, "", about, "", *lines]
-        options.table.write_text("\n".join(page) + "\n")
+        page = [title, '', command, '', about, '', *lines]
+        options.table.write_text('\n'.join(page) + '\n')
     return int(wrong > 0)
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["--record"]:
-        sys.executable = os.environ["INTERPRETER"]
+if __name__ == '__main__':
+    if sys.argv[1:2] == ['--record']:
+        sys.executable = os.environ['INTERPRETER']
         out, observed, *policies = map(Path, sys.argv[2:])
         record_to(out, policies, observed)
         sys.exit(0)

@@ -8,17 +8,16 @@ python benchmarks/checkpoint.py --env HalfCheetah-v4
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 import resource
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
-import torch
-
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Population
+import torch
 
 
 def memory() -> float:
@@ -29,14 +28,14 @@ def memory() -> float:
 def main() -> None:
     """Fill the buffer, then time checkpoints as a run would write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--env", default="HalfCheetah-v4")
-    parser.add_argument("--transitions", type=int, default=1_000_000)
-    parser.add_argument("--every", type=int, default=25_000, help="steps between checkpoints")
-    parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
+    parser.add_argument('--env', default='HalfCheetah-v4')
+    parser.add_argument('--transitions', type=int, default=1_000_000)
+    parser.add_argument('--every', type=int, default=25_000, help='steps between checkpoints')
+    parser.add_argument('--folder', type=Path, help='where to write; a temporary one by default')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         config = TrainConfig(env=options.env, replay_size=options.transitions, threads=1)
-        member = Member(config, Path(folder) / "run")
+        member = Member(config, Path(folder) / 'run')
         run = Population([member])
         before = memory()
         rng = np.random.default_rng(0)
@@ -50,18 +49,18 @@ def main() -> None:
             waits.append(time.perf_counter() - began)
         size = run.replay.rows.nbytes / 1e6
         full = waits[options.transitions // options.every :]
-        on_disk = sum(p.stat().st_size for p in (Path(folder) / "run" / "checkpoint").iterdir())
-        print(f"{options.env}, {options.transitions} transitions: {size:.0f} MB of arrays")
-        print(f"memory of the process: {before:.0f} MB before, {memory():.0f} MB with them")
-        print(f"checkpoint: {on_disk / 1e6:.0f} MB on disk")
+        on_disk = sum(p.stat().st_size for p in (Path(folder) / 'run' / 'checkpoint').iterdir())
+        print(f'{options.env}, {options.transitions} transitions: {size:.0f} MB of arrays')
+        print(f'memory of the process: {before:.0f} MB before, {memory():.0f} MB with them')
+        print(f'checkpoint: {on_disk / 1e6:.0f} MB on disk')
         print(
-            f"a checkpoint every {options.every} steps waits {np.median(full):.2f} s (full buffer, "
-            f"median of {len(full)}), {max(waits):.2f} s at most"
+            f'a checkpoint every {options.every} steps waits {np.median(full):.2f} s (full buffer, '
+            f'median of {len(full)}), {max(waits):.2f} s at most'
         )
         began = time.perf_counter()
         Population([member], resume=True)
-        print(f"resuming takes {time.perf_counter() - began:.1f} s")
+        print(f'resuming takes {time.perf_counter() - began:.1f} s')
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main()

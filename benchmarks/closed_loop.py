@@ -20,41 +20,40 @@ nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, ExitStack, suppress
 import gc
 import itertools
 import os
+from pathlib import Path
 import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rclpy
 from lifecycle_msgs.srv import ChangeState
+import numpy as np
 from page import heading, processor, write
+from proxy_snn_control.control.stop import StopLatch
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.nodes.demo import node_command, stay_on_loopback, stop_process
+from proxy_snn_control.nodes.loading import load_loop
+from proxy_snn_control.nodes.parameters import PARAMETERS
+from proxy_snn_control.policy import load_policy, Policy
 from rcl_interfaces.srv import ListParameters
+import rclpy
 from rclpy.experimental import EventsExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from proxy_snn_control.control.stop import StopLatch
-from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.nodes.demo import node_command, stay_on_loopback, stop_process
-from proxy_snn_control.nodes.loading import load_loop
-from proxy_snn_control.nodes.parameters import PARAMETERS
-from proxy_snn_control.policy import Policy, load_policy
-
 HERE = Path(__file__).parent
-POLICY = HERE / "policies" / "lif-HalfCheetah-v4.safetensors"
+POLICY = HERE / 'policies' / 'lif-HalfCheetah-v4.safetensors'
 OBSERVATIONS = 3000
 BEST_EFFORT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -68,8 +67,8 @@ PATIENCE = 3000.0
 WAKE_NS = 150_000  # a sleep may end so late: what is left of it is waited for
 WARM_UP = 200
 LATE_MS = 2.0
-PARTS = ("latency", "loop", "rate", "ten", "memory", "soak")
-SECONDS = {"latency": 60, "loop": 0, "rate": 60, "ten": 60, "memory": 0, "soak": 3600}
+PARTS = ('latency', 'loop', 'rate', 'ten', 'memory', 'soak')
+SECONDS = {'latency': 60, 'loop': 0, 'rate': 60, 'ten': 60, 'memory': 0, 'soak': 3600}
 
 # A program by itself: what it imports is what a bare node needs.
 ECHO = """
@@ -106,7 +105,7 @@ class Observations:
     """Observations of the policy's own task, and how each is answered."""
 
     def __init__(self, policy: Policy, labelled: bool) -> None:
-        environment = make_environment(policy.spec.provenance["env"])
+        environment = make_environment(policy.spec.provenance['env'])
         size = policy.spec.action_size
         self.messages: list[bytes] = []
         self.echoed: list[bytes] = []
@@ -120,9 +119,9 @@ class Observations:
             echoed = observation[:size].astype(float).tobytes()
             commanded = action.astype(float).tobytes()
             if echoed not in self.echoed and commanded not in self.commanded:
-                message = Float64MultiArray(data=array("d", observation))
+                message = Float64MultiArray(data=array('d', observation))
                 if labelled:
-                    label = f"observation {len(self.messages)}"
+                    label = f'observation {len(self.messages)}'
                     message.layout.dim = [MultiArrayDimension(label=label)]
                 self.messages.append(serialize_message(message))
                 self.echoed.append(echoed)
@@ -142,12 +141,12 @@ class Stage:
         self.policy = policy
         self.actions = load_policy(policy).spec.action_size
         domain = 1 + next(self.domains) % 100
-        self._stack, self._environment = stack, {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        self._stack, self._environment = stack, {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # What a controller leaves behind when it is killed is nobody else's.
-        self._environment["ROS_HOME"] = str(self._folder)
+        self._environment['ROS_HOME'] = str(self._folder)
         # As installed: where this forbids to write bytecode, every start compiles the package.
-        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._environment.pop('PYTHONDONTWRITEBYTECODE', None)
         context = rclpy.Context()
         rclpy.init(
             args=[],
@@ -156,7 +155,7 @@ class Stage:
             signal_handler_options=SignalHandlerOptions.NO,
         )
         stack.callback(context.try_shutdown)
-        self.node = rclpy.create_node("driver", context=context)
+        self.node = rclpy.create_node('driver', context=context)
         stack.callback(self.node.destroy_node)
         self.executor = EventsExecutor(context=context)
         self.executor.add_node(self.node)
@@ -165,20 +164,20 @@ class Stage:
         self, name: str, namespace: str, root: Path = HERE.parent, **parameters: Any
     ) -> Process:
         """Start a node of the package, of the checkout at `root`, or the echo."""
-        if name == "echo":
-            command = [sys.executable, "-c", ECHO, str(self.actions), "--ros-args"]
-            command += ["-r", f"__ns:={namespace}"]
+        if name == 'echo':
+            command = [sys.executable, '-c', ECHO, str(self.actions), '--ros-args']
+            command += ['-r', f'__ns:={namespace}']
         else:
             command = node_command(name, namespace, parameters)
-        log = self._folder / namespace.replace("/", "_")
+        log = self._folder / namespace.replace('/', '_')
         process = Process(command, self._environment, log, root)
         self._stack.callback(stop_process, process.popen)
         return process
 
     def controller(self, namespace: str, root: Path = HERE.parent, **parameters: Any) -> Process:
         """Start a controller."""
-        parameters = {"autostart": "true", "observation_timeout": PATIENCE, **parameters}
-        return self.start("controller", namespace, root, policy=self.policy, **parameters)
+        parameters = {'autostart': 'true', 'observation_timeout': PATIENCE, **parameters}
+        return self.start('controller', namespace, root, policy=self.policy, **parameters)
 
     def spin(self, seconds: float) -> None:
         """Take what comes for a while."""
@@ -200,7 +199,7 @@ class Stage:
         end = time.monotonic() + 30
         while True:
             if not self.until(client.service_is_ready, end - time.monotonic()):
-                raise SystemExit(f"{service} does not answer")
+                raise SystemExit(f'{service} does not answer')
             # Found here is not yet found there, and an answer may be lost: ask again then.
             future = client.call_async(request)
             if self.until(future.done, 0.2):
@@ -210,7 +209,7 @@ class Stage:
         """Trigger a lifecycle transition of a controller."""
         request = ChangeState.Request()
         request.transition.label = label
-        self.call(ChangeState, f"{namespace}/controller/change_state", request)
+        self.call(ChangeState, f'{namespace}/controller/change_state', request)
 
 
 class Process:
@@ -220,11 +219,11 @@ class Process:
         self, command: list[str], environment: dict[str, str], log: Path, root: Path
     ) -> None:
         self.log = log
-        with open(log, "wb") as file:
+        with open(log, 'wb') as file:
             self.began = time.time()
             self.popen = subprocess.Popen(
                 command,
-                env={**environment, "PYTHONPATH": str(root)},
+                env={**environment, 'PYTHONPATH': str(root)},
                 cwd=root,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -233,13 +232,13 @@ class Process:
 
     def seconds_until_up(self) -> float | None:
         """From the start of the process to its log line when all is loaded; by its own clock."""
-        found = re.search(r"\[INFO\] \[([\d.]+)\] \[[^]]*\]: policy ", self.log.read_text())
+        found = re.search(r'\[INFO\] \[([\d.]+)\] \[[^]]*\]: policy ', self.log.read_text())
         return float(found[1]) - self.began if found else None
 
     def megabytes(self) -> tuple[float, float]:
         """Resident memory: all of it, and with what is shared divided among those who share."""
-        about = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text()
-        rss, pss = (re.search(rf"^{name}: +(\d+)", about, re.M) for name in ("Rss", "Pss"))
+        about = Path(f'/proc/{self.popen.pid}/smaps_rollup').read_text()
+        rss, pss = (re.search(rf'^{name}: +(\d+)', about, re.M) for name in ('Rss', 'Pss'))
         assert rss and pss
         return int(rss[1]) / 1024, int(pss[1]) / 1024
 
@@ -254,10 +253,10 @@ class Peer:
         self._stage = stage
         node = stage.node
         self._publisher = node.create_publisher(
-            Float64MultiArray, f"{namespace}/observation", BEST_EFFORT
+            Float64MultiArray, f'{namespace}/observation', BEST_EFFORT
         )
         self._subscription = node.create_subscription(
-            Float64MultiArray, f"{namespace}/command", self._on_command, RELIABLE, raw=True
+            Float64MultiArray, f'{namespace}/command', self._on_command, RELIABLE, raw=True
         )
         self._waiting: dict[bytes, int] = {}
         self._next = 0
@@ -289,7 +288,7 @@ class Peer:
             if any(self.received):
                 break
         else:
-            raise SystemExit("there is no answer")
+            raise SystemExit('there is no answer')
         for _ in range(WARM_UP):
             self.send()
             self._stage.spin(0.002)
@@ -382,15 +381,15 @@ def take_turns(
 
 def pair(stage: Stage, known: Observations, beside: Path | None) -> dict[str, list[Peer]]:
     """Start an echo, a controller and perhaps an older one, and wait until all answer."""
-    stage.start("echo", "/bare")
-    stage.controller("/ours")
+    stage.start('echo', '/bare')
+    stage.controller('/ours')
     peers = {
-        "bare echo": [Peer(stage, "/bare", known, True)],
-        "controller": [Peer(stage, "/ours", known, False)],
+        'bare echo': [Peer(stage, '/bare', known, True)],
+        'controller': [Peer(stage, '/ours', known, False)],
     }
     if beside is not None:
-        stage.controller("/older", beside)
-        peers["older controller"] = [Peer(stage, "/older", known, False)]
+        stage.controller('/older', beside)
+        peers['older controller'] = [Peer(stage, '/older', known, False)]
     for (peer,) in peers.values():
         peer.meet()
     for (peer,) in peers.values():
@@ -400,7 +399,7 @@ def pair(stage: Stage, known: Observations, beside: Path | None) -> dict[str, li
 
 def percentiles(milliseconds: np.ndarray, *wanted: float) -> np.ndarray:
     """Percentiles that are times that were measured: there is nothing between one and never."""
-    return np.percentile(milliseconds, wanted, method="inverted_cdf")
+    return np.percentile(milliseconds, wanted, method='inverted_cdf')
 
 
 def times(contenders: dict[str, list[Peer]]) -> dict[str, np.ndarray]:
@@ -414,16 +413,16 @@ def times(contenders: dict[str, list[Peer]]) -> dict[str, np.ndarray]:
 def measure_latency(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
     """Observation to command at one or more rates, each well within what both can do."""
     lines = [
-        "## Observation to command",
-        "",
+        '## Observation to command',
+        '',
         "From before the driver publishes to its callback, milliseconds. Aims: the controller's",
         "median at most 1.2 times the echo's, its 99th percentile at most 1.4 times.",
-        "",
+        '',
         (
-            "| observations a second | | median | 99th | 99.9th | no answer | strange "
+            '| observations a second | | median | 99th | 99.9th | no answer | strange '
             "| driver late | median over the echo's (1.2) | 99th over the echo's (1.4) |"
         ),
-        "|---|---|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|---|---|',
     ]
     with staged(policy) as stage:
         contenders = pair(stage, known, options.beside)
@@ -432,14 +431,14 @@ def measure_latency(policy: Path, known: Observations, options: argparse.Namespa
                 peers[0].forget()
             late = take_turns(stage, contenders, rate, options.seconds / len(options.rates), 2.0)
             found = times(contenders)
-            base = percentiles(found["bare echo"], 50, 99)
+            base = percentiles(found['bare echo'], 50, 99)
             for name, each in found.items():
                 median, high, highest = percentiles(each, 50, 99, 99.9)
                 ratios = (median, high) / base
                 lines.append(
-                    f"| {rate:g} | {name} | {median:.3f} | {high:.3f} | {highest:.3f} "
-                    f"| {np.isinf(each).mean():.2%} | {contenders[name][0].strange} "
-                    f"| {late[name]:.2%} | {ratios[0]:.2f} | {ratios[1]:.2f} |"
+                    f'| {rate:g} | {name} | {median:.3f} | {high:.3f} | {highest:.3f} '
+                    f'| {np.isinf(each).mean():.2%} | {contenders[name][0].strange} '
+                    f'| {late[name]:.2%} | {ratios[0]:.2f} | {ratios[1]:.2f} |'
                 )
     return lines
 
@@ -447,7 +446,7 @@ def measure_latency(policy: Path, known: Observations, options: argparse.Namespa
 def measure_loop(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
     """Message to command in this process, without ROS; with warm caches and with empty ones."""
     values = {each.name: each.default for each in PARAMETERS}
-    values |= {"policy": str(policy), "plugins": [], "observation_timeout": PATIENCE}
+    values |= {'policy': str(policy), 'plugins': [], 'observation_timeout': PATIENCE}
     ends: list[int] = []
 
     def send(numbers: Sequence[float], label: str) -> None:
@@ -459,16 +458,16 @@ def measure_loop(policy: Path, known: Observations, options: argparse.Namespace)
     action = np.zeros(loop.policy.spec.action_size, np.float32)
     others = np.zeros(10_000_000)
     lines = [
-        "## The loop by itself",
-        "",
+        '## The loop by itself',
+        '',
         "From a message's bytes to the command's, without ROS and DDS, medians in microseconds.",
         "At 50 or 200 a second other programs use the processor's caches in between: `empty` is",
-        "after a pass over 80 MB of something else.",
-        "",
-        "| caches | message to command | of it the policy |",
-        "|---|---|---|",
+        'after a pass over 80 MB of something else.',
+        '',
+        '| caches | message to command | of it the policy |',
+        '|---|---|---|',
     ]
-    for name, empty in (("warm", False), ("empty", True)):
+    for name, empty in (('warm', False), ('empty', True)):
         found: list[tuple[int, int]] = []
         for message in known.messages[:1000]:
             for whole in (True, False):
@@ -483,7 +482,7 @@ def measure_loop(policy: Path, known: Observations, options: argparse.Namespace)
                     loop.policy.act(loop.inputs.observation(()), action)
                     found.append((in_all, time.perf_counter_ns() - begin))
         medians = np.median(found, axis=0) / 1e3
-        lines.append(f"| {name} | {medians[0]:.0f} | {medians[1]:.0f} |")
+        lines.append(f'| {name} | {medians[0]:.0f} | {medians[1]:.0f} |')
     return lines
 
 
@@ -495,28 +494,28 @@ def measure_rate(policy: Path, known: Observations, options: argparse.Namespace)
         late = take_turns(stage, contenders, rate, options.seconds, block)
         found = times(contenders)
     lines = [
-        "## 1,000 a second",
-        "",
-        f"{options.seconds:g} s each, in turns of {block:g} s. Aims: at least 999 commands a",
-        f"second, under 0.1% later than {LATE_MS:g} ms or not at all where the echo manages that.",
-        "What the driver was late for it may not have sent: that lowers the commands a second of",
-        "both, but not how many of those sent were answered.",
-        "",
+        '## 1,000 a second',
+        '',
+        f'{options.seconds:g} s each, in turns of {block:g} s. Aims: at least 999 commands a',
+        f'second, under 0.1% later than {LATE_MS:g} ms or not at all where the echo manages that.',
+        'What the driver was late for it may not have sent: that lowers the commands a second of',
+        'both, but not how many of those sent were answered.',
+        '',
         (
-            "| | commands a second (999) | of 1,000 sent, answered "
-            "| later than 2 ms or never (0.1%) | never | strange | median, ms | 99th, ms "
-            "| 99.9th, ms | driver late |"
+            '| | commands a second (999) | of 1,000 sent, answered '
+            '| later than 2 ms or never (0.1%) | never | strange | median, ms | 99th, ms '
+            '| 99.9th, ms | driver late |'
         ),
-        "|---|---|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|---|---|',
     ]
     for name, each in found.items():
         answered = np.isfinite(each).mean()
         median, high, highest = percentiles(each, 50, 99, 99.9)
         lines.append(
-            f"| {name} | {np.isfinite(each).sum() / options.seconds:.1f} "
-            f"| {answered * rate:.1f} | {(each > LATE_MS).mean():.3%} "
-            f"| {1 - answered:.3%} | {contenders[name][0].strange} "
-            f"| {median:.3f} | {high:.3f} | {highest:.3f} | {late[name]:.2%} |"
+            f'| {name} | {np.isfinite(each).sum() / options.seconds:.1f} '
+            f'| {answered * rate:.1f} | {(each > LATE_MS).mean():.3%} '
+            f'| {1 - answered:.3%} | {contenders[name][0].strange} '
+            f'| {median:.3f} | {high:.3f} | {highest:.3f} | {late[name]:.2%} |'
         )
     return lines
 
@@ -526,11 +525,11 @@ def measure_ten(policy: Path, known: Observations, options: argparse.Namespace) 
     rate, count, block = 50.0, 10, 5.0
     with staged(policy) as stage:
         for i in range(count):
-            stage.start("echo", f"/bare{i}")
-            stage.controller(f"/ours{i}")
+            stage.start('echo', f'/bare{i}')
+            stage.controller(f'/ours{i}')
         contenders = {
-            "ten bare echoes": [Peer(stage, f"/bare{i}", known, True) for i in range(count)],
-            "ten controllers": [Peer(stage, f"/ours{i}", known, False) for i in range(count)],
+            'ten bare echoes': [Peer(stage, f'/bare{i}', known, True) for i in range(count)],
+            'ten controllers': [Peer(stage, f'/ours{i}', known, False) for i in range(count)],
         }
         for peers in contenders.values():
             for peer in peers:
@@ -541,75 +540,75 @@ def measure_ten(policy: Path, known: Observations, options: argparse.Namespace) 
         late = take_turns(stage, contenders, rate, options.seconds, block)
         found = times(contenders)
     lines = [
-        "## Ten at 50 a second",
-        "",
-        f"{options.seconds:g} s each, in turns of {block:g} s; all ten observations go out at",
-        "once, the most that ten robots can ask. A deadline is missed if a command has not come",
+        '## Ten at 50 a second',
+        '',
+        f'{options.seconds:g} s each, in turns of {block:g} s; all ten observations go out at',
+        'once, the most that ten robots can ask. A deadline is missed if a command has not come',
         "back after one period, 20 ms. Aim: no deadline missed beyond the echoes'.",
-        "",
+        '',
         (
             "| | commands | deadlines missed (the echoes') | median, ms | 99th, ms | slowest, ms "
-            "| driver late |"
+            '| driver late |'
         ),
-        "|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|',
     ]
     for name, each in found.items():
         median, high = percentiles(each, 50, 99)
         lines.append(
-            f"| {name} | {np.isfinite(each).sum()} of {len(each)} | {(each > 1e3 / rate).sum()} "
-            f"| {median:.3f} | {high:.3f} | {each.max():.1f} | {late[name]:.2%} |"
+            f'| {name} | {np.isfinite(each).sum()} of {len(each)} | {(each > 1e3 / rate).sum()} '
+            f'| {median:.3f} | {high:.3f} | {each.max():.1f} | {late[name]:.2%} |'
         )
     return lines
 
 
 def measure_start(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
     """Memory of a controller at work, and how long it takes to start, in fresh processes."""
-    found: dict[str, list[tuple[float, ...]]] = {"bare echo": [], "controller": []}
+    found: dict[str, list[tuple[float, ...]]] = {'bare echo': [], 'controller': []}
     for i in range(options.starts + 1):
-        for name, echo in (("bare echo", True), ("controller", False)):
+        for name, echo in (('bare echo', True), ('controller', False)):
             with staged(policy) as stage:
                 stage.spin(0.5)
                 # Once as it starts by itself, at work afterwards ...
-                process = stage.start("echo", "/self") if echo else stage.controller("/self")
-                peer = Peer(stage, "/self", known, echo)
+                process = stage.start('echo', '/self') if echo else stage.controller('/self')
+                peer = Peer(stage, '/self', known, echo)
                 peer.meet()
                 own = process.seconds_until_up()
                 if own is None:
-                    raise SystemExit(f"the {name} did not report that it is up")
+                    raise SystemExit(f'the {name} did not report that it is up')
                 memory = process.megabytes()
                 stop_process(process.popen)
                 # ... and once from outside, where it must be discovered first.
                 if echo:
-                    process = stage.start("echo", "/asked")
+                    process = stage.start('echo', '/asked')
                     stage.call(
-                        ListParameters, "/asked/echo/list_parameters", ListParameters.Request()
+                        ListParameters, '/asked/echo/list_parameters', ListParameters.Request()
                     )
                 else:
-                    process = stage.controller("/asked", autostart="false")
-                    stage.transition("/asked", "configure")
+                    process = stage.controller('/asked', autostart='false')
+                    stage.transition('/asked', 'configure')
                 if i:  # the first one found modules and bytecode not yet in the disk's cache
                     found[name].append((*memory, own, time.time() - process.began))
     medians = {name: np.median(each, axis=0) for name, each in found.items()}
     lines = [
-        "## Memory and start",
-        "",
+        '## Memory and start',
+        '',
         f"Medians of {options.starts} fresh processes of each, the files in the disk's cache and",
-        "the modules as bytecode, as an installation has them.",
-        f"Memory after {WARM_UP} commands. Up: from the start of the process, so with the",
-        "interpreter and all imports, to when it can be activated (the echo: to its first spin),",
-        "by its own clock. Answered: to when another process, which has to find it first, has its",
-        "answer, from a controller to `configure`, from an echo to `list_parameters`. Aims: at",
-        "most 60 MB more resident memory than the echo; ready to activate within 0.3 s.",
-        "",
-        "| | resident, MB | proportional, MB | up, s (0.3) | answered, s |",
-        "|---|---|---|---|---|",
+        'the modules as bytecode, as an installation has them.',
+        f'Memory after {WARM_UP} commands. Up: from the start of the process, so with the',
+        'interpreter and all imports, to when it can be activated (the echo: to its first spin),',
+        'by its own clock. Answered: to when another process, which has to find it first, has its',
+        'answer, from a controller to `configure`, from an echo to `list_parameters`. Aims: at',
+        'most 60 MB more resident memory than the echo; ready to activate within 0.3 s.',
+        '',
+        '| | resident, MB | proportional, MB | up, s (0.3) | answered, s |',
+        '|---|---|---|---|---|',
     ]
     for name, (rss, pss, own, answered) in medians.items():
-        lines.append(f"| {name} | {rss:.1f} | {pss:.1f} | {own:.2f} | {answered:.2f} |")
-    more = medians["controller"] - medians["bare echo"]
+        lines.append(f'| {name} | {rss:.1f} | {pss:.1f} | {own:.2f} | {answered:.2f} |')
+    more = medians['controller'] - medians['bare echo']
     lines.append(
-        f"| more than the echo (60) | {more[0]:.1f} | {more[1]:.1f} | {more[2]:.2f} "
-        f"| {more[3]:.2f} |"
+        f'| more than the echo (60) | {more[0]:.1f} | {more[1]:.1f} | {more[2]:.2f} '
+        f'| {more[3]:.2f} |'
     )
     return lines
 
@@ -618,18 +617,18 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
     """Hours of work: does memory grow?"""
     rate = 500.0
     with staged(policy) as stage:
-        env = load_policy(policy).spec.provenance["env"]
+        env = load_policy(policy).spec.provenance['env']
         processes = {
-            "sim": stage.start("sim", "/loop", env=env, mode="realtime"),
-            "controller of the sim": stage.controller("/loop"),
-            "controller of the driver": stage.controller("/ours"),
-            "bare echo": stage.start("echo", "/bare"),
+            'sim': stage.start('sim', '/loop', env=env, mode='realtime'),
+            'controller of the sim': stage.controller('/loop'),
+            'controller of the driver': stage.controller('/ours'),
+            'bare echo': stage.start('echo', '/bare'),
         }
         peers = {
-            "controller of the driver": Peer(stage, "/ours", known, False),
-            "bare echo": Peer(stage, "/bare", known, True),
+            'controller of the driver': Peer(stage, '/ours', known, False),
+            'bare echo': Peer(stage, '/bare', known, True),
         }
-        received = {"observation": 0, "command": 0}
+        received = {'observation': 0, 'command': 0}
 
         def count(name: str) -> Callable[[Any], None]:
             def receive(message: bytes) -> None:
@@ -638,9 +637,9 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             return receive
 
         for name in received:
-            qos = BEST_EFFORT if name == "observation" else RELIABLE
+            qos = BEST_EFFORT if name == 'observation' else RELIABLE
             stage.node.create_subscription(
-                Float64MultiArray, f"/loop/{name}", count(name), qos, raw=True
+                Float64MultiArray, f'/loop/{name}', count(name), qos, raw=True
             )
         stage.until(lambda: all(received.values()))
         for peer in peers.values():
@@ -662,95 +661,95 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             at.append(elapsed)
             for name, process in processes.items():
                 if process.popen.poll() is not None:
-                    raise SystemExit(f"the {name} ended:\n{process.log.read_text()}")
+                    raise SystemExit(f'the {name} ended:\n{process.log.read_text()}')
                 samples[name].append(process.megabytes()[0])
     lines = [
-        "## Soak",
-        "",
+        '## Soak',
+        '',
         (
-            f"It ran for {at[-1] / 60:.1f} minutes: the task in real time with a controller, and "
-            f"beside them another controller and an echo, driven in turns at {rate:g} observations "
-            "a second, 0.4 s each. Resident memory about once a second, slopes by least squares."
+            f'It ran for {at[-1] / 60:.1f} minutes: the task in real time with a controller, and '
+            f'beside them another controller and an echo, driven in turns at {rate:g} observations '
+            'a second, 0.4 s each. Resident memory about once a second, slopes by least squares.'
         ),
-        "",
+        '',
         (
-            "| | MB at first | MB at last | MB an hour, all of it | MB an hour, second half "
-            "| commands lost | strange |"
+            '| | MB at first | MB at last | MB an hour, all of it | MB an hour, second half '
+            '| commands lost | strange |'
         ),
-        "|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|',
     ]
     for name, each in samples.items():
         half = len(at) // 2
         slopes = [float(np.polyfit(at[i:], each[i:], 1)[0]) * 3600 for i in (0, half)]
-        counted = "| | |"
+        counted = '| | |'
         if name in peers:
-            counted = f"| {lost[name]} of {asked[name]} | {strange[name]} |"
-        elif name != "sim":
-            missing = received["observation"] - received["command"]
-            counted = f"| {missing} of {received['observation']} | |"
+            counted = f'| {lost[name]} of {asked[name]} | {strange[name]} |'
+        elif name != 'sim':
+            missing = received['observation'] - received['command']
+            counted = f'| {missing} of {received["observation"]} | |'
         lines.append(
-            f"| {name} | {each[0]:.1f} | {each[-1]:.1f} | {slopes[0]:.2f} | {slopes[1]:.2f} "
+            f'| {name} | {each[0]:.1f} | {each[-1]:.1f} | {slopes[0]:.2f} | {slopes[1]:.2f} '
             + counted
         )
     grown = max(each[-1] - each[len(at) // 2] for each in samples.values())
     lines += [
-        "",
-        f"The most that any grew in the second half: {grown:.2f} MB. "
-        + ("**Flat.**" if grown < 1 else "**Not flat.**"),
+        '',
+        f'The most that any grew in the second half: {grown:.2f} MB. '
+        + ('**Flat.**' if grown < 1 else '**Not flat.**'),
     ]
     return lines
 
 
 MEASURES = {
-    "latency": measure_latency,
-    "loop": measure_loop,
-    "rate": measure_rate,
-    "ten": measure_ten,
-    "memory": measure_start,
-    "soak": measure_soak,
+    'latency': measure_latency,
+    'loop': measure_loop,
+    'rate': measure_rate,
+    'ten': measure_ten,
+    'memory': measure_start,
+    'soak': measure_soak,
 }
 
 
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
-    parser.add_argument("--seconds", type=float, help="for each contender of a part, or the soak")
-    parser.add_argument("--rates", type=float, nargs="+", default=[50.0, 200.0])
-    parser.add_argument("--starts", type=int, default=7)
-    parser.add_argument("--labelled", action="store_true", help="observations as the sim's")
-    parser.add_argument("--policy", type=Path, default=POLICY)
+    parser.add_argument('--only', choices=PARTS, action='append', help='a part; may be repeated')
+    parser.add_argument('--seconds', type=float, help='for each contender of a part, or the soak')
+    parser.add_argument('--rates', type=float, nargs='+', default=[50.0, 200.0])
+    parser.add_argument('--starts', type=int, default=7)
+    parser.add_argument('--labelled', action='store_true', help="observations as the sim's")
+    parser.add_argument('--policy', type=Path, default=POLICY)
     parser.add_argument(
-        "--beside", type=Path, help="an older checkout, whose controller takes turns too"
+        '--beside', type=Path, help='an older checkout, whose controller takes turns too'
     )
-    parser.add_argument("--out", type=Path, help="the page to write")
+    parser.add_argument('--out', type=Path, help='the page to write')
     options = parser.parse_args()
     if options.beside is not None:
         options.beside = options.beside.absolute()
-        if not (options.beside / "proxy_snn_control").is_dir():
-            parser.error(f"--beside is {options.beside}, expected a checkout of this repository")
+        if not (options.beside / 'proxy_snn_control').is_dir():
+            parser.error(f'--beside is {options.beside}, expected a checkout of this repository')
     stay_on_loopback()
     policy = load_policy(options.policy)
     known = Observations(policy, options.labelled)
     lines = [
-        *heading("Closed loop"),
+        *heading('Closed loop'),
         (
-            f"{platform.machine()}, {processor()}, {os.cpu_count()} cores; Python "
-            f"{platform.python_version()}, {rclpy.get_rmw_implementation_identifier()}. "
-            f"`{options.policy.name}`, runtime "
-            f"{'compiled' if policy.compiled else 'with NumPy alone'}; {OBSERVATIONS} observations "
-            f"of its own rollouts{', with labels' if options.labelled else ''}."
+            f'{platform.machine()}, {processor()}, {os.cpu_count()} cores; Python '
+            f'{platform.python_version()}, {rclpy.get_rmw_implementation_identifier()}. '
+            f'`{options.policy.name}`, runtime '
+            f'{"compiled" if policy.compiled else "with NumPy alone"}; {OBSERVATIONS} observations '
+            f'of its own rollouts{", with labels" if options.labelled else ""}.'
         ),
     ]
     seconds = options.seconds
     for part in options.only or PARTS[:-1]:
         options.seconds = SECONDS[part] if seconds is None else seconds
-        lines += ["", *MEASURES[part](options.policy.absolute(), known, options)]
-    print("\n".join(lines))
+        lines += ['', *MEASURES[part](options.policy.absolute(), known, options)]
+    print('\n'.join(lines))
     if options.out:
         write(options.out, lines)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

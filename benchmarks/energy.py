@@ -16,30 +16,29 @@ what they take beyond an idle processor is measured. Run nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 import itertools
+from pathlib import Path
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-import snntorch
-import torch
 from neurobench.metrics.workload import ActivationSparsity, SynapticOperations
 from neurobench.models import SNNTorchModel, TorchModel
+import numpy as np
 from page import finish, heading, processor
-from torch import Tensor, nn
-
-from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy import load_policy, Policy, PolicySpec, read_policy
 from proxy_snn_control.policy.energy import (
-    LEFT_OUT,
-    NeuroBench,
-    Rapl,
     equivalent_energy,
     inference_energy,
+    LEFT_OUT,
+    NeuroBench,
     neurobench,
+    Rapl,
     typical_observations,
 )
+import snntorch
+import torch
+from torch import nn, Tensor
 
 OBSERVATIONS = 200
 
@@ -52,13 +51,13 @@ class Core(nn.Module):
         modules: list[nn.Module] = [nn.Identity()]
         for i, sizes in enumerate(itertools.pairwise(spec.layer_sizes)):
             layer = nn.Linear(*sizes)
-            layer.weight.data = torch.from_numpy(tensors[f"layers.{i}.weight"].copy())
-            layer.bias.data = torch.from_numpy(tensors[f"layers.{i}.bias"].copy())
+            layer.weight.data = torch.from_numpy(tensors[f'layers.{i}.weight'].copy())
+            layer.bias.data = torch.from_numpy(tensors[f'layers.{i}.bias'].copy())
             constants = spec.neuron_constants
             neurons = snntorch.Leaky(
-                beta=constants["voltage_decay"],
-                threshold=constants["threshold"],
-                reset_mechanism="zero",
+                beta=constants['voltage_decay'],
+                threshold=constants['threshold'],
+                reset_mechanism='zero',
                 init_hidden=True,
             )
             modules += [layer, neurons]
@@ -78,22 +77,22 @@ def by_the_package(model: SNNTorchModel | TorchModel, data: Tensor) -> tuple[flo
     sparsity = ActivationSparsity()(model, output, batch)
     operations = SynapticOperations()(model, output, batch)
     model.cleanup_hooks()
-    return sparsity, operations["Effective_MACs"], operations["Effective_ACs"]
+    return sparsity, operations['Effective_MACs'], operations['Effective_ACs']
 
 
 def relu_of(spec: PolicySpec) -> tuple[Policy, nn.Module]:
     """The ordinary network of a policy's width, in this runtime and in torch."""
     torch.manual_seed(0)
-    fields = {"neuron": "relu", "neuron_constants": {}, "time_steps": 1}
-    populations = {"encoder_population": 1, "decoder_population": 1}
+    fields = {'neuron': 'relu', 'neuron_constants': {}, 'time_steps': 1}
+    populations = {'encoder_population': 1, 'decoder_population': 1}
     relu = PolicySpec(**{**vars(spec), **fields, **populations})
     linear = [nn.Linear(*sizes) for sizes in itertools.pairwise(relu.layer_sizes)]
     tensors = {
-        f"layers.{i}.{name}": p.detach().numpy()
+        f'layers.{i}.{name}': p.detach().numpy()
         for i, layer in enumerate(linear)
         for name, p in layer.named_parameters()
     }
-    tensors["observation.quantiles"] = np.zeros(relu.tensor_shapes["observation.quantiles"])
+    tensors['observation.quantiles'] = np.zeros(relu.tensor_shapes['observation.quantiles'])
     modules = [m for layer in linear[:-1] for m in (layer, nn.ReLU())]
     return Policy(relu, tensors), nn.Sequential(*modules, linear[-1], nn.Tanh())
 
@@ -107,15 +106,15 @@ def agreeing(ours: NeuroBench, theirs: tuple[float, float, float], decoder_macs:
         (ours.effective_acs, acs),
     ]
     if any(abs(a - b) > 1e-6 * max(1, abs(b)) for a, b in pairs):
-        raise SystemExit(f"the neurobench package counts {theirs}, this program {ours}")
-    return "the same"
+        raise SystemExit(f'the neurobench package counts {theirs}, this program {ours}')
+    return 'the same'
 
 
 def measured(act: Callable[[np.ndarray], object], observations: np.ndarray, seconds: float) -> str:
     """Microjoules an action beyond an idle processor, by RAPL; '-' where there is none."""
     rapl = Rapl()
     if not rapl.packages:
-        return "-"
+        return '-'
     before = rapl.read()
     time.sleep(seconds)
     idle = rapl.joules(before, rapl.read()) / seconds
@@ -125,7 +124,7 @@ def measured(act: Callable[[np.ndarray], object], observations: np.ndarray, seco
             act(observation)
         actions += len(observations)
     taken = rapl.joules(before, rapl.read()) - idle * (time.perf_counter() - began)
-    return f"{taken / actions * 1e6:.1f}"
+    return f'{taken / actions * 1e6:.1f}'
 
 
 def rows(path: Path, seconds: float) -> list[str]:
@@ -144,7 +143,7 @@ def rows(path: Path, seconds: float) -> list[str]:
     found = []
     for name, actor, theirs in (
         (path.stem, policy, by_the_package(model, torch.from_numpy(np.array(spikes)))),
-        ("ReLU of its width", relu, by_the_package(TorchModel(network), plain)),
+        ('ReLU of its width', relu, by_the_package(TorchModel(network), plain)),
     ):
         counts = neurobench(actor, observations)
         decoder = counts.effective_macs if actor.spec.spiking else 0.0
@@ -155,9 +154,9 @@ def rows(path: Path, seconds: float) -> list[str]:
             else equivalent_energy(spec)
         )
         found.append(
-            f"| {name} | {counts.activation_sparsity:.1%} | {counts.effective_macs:.0f} "
-            f"| {counts.effective_acs:.0f} | {counts.dense} | {counts.footprint} | {package} "
-            f"| {joules * 1e9:.1f} | {measured(actor.act, observations, seconds)} |"
+            f'| {name} | {counts.activation_sparsity:.1%} | {counts.effective_macs:.0f} '
+            f'| {counts.effective_acs:.0f} | {counts.dense} | {counts.footprint} | {package} '
+            f'| {joules * 1e9:.1f} | {measured(actor.act, observations, seconds)} |'
         )
     return found
 
@@ -165,27 +164,27 @@ def rows(path: Path, seconds: float) -> list[str]:
 def main() -> int:
     """Count, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policies", type=Path, nargs="+", help="policies of lif neurons")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement by RAPL")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('policies', type=Path, nargs='+', help='policies of lif neurons')
+    parser.add_argument('--seconds', type=float, default=5.0, help='of each measurement by RAPL')
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     lines = [
-        *heading("What an action costs"),
-        f"{processor()}; processor packages with readable RAPL counters: {len(Rapl().packages)}.",
+        *heading('What an action costs'),
+        f'{processor()}; processor packages with readable RAPL counters: {len(Rapl().packages)}.',
         f"{OBSERVATIONS} observations drawn as training saw them. Energy by the paper's constants:",
         "synaptic operations (NeuroBench's effective ACs) times 77 fJ, multiply-accumulates of",
-        f"the ordinary network times 3.97 pJ; {LEFT_OUT}.",
-        "",
+        f'the ordinary network times 3.97 pJ; {LEFT_OUT}.',
+        '',
         (
-            "| network | activation sparsity | effective MACs | effective ACs | dense | footprint, "
-            "bytes | by the neurobench package | nJ by constants | uJ measured by RAPL |"
+            '| network | activation sparsity | effective MACs | effective ACs | dense | footprint, '
+            'bytes | by the neurobench package | nJ by constants | uJ measured by RAPL |'
         ),
-        "|---|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|---|',
     ]
     for path in options.policies:
         lines += rows(path, options.seconds)
     lines += [
-        "",
+        '',
         "Effective MACs of a spiking policy are its decoder's, which the package is not given. The",
         "ordinary network's weights are random: its sparsity is that of a network before training.",
     ]
@@ -193,5 +192,5 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

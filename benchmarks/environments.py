@@ -13,20 +13,19 @@ task here.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 import os
+from pathlib import Path
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 from page import finish, heading, processor
-
 from proxy_snn_control.learning.collect import Collector, Place
-from proxy_snn_control.learning.tasks import TaskSpec, make_environment
+from proxy_snn_control.learning.tasks import make_environment, TaskSpec
 
-TASKS = ("InvertedDoublePendulum-v4", "Ant-v4", "HalfCheetah-v4", "Hopper-v4", "Walker2d-v4")
+TASKS = ('InvertedDoublePendulum-v4', 'Ant-v4', 'HalfCheetah-v4', 'Hopper-v4', 'Walker2d-v4')
 Step = Callable[[], None]
 
 
@@ -53,7 +52,7 @@ def ours(tasks: list[str], workers: int) -> tuple[Step, Collector]:
 def asynchronous(task: str, count: int) -> tuple[Step, gymnasium.vector.AsyncVectorEnv]:
     """A step of gymnasium's, with its own shared memory for observations."""
     vector = gymnasium.vector.AsyncVectorEnv(
-        [lambda: make_environment(task) for _ in range(count)], context="spawn"
+        [lambda: make_environment(task) for _ in range(count)], context='spawn'
     )
     vector.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -68,20 +67,20 @@ def asynchronous(task: str, count: int) -> tuple[Step, gymnasium.vector.AsyncVec
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--members", type=int, default=25)
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 3))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200, help="of a round")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('--members', type=int, default=25)
+    parser.add_argument('--workers', type=int, default=max(1, (os.cpu_count() or 2) // 3))
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--steps', type=int, default=200, help='of a round')
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     mixed = [TASKS[i % len(TASKS)] for i in range(options.members)]
-    ant = ["Ant-v4"] * options.members
+    ant = ['Ant-v4'] * options.members
     made = {
-        "the five tasks, in this process": ours(mixed, 0),
-        "the five tasks, here": ours(mixed, options.workers),
-        "Ant-v4, in this process": ours(ant, 0),
-        "Ant-v4, here": ours(ant, options.workers),
-        "Ant-v4, AsyncVectorEnv": asynchronous("Ant-v4", options.members),
+        'the five tasks, in this process': ours(mixed, 0),
+        'the five tasks, here': ours(mixed, options.workers),
+        'Ant-v4, in this process': ours(ant, 0),
+        'Ant-v4, here': ours(ant, options.workers),
+        'Ant-v4, AsyncVectorEnv': asynchronous('Ant-v4', options.members),
     }
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(options.rounds):
@@ -95,28 +94,28 @@ def main() -> int:
     for _, each in made.values():
         each.close()
     median = {name: float(np.median(values)) * 1e3 for name, values in seconds.items()}
-    ratio = median["Ant-v4, AsyncVectorEnv"] / median["Ant-v4, here"]
+    ratio = median['Ant-v4, AsyncVectorEnv'] / median['Ant-v4, here']
     about = (
-        f"{processor()}, {os.cpu_count()} cores. {options.members} environments, "
-        f"{options.workers} worker processes here, one for each environment with AsyncVectorEnv; "
-        f"{options.rounds} rounds of {options.steps} steps."
+        f'{processor()}, {os.cpu_count()} cores. {options.members} environments, '
+        f'{options.workers} worker processes here, one for each environment with AsyncVectorEnv; '
+        f'{options.rounds} rounds of {options.steps} steps.'
     )
     lines = [
-        *heading("Environments in worker processes"),
+        *heading('Environments in worker processes'),
         about,
-        "",
-        "| | ms a step of all, median | least to most |",
-        "|---|---|---|",
+        '',
+        '| | ms a step of all, median | least to most |',
+        '|---|---|---|',
         *(
-            f"| {name} | {median[name]:.2f} | {min(v) * 1e3:.2f} to {max(v) * 1e3:.2f} |"
+            f'| {name} | {median[name]:.2f} | {min(v) * 1e3:.2f} to {max(v) * 1e3:.2f} |'
             for name, v in seconds.items()
         ),
-        "",
+        '',
         f"- AsyncVectorEnv takes **{ratio:.2f} times** as long as this package's workers.",
     ]
     finish(lines, options.table)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -15,19 +15,18 @@ same) and those that may follow from it. test/test_runtime.py does this in short
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+import sys
+import time
 
 import numpy as np
-import torch
 from page import heading, write
-
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.policy import Policy, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy import load_policy, Policy, PolicySpec, read_policy
 from proxy_snn_control.spiking.actor import Sizes, SpikingActor
+import torch
 
 CHUNK = 500
 THRESHOLD_DISTANCE, ACTION_DISTANCE = 1e-5, 1e-4
@@ -74,7 +73,7 @@ def torch_actor(spec: PolicySpec, tensors: dict[str, np.ndarray]) -> SpikingActo
 def compare(policy: Policy, actor: SpikingActor, chunks: Iterator[np.ndarray]) -> Agreement:
     """Compare a policy with the torch actor on chunks of float32 [CHUNK, observations]."""
     spec, found = policy.spec, Agreement()
-    threshold = spec.neuron_constants["threshold"]
+    threshold = spec.neuron_constants['threshold']
     sizes, steps = spec.layer_sizes, spec.time_steps
     ours = [np.zeros((steps, CHUNK, size), np.float32) for size in sizes]
     action = np.zeros((CHUNK, spec.action_size), np.float32)
@@ -114,7 +113,7 @@ def compare(policy: Policy, actor: SpikingActor, chunks: Iterator[np.ndarray]) -
 def rollouts(policy: Policy, count: int, seed: int) -> Iterator[np.ndarray]:
     """Observations of the policy's own task, float32 [CHUNK, observations] at a time."""
     spec, rng = policy.spec, np.random.default_rng(seed)
-    environment = make_environment(spec.provenance["env"])
+    environment = make_environment(spec.provenance['env'])
     low, high = np.array(spec.action_low), np.array(spec.action_high)
     gathered: list[np.ndarray] = []
     episode = 0
@@ -150,23 +149,23 @@ def noise(policy: Policy, count: int, seed: int) -> Iterator[np.ndarray]:
 def main() -> int:
     """Compare, print, write the page if asked; 1 if the promise is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policies", type=Path, nargs="+")
-    parser.add_argument("--observations", type=int, default=1_000_000, help="of each policy")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('policies', type=Path, nargs='+')
+    parser.add_argument('--observations', type=int, default=1_000_000, help='of each policy')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        *heading("Runtime and torch actor, spike for spike"),
-        f"Compiled runtime and float32 torch actor ({torch.__version__}). Half of the observations",
-        "are from rollouts, half noise. Begun: the causes agree. All: those that follow, too.",
-        "",
+        *heading('Runtime and torch actor, spike for spike'),
+        f'Compiled runtime and float32 torch actor ({torch.__version__}). Half of the observations',
+        'are from rollouts, half noise. Begun: the causes agree. All: those that follow, too.',
+        '',
         (
-            "| policy | neuron | observations | spikes or silences | begun | following "
-            "| begun, in 10 million | all, in 10 million | farthest from the threshold "
-            "| actions differ where spikes agree by at most | s |"
+            '| policy | neuron | observations | spikes or silences | begun | following '
+            '| begun, in 10 million | all, in 10 million | farthest from the threshold '
+            '| actions differ where spikes agree by at most | s |'
         ),
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     kept = True
     for path in options.policies:
@@ -190,16 +189,16 @@ def main() -> int:
             and found.action <= ACTION_DISTANCE
         )
         lines.append(
-            f"| {path.name} | {policy.spec.neuron} | {found.observations} | {found.spikes} | "
-            f"{found.begun} | {found.following} | {begun:.3f} | {every:.3f} | "
-            f"{found.farthest:.1e} | {found.action:.1e} | {time.monotonic() - began:.0f} |"
+            f'| {path.name} | {policy.spec.neuron} | {found.observations} | {found.spikes} | '
+            f'{found.begun} | {found.following} | {begun:.3f} | {every:.3f} | '
+            f'{found.farthest:.1e} | {found.action:.1e} | {time.monotonic() - began:.0f} |'
         )
         print(lines[-1], file=sys.stderr, flush=True)
         if options.table:  # after each policy: this takes minutes
             write(options.table, lines)
-    print("\n".join(lines))
+    print('\n'.join(lines))
     return 0 if kept else 1
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -9,35 +9,34 @@ that take one end with status 0, or with 1 and one such line.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 import contextlib
 import copy
 import dataclasses
+from dataclasses import dataclass
 import io
 import os
+from pathlib import Path
 import random
 import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from fuzz import (
-    ODD,
-    RAW,
-    NotRefusedError,
     _change_tree,
     accident,
     forgery,
+    NotRefusedError,
+    ODD,
+    RAW,
     small_policy,
     stranger,
 )
-
-from proxy_snn_control.learning.config import TrainConfig, load_config
+from proxy_snn_control.learning.config import load_config, TrainConfig
 from proxy_snn_control.policy import UserError, write_policy
+import yaml
 
 LONGEST_MESSAGE = 2000
 CONFIG = """\
@@ -87,12 +86,12 @@ FRAGMENTS = [
 def bomb(rng: random.Random) -> str:
     """Names of names of names: a file of some hundred bytes that stands for millions of values."""
     wide, high = rng.choice([2, 10, 50]), rng.choice([5, 10, 100])
-    lines = ["x0: &x0 {a: 1}"]
+    lines = ['x0: &x0 {a: 1}']
     for i in range(1, high):
-        names = ", ".join([f"*x{i - 1}"] * wide)
-        inside = rng.choice([f"[{names}]", f"{{<<: [{names}]}}", f"{{a: {{b: [{names}]}}}}"])
-        lines.append(f"x{i}: &x{i} {inside}")
-    return "\n".join(lines) + "\n"
+        names = ', '.join([f'*x{i - 1}'] * wide)
+        inside = rng.choice([f'[{names}]', f'{{<<: [{names}]}}', f'{{a: {{b: [{names}]}}}}'])
+        lines.append(f'x{i}: &x{i} {inside}')
+    return '\n'.join(lines) + '\n'
 
 
 def hostile_yaml(text: str, rng: random.Random) -> bytes:
@@ -105,25 +104,25 @@ def hostile_yaml(text: str, rng: random.Random) -> bytes:
     if operation == 2:
         lines = text.splitlines(keepends=True)
         lines.insert(rng.randrange(len(lines) + 1), bomb(rng))
-        return "".join(lines).encode()
+        return ''.join(lines).encode()
     if operation == 3:
-        places = [i for i, letter in enumerate(text) if letter in ":\n,[{ "]
+        places = [i for i, letter in enumerate(text) if letter in ':\n,[{ ']
         at = rng.choice(places) + 1
-        return (text[:at] + " " + rng.choice(FRAGMENTS) + text[at:]).encode(errors="surrogatepass")
+        return (text[:at] + ' ' + rng.choice(FRAGMENTS) + text[at:]).encode(errors='surrogatepass')
     if operation == 4:
-        name, _, rest = text.partition(": ")
-        return f"{name}: {rng.choice(FRAGMENTS)}\n{rest.partition(chr(10))[2]}".encode()
+        name, _, rest = text.partition(': ')
+        return f'{name}: {rng.choice(FRAGMENTS)}\n{rest.partition(chr(10))[2]}'.encode()
     tree = yaml.safe_load(text)
     for _ in range(rng.choice([1, 1, 2, 5])):
         _change_tree(tree, rng)
     changed = yaml.safe_dump(copy.deepcopy(tree), sort_keys=False)
-    return changed.encode(errors="surrogatepass")
+    return changed.encode(errors='surrogatepass')
 
 
 def check_message(message: str) -> None:
     """Raise a NotRefusedError unless it is one line that can be printed, and not a long one."""
     if not message.isprintable() or not 10 < len(message) <= LONGEST_MESSAGE:
-        raise NotRefusedError(f"bad message {message[:LONGEST_MESSAGE]!r}")
+        raise NotRefusedError(f'bad message {message[:LONGEST_MESSAGE]!r}')
 
 
 def read_config(path: Path) -> None:
@@ -135,7 +134,7 @@ def read_robot(path: Path) -> None:
     """As the controller does."""
     from proxy_snn_control.control.robot import load_robot
 
-    spec = dataclasses.replace(small_policy()[0], action_names=("motor",))
+    spec = dataclasses.replace(small_policy()[0], action_names=('motor',))
     load_robot(str(path), spec, 0.5, False)
 
 
@@ -148,27 +147,29 @@ def yaml_outcome(kind: str, path: Path) -> str:
     Raises:
         NotRefusedError: it raised something else, or its message is no good one.
     """
-    read = {"config file": read_config, "robot file": read_robot}[kind]
+    read = {'config file': read_config, 'robot file': read_robot}[kind]
     try:
         with in_time():
             read(path)
     except UserError as error:
         message = str(error)
         check_message(message)
-        if not message.startswith((f"{kind} {path}: ", "setting ", "settings ")):
-            raise NotRefusedError(f"{kind}: names neither file nor setting: {message!r}") from error
-        return f"{kind}: {_kind_of(message.removeprefix(f'{kind} {path}: '))}"
+        if not message.startswith((f'{kind} {path}: ', 'setting ', 'settings ')):
+            raise NotRefusedError(
+                f'{kind}: names neither file nor setting: {message!r}'
+            ) from error
+        return f'{kind}: {_kind_of(message.removeprefix(f"{kind} {path}: "))}'
     except NotRefusedError:
         raise
     except BaseException as error:
-        raise NotRefusedError(f"{kind}: {type(error).__name__}: {error}") from error
-    return f"{kind}: valid"
+        raise NotRefusedError(f'{kind}: {type(error).__name__}: {error}') from error
+    return f'{kind}: valid'
 
 
 def _kind_of(reason: str) -> str:
-    reason = re.sub(r"'[^']*'|\"[^\"]*\"|\b\d+\b|\[.*\]", "...", reason)
-    reason = re.sub(r"\bis (?!no YAML).*", "is ...", reason)
-    return re.sub(r"(setting|sources|observation|command)\b.*:", r"\1 ...:", reason)[:60]
+    reason = re.sub(r"'[^']*'|\"[^\"]*\"|\b\d+\b|\[.*\]", '...', reason)
+    reason = re.sub(r'\bis (?!no YAML).*', 'is ...', reason)
+    return re.sub(r'(setting|sources|observation|command)\b.*:', r'\1 ...:', reason)[:60]
 
 
 @contextlib.contextmanager
@@ -176,7 +177,7 @@ def in_time(seconds: float = 30.0) -> Iterator[None]:
     """Raise a NotRefusedError in what takes longer, as reading from a pipe would."""
 
     def late(number: int, frame: Any) -> None:
-        raise NotRefusedError(f"not done after {seconds} s")
+        raise NotRefusedError(f'not done after {seconds} s')
 
     before = signal.signal(signal.SIGALRM, late)
     timer = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -198,28 +199,28 @@ class RunCase:
 
 
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
-    "plot": lambda run: ["plot", str(run), "--out", str(run.parent / "x.png")],
-    "spikes": lambda run: ["plot", str(run), "--spikes", "--out", str(run.parent / "x.png")],
-    "evaluate": lambda run: ["evaluate", str(run / "policy.safetensors"), "--episodes", "1"],
-    "resume": lambda run: ["train", "--resume", "--out", str(run), "--steps", "10"],
+    'plot': lambda run: ['plot', str(run), '--out', str(run.parent / 'x.png')],
+    'spikes': lambda run: ['plot', str(run), '--spikes', '--out', str(run.parent / 'x.png')],
+    'evaluate': lambda run: ['evaluate', str(run / 'policy.safetensors'), '--episodes', '1'],
+    'resume': lambda run: ['train', '--resume', '--out', str(run), '--steps', '10'],
 }
-CHANGES = ("gone", "empty", "accident", "stranger", "pipe", "folder", "loop", "forged", "other")
+CHANGES = ('gone', 'empty', 'accident', 'stranger', 'pipe', 'folder', 'loop', 'forged', 'other')
 FILES = (
-    "config.yaml",
-    "progress.csv",
-    "policy.safetensors",
-    f"checkpoint/checkpoint-{LAST_STEP:010d}.safetensors",
-    f"checkpoint/replay-{0:010d}-{LAST_STEP:010d}.safetensors",
+    'config.yaml',
+    'progress.csv',
+    'policy.safetensors',
+    f'checkpoint/checkpoint-{LAST_STEP:010d}.safetensors',
+    f'checkpoint/replay-{0:010d}-{LAST_STEP:010d}.safetensors',
 )
 
 
 def run_cases(rng: random.Random) -> Iterator[RunCase]:
     """Without end, every file with every change in turn, and the commands that read it."""
-    readers = {"config.yaml": ["plot", "spikes"], "progress.csv": ["plot"]}
+    readers = {'config.yaml': ['plot', 'spikes'], 'progress.csv': ['plot']}
     readers |= {
-        "policy.safetensors": ["spikes", "evaluate"],
-        FILES[3]: ["resume"],
-        FILES[4]: ["resume"],
+        'policy.safetensors': ['spikes', 'evaluate'],
+        FILES[3]: ['resume'],
+        FILES[4]: ['resume'],
     }
     while True:
         pairs = [(name, change) for name in FILES for change in CHANGES]
@@ -232,47 +233,47 @@ def make_run(folder: Path) -> Path:
     """A real run, of a few steps."""
     from proxy_snn_control import cli  # which takes the process's signals for itself
 
-    (folder / "config.yaml").write_text(CONFIG)
-    run = folder / "run"
-    arguments = ["train", "--config", str(folder / "config.yaml"), "--out", str(run)]
+    (folder / 'config.yaml').write_text(CONFIG)
+    run = folder / 'run'
+    arguments = ['train', '--config', str(folder / 'config.yaml'), '--out', str(run)]
     with contextlib.redirect_stdout(io.StringIO()):
         if cli.main(arguments):
-            raise SystemExit("the run to begin with failed")
+            raise SystemExit('the run to begin with failed')
     return run
 
 
 def change_run(run: Path, case: RunCase, rng: random.Random) -> None:
     """Do to a file of the folder what the case asks for."""
-    if case.change == "none":
+    if case.change == 'none':
         return
     path = run / case.name
     whole = path.read_bytes()
     path.unlink()
-    if case.change == "pipe":
+    if case.change == 'pipe':
         os.mkfifo(path)
-    elif case.change == "folder":
+    elif case.change == 'folder':
         path.mkdir()
-    elif case.change == "loop":
+    elif case.change == 'loop':
         path.symlink_to(path.name)
-    elif case.change == "empty":
-        path.write_bytes(b"")
-    elif case.change == "accident":
+    elif case.change == 'empty':
+        path.write_bytes(b'')
+    elif case.change == 'accident':
         path.write_bytes(accident(whole, rng).content)
-    elif case.change == "stranger":
+    elif case.change == 'stranger':
         path.write_bytes(stranger(whole, rng).content)
-    elif case.change == "other":  # valid, and of something else
-        if path.name == "policy.safetensors":
+    elif case.change == 'other':  # valid, and of something else
+        if path.name == 'policy.safetensors':
             write_policy(path, *small_policy())
         else:
             path.write_bytes((run / FILES[(FILES.index(case.name) + 1) % 3]).read_bytes())
-    elif case.change == "forged":
-        if path.suffix == ".yaml":
+    elif case.change == 'forged':
+        if path.suffix == '.yaml':
             path.write_bytes(hostile_yaml(whole.decode(), rng))
-        elif path.name == "policy.safetensors":
+        elif path.name == 'policy.safetensors':
             path.write_bytes(forgery(whole, rng).content)
         else:
-            odd = str(rng.choice(ODD_VALUES)).encode(errors="surrogatepass")
-            places = [i for i, byte in enumerate(whole) if byte in b",\n"]
+            odd = str(rng.choice(ODD_VALUES)).encode(errors='surrogatepass')
+            places = [i for i, byte in enumerate(whole) if byte in b',\n']
             at = rng.choice(places) + 1
             path.write_bytes(whole[:at] + odd + whole[at:])
 
@@ -289,7 +290,7 @@ def run_outcome(original: Path, case: RunCase, rng: random.Random) -> str:
     from proxy_snn_control import cli
 
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = Path(folder) / 'run'
         shutil.copytree(original, run)
         change_run(run, case, rng)
         errors, printed = io.StringIO(), io.StringIO()
@@ -302,18 +303,18 @@ def run_outcome(original: Path, case: RunCase, rng: random.Random) -> str:
             ):
                 status = cli.main(COMMANDS[case.command](run))
         except NotRefusedError as error:
-            raise NotRefusedError(f"{case}: {error}") from error
+            raise NotRefusedError(f'{case}: {error}') from error
         except BaseException as error:
-            raise NotRefusedError(f"{case}: {type(error).__name__}: {error}") from error
+            raise NotRefusedError(f'{case}: {type(error).__name__}: {error}') from error
         finally:
             signal.signal(signal.SIGINT, interrupt)  # a command that ends has it ignored
         errors = [
-            line.removeprefix("proxy-snn: ")
+            line.removeprefix('proxy-snn: ')
             for line in errors.getvalue().splitlines()
-            if line.startswith("proxy-snn: ") and not line.startswith("proxy-snn: warning")
+            if line.startswith('proxy-snn: ') and not line.startswith('proxy-snn: warning')
         ]
         if status not in (0, 1) or len(errors) != status:
-            raise NotRefusedError(f"{case}: status {status}, {errors.getvalue()!r}")
+            raise NotRefusedError(f'{case}: status {status}, {errors.getvalue()!r}')
         for line in errors:
             check_message(line)
-    return f"{case.command}, {case.name} {case.change}: {'refused' if status else 'taken'}"
+    return f'{case.command}, {case.name} {case.change}: {"refused" if status else "taken"}'

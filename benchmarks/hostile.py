@@ -13,23 +13,22 @@ printed with its sequence, and comes again with the same seed and number.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Callable
 import math
 import multiprocessing
+from pathlib import Path
 import random
 import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'test'))
 
 from control_kit import PERIOD
 from hostile_kit import Hostile, prepare_hostile
-
 from proxy_snn_control.control.messages import UNASKED
 
 STEPS = 20
@@ -83,12 +82,12 @@ def run_sequence(rng: random.Random, done: list[str]) -> Hostile:
     """
     Hostile.at_rate = truth(rng)
     machine = Hostile()
-    done.append(f"at_rate={Hostile.at_rate}")
+    done.append(f'at_rate={Hostile.at_rate}')
     for name in rng.choices(NAMES, WEIGHTS, k=STEPS):
         given = EVENTS[name][1](rng)
-        if name == "turn":
-            name = "deactivate" if machine.active else "activate"
-        done.append(f"{name} {given}")
+        if name == 'turn':
+            name = 'deactivate' if machine.active else 'activate'
+        done.append(f'{name} {given}')
         getattr(machine, name)(**given)
         machine.check()
     return machine
@@ -103,21 +102,21 @@ def work(seed: int, first: int, stride: int, seconds: float) -> Counter[str]:
         while time.monotonic() < end:
             done: list[str] = []
             try:
-                machine = run_sequence(random.Random(f"{seed} {i}"), done)
+                machine = run_sequence(random.Random(f'{seed} {i}'), done)
             except Exception:
-                counts["failures"] += 1
-                print(f"seed {seed}, sequence {i}:", *done, traceback.format_exc(), sep="\n  ")
-                if counts["failures"] > 2:
+                counts['failures'] += 1
+                print(f'seed {seed}, sequence {i}:', *done, traceback.format_exc(), sep='\n  ')
+                if counts['failures'] > 2:
                     break
             else:
                 sent = machine.world.sent
-                counts["sequences"] += 1
-                counts["commands"] += len(sent)
-                counts["answers to an observation, no fault"] += (
+                counts['sequences'] += 1
+                counts['commands'] += len(sent)
+                counts['answers to an observation, no fault'] += (
                     machine.world.loop.statistics.latencies.count
                 )
-                counts["unasked"] += sum(label == UNASKED for _, _, label in sent)
-                counts["simulated seconds"] += round(machine.world.now)
+                counts['unasked'] += sum(label == UNASKED for _, _, label in sent)
+                counts['simulated seconds'] += round(machine.world.now)
             i += stride
     return counts
 
@@ -125,19 +124,19 @@ def work(seed: int, first: int, stride: int, seconds: float) -> Counter[str]:
 def main() -> int:
     """Run, and print what was seen; 1 after a failure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument('--seconds', type=float, default=60)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--jobs', type=int, default=1)
     options = parser.parse_args()
-    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+    with multiprocessing.get_context('fork').Pool(options.jobs) as pool:
         tasks = [(options.seed, i, options.jobs, options.seconds) for i in range(options.jobs)]
         counts = sum(pool.starmap(work, tasks), Counter[str]())
-    print(f"seed {options.seed}, {options.jobs} processes of {options.seconds:g} s:")
+    print(f'seed {options.seed}, {options.jobs} processes of {options.seconds:g} s:')
     for name, count in counts.items():
-        print(f"{count:12,} {name}")
-    print(f"{counts['failures']:12,} failures")
-    return int(counts["failures"] > 0)
+        print(f'{count:12,} {name}')
+    print(f'{counts["failures"]:12,} failures')
+    return int(counts['failures'] > 0)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

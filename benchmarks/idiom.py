@@ -13,8 +13,8 @@ import copy
 import itertools
 
 import torch
+from torch import nn, Tensor
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 
 class Fire(torch.autograd.Function):

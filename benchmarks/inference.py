@@ -21,34 +21,29 @@ from __future__ import annotations
 import os
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ['OPENBLAS_NUM_THREADS'] = '1'
 
 import argparse
+from collections.abc import Callable
 import ctypes
 import functools
 import gc
 import itertools
 import json
 import math
+from pathlib import Path
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 
+from exactness import rollouts, torch_actor
 import numba
 import numpy as np
 import onnxruntime
-import snntorch
-import torch
-from exactness import rollouts, torch_actor
 from page import finish, heading, processor
-from spikingjelly.activation_based import functional, neuron
-from torch import Tensor, nn
-
-from proxy_snn_control.policy import Policy, PolicyFile, PolicySpec, load_policy, read_policy
+from proxy_snn_control.policy import load_policy, Policy, PolicyFile, PolicySpec, read_policy
 from proxy_snn_control.policy.c_export import export_c
 from proxy_snn_control.policy.energy import (
     activity,
@@ -58,6 +53,10 @@ from proxy_snn_control.policy.energy import (
 )
 from proxy_snn_control.policy.exchange import onnx_model
 from proxy_snn_control.spiking.actor import SpikingActor
+import snntorch
+from spikingjelly.activation_based import functional, neuron
+import torch
+from torch import nn, Tensor
 
 Act = Callable[[np.ndarray], object]
 OBSERVATIONS = 2000
@@ -75,12 +74,12 @@ class Parts(nn.Module):
         self.layers = nn.ModuleList()
         for i, sizes in enumerate(itertools.pairwise(spec.layer_sizes)):
             layer = nn.Linear(*sizes)
-            layer.weight.data = given[f"layers.{i}.weight"]
-            layer.bias.data = given[f"layers.{i}.bias"]
+            layer.weight.data = given[f'layers.{i}.weight']
+            layer.bias.data = given[f'layers.{i}.bias']
             self.layers.append(layer)
-        self.mu = given["encoder.mu"].double()
-        self.width = -2 * given["encoder.sigma"].double() ** 2
-        self.weight, self.bias = given["decoder.weight"], given["decoder.bias"]
+        self.mu = given['encoder.mu'].double()
+        self.width = -2 * given['encoder.sigma'].double() ** 2
+        self.weight, self.bias = given['decoder.weight'], given['decoder.bias']
         self.low, self.high = torch.tensor(spec.action_low), torch.tensor(spec.action_high)
 
     def encoder(self, observation: Tensor) -> Tensor:
@@ -132,9 +131,9 @@ class InSnnTorch(OthersNetwork):
             actor,
             [
                 snntorch.Leaky(
-                    beta=constants["voltage_decay"],
-                    threshold=constants["threshold"],
-                    reset_mechanism="zero",
+                    beta=constants['voltage_decay'],
+                    threshold=constants['threshold'],
+                    reset_mechanism='zero',
                     init_hidden=True,
                 )
                 for _ in actor.layers
@@ -150,7 +149,7 @@ class InSnnTorch(OthersNetwork):
 class InSpikingJelly(OthersNetwork):
     """With SpikingJelly's LIF nodes, one simulation step at a time."""
 
-    step_mode = "s"
+    step_mode = 's'
 
     def __init__(self, actor: Parts, spec: PolicySpec) -> None:
         constants = spec.neuron_constants
@@ -158,9 +157,9 @@ class InSpikingJelly(OthersNetwork):
             actor,
             [
                 neuron.LIFNode(
-                    tau=1 / (1 - constants["voltage_decay"]),
+                    tau=1 / (1 - constants['voltage_decay']),
                     decay_input=False,
-                    v_threshold=constants["threshold"],
+                    v_threshold=constants['threshold'],
                     v_reset=0.0,
                     step_mode=self.step_mode,
                 )
@@ -176,7 +175,7 @@ class InSpikingJelly(OthersNetwork):
 class InSpikingJellyAllSteps(InSpikingJelly):
     """With SpikingJelly's LIF nodes in its multi-step mode: a layer runs all its steps at once."""
 
-    step_mode = "m"
+    step_mode = 'm'
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the action, and the output population's spike count."""
@@ -214,7 +213,7 @@ def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
     sizes = (spec.observation_size, *spec.hidden, spec.action_size)
     linear = [nn.Linear(*each) for each in itertools.pairwise(sizes)]
     tensors = {
-        f"layers.{i}.{name}": p.detach().numpy()
+        f'layers.{i}.{name}': p.detach().numpy()
         for i, layer in enumerate(linear)
         for name, p in layer.named_parameters()
     }
@@ -223,20 +222,20 @@ def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
     actor = nn.Sequential(*(module for pair in pairs for module in pair))
     fields = {
         **vars(spec),
-        "neuron": "relu",
-        "neuron_constants": {},
-        "time_steps": 1,
-        "encoder_population": 1,
-        "decoder_population": 1,
+        'neuron': 'relu',
+        'neuron_constants': {},
+        'time_steps': 1,
+        'encoder_population': 1,
+        'decoder_population': 1,
     }
     relu = PolicySpec(**fields)
     model = onnx_model(relu, tensors).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
     def act(observation: np.ndarray) -> object:
-        return session.run(None, {"observation": observation[None]})
+        return session.run(None, {'observation': observation[None]})
 
     return act, in_torch(actor), model
 
@@ -272,11 +271,11 @@ void time_actions(policy_state *state, const float *observations, int count, dou
 def in_c(file: PolicyFile, folder: str) -> tuple[Act, Callable[[np.ndarray], np.ndarray]]:
     """The policy as C: called from Python; and the times of many actions by a clock in C."""
     export_c(file, folder)
-    (Path(folder) / "clock.c").write_text(CLOCK)
-    sources = [f"{folder}/policy.c", f"{folder}/clock.c"]
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2", "-shared", "-fPIC"]
-    subprocess.run(["cc", *flags, "-o", f"{folder}/policy.so", *sources, "-lm"], check=True)
-    library = ctypes.PyDLL(f"{folder}/policy.so")
+    (Path(folder) / 'clock.c').write_text(CLOCK)
+    sources = [f'{folder}/policy.c', f'{folder}/clock.c']
+    flags = ['-std=c99', '-Wall', '-Wextra', '-Werror', '-pedantic', '-O2', '-shared', '-fPIC']
+    subprocess.run(['cc', *flags, '-o', f'{folder}/policy.so', *sources, '-lm'], check=True)
+    library = ctypes.PyDLL(f'{folder}/policy.so')
     library.make_state.restype = ctypes.c_void_p
     state = ctypes.c_void_p(library.make_state())
     given = np.zeros(file.spec.observation_size, np.float32)
@@ -311,7 +310,7 @@ def same_spikes(policy: Policy, network: OthersNetwork, observations: np.ndarray
         _, count = in_torch(network)(observation)  # type: ignore[misc]
         differing += bool((policy.spikes[-1].sum(0) != count.numpy()[0]).any())
     if differing > 1:  # one at its threshold may be
-        raise SystemExit(f"{type(network).__name__} does not run the same network")
+        raise SystemExit(f'{type(network).__name__} does not run the same network')
 
 
 @numba.njit(cache=False)
@@ -380,7 +379,7 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     spec, tensors, _ = file
     policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
     if not policy.compiled:
-        raise SystemExit("the compiled pass is not to be had here")
+        raise SystemExit('the compiled pass is not to be had here')
     observations = np.concatenate(list(rollouts(policy, OBSERVATIONS, 0)))
     actor, parts = torch_actor(spec, tensors), Parts(spec, tensors)
     by_onnxruntime, by_torch, model = ordinary(spec)
@@ -393,26 +392,26 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
         by_c, clocked = in_c(file, folder)
     for observation in observations:
         if abs(by_c(observation) - policy.act(observation)).max() > 1e-6:  # type: ignore[operator]
-            raise SystemExit("the policy as C does not take the same actions")
+            raise SystemExit('the policy as C does not take the same actions')
     counted = activity(policy, observations)
     once, every = touched_bytes(policy, observations)
 
     contenders: dict[str, Act] = {
-        "this runtime, spiking": policy.act,
-        "the policy as C, cc -O2, spiking": by_c,
-        "this runtime with NumPy alone, spiking": numpy_alone.act,
-        "ONNX Runtime, ReLU": by_onnxruntime,
-        "PyTorch, ReLU": by_torch,
+        'this runtime, spiking': policy.act,
+        'the policy as C, cc -O2, spiking': by_c,
+        'this runtime with NumPy alone, spiking': numpy_alone.act,
+        'ONNX Runtime, ReLU': by_onnxruntime,
+        'PyTorch, ReLU': by_torch,
         "PyTorch, this package's spiking actor": by_actor(actor),
-        "SpikingJelly, step by step": in_torch(one_step),
-        "SpikingJelly, multi-step": in_torch(all_steps),
-        "snnTorch": in_torch(in_snntorch),
+        'SpikingJelly, step by step': in_torch(one_step),
+        'SpikingJelly, multi-step': in_torch(all_steps),
+        'snnTorch': in_torch(in_snntorch),
     }
     steps, goal = 1000, np.median(turn(policy.act, observations, 0.2))
     for _ in range(5):  # as long as an action takes
         taken = np.median(turn(functools.partial(count_up, steps), observations, 0.1))
         steps = round(steps * goal / taken)
-    contenders["counting for as long"] = functools.partial(count_up, steps)
+    contenders['counting for as long'] = functools.partial(count_up, steps)
     gc.collect()
     times: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
     in_c_alone = []
@@ -422,53 +421,53 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
         in_c_alone.append(np.concatenate([clocked(observations) for _ in range(5)]))
     found = {name: np.concatenate(each) for name, each in times.items()}
     median = {name: float(np.median(each)) for name, each in found.items()}
-    ours = median["this runtime, spiking"]
+    ours = median['this runtime, spiking']
     speed = bandwidth(int(once))
-    rates = ", ".join(f"{rate:.0%}" for rate in counted.firing_rates)
+    rates = ', '.join(f'{rate:.0%}' for rate in counted.firing_rates)
     lines = [
-        f"## {spec.provenance['env']}",
-        "",
+        f'## {spec.provenance["env"]}',
+        '',
         (
-            f"`{path.name}`: {spec.neuron}, layers {' -> '.join(map(str, spec.layer_sizes))}, "
-            f"T = {spec.time_steps}; trained for {spec.provenance['step']} steps to a return of "
-            f"{spec.provenance['evaluation']['mean']:.0f}. {len(observations)} observations of its "
-            "rollouts."
+            f'`{path.name}`: {spec.neuron}, layers {" -> ".join(map(str, spec.layer_sizes))}, '
+            f'T = {spec.time_steps}; trained for {spec.provenance["step"]} steps to a return of '
+            f'{spec.provenance["evaluation"]["mean"]:.0f}. {len(observations)} observations of its '
+            'rollouts.'
         ),
-        "",
+        '',
         (
-            "| one action by | median, us | 99th, us | 99.9th, us | 99.9th over median "
+            '| one action by | median, us | 99th, us | 99.9th, us | 99.9th over median '
             "| median over this runtime's | calls |"
         ),
-        "|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|',
     ]
     for name, each in found.items():
         lines.append(
-            f"| {name} | {median[name]:.1f} | {np.percentile(each, 99):.1f} | "
-            f"{np.percentile(each, 99.9):.1f} | {tail(each):.1f} | {median[name] / ours:.2f} | "
-            f"{len(each)} |"
+            f'| {name} | {median[name]:.1f} | {np.percentile(each, 99):.1f} | '
+            f'{np.percentile(each, 99.9):.1f} | {tail(each):.1f} | {median[name] / ours:.2f} | '
+            f'{len(each)} |'
         )
     clock = float(np.median(np.concatenate(in_c_alone)))
-    c = median["the policy as C, cc -O2, spiking"]
-    mine, idle = found["this runtime, spiking"], found["counting for as long"]
+    c = median['the policy as C, cc -O2, spiking']
+    mine, idle = found['this runtime, spiking'], found['counting for as long']
     asked = {
-        "": ours / median["ONNX Runtime, ReLU"],
-        "c": c / median["ONNX Runtime, ReLU"],
-        "runtime": c / ours,
-        "clock": clock / median["ONNX Runtime, ReLU"],
-        "step": median["SpikingJelly, step by step"] / ours,
-        "multi": median["SpikingJelly, multi-step"] / ours,
-        "snnTorch": median["snnTorch"] / ours,
+        '': ours / median['ONNX Runtime, ReLU'],
+        'c': c / median['ONNX Runtime, ReLU'],
+        'runtime': c / ours,
+        'clock': clock / median['ONNX Runtime, ReLU'],
+        'step': median['SpikingJelly, step by step'] / ours,
+        'multi': median['SpikingJelly, multi-step'] / ours,
+        'snnTorch': median['snnTorch'] / ours,
     }
     operations, possible = counted.synaptic_operations, possible_synaptic_operations(spec)
     lines += f"""
-- Median latency **{asked[""]:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
+- Median latency **{asked['']:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
   or below 1 is asked for).
-- As C **{asked["c"]:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked["runtime"]:.2f} times
+- As C **{asked['c']:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked['runtime']:.2f} times
   this runtime's (at or below 1 is asked for), all called from Python. By a clock in C an action
-  takes {clock:.1f} us, {asked["clock"]:.2f} times ONNX Runtime's called from Python.
-- SpikingJelly's forward of the same network takes **{asked["step"]:.0f} times** as long step by
-  step and **{asked["multi"]:.0f} times** in its multi-step mode (40);
-  snnTorch's **{asked["snnTorch"]:.0f} times** (100).
+  takes {clock:.1f} us, {asked['clock']:.2f} times ONNX Runtime's called from Python.
+- SpikingJelly's forward of the same network takes **{asked['step']:.0f} times** as long step by
+  step and **{asked['multi']:.0f} times** in its multi-step mode (40);
+  snnTorch's **{asked['snnTorch']:.0f} times** (100).
 - The 99.9th percentile is {tail(mine):.1f} times the median (3). For counting that takes as long it
   is {tail(idle):.1f} times: {late(idle):.2%} of those calls took {LATE:g} us or more over their
   median, and {late(mine):.2%} of this runtime's.
@@ -480,7 +479,7 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
   at {speed / 1e9:.0f} GB/s in **{once / speed * 1e6:.1f} us** (rows of neurons that fire more than
   once are read again: {every / 1024:.0f} KiB in all).
 """.splitlines()
-    lines.append("")
+    lines.append('')
     return lines, model
 
 
@@ -501,20 +500,20 @@ assert policy.compiled
 policy.act(OBSERVATION)
 """
 STARTS = {
-    "nothing": "",
-    "this runtime": ACT,
-    "this runtime with NumPy alone": """
+    'nothing': '',
+    'this runtime': ACT,
+    'this runtime with NumPy alone': """
 from proxy_snn_control.policy import Policy, read_policy
 Policy(*read_policy(FILE), compiled=False).act(OBSERVATION)
 """,
-    "this runtime, compiling": ACT,
-    "ONNX Runtime, ReLU": """
+    'this runtime, compiling': ACT,
+    'ONNX Runtime, ReLU': """
 import onnxruntime
 session = onnxruntime.InferenceSession(ONNX, providers=["CPUExecutionProvider"])
 session.run(None, {"observation": OBSERVATION[None]})
 """,
-    "importing Numba": "import numba",
-    "importing PyTorch": "import torch",
+    'importing Numba': 'import numba',
+    'importing PyTorch': 'import torch',
 }
 START = """
 import json, sys, time
@@ -536,59 +535,59 @@ def time_starts(path: Path, model: bytes, rounds: int) -> list[str]:
     size = load_policy(path).spec.observation_size
     found: dict[str, list[list[float]]] = {name: [] for name in STARTS}
     with tempfile.TemporaryDirectory() as folder:
-        onnx_file = Path(folder) / "relu.onnx"
+        onnx_file = Path(folder) / 'relu.onnx'
         onnx_file.write_bytes(model)
         for i in range(rounds):
             for name, code in STARTS.items():
-                environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-                if name == "this runtime, compiling":
-                    environment["XDG_CACHE_HOME"] = f"{folder}/{i}"
-                command = [sys.executable, "-c", START, path, onnx_file, code, str(size)]
+                environment = {**os.environ, 'PYTHONPATH': str(HERE.parent)}
+                if name == 'this runtime, compiling':
+                    environment['XDG_CACHE_HOME'] = f'{folder}/{i}'
+                command = [sys.executable, '-c', START, path, onnx_file, code, str(size)]
                 done = subprocess.run(
                     command, env=environment, capture_output=True, text=True, check=True
                 )
                 found[name].append(json.loads(done.stdout))
     lines = [
-        "## Starting",
-        "",
+        '## Starting',
+        '',
         (
-            "From nothing but an interpreter with NumPy to the first action, in fresh processes "
+            'From nothing but an interpreter with NumPy to the first action, in fresh processes '
             f"(medians of {rounds}, the files in the disk's cache):"
         ),
-        "",
-        "| | s | MB of resident memory more |",
-        "|---|---|---|",
+        '',
+        '| | s | MB of resident memory more |',
+        '|---|---|---|',
     ]
     for name, values in found.items():
         seconds, megabytes = np.median(values, axis=0)
-        lines.append(f"| {name} | {seconds:.3f} | {megabytes:.1f} |")
+        lines.append(f'| {name} | {seconds:.3f} | {megabytes:.1f} |')
     return [
         *lines,
-        "",
-        "The compiled pass is made at first use on a computer, in a process of its own, and kept:",
-        "`compiling` is that first time, with an empty cache.",
+        '',
+        'The compiled pass is made at first use on a computer, in a process of its own, and kept:',
+        '`compiling` is that first time, with an empty cache.',
     ]
 
 
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policies", type=Path, nargs="+", help="policies of lif neurons")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--starts", type=int, default=7)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('policies', type=Path, nargs='+', help='policies of lif neurons')
+    parser.add_argument('--seconds', type=float, default=1.0, help='of each turn')
+    parser.add_argument('--rounds', type=int, default=8)
+    parser.add_argument('--starts', type=int, default=7)
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        *heading("One action"),
+        *heading('One action'),
         (
-            f"{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, "
-            f"NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, "
-            f"torch {torch.__version__}, snnTorch {snntorch.__version__}. "
-            f"The contenders take turns of {options.seconds:g} s, {options.rounds} rounds."
+            f'{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, '
+            f'NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, '
+            f'torch {torch.__version__}, snnTorch {snntorch.__version__}. '
+            f'The contenders take turns of {options.seconds:g} s, {options.rounds} rounds.'
         ),
-        "",
+        '',
     ]
     models = []
     for path in options.policies:
@@ -596,10 +595,10 @@ def main() -> int:
         lines += table
         models.append(model)
     lines += time_starts(options.policies[0], models[0], options.starts)
-    lines += ["", f"Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."]
+    lines += ['', f'Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.']
     finish(lines, options.table)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

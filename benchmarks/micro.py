@@ -17,16 +17,15 @@ takes as long.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import subprocess
+import sys
+import tempfile
 
 import numpy as np
 from page import finish, heading
-
 from proxy_snn_control.neuromorphic.chip import Chip
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
@@ -34,19 +33,19 @@ from proxy_snn_control.policy import Policy, PolicyFile, PolicySpec, read_policy
 from proxy_snn_control.policy.c_export import export_c
 from proxy_snn_control.policy.energy import typical_observations
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "micro"
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-BOARD = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-nostartfiles"]
+EXAMPLE = Path(__file__).parents[1] / 'examples' / 'micro'
+STRICT = ['-std=c99', '-Wall', '-Wextra', '-Werror', '-pedantic']
+BOARD = ['-mcpu=cortex-m4', '-mthumb', '-mfloat-abi=hard', '-mfpu=fpv4-sp-d16', '-nostartfiles']
 QEMU = [
-    "qemu-system-arm",
-    "-M",
-    "mps2-an386",
-    "-display",
-    "none",
-    "-monitor",
-    "none",
-    "-icount",
-    "shift=0",
+    'qemu-system-arm',
+    '-M',
+    'mps2-an386',
+    '-display',
+    'none',
+    '-monitor',
+    'none',
+    '-icount',
+    'shift=0',
 ]
 TICK = 40  # instructions in a tick of the board's 25 MHz, at a nanosecond each
 
@@ -97,13 +96,13 @@ class Build:
 
 def build(folder: Path, program: Path, flags: Sequence[str], libraries: Sequence[str]) -> Build:
     """Compile policy.c of a folder with a main program and the board's start."""
-    elf = folder / f"{program.stem}.elf"
-    command = ["arm-none-eabi-gcc", *STRICT, *BOARD, *flags, "-ffunction-sections"]
-    command += [f"-I{EXAMPLE}", f"-I{folder}", "-Wl,--gc-sections", "-T", str(EXAMPLE / "mps2.ld")]
-    sources = [str(program), str(EXAMPLE / "mps2.c"), str(folder / "policy.c")]
-    subprocess.run([*command, "-o", str(elf), *sources, *libraries], check=True)
+    elf = folder / f'{program.stem}.elf'
+    command = ['arm-none-eabi-gcc', *STRICT, *BOARD, *flags, '-ffunction-sections']
+    command += [f'-I{EXAMPLE}', f'-I{folder}', '-Wl,--gc-sections', '-T', str(EXAMPLE / 'mps2.ld')]
+    sources = [str(program), str(EXAMPLE / 'mps2.c'), str(folder / 'policy.c')]
+    subprocess.run([*command, '-o', str(elf), *sources, *libraries], check=True)
     output = subprocess.run(
-        ["arm-none-eabi-size", elf], capture_output=True, text=True, check=True
+        ['arm-none-eabi-size', elf], capture_output=True, text=True, check=True
     ).stdout
     text, data, bss = map(int, output.splitlines()[1].split()[:3])
     return Build(elf, text + data, data + bss)
@@ -113,26 +112,26 @@ def emulate(elf: Path, spec: PolicySpec, observations: np.ndarray) -> np.ndarray
     """Ask the program for every observation; a structured array of its answers."""
     kind = np.dtype(
         [
-            ("ticks", "<u4"),
-            ("operations", "<u4"),
-            ("action", "<f4", (spec.action_size,)),
-            ("trains", np.min_scalar_type(2**spec.time_steps - 1), (sum(spec.layer_sizes),)),
+            ('ticks', '<u4'),
+            ('operations', '<u4'),
+            ('action', '<f4', (spec.action_size,)),
+            ('trains', np.min_scalar_type(2**spec.time_steps - 1), (sum(spec.layer_sizes),)),
         ]
     )
-    command = [*QEMU, "-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]
+    command = [*QEMU, '-chardev', 'stdio,id=line,signal=off', '-serial', 'chardev:line']
     answers = []
     with subprocess.Popen(
-        [*command, "-kernel", str(elf)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, '-kernel', str(elf)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin and process.stdout
         try:
             for observation in observations:
-                process.stdin.write(observation.astype("<f4").tobytes())
+                process.stdin.write(observation.astype('<f4').tobytes())
                 process.stdin.flush()
                 answers.append(process.stdout.read(kind.itemsize))
         finally:
             process.kill()
-    return np.frombuffer(b"".join(answers), kind)
+    return np.frombuffer(b''.join(answers), kind)
 
 
 def observed(policy: Policy, count: int) -> np.ndarray:
@@ -149,20 +148,20 @@ def observed(policy: Policy, count: int) -> np.ndarray:
 def random_file(firing: bool) -> PolicyFile:
     """A 64-64 policy of HalfCheetah's sizes; `firing`: every neuron fires at every step."""
     spec, tensors, _ = read_policy(
-        Path(__file__).parent / "policies" / "lif-HalfCheetah-v4.safetensors"
+        Path(__file__).parent / 'policies' / 'lif-HalfCheetah-v4.safetensors'
     )
     threshold = 1e-6 if firing else spec.encoder_threshold
-    spec = PolicySpec(**{**vars(spec), "hidden": (64, 64), "encoder_threshold": threshold})
+    spec = PolicySpec(**{**vars(spec), 'hidden': (64, 64), 'encoder_threshold': threshold})
     rng = np.random.default_rng(0)
     for name, shape in spec.tensor_shapes.items():
-        if name.startswith("layers."):
+        if name.startswith('layers.'):
             tensors[name] = rng.uniform(-0.2, 0.2, shape).astype(np.float32)
-            if name.endswith("bias") and firing:
+            if name.endswith('bias') and firing:
                 tensors[name][:] = 1000
     if firing:
-        tensors["encoder.sigma"] = np.full_like(tensors["encoder.sigma"], 10)
-    tensors.pop("transition.whitening", None)
-    return PolicyFile(spec, tensors, "0" * 64)
+        tensors['encoder.sigma'] = np.full_like(tensors['encoder.sigma'], 10)
+    tensors.pop('transition.whitening', None)
+    return PolicyFile(spec, tensors, '0' * 64)
 
 
 def row(name: str, file: PolicyFile, count: int, folder: Path, *, int8: bool) -> str:
@@ -174,65 +173,65 @@ def row(name: str, file: PolicyFile, count: int, folder: Path, *, int8: bool) ->
         judge = ChipPolicy(file.spec, file.tensors, Chip(layers, file.spec.time_steps))
         observations = observations[:: max(1, count // 1000)]
     report = export_c(file, folder, layers=layers)
-    example = build(folder, EXAMPLE / "loop.c", ["-Os"], ["-lm"])
-    probe = folder / "probe.c"
+    example = build(folder, EXAMPLE / 'loop.c', ['-Os'], ['-lm'])
+    probe = folder / 'probe.c'
     probe.write_text(PROBE)
-    answers = emulate(build(folder, probe, ["-O2"], ["-lm"]).elf, file.spec, observations)
+    answers = emulate(build(folder, probe, ['-O2'], ['-lm']).elf, file.spec, observations)
     same, worst = 0, 0.0
     for observation, answer in zip(observations, answers, strict=True):
         action = judge.act(observation)
         bits = 2 ** np.arange(file.spec.time_steps)
         trains = np.concatenate([bits @ layer.astype(np.int64) for layer in judge.spikes])
-        same += bool((trains == answer["trains"]).all())
-        worst = max(worst, float(abs(action - answer["action"]).max()))
-    taken = answers["ticks"].astype(np.int64) * TICK
+        same += bool((trains == answer['trains']).all())
+        worst = max(worst, float(abs(action - answer['action']).max()))
+    taken = answers['ticks'].astype(np.int64) * TICK
     return (
-        f"| {name} | {report.precision} | {report.tables} | {example.flash} | {report.memory} "
-        f"| {example.ram} | {same} of {len(observations)} | {worst:.1e} "
-        f"| {np.median(taken) / 1e3:.0f} | {taken.max() / 1e3:.0f} | {report.cycles / 1e3:.0f} |"
+        f'| {name} | {report.precision} | {report.tables} | {example.flash} | {report.memory} '
+        f'| {example.ram} | {same} of {len(observations)} | {worst:.1e} '
+        f'| {np.median(taken) / 1e3:.0f} | {taken.max() / 1e3:.0f} | {report.cycles / 1e3:.0f} |'
     )
 
 
 def main() -> int:
     """Compile, run, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policies", type=Path, nargs="+")
-    parser.add_argument("--observations", type=int, default=10_000)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('policies', type=Path, nargs='+')
+    parser.add_argument('--observations', type=int, default=10_000)
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     version = subprocess.run(
-        ["arm-none-eabi-gcc", "--version"], capture_output=True, text=True, check=True
+        ['arm-none-eabi-gcc', '--version'], capture_output=True, text=True, check=True
     ).stdout.splitlines()[0]
     emulator = subprocess.run(
-        [QEMU[0], "--version"], capture_output=True, text=True, check=True
+        [QEMU[0], '--version'], capture_output=True, text=True, check=True
     ).stdout.splitlines()[0]
     lines = [
-        *heading("A policy on a Cortex-M4F"),
-        f"{version}; {emulator}, machine mps2-an386.",
-        "Flash and RAM are those of the whole examples/micro program with the policy (-Os; RAM",
+        *heading('A policy on a Cortex-M4F'),
+        f'{version}; {emulator}, machine mps2-an386.',
+        'Flash and RAM are those of the whole examples/micro program with the policy (-Os; RAM',
         "without stack); spikes and instructions are of the policy at -O2. Instructions are QEMU's",
         "count: a real board takes more cycles, by its flash's wait states above all. `most",
-        "cycles` is what the export prints.",
-        "",
+        'cycles` is what the export prints.',
+        '',
         (
             "| policy | weights | tables, bytes | program's flash | state | program's RAM "
-            "| same spikes in | actions differ by | instructions of an action, thousands, median "
-            "| largest | most cycles, thousands |"
+            '| same spikes in | actions differ by | instructions of an action, thousands, median '
+            '| largest | most cycles, thousands |'
         ),
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     files = {path.stem: read_policy(path) for path in options.policies}
     files["lif 64-64, HalfCheetah's sizes"] = random_file(firing=False)
-    files["the same, all firing always"] = random_file(firing=True)
+    files['the same, all firing always'] = random_file(firing=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, file in files.items():
             for int8 in (False, True):
-                if not int8 or (file.spec.neuron in ("lif", "clif") and "always" not in name):
+                if not int8 or (file.spec.neuron in ('lif', 'clif') and 'always' not in name):
                     lines.append(row(name, file, options.observations, Path(folder), int8=int8))
                     print(lines[-1], flush=True)
     finish(lines, options.table)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

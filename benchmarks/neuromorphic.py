@@ -15,22 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from pathlib import Path
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from exactness import rollouts
+import numpy as np
 from page import heading, processor, write
-
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.neuromorphic.chip import FIXED_NEURONS, Chip
+from proxy_snn_control.neuromorphic.chip import Chip, FIXED_NEURONS
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
-from proxy_snn_control.policy import Policy, load_policy, read_policy
+from proxy_snn_control.policy import load_policy, Policy, read_policy
 from proxy_snn_control.policy.energy import typical_observations
 
 ROOT = Path(__file__).parents[1]
@@ -52,12 +51,12 @@ def agreement(fixed: Policy, policy: Policy, rows: np.ndarray) -> tuple[list[flo
 
 def in_lava(python: Path, path: Path, rows: np.ndarray) -> dict[str, Any]:
     """Run lava_speed.py in Lava's environment."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/observations.npy", rows)
-        script = Path(__file__).with_name("lava_speed.py")
+        np.save(f'{folder}/observations.npy', rows)
+        script = Path(__file__).with_name('lava_speed.py')
         done = subprocess.run(
-            [python, script, path, f"{folder}/observations.npy"],
+            [python, script, path, f'{folder}/observations.npy'],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -70,30 +69,30 @@ def in_lava(python: Path, path: Path, rows: np.ndarray) -> dict[str, Any]:
 def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
     """One policy's part of the page, and whether the promises are kept."""
     policy, (spec, tensors, _) = load_policy(path), read_policy(path)
-    task = spec.provenance["env"]
+    task = spec.provenance['env']
     rows = np.concatenate(list(rollouts(policy, RECORDED, seed=1)))
     sources = {}
     if spec.neuron in FIXED_NEURONS:
         sources = {
-            "recorded rollouts": rows[::2],
-            "the quantiles in the file": typical_observations(policy),
+            'recorded rollouts': rows[::2],
+            'the quantiles in the file': typical_observations(policy),
         }
     environment = make_environment(task)
     returns = evaluate(policy, environment, options.episodes, options.seed)
     assert returns
     lines = [
-        f"## {path.stem}",
-        "",
-        f"{spec.neuron}, layers {' -> '.join(map(str, spec.layer_sizes))}, T = {spec.time_steps}.",
-        "",
+        f'## {path.stem}',
+        '',
+        f'{spec.neuron}, layers {" -> ".join(map(str, spec.layer_sizes))}, T = {spec.time_steps}.',
+        '',
         (
-            "| | spikes and silences that stay, by layer | action off by, mean | 99th percentile "
+            '| | spikes and silences that stay, by layer | action off by, mean | 99th percentile '
             f"| return, {options.episodes} episodes | lowest | median | of floating point's |"
         ),
-        "|---|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|---|',
         (
-            f"| floating point | | | | {returns.mean:.1f} ± {returns.std:.1f} "
-            f"| {min(returns.returns):.1f} | {np.median(returns.returns):.1f} | |"
+            f'| floating point | | | | {returns.mean:.1f} ± {returns.std:.1f} '
+            f'| {min(returns.returns):.1f} | {np.median(returns.returns):.1f} | |'
         ),
     ]
     kept = True
@@ -107,46 +106,46 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
         ratio = 1 + (found.mean - returns.mean) / abs(returns.mean)
         kept &= ratio >= KEPT_RETURN
         lines.append(
-            f"| fixed, from {name} | {', '.join(f'{value:.2%}' for value in stay)} "
-            f"| {distances.mean():.2%} | {np.percentile(distances, 99):.1%} "
-            f"| {found.mean:.1f} ± {found.std:.1f} | {min(found.returns):.1f} "
-            f"| {np.median(found.returns):.1f} | {ratio:.1%} |"
+            f'| fixed, from {name} | {", ".join(f"{value:.2%}" for value in stay)} '
+            f'| {distances.mean():.2%} | {np.percentile(distances, 99):.1%} '
+            f'| {found.mean:.1f} ± {found.std:.1f} | {min(found.returns):.1f} '
+            f'| {np.median(found.returns):.1f} | {ratio:.1%} |'
         )
         print(lines[-1], file=sys.stderr, flush=True)
     environment.close()
 
     lava = in_lava(options.lava_python, path, rows)
-    ends = lava["starts"]
+    ends = lava['starts']
     lines += [
-        "",
+        '',
         (
-            "| one action, ms | straightforward, median | 99th | quick, median | 99th "
-            "| times as quick | the arithmetic alone, median |"
+            '| one action, ms | straightforward, median | 99th | quick, median | 99th '
+            '| times as quick | the arithmetic alone, median |'
         ),
-        "|---|---|---|---|---|---|---|",
+        '|---|---|---|---|---|---|---|',
     ]
-    for precision in ("float", "fixed") if sources else ("float",):
+    for precision in ('float', 'fixed') if sources else ('float',):
         found = lava[precision]
-        slow, quick = found["straightforward"], found["quick"]
-        kept &= quick[0] < QUICK_MILLISECONDS and found["differ"] == 0
+        slow, quick = found['straightforward'], found['quick']
+        kept &= quick[0] < QUICK_MILLISECONDS and found['differ'] == 0
         lines.append(
-            f"| {precision} | {slow[0]:.2f} | {slow[1]:.2f} | {quick[0]:.2f} | {quick[1]:.2f} "
-            f"| {slow[0] / quick[0]:.1f} | {found['numpy'][0]:.2f} |"
+            f'| {precision} | {slow[0]:.2f} | {slow[1]:.2f} | {quick[0]:.2f} | {quick[1]:.2f} '
+            f'| {slow[0] / quick[0]:.1f} | {found["numpy"][0]:.2f} |'
         )
-    kept &= lava["unequal"] == 0 and ends["segments"] == 0 and ends["processes"] == 0
+    kept &= lava['unequal'] == 0 and ends['segments'] == 0 and ends['processes'] == 0
     lines += [
-        "",
+        '',
         (
-            f"Actions that differ between the two networks: {lava['float']['differ']} in floating, "
+            f'Actions that differ between the two networks: {lava["float"]["differ"]} in floating, '
             f"{lava['fixed']['differ'] if sources else 'none'} in fixed point; from the runtime's: "
-            f"{lava['unequal']}."
+            f'{lava["unequal"]}.'
         ),
         (
-            f"{ends['count']} starts with one action ({ends['start']:.2f} s) and stops "
-            f"({ends['stop']:.3f} s) left {ends['processes']} processes and "
-            f"{ends['segments']} shared memory segments."
+            f'{ends["count"]} starts with one action ({ends["start"]:.2f} s) and stops '
+            f'({ends["stop"]:.3f} s) left {ends["processes"]} processes and '
+            f'{ends["segments"]} shared memory segments.'
         ),
-        "",
+        '',
     ]
     return lines, kept
 
@@ -154,29 +153,29 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
 def main() -> int:
     """Measure, print, write the page if asked; 1 if a promise is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policies", type=Path, nargs="+")
-    parser.add_argument("--episodes", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lava-python", type=Path, default=ROOT / ".venv-lava/bin/python")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('policies', type=Path, nargs='+')
+    parser.add_argument('--episodes', type=int, default=30)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--lava-python', type=Path, default=ROOT / '.venv-lava/bin/python')
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     lines = [
-        *heading("A policy on the simulated chip"),
-        f"{processor()}, {os.cpu_count()} cores, Lava 0.10. Fixed point is that of Loihi 2: 8-bit",
-        "weights with an exponent for each layer, 12-bit decays, 24-bit states. How far actions",
+        *heading('A policy on the simulated chip'),
+        f'{processor()}, {os.cpu_count()} cores, Lava 0.10. Fixed point is that of Loihi 2: 8-bit',
+        'weights with an exponent for each layer, 12-bit decays, 24-bit states. How far actions',
         "are off is of the action's range. More in [neuromorphic.md](../neuromorphic.md).",
-        "",
+        '',
     ]
     kept = True
     for path in options.policies:
         more, fine = section(path, options)
         lines, kept = lines + more, kept and fine
-        load = f"Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+        load = f'Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.'
         if options.table:
             write(options.table, [*lines, load])
-    print("\n".join([*lines, load]))
+    print('\n'.join([*lines, load]))
     return 0 if kept else 1
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -4,32 +4,32 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+import sys
 
 
 def heading(title: str) -> list[str]:
     """A page's first lines: its title, and the command that makes it."""
-    command = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-    return [f"# {title}", "", "`" + " ".join(command) + "`", ""]
+    command = ['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]]
+    return [f'# {title}', '', '`' + ' '.join(command) + '`', '']
 
 
 def write(path: Path, lines: list[str]) -> None:
     """Write a page, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text('\n'.join(lines) + '\n')
 
 
 def finish(lines: list[str], path: Path | None) -> None:
     """Print a page, and write it where a path is given."""
-    print("\n".join(lines))
+    print('\n'.join(lines))
     if path:
         write(path, lines)
 
 
 def processor() -> str:
     """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            return line.partition(':')[2].strip()
+    return 'unknown processor'

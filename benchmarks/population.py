@@ -16,27 +16,26 @@ run in the same sitting, with the options that population_sketch.py has; what it
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 import itertools
 import os
+from pathlib import Path
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from page import finish, heading, processor
-
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.spiking.dense import rounded
+import torch
 
-TASKS = ("InvertedDoublePendulum-v4", "Ant-v4", "HalfCheetah-v4", "Hopper-v4", "Walker2d-v4")
-FAST = {"proxy_updates": 1, "proxy_learning_rate": 3e-3}
+TASKS = ('InvertedDoublePendulum-v4', 'Ant-v4', 'HalfCheetah-v4', 'Hopper-v4', 'Walker2d-v4')
+FAST = {'proxy_updates': 1, 'proxy_learning_rate': 3e-3}
 
 
 class Case(NamedTuple):
@@ -50,11 +49,11 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("25 PT-LIF learners, K = 1", TASKS, 5, FAST, 20_000),
-    Case("25 PT-LIF learners, K = 3", TASKS, 5, {}, 12_000),
-    Case("one PT-LIF learner, K = 3", ("HalfCheetah-v4",), 1, {}, 900),
+    Case('25 PT-LIF learners, K = 1', TASKS, 5, FAST, 20_000),
+    Case('25 PT-LIF learners, K = 3', TASKS, 5, {}, 12_000),
+    Case('one PT-LIF learner, K = 3', ('HalfCheetah-v4',), 1, {}, 900),
     Case(
-        "one ANN TD3 learner", ("HalfCheetah-v4",), 1, {"neuron": "relu", "target": "soft"}, 1_500
+        'one ANN TD3 learner', ('HalfCheetah-v4',), 1, {'neuron': 'relu', 'target': 'soft'}, 1_500
     ),
 )
 RANDOM_STEPS = 5_000
@@ -105,11 +104,11 @@ class Figures(NamedTuple):
 def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
     """Train a population for a while, then time its parts alone."""
     settings = {
-        "random_steps": RANDOM_STEPS,
-        "checkpoint_every": 10**9,
-        "precision": options.precision,
-        "device": options.device,
-        "replay_size": options.replay_size,
+        'random_steps': RANDOM_STEPS,
+        'checkpoint_every': 10**9,
+        'precision': options.precision,
+        'device': options.device,
+        'replay_size': options.replay_size,
         **case.settings,
     }
     members = [
@@ -120,10 +119,10 @@ def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
     clock = Clock(options.seconds)
     population.run(clock)
     parts = {
-        "update of the critics alone": timed(lambda: population.td3._learn_kinds[False]()),
-        "update of the actor too": timed(lambda: population.td3._learn_kinds[True]()),
-        "acting, with its wait": timed(lambda: act(population)),
-        "a step of all environments": timed(lambda: step(population), 100),
+        'update of the critics alone': timed(lambda: population.td3._learn_kinds[False]()),
+        'update of the actor too': timed(lambda: population.td3._learn_kinds[True]()),
+        'acting, with its wait': timed(lambda: act(population)),
+        'a step of all environments': timed(lambda: step(population), 100),
     }
     population.close()
     return Figures(
@@ -178,12 +177,12 @@ def operations(population: Population) -> float:
     dense = 2 * (critic + 3 * critic - first) + 1.5 * critic
     t, out = 1, a
     widths: tuple[int, ...] = (o, *config.hidden, a)
-    if config.neuron != "relu":
+    if config.neuron != 'relu':
         t, out = config.time_steps, a * config.decoder_population
         widths = (o * config.encoder_population, *config.hidden, out)
     actor = t * products(widths)
     acts = 1 / config.batch_size
-    if config.target == "proxy":
+    if config.target == 'proxy':
         assert config.proxy_hidden is not None
         proxy = products((o, *config.proxy_hidden, a))
         dense += config.proxy_updates * (3 * proxy - o * config.proxy_hidden[0]) + proxy
@@ -202,9 +201,11 @@ def traffic(population: Population) -> float:
     )
     if td3.target_adam:
         numbers += td3.target.weights.flat.numel() * adam * config.proxy_updates
-    if config.neuron != "relu":
+    if config.neuron != 'relu':
         o, a, *_ = population.replay.widths
-        neurons = o * config.encoder_population + sum(config.hidden) + a * config.decoder_population
+        neurons = (
+            o * config.encoder_population + sum(config.hidden) + a * config.decoder_population
+        )
         passes = max(1, config.proxy_updates if td3.target_adam else 1) + 1.0
         rows = len(population.runs) * config.batch_size * config.time_steps
         numbers += passes * rows * neurons * 3 * 4  # currents in, spikes and states out
@@ -213,14 +214,14 @@ def traffic(population: Population) -> float:
 
 def copy_rate(device: torch.device) -> float:
     """GB a second that memory is read and written at."""
-    a = torch.empty(2**28 if device.type == "cuda" else 2**24, device=device)
+    a = torch.empty(2**28 if device.type == 'cuda' else 2**24, device=device)
     b = torch.empty_like(a)
     return 2 * a.numel() * 4 / timed(lambda: b.copy_(a), 20) / 1e6
 
 
 def product_rate(device: torch.device, precision: str, members: int) -> float:
     """GFLOP a second of batched products as large as a proxy's."""
-    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    kind = torch.bfloat16 if precision == 'bfloat16' else torch.float32
     a, b = (torch.randn(members, rows, 512, device=device, dtype=kind) for rows in (256, 512))
     with rounded(precision):
         milliseconds = timed(lambda: torch.bmm(a, b), 50)
@@ -230,28 +231,28 @@ def product_rate(device: torch.device, precision: str, members: int) -> float:
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of learning, for each case")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--precision", default="tf32", choices=("float32", "tf32", "bfloat16"))
-    parser.add_argument("--replay-size", type=int, default=1_000_000)
-    parser.add_argument("--cases", type=int, nargs="+", choices=range(1, 5), default=[1, 2, 3, 4])
-    parser.add_argument("--sketch", type=Path, help="a program to run in the same sitting")
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('--seconds', type=float, default=60.0, help='of learning, for each case')
+    parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
+    parser.add_argument('--precision', default='tf32', choices=('float32', 'tf32', 'bfloat16'))
+    parser.add_argument('--replay-size', type=int, default=1_000_000)
+    parser.add_argument('--cases', type=int, nargs='+', choices=range(1, 5), default=[1, 2, 3, 4])
+    parser.add_argument('--sketch', type=Path, help='a program to run in the same sitting')
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print("population.py: torch finds no CUDA card, which this needs", file=sys.stderr)
+    if options.device == 'cuda' and not torch.cuda.is_available():
+        print('population.py: torch finds no CUDA card, which this needs', file=sys.stderr)
         return 1
     device = torch.device(options.device)
-    card = torch.cuda.get_device_name() if device.type == "cuda" else "no card"
+    card = torch.cuda.get_device_name() if device.type == 'cuda' else 'no card'
     cores = len(os.sched_getaffinity(0))
     lines = [
-        *heading("A population on a GPU"),
-        f"{card}; {processor()}, {cores} cores; torch {torch.__version__}; products of critics,",
-        f"proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s of",
-        "learning each.",
-        "",
-        "| population | learner-steps a second | aim | ms a step | evaluations meanwhile |",
-        "|---|---|---|---|---|",
+        *heading('A population on a GPU'),
+        f'{card}; {processor()}, {cores} cores; torch {torch.__version__}; products of critics,',
+        f'proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s of',
+        'learning each.',
+        '',
+        '| population | learner-steps a second | aim | ms a step | evaluations meanwhile |',
+        '|---|---|---|---|---|',
     ]
     details: list[str] = []
     copies = copy_rate(device)
@@ -261,25 +262,25 @@ def main() -> int:
             try:
                 found = measure(case, Path(folder), options)
             except UserError as error:
-                print(f"population.py: {case.name}: {error}", file=sys.stderr)
+                print(f'population.py: {case.name}: {error}', file=sys.stderr)
                 return 1
         lines.append(
-            f"| {case.name} | **{found.rate:,.0f}** | {case.aim:,.0f} | {found.step:.2f} | "
-            f"{found.evaluations} |"
+            f'| {case.name} | **{found.rate:,.0f}** | {case.aim:,.0f} | {found.step:.2f} | '
+            f'{found.evaluations} |'
         )
         print(lines[-1], flush=True)
         speed = product_rate(device, options.precision, len(case.tasks) * case.seeds)
         details += [
-            "",
-            f"{case.name}: a step takes {found.step:.2f} ms; alone,",
-            "",
-            "| | ms |",
-            "|---|---|",
-            *(f"| {name} | {value:.3f} |" for name, value in found.parts.items()),
-            "",
-            f"Its floor: {found.gigaflop:.1f} GFLOP of products at {speed / 1e3:.1f} TFLOP/s,",
-            f"{found.gigaflop / speed * 1e3:.3f} ms, and {found.gigabytes:.2f} GB at",
-            f"{copies:.0f} GB/s, {found.gigabytes / copies * 1e3:.3f} ms.",
+            '',
+            f'{case.name}: a step takes {found.step:.2f} ms; alone,',
+            '',
+            '| | ms |',
+            '|---|---|',
+            *(f'| {name} | {value:.3f} |' for name, value in found.parts.items()),
+            '',
+            f'Its floor: {found.gigaflop:.1f} GFLOP of products at {speed / 1e3:.1f} TFLOP/s,',
+            f'{found.gigaflop / speed * 1e3:.3f} ms, and {found.gigabytes:.2f} GB at',
+            f'{copies:.0f} GB/s, {found.gigabytes / copies * 1e3:.3f} ms.',
         ]
     if options.sketch:
         command = [
@@ -288,14 +289,14 @@ def main() -> int:
         ]  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
-                [*command, "--out", folder], capture_output=True, text=True, check=False
+                [*command, '--out', folder], capture_output=True, text=True, check=False
             )
-        details += ["", f"{options.sketch.name}, in the same sitting:", "", "```"]
-        details += [*(done.stdout or done.stderr).strip().splitlines()[-8:], "```"]
+        details += ['', f'{options.sketch.name}, in the same sitting:', '', '```']
+        details += [*(done.stdout or done.stderr).strip().splitlines()[-8:], '```']
     lines += details
     finish(lines, options.table)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -14,27 +14,26 @@ nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 import itertools
 import os
+from pathlib import Path
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-import torch
 from idiom import Idiom
+import numpy as np
 from page import finish, heading, processor
-
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.hardware import has_bfloat16_units, use_processor
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.tasks import make_environment
+import torch
 
-TASK, BATCH, FILLED = "HalfCheetah-v4", 256, 2000
+TASK, BATCH, FILLED = 'HalfCheetah-v4', 256, 2000
 Steps = Callable[[int], None]
 
 
@@ -81,16 +80,16 @@ def stable_baselines3() -> Steps:
     from stable_baselines3.common.noise import NormalActionNoise
 
     model = TD3(
-        "MlpPolicy",
+        'MlpPolicy',
         make_environment(TASK),
         learning_rate=3e-4,
         buffer_size=100_000,
         learning_starts=FILLED,
         batch_size=BATCH,
         action_noise=NormalActionNoise(np.zeros(6), np.full(6, 0.1)),
-        policy_kwargs={"net_arch": [256, 256]},
+        policy_kwargs={'net_arch': [256, 256]},
         seed=0,
-        device="cpu",
+        device='cpu',
     )
     model.learn(FILLED)
 
@@ -104,12 +103,12 @@ def this(folder: Path, **settings: object) -> tuple[Steps, Population]:
     """This package's training run, without its evaluations."""
     config = TrainConfig(
         **{  # type: ignore[arg-type]
-            "env": TASK,
-            "random_steps": FILLED,
-            "steps": 0,
-            "eval_every": 10**6,
-            "eval_episodes": 1,
-            "replay_size": 100_000,
+            'env': TASK,
+            'random_steps': FILLED,
+            'steps': 0,
+            'eval_every': 10**6,
+            'eval_episodes': 1,
+            'replay_size': 100_000,
             **settings,
         }
     )
@@ -156,7 +155,7 @@ def operations(lessons: int) -> tuple[float, float]:
 def multiplication_rate(kind: torch.dtype) -> float:
     """GFLOP a second of this machine on a product like those of an update."""
     a, b = torch.randn(BATCH, 512).to(kind), torch.randn(512, 512).to(kind)
-    best = float("inf")
+    best = float('inf')
     for _ in range(200 if kind == torch.float32 else 20):
         began = time.perf_counter()
         a @ b
@@ -178,46 +177,46 @@ def where_time_goes(run: Population, count: int = 60) -> dict[str, float]:
         for _ in range(count):
             run.td3.update()
     parts = dict.fromkeys(
-        ("dense products", "spiking layers", "optimisers", "everything else of an update"), 0.0
+        ('dense products', 'spiking layers', 'optimisers', 'everything else of an update'), 0.0
     )
     for event in profile.key_averages():
-        kind = "everything else of an update"
-        if event.key in ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"):
-            kind = "dense products"
-        elif event.key.startswith("SpikingLayers"):
-            kind = "spiking layers"
-        elif "Adam" in event.key or event.key == "aten::_fused_adam_":
-            kind = "optimisers"
+        kind = 'everything else of an update'
+        if event.key in ('aten::mm', 'aten::addmm', 'aten::bmm', 'aten::baddbmm'):
+            kind = 'dense products'
+        elif event.key.startswith('SpikingLayers'):
+            kind = 'spiking layers'
+        elif 'Adam' in event.key or event.key == 'aten::_fused_adam_':
+            kind = 'optimisers'
         parts[kind] += event.self_cpu_time_total / count / 1e3
-    return {"environment step and acting": collecting, **parts}
+    return {'environment step and acting': collecting, **parts}
 
 
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument('--seconds', type=float, default=8.0, help='of each turn')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=0)
+    parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     use_processor(options.threads)
     torch.manual_seed(0)
 
     with tempfile.TemporaryDirectory() as folder:
-        ours, run = this(Path(folder) / "a", precision="auto")
+        ours, run = this(Path(folder) / 'a', precision='auto')
         contenders: dict[str, Steps] = {
-            "PT-LIF, K = 3, plain idiom": plain_idiom(3),
-            "PT-LIF, K = 3, this": ours,
-            "PT-LIF, K = 1, plain idiom": plain_idiom(1),
-            "PT-LIF, K = 1, this": this(Path(folder) / "b", proxy_updates=1)[0],
-            "vanilla LIF, plain idiom": plain_idiom(0),
-            "vanilla LIF, this": this(Path(folder) / "c", target="soft")[0],
-            "ANN TD3, Stable-Baselines3": stable_baselines3(),
-            "ANN TD3, this": this(Path(folder) / "d", neuron="relu", target="soft")[0],
+            'PT-LIF, K = 3, plain idiom': plain_idiom(3),
+            'PT-LIF, K = 3, this': ours,
+            'PT-LIF, K = 1, plain idiom': plain_idiom(1),
+            'PT-LIF, K = 1, this': this(Path(folder) / 'b', proxy_updates=1)[0],
+            'vanilla LIF, plain idiom': plain_idiom(0),
+            'vanilla LIF, this': this(Path(folder) / 'c', target='soft')[0],
+            'ANN TD3, Stable-Baselines3': stable_baselines3(),
+            'ANN TD3, this': this(Path(folder) / 'd', neuron='relu', target='soft')[0],
         }
-        if run.config.precision != "float32":
-            contenders["PT-LIF, K = 3, this, float32"] = this(
-                Path(folder) / "e", precision="float32"
+        if run.config.precision != 'float32':
+            contenders['PT-LIF, K = 3, this, float32'] = this(
+                Path(folder) / 'e', precision='float32'
             )[0]
         for steps in contenders.values():
             steps(20)
@@ -225,62 +224,62 @@ def main() -> int:
         for _ in range(options.rounds):
             for name, steps in contenders.items():
                 rates[name].append(rate(steps, options.seconds))
-                print(f"{name}: {rates[name][-1]:.1f}", file=sys.stderr, flush=True)
+                print(f'{name}: {rates[name][-1]:.1f}', file=sys.stderr, flush=True)
         parts = where_time_goes(run)
 
     median = {name: float(np.median(values)) for name, values in rates.items()}
-    fast = median["PT-LIF, K = 3, this"]
+    fast = median['PT-LIF, K = 3, this']
     dense, spiking = operations(3)
     speed = multiplication_rate(torch.float32)
-    over_idiom = fast / median["PT-LIF, K = 3, plain idiom"]
-    over_sb3 = fast / median["ANN TD3, Stable-Baselines3"]
+    over_idiom = fast / median['PT-LIF, K = 3, plain idiom']
+    over_sb3 = fast / median['ANN TD3, Stable-Baselines3']
     machine = (
-        f"{platform.machine()}, {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
-        f"threads, bfloat16 units: {'yes' if has_bfloat16_units() else 'no'}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}. {TASK}, batch {BATCH}, "
-        f"{options.rounds} rounds of {options.seconds:g} s."
+        f'{platform.machine()}, {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} '
+        f'threads, bfloat16 units: {"yes" if has_bfloat16_units() else "no"}, torch '
+        f'{torch.__version__}, Python {platform.python_version()}. {TASK}, batch {BATCH}, '
+        f'{options.rounds} rounds of {options.seconds:g} s.'
     )
     floor = (
-        f"(With the profiler on.) Its ordinary networks are {dense:.2f} GFLOP of dense products, "
-        f"its spiking actor would be {spiking:.2f} more. This machine multiplies float32 matrices "
-        f"at {speed:.0f} GFLOP/s: the ordinary networks alone take {dense / speed * 1e3:.1f} ms, "
-        f"which is {speed / dense:.0f} steps a second if all else were free; all products, "
-        f"{(dense + spiking) / speed * 1e3:.1f} ms."
+        f'(With the profiler on.) Its ordinary networks are {dense:.2f} GFLOP of dense products, '
+        f'its spiking actor would be {spiking:.2f} more. This machine multiplies float32 matrices '
+        f'at {speed:.0f} GFLOP/s: the ordinary networks alone take {dense / speed * 1e3:.1f} ms, '
+        f'which is {speed / dense:.0f} steps a second if all else were free; all products, '
+        f'{(dense + spiking) / speed * 1e3:.1f} ms.'
     )
     if has_bfloat16_units():
         speed = multiplication_rate(torch.bfloat16)
         floor += (
-            f" In bfloat16, at {speed:.0f} GFLOP/s, {dense / speed * 1e3:.1f} ms and "
-            f"{(dense + spiking) / speed * 1e3:.1f} ms: {speed / (dense + spiking):.0f} steps a "
-            f"second, {speed / (dense + spiking) / median['PT-LIF, K = 3, plain idiom']:.1f} times "
-            "the plain idiom."
+            f' In bfloat16, at {speed:.0f} GFLOP/s, {dense / speed * 1e3:.1f} ms and '
+            f'{(dense + spiking) / speed * 1e3:.1f} ms: {speed / (dense + spiking):.0f} steps a '
+            f'second, {speed / (dense + spiking) / median["PT-LIF, K = 3, plain idiom"]:.1f} times '
+            'the plain idiom.'
         )
     lines = [
-        *heading("Training speed"),
+        *heading('Training speed'),
         machine,
-        "",
-        "| learner | steps a second, median | least to most |",
-        "|---|---|---|",
+        '',
+        '| learner | steps a second, median | least to most |',
+        '|---|---|---|',
         *(
-            f"| {name} | {median[name]:.1f} | {min(values):.1f} to {max(values):.1f} |"
+            f'| {name} | {median[name]:.1f} | {min(values):.1f} to {max(values):.1f} |'
             for name, values in rates.items()
         ),
-        "",
-        f"- PT-LIF, K = 3: **{over_idiom:.2f} times** the plain idiom.",
+        '',
+        f'- PT-LIF, K = 3: **{over_idiom:.2f} times** the plain idiom.',
         f"- PT-LIF, K = 3: **{over_sb3:.2f} times** Stable-Baselines3's TD3, ordinary networks.",
-        f"- The dense products of this run were computed in {run.config.precision}.",
-        "",
-        f"A step of PT-LIF with K = 3 takes {1e3 / fast:.1f} ms:",
-        "",
-        "| | ms |",
-        "|---|---|",
-        *(f"| {name} | {value:.2f} |" for name, value in parts.items()),
-        "",
+        f'- The dense products of this run were computed in {run.config.precision}.',
+        '',
+        f'A step of PT-LIF with K = 3 takes {1e3 / fast:.1f} ms:',
+        '',
+        '| | ms |',
+        '|---|---|',
+        *(f'| {name} | {value:.2f} |' for name, value in parts.items()),
+        '',
         floor,
     ]
     finish(lines, options.table)
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -4,36 +4,40 @@
 
 from typing import Any
 
-import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+from proxy_snn_control.policy import plugins, read_policy, UserError
+import yaml
 
 from launch import LaunchContext, LaunchDescription
-from proxy_snn_control.policy import UserError, plugins, read_policy
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.
 SIM = {
-    "env": ("", str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
-    "paper_physics": ("", bool, "contacts as in the paper's MuJoCo; as in training if empty"),
-    "env_kwargs": ("", str, "what the task is made with, NAME=VALUE ..; the policy's own if empty"),
-    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
-    "mode": ("lockstep", str, "lockstep: one step per command; realtime: at the task's rate"),
-    "seed": ("", int, "episode i starts from seed + i"),
-    "episodes": ("10", int, "end after so many episodes; 0 never ends"),
+    'env': ('', str, "Gymnasium task, a MuJoCo one; the policy's own if empty"),
+    'paper_physics': ('', bool, "contacts as in the paper's MuJoCo; as in training if empty"),
+    'env_kwargs': (
+        '',
+        str,
+        "what the task is made with, NAME=VALUE ..; the policy's own if empty",
+    ),
+    'plugins': ('', None, "modules to import first, as '[my_robot]': docs/plugins.md"),
+    'mode': ('lockstep', str, "lockstep: one step per command; realtime: at the task's rate"),
+    'seed': ('', int, 'episode i starts from seed + i'),
+    'episodes': ('10', int, 'end after so many episodes; 0 never ends'),
 }
 CONTROLLER = {
-    "policy": (None, str, "the policy file (*.safetensors)"),
-    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
-    "use_sim_time": ("", bool, "let the controller take the time from the sim's /clock"),
+    'policy': (None, str, 'the policy file (*.safetensors)'),
+    'plugins': ('', None, "modules to import first, as '[my_robot]': docs/plugins.md"),
+    'use_sim_time': ('', bool, "let the controller take the time from the sim's /clock"),
 }
 
 
 def end_all(context: LaunchContext) -> list[Shutdown]:
     """End the launch, once: the second node to end finds it ending already."""
-    return [] if context.is_shutdown else [Shutdown(reason="a node has ended")]
+    return [] if context.is_shutdown else [Shutdown(reason='a node has ended')]
 
 
 def task_of(policy_file: str, env: str, modules: str) -> Any:
@@ -65,29 +69,29 @@ def start_both(context: LaunchContext) -> list[Node]:
         }
 
     arguments = context.launch_configurations
-    task = task_of(arguments["policy"], arguments["env"], arguments["plugins"])
-    arguments["env"] = task.env
-    arguments["paper_physics"] = arguments["paper_physics"] or str(task.paper_physics).lower()
-    arguments["env_kwargs"] = arguments["env_kwargs"] or task.words
-    lockstep = context.launch_configurations["mode"] == "lockstep"
-    namespace = LaunchConfiguration("namespace")
+    task = task_of(arguments['policy'], arguments['env'], arguments['plugins'])
+    arguments['env'] = task.env
+    arguments['paper_physics'] = arguments['paper_physics'] or str(task.paper_physics).lower()
+    arguments['env_kwargs'] = arguments['env_kwargs'] or task.words
+    lockstep = context.launch_configurations['mode'] == 'lockstep'
+    namespace = LaunchConfiguration('namespace')
     return [
         Node(
-            package="proxy_snn_control",
-            executable="sim",
-            name="sim",
+            package='proxy_snn_control',
+            executable='sim',
+            name='sim',
             namespace=namespace,
             parameters=[given(SIM)],
-            output="screen",
+            output='screen',
             on_exit=OpaqueFunction(function=end_all),
         ),
         LifecycleNode(
-            package="proxy_snn_control",
-            executable="controller",
-            name="controller",
+            package='proxy_snn_control',
+            executable='controller',
+            name='controller',
             namespace=namespace,
-            parameters=[given(CONTROLLER) | {"autostart": True, "lockstep": lockstep}],
-            output="screen",
+            parameters=[given(CONTROLLER) | {'autostart': True, 'lockstep': lockstep}],
+            output='screen',
             on_exit=OpaqueFunction(function=end_all),
         ),
     ]
@@ -101,7 +105,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, _, description) in (CONTROLLER | SIM).items()
             ),
-            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            DeclareLaunchArgument('namespace', default_value='', description='ROS namespace'),
             OpaqueFunction(function=start_both),
         ]
     )

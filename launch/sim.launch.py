@@ -15,29 +15,29 @@ from launch import LaunchContext, LaunchDescription
 # on: what nobody asked for must not go over the parameter file. Only mode always does, so that a
 # sim that is launched alone keeps time like a robot.
 SIM = {
-    "env": ("", str, "Gymnasium task, a MuJoCo one; a double pendulum if empty"),
-    "paper_physics": ("", bool, "Hopper's and Ant's contact margins as in the paper's MuJoCo"),
-    "env_kwargs": ("", str, "what the task is made with: NAME=VALUE NAME=VALUE .."),
-    "plugins": ("", None, "modules to import first, as '[my_robot]': docs/plugins.md"),
-    "mode": ("realtime", str, "lockstep: one step per command; realtime: at the task's rate"),
-    "seed": ("", int, "episode i starts from seed + i"),
-    "episodes": ("", int, "end after so many episodes; 0 never ends"),
-    "publish_clock": ("", bool, "whether this sim is the one that publishes /clock"),
-    "odom_frame": ("", str, "frame of the odometry's pose"),
-    "base_frame": ("", str, "frame of the base, of its twist and of the IMU"),
-    "image_rate": ("", float, "camera images a simulated second; 0: none"),
-    "image_width": ("", int, "in pixels"),
-    "image_height": ("", int, "in pixels"),
-    "camera": ("", str, "the model's camera; empty: the task's own view"),
-    "use_sim_time": ("", bool, "accepted for uniformity; the sim is what publishes /clock"),
+    'env': ('', str, 'Gymnasium task, a MuJoCo one; a double pendulum if empty'),
+    'paper_physics': ('', bool, "Hopper's and Ant's contact margins as in the paper's MuJoCo"),
+    'env_kwargs': ('', str, 'what the task is made with: NAME=VALUE NAME=VALUE ..'),
+    'plugins': ('', None, "modules to import first, as '[my_robot]': docs/plugins.md"),
+    'mode': ('realtime', str, "lockstep: one step per command; realtime: at the task's rate"),
+    'seed': ('', int, 'episode i starts from seed + i'),
+    'episodes': ('', int, 'end after so many episodes; 0 never ends'),
+    'publish_clock': ('', bool, 'whether this sim is the one that publishes /clock'),
+    'odom_frame': ('', str, "frame of the odometry's pose"),
+    'base_frame': ('', str, 'frame of the base, of its twist and of the IMU'),
+    'image_rate': ('', float, 'camera images a simulated second; 0: none'),
+    'image_width': ('', int, 'in pixels'),
+    'image_height': ('', int, 'in pixels'),
+    'camera': ('', str, "the model's camera; empty: the task's own view"),
+    'use_sim_time': ('', bool, 'accepted for uniformity; the sim is what publishes /clock'),
 }
 
 
 def start_sim(context: LaunchContext) -> list[Node]:
     """The sim node, with the arguments that were given."""
-    config = context.launch_configurations["config"]
+    config = context.launch_configurations['config']
     if config and not Path(config).is_file():
-        raise RuntimeError(f"parameter file {config}: no such file")  # launch would only warn
+        raise RuntimeError(f'parameter file {config}: no such file')  # launch would only warn
     given = [
         (name, LaunchConfiguration(name), kind)
         for name, (_, kind, _) in SIM.items()
@@ -50,12 +50,12 @@ def start_sim(context: LaunchContext) -> list[Node]:
     ]
     return [
         Node(
-            package="proxy_snn_control",
-            executable="sim",
-            name="sim",
-            namespace=LaunchConfiguration("namespace"),
+            package='proxy_snn_control',
+            executable='sim',
+            name='sim',
+            namespace=LaunchConfiguration('namespace'),
             parameters=[*filter(None, [config]), *twice],
-            output="screen",
+            output='screen',
         )
     ]
 
@@ -65,15 +65,15 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "config",
-                default_value="",
-                description="parameter file; arguments that are given override it",
+                'config',
+                default_value='',
+                description='parameter file; arguments that are given override it',
             ),
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, _, description) in SIM.items()
             ),
-            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            DeclareLaunchArgument('namespace', default_value='', description='ROS namespace'),
             OpaqueFunction(function=start_sim),
         ]
     )

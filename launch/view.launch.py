@@ -11,14 +11,14 @@ from launch import LaunchContext, LaunchDescription
 
 # Parameters of the view: default, type, description. An empty one is not passed on.
 VIEW = {
-    "controller": ("", str, "the controller's name, as topics begin with it"),
-    "env": ("", str, "Gymnasium MuJoCo task of the robot: draws its model"),
-    "urdf": ("", str, "URDF file of the robot: draws it from joint_states"),
-    "bind": ("", str, "address that the page is served on; 127.0.0.1 if empty"),
-    "port": ("", int, "port of the page; data are on the next one"),
-    "record": ("", str, "file (.rrd) for all that is shown, to be opened later"),
-    "rate": ("", float, "updates of the page a second"),
-    "use_sim_time": ("", bool, "whether to use the time on /clock"),
+    'controller': ('', str, "the controller's name, as topics begin with it"),
+    'env': ('', str, 'Gymnasium MuJoCo task of the robot: draws its model'),
+    'urdf': ('', str, 'URDF file of the robot: draws it from joint_states'),
+    'bind': ('', str, 'address that the page is served on; 127.0.0.1 if empty'),
+    'port': ('', int, 'port of the page; data are on the next one'),
+    'record': ('', str, 'file (.rrd) for all that is shown, to be opened later'),
+    'rate': ('', float, 'updates of the page a second'),
+    'use_sim_time': ('', bool, 'whether to use the time on /clock'),
 }
 
 
@@ -31,12 +31,12 @@ def start_view(context: LaunchContext) -> list[Node]:
     }
     return [
         Node(
-            package="proxy_snn_control",
-            executable="view",
-            name="view",
-            namespace=LaunchConfiguration("namespace"),
+            package='proxy_snn_control',
+            executable='view',
+            name='view',
+            namespace=LaunchConfiguration('namespace'),
             parameters=[parameters],
-            output="screen",
+            output='screen',
         )
     ]
 
@@ -49,7 +49,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, _, description) in VIEW.items()
             ),
-            DeclareLaunchArgument("namespace", default_value="", description="ROS namespace"),
+            DeclareLaunchArgument('namespace', default_value='', description='ROS namespace'),
             OpaqueFunction(function=start_view),
         ]
     )

@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train spiking policies with proxy targets and run them on robots."""
 
-__version__ = "0.2.0"
+__version__ = '0.2.0'

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
+import sys
 
 
 def folders() -> list[Path]:
     """Where the package's files may lie: the source tree, ROS installation prefixes, Python's."""
-    ament = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    ament = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     # The last one is where pip put the package, with --user or --prefix: lib/pythonX/site-packages.
-    prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*[".."] * 4).resolve())]
-    shares = [Path(prefix) / "share" / "proxy_snn_control" for prefix in prefixes if prefix]
+    prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*['..'] * 4).resolve())]
+    shares = [Path(prefix) / 'share' / 'proxy_snn_control' for prefix in prefixes if prefix]
     return [Path(__file__).parents[1], *shares]
 
 
@@ -29,7 +29,7 @@ def share_file(name: str) -> Path:
     for folder in (searched := folders()):
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{name} of proxy_snn_control is not installed; looked in {searched}")
+    raise UserError(f'{name} of proxy_snn_control is not installed; looked in {searched}')
 
 
 def named(text: str, folder: str, suffix: str) -> Path:
@@ -45,10 +45,10 @@ def named(text: str, folder: str, suffix: str) -> Path:
     path = Path(text)
     if path.exists() or path.suffix or path.name != text:
         return path
-    found = (each / folder / f"{text}{suffix}" for each in folders())
+    found = (each / folder / f'{text}{suffix}' for each in folders())
     return next((each for each in found if each.is_file()), path)
 
 
 def robot_file(text: str) -> str:
     """A robot file by its path, or one of the package's by its name."""
-    return str(named(text, "config/robots", ".yaml"))
+    return str(named(text, 'config/robots', '.yaml'))

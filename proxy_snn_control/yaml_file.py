@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Hashable
+import os
 from typing import Any
-
-import yaml
 
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import read_file
+import yaml
 
 MAX_BYTES = 2**18
 # Of a file with every alias (*name) written out: aliases of aliases grow without bound.
@@ -33,18 +32,18 @@ class _Loader(yaml.SafeLoader):
         for name, times in names.items():
             if times > 1:
                 line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"{name!r} occurs twice in the block from line {line}")
+                raise yaml.YAMLError(f'{name!r} occurs twice in the block from line {line}')
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         value: int = super().construct_yaml_int(node)
         if value.bit_length() > MAX_BITS:
             line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"the number in line {line} has more than {MAX_BITS} bits")
+            raise yaml.YAMLError(f'the number in line {line} has more than {MAX_BITS} bits')
         return value
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor('tag:yaml.org,2002:int', _Loader.construct_yaml_int)
 
 
 def read_yaml(kind: str, path: str | os.PathLike[str]) -> Any:
@@ -63,7 +62,7 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
         UserError: it is no YAML.
     """
     try:
-        loader = _Loader(content.decode("utf-8"))
+        loader = _Loader(content.decode('utf-8'))
         try:
             node = loader.get_single_node()
             if node is None:
@@ -73,8 +72,8 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
         finally:
             loader.dispose()
     except Exception as error:  # of a wrong !!timestamp or !!bool PyYAML raises what comes
-        reason = " ".join(str(error).split())
-        raise UserError(f"{kind} {path}: is no YAML ({reason})") from None
+        reason = ' '.join(str(error).split())
+        raise UserError(f'{kind} {path}: is no YAML ({reason})') from None
 
 
 def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -87,7 +86,7 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tu
     if id(node) in known:
         found = known[id(node)]
         if found is None:
-            raise yaml.YAMLError(f"{_place(node)} contains itself")
+            raise yaml.YAMLError(f'{_place(node)} contains itself')
         return found
     known[id(node)] = None
     size, height = 1, 1
@@ -96,17 +95,17 @@ def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tu
             for each in child if isinstance(child, tuple) else (child,):
                 inside, deep = _check_size(each, known)
                 size, height = size + inside, max(height, deep + 1)
-    elif any("\ud800" <= letter <= "\udfff" for letter in node.value):
-        raise yaml.YAMLError(f"{_place(node)} contains an unpaired surrogate")
+    elif any('\ud800' <= letter <= '\udfff' for letter in node.value):
+        raise yaml.YAMLError(f'{_place(node)} contains an unpaired surrogate')
     if size > MAX_NODES:
         raise yaml.YAMLError(
-            f"{_place(node)} has more than {MAX_NODES} values, aliases written out"
+            f'{_place(node)} has more than {MAX_NODES} values, aliases written out'
         )
     if height > MAX_NESTING:
-        raise yaml.YAMLError(f"{_place(node)} is nested more than {MAX_NESTING} deep")
+        raise yaml.YAMLError(f'{_place(node)} is nested more than {MAX_NESTING} deep')
     known[id(node)] = size, height
     return size, height
 
 
 def _place(node: yaml.Node) -> str:
-    return f"what begins in line {node.start_mark.line + 1}"
+    return f'what begins in line {node.start_mark.line + 1}'

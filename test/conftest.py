@@ -4,29 +4,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, ExitStack
 import itertools
 import os
+from pathlib import Path
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
 from proxy_snn_control.nodes.demo import node_command, stay_on_loopback
 from proxy_snn_control.policy import Policy, PolicySpec, read_policy, write_policy
 from proxy_snn_control.policy.native import compiled_pass
 from proxy_snn_control.policy.neurons import NEURONS
+import pytest
 
 stay_on_loopback()
 
-TASK = "InvertedDoublePendulum-v5"
+TASK = 'InvertedDoublePendulum-v5'
 
 
 def random_policy(
@@ -37,25 +36,25 @@ def random_policy(
     **changes: Any,
 ) -> tuple[PolicySpec, dict[str, np.ndarray]]:
     """A valid policy with random weights that fires neither always nor never."""
-    kind = NEURONS[changes.get("neuron", "lif")]
+    kind = NEURONS[changes.get('neuron', 'lif')]
     population = 10 if kind.state else 1
     fields: dict[str, Any] = {
-        "observation_size": observations,
-        "action_size": actions,
-        "hidden": hidden,
-        "time_steps": 5 if kind.state else 1,
-        "neuron": "lif",
-        "neuron_constants": dict(kind.constants),
-        "encoder_population": population,
-        "encoder_threshold": 0.999,
-        "decoder_population": population,
-        "action_low": (-1.0,) * actions,
-        "action_high": (1.0,) * actions,
-        "observation_names": None,
-        "action_names": None,
-        "control_period": 0.05,
-        "observation_quantile_levels": (0.0, 0.5, 1.0),
-        "provenance": {"env": TASK},
+        'observation_size': observations,
+        'action_size': actions,
+        'hidden': hidden,
+        'time_steps': 5 if kind.state else 1,
+        'neuron': 'lif',
+        'neuron_constants': dict(kind.constants),
+        'encoder_population': population,
+        'encoder_threshold': 0.999,
+        'decoder_population': population,
+        'action_low': (-1.0,) * actions,
+        'action_high': (1.0,) * actions,
+        'observation_names': None,
+        'action_names': None,
+        'control_period': 0.05,
+        'observation_quantile_levels': (0.0, 0.5, 1.0),
+        'provenance': {'env': TASK},
         **changes,
     }
     spec = PolicySpec(**fields)
@@ -66,12 +65,12 @@ def random_policy(
     }
     if spec.spiking:
         centres = np.linspace(-1, 1, spec.encoder_population, dtype=np.float32)
-        tensors["encoder.mu"] = np.tile(centres, (spec.input_size, 1))
-        tensors["encoder.sigma"] = np.full_like(tensors["encoder.mu"], 0.05**0.5)
+        tensors['encoder.mu'] = np.tile(centres, (spec.input_size, 1))
+        tensors['encoder.sigma'] = np.full_like(tensors['encoder.mu'], 0.05**0.5)
     return spec, tensors
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope='session', autouse=True)
 def _passes() -> None:
     """Compile the runtime's passes, once for this computer, before a process is to be quick."""
     for name, neuron in NEURONS.items():
@@ -83,8 +82,8 @@ def _passes() -> None:
 def _denormals() -> Iterator[None]:
     """Training makes denormal numbers zero in its process; the next test is another process's."""
     yield
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_flush_denormal(False)
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -94,12 +93,12 @@ def policy() -> Policy:
 
 @pytest.fixture
 def policy_file(tmp_path: Path) -> Path:
-    path = tmp_path / "policy.safetensors"
+    path = tmp_path / 'policy.safetensors'
     write_policy(path, *random_policy())
     return path
 
 
-CHEETAH = Path(__file__).parents[1] / "benchmarks" / "policies"
+CHEETAH = Path(__file__).parents[1] / 'benchmarks' / 'policies'
 
 
 def rollout(
@@ -125,7 +124,7 @@ def rollout(
     """
     from proxy_snn_control.learning.tasks import make_environment
 
-    environment = make_environment("HalfCheetah-v4")
+    environment = make_environment('HalfCheetah-v4')
     rng = np.random.default_rng(seed)
     observation, _ = environment.reset(seed=seed)
     rows = []
@@ -141,23 +140,23 @@ def rollout(
     return first, second, third
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope='session')
 def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained HalfCheetah policy that knows how observations follow each other.
 
     It was trained before policy files had this; random, exploring and wild steps stand for those of
     its training.
     """
-    pytest.importorskip("mujoco")
+    pytest.importorskip('mujoco')
     from proxy_snn_control.learning.transitions import whitening
 
-    spec, tensors, _ = read_policy(CHEETAH / "lif-HalfCheetah-v4.safetensors")
+    spec, tensors, _ = read_policy(CHEETAH / 'lif-HalfCheetah-v4.safetensors')
     policy = Policy(spec, tensors)
     noises = [np.inf, 0.1, 0.6] * 3
     parts = [rollout(policy, 900, 100 + i, noise) for i, noise in enumerate(noises)]
     steps = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    path = tmp_path_factory.mktemp("cheetah") / "policy.safetensors"
-    write_policy(path, spec, {**tensors, "transition.whitening": whitening(*steps)})
+    path = tmp_path_factory.mktemp('cheetah') / 'policy.safetensors'
+    write_policy(path, spec, {**tensors, 'transition.whitening': whitening(*steps)})
     return path
 
 
@@ -167,7 +166,7 @@ class NodeProcess:
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
         self.command, self.environment = command, environment
-        with open(log, "wb") as file:
+        with open(log, 'wb') as file:
             self.process = subprocess.Popen(
                 command,
                 env=environment,
@@ -179,7 +178,7 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors='replace')
 
     def end(self, number: signal.Signals) -> tuple[int, float]:
         """Send a signal; the exit status, and the seconds until it came."""
@@ -194,10 +193,10 @@ class NodeProcess:
     def survivors(self) -> list[str]:
         """Processes of its session that are still there a second after it ended."""
         deadline = time.monotonic() + 1
-        command = ["ps", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)]
+        command = ['ps', '-o', 'pid=,stat=,args=', '--sid', str(self.process.pid)]
         while True:
             found = subprocess.run(command, capture_output=True, text=True, check=False)
-            alive = [line for line in found.stdout.splitlines() if " Z" not in line]
+            alive = [line for line in found.stdout.splitlines() if ' Z' not in line]
             if not alive or time.monotonic() > deadline:
                 return alive
             time.sleep(0.05)
@@ -212,7 +211,7 @@ class Stage:
 
         self.folder = folder
         # What a controller leaves behind when it is killed belongs to this test alone.
-        home = {"ROS_DOMAIN_ID": str(domain), "ROS_HOME": str(folder / "ros_home")}
+        home = {'ROS_DOMAIN_ID': str(domain), 'ROS_HOME': str(folder / 'ros_home')}
         self.environment = {**os.environ, **home}
         self.processes: list[NodeProcess] = []
         self._context = rclpy.Context()
@@ -222,7 +221,7 @@ class Stage:
             domain_id=domain,
             signal_handler_options=rclpy.signals.SignalHandlerOptions.NO,
         )
-        self.node = rclpy.create_node("observer", context=self._context)
+        self.node = rclpy.create_node('observer', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
@@ -237,10 +236,10 @@ class Stage:
 
     def start(self, name: str, *ros: str, **parameters: Any) -> NodeProcess:
         """Start a node of this package with these parameters."""
-        return self.launch([*node_command(name, "", parameters), *ros])
+        return self.launch([*node_command(name, '', parameters), *ros])
 
     def launch(self, command: list[str]) -> NodeProcess:
-        log = self.folder / f"process{len(self.processes)}.log"
+        log = self.folder / f'process{len(self.processes)}.log'
         process = NodeProcess(command, self.environment, log)
         self.processes.append(process)
         return process
@@ -263,42 +262,42 @@ class Stage:
         return received
 
     def outputs(self) -> str:
-        return "\n".join(each.output for each in self.processes)
+        return '\n'.join(each.output for each in self.processes)
 
     def meet(self, topic: str) -> None:
         """Wait until the publisher of a topic is known here: DDS may take seconds over that."""
-        assert self.until(lambda: self.node.count_publishers(topic) > 0), f"no {topic}"
+        assert self.until(lambda: self.node.count_publishers(topic) > 0), f'no {topic}'
         self.spin(0.3)  # the publisher's side learns of us a moment later
 
     def call(self, kind: Any, service: str, request: Any = None) -> Any:
         """Call a service, waiting for it first."""
         client = self.node.create_client(kind, service)
-        assert self.until(client.service_is_ready), f"no service {service}: {self.outputs()}"
+        assert self.until(client.service_is_ready), f'no service {service}: {self.outputs()}'
         self.spin(0.5)  # ready means we know the service; its answer needs it to know us
         future = client.call_async(request or kind.Request())
-        assert self.until(future.done), f"no answer from {service}: {self.outputs()}"
+        assert self.until(future.done), f'no answer from {service}: {self.outputs()}'
         self.node.destroy_client(client)
         return future.result()
 
-    def transition(self, label: str, node: str = "controller") -> bool:
+    def transition(self, label: str, node: str = 'controller') -> bool:
         """Trigger a lifecycle transition; whether it succeeded."""
         from lifecycle_msgs.srv import ChangeState
 
         request = ChangeState.Request()
         request.transition.label = label
-        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+        return bool(self.call(ChangeState, f'{node}/change_state', request).success)
 
-    def state(self, node: str = "controller") -> str:
+    def state(self, node: str = 'controller') -> str:
         from lifecycle_msgs.srv import GetState
 
-        return str(self.call(GetState, f"{node}/get_state").current_state.label)
+        return str(self.call(GetState, f'{node}/get_state').current_state.label)
 
 
 # Domains 1 to 100. Every run of the tests begins somewhere else, and its workers (pytest-xdist)
 # take turns.
-_RUN = int(os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid() * 7:x}")[:8], 16)
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_RUN = int(os.environ.get('PYTEST_XDIST_TESTRUNUID', f'{os.getpid() * 7:x}')[:8], 16)
+_WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+_WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
 _domains = itertools.count(_RUN + _WORKER, _WORKERS)
 
 
@@ -309,7 +308,7 @@ def own_domain() -> Iterator[int]:
         domain = 1 + number % 100
         with socket.socket(socket.AF_UNIX) as claim:
             try:
-                claim.bind(f"\0proxy_snn_control test domain {domain}")
+                claim.bind(f'\0proxy_snn_control test domain {domain}')
             except OSError:
                 continue
             yield domain
@@ -326,6 +325,6 @@ def new_stage(folder: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    pytest.importorskip("rclpy")
+    pytest.importorskip('rclpy')
     with new_stage(tmp_path) as stage:
         yield stage

@@ -5,69 +5,68 @@
 from pathlib import Path
 from typing import Any
 
+from conftest import random_policy
 import numpy as np
 import pytest
 import yaml
-from conftest import random_policy
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
-
 from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.observation import Inputs
-from proxy_snn_control.control.robot import Robot, load_robot
+from proxy_snn_control.control.robot import load_robot, Robot
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import Policy, PolicySpec
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
 
 PERIOD = 0.02
-NAMES = ("angle", "height")
+NAMES = ('angle', 'height')
 TWO_SOURCES: dict[str, Any] = {
-    "sources": {
-        "joints": {"type": "sensor_msgs/JointState", "topic": "joint_states", "timeout": 0.2},
-        "trunk": {"type": "nav_msgs/Odometry", "topic": "odometry", "timeout": 0.3},
+    'sources': {
+        'joints': {'type': 'sensor_msgs/JointState', 'topic': 'joint_states', 'timeout': 0.2},
+        'trunk': {'type': 'nav_msgs/Odometry', 'topic': 'odometry', 'timeout': 0.3},
     },
-    "observation": {
-        "angle": {"source": "joints", "joint": "a", "field": "position"},
-        "height": {"source": "trunk", "field": "pose.pose.position.z"},
+    'observation': {
+        'angle': {'source': 'joints', 'joint': 'a', 'field': 'position'},
+        'height': {'source': 'trunk', 'field': 'pose.pose.position.z'},
     },
-    "command": {
-        "type": "std_msgs/Float64MultiArray",
-        "topic": "command",
-        "outputs": [{"action": "go", "limits": [-0.8, 0.8]}],
+    'command': {
+        'type': 'std_msgs/Float64MultiArray',
+        'topic': 'command',
+        'outputs': [{'action': 'go', 'limits': [-0.8, 0.8]}],
     },
 }
 
 
 WHOLE: dict[str, Any] = {
-    "sources": {"all": {"type": "std_msgs/Float64MultiArray", "topic": "observation"}},
-    "observation": {
-        "observation[0]": {"source": "all", "index": 0},
-        "observation[1]": {"source": "all", "index": 1},
+    'sources': {'all': {'type': 'std_msgs/Float64MultiArray', 'topic': 'observation'}},
+    'observation': {
+        'observation[0]': {'source': 'all', 'index': 0},
+        'observation[1]': {'source': 'all', 'index': 1},
     },
-    "command": {
-        "type": "std_msgs/Float64MultiArray",
-        "topic": "command",
-        "outputs": [{"action": "action[0]"}],
+    'command': {
+        'type': 'std_msgs/Float64MultiArray',
+        'topic': 'command',
+        'outputs': [{'action': 'action[0]'}],
     },
 }
 
 
 def two_spec() -> tuple[PolicySpec, dict[str, np.ndarray]]:
     return random_policy(
-        2, 1, (8,), observation_names=NAMES, action_names=("go",), control_period=PERIOD
+        2, 1, (8,), observation_names=NAMES, action_names=('go',), control_period=PERIOD
     )
 
 
 def robot_of(folder: Path, content: dict[str, Any], spec: PolicySpec) -> Robot:
-    path = folder / "robot.yaml"
+    path = folder / 'robot.yaml'
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_robot(str(path), spec, 0.5, False)
 
@@ -78,7 +77,7 @@ def header(stamp: float) -> Header:
 
 
 def joints(stamp: float, value: float) -> JointState:
-    return JointState(header=header(stamp), name=["a"], position=[value])
+    return JointState(header=header(stamp), name=['a'], position=[value])
 
 
 def trunk(stamp: float, value: float) -> Odometry:
@@ -102,7 +101,7 @@ class World:
         self.gate = SafetyGate(commands.low, commands.high, PERIOD, self.stop, settings)
         self.loop = Loop(
             self.policy,
-            "",
+            '',
             self.robot,
             inputs,
             commands,

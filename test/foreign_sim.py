@@ -13,8 +13,8 @@ import sys
 import time
 
 import mujoco
-import rclpy
 from nav_msgs.msg import Odometry
+import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -45,27 +45,27 @@ def main(realtime: bool, clock: bool) -> None:
     model = mujoco.MjModel.from_xml_string(MODEL)
     data = mujoco.MjData(model)
     rclpy.init()
-    node = rclpy.create_node("world")
-    states = node.create_publisher(JointState, "arm/joint_states", 50)
-    odometry = node.create_publisher(Odometry, "odom", 50)
-    clocks = node.create_publisher(Clock, "/clock", 1) if clock else None
+    node = rclpy.create_node('world')
+    states = node.create_publisher(JointState, 'arm/joint_states', 50)
+    odometry = node.create_publisher(Odometry, 'odom', 50)
+    clocks = node.create_publisher(Clock, '/clock', 1) if clock else None
     rng, ticks = random.Random(0), 5000 if clock else 0
 
     def publish() -> None:
         nanoseconds = round(ticks * model.opt.timestep * 1e9)
-        joints = ["shoulder", "elbow", "gripper"]
+        joints = ['shoulder', 'elbow', 'gripper']
         rng.shuffle(joints)
         message = JointState(name=joints)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(nanoseconds, 10**9)
-        values = {n: (data.joint(n).qpos[0], data.joint(n).qvel[0]) for n in ("shoulder", "elbow")}
-        values["gripper"] = (0.0, 0.0)
+        values = {n: (data.joint(n).qpos[0], data.joint(n).qvel[0]) for n in ('shoulder', 'elbow')}
+        values['gripper'] = (0.0, 0.0)
         message.position = [values[n][0] for n in joints]
         message.velocity = [values[n][1] for n in joints]
         states.publish(message)
         base = Odometry()
         base.header.stamp = message.header.stamp
-        base.pose.pose.position.x = data.joint("rail").qpos[0]
-        base.twist.twist.linear.x = data.joint("rail").qvel[0]
+        base.pose.pose.position.x = data.joint('rail').qpos[0]
+        base.twist.twist.linear.x = data.joint('rail').qvel[0]
         odometry.publish(base)
 
     def physics() -> None:
@@ -90,16 +90,16 @@ def main(realtime: bool, clock: bool) -> None:
     def restart(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         nonlocal ticks
         mujoco.mj_resetData(model, data)
-        data.joint("shoulder").qpos[0] = 0.1 if request.data else 0.0
+        data.joint('shoulder').qpos[0] = 0.1 if request.data else 0.0
         ticks = ticks if realtime and not clock else 0
         mujoco.mj_forward(model, data)
         publish()
         response.success = True
         return response
 
-    node.create_subscription(Float64MultiArray, "arm/efforts", on_efforts, 10)
-    node.create_service(SetBool, "world/restart", restart)
-    node.create_service(Empty, "world/advance", advance)
+    node.create_subscription(Float64MultiArray, 'arm/efforts', on_efforts, 10)
+    node.create_service(SetBool, 'world/restart', restart)
+    node.create_service(Empty, 'world/advance', advance)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     due = time.monotonic()
@@ -115,5 +115,5 @@ def main(realtime: bool, clock: bool) -> None:
         publish()
 
 
-if __name__ == "__main__":
-    main("realtime" in sys.argv, "clock" in sys.argv)
+if __name__ == '__main__':
+    main('realtime' in sys.argv, 'clock' in sys.argv)

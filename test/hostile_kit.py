@@ -6,24 +6,25 @@ import math
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
 import numpy as np
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
-from control_kit import PERIOD, TWO_SOURCES, World, header, joints, robot_of, trunk, two_spec
-from sensor_msgs.msg import JointState
-
+from control_kit import header, joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec, World
 from proxy_snn_control.control.messages import UNASKED
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.control.safety import SafetySettings
 from proxy_snn_control.policy import Policy, UserError
+from sensor_msgs.msg import JointState
 
 # Whatever happens, in whatever order: messages with any stamp and number, lost, late and doubled,
 # silence, the stop, the lifecycle and settings that change.
-NUMBERS = st.one_of(st.floats(-3, 3), st.sampled_from([math.nan, math.inf, -math.inf, 1e300, 1e30]))
+NUMBERS = st.one_of(
+    st.floats(-3, 3), st.sampled_from([math.nan, math.inf, -math.inf, 1e300, 1e30])
+)
 STAMPS = st.one_of(
     st.sampled_from([0.0, PERIOD, -PERIOD, 0.01, -0.21, -0.35, 5.0, -50.0, 1e6]),
     st.floats(-0.1, 0.1),
@@ -38,7 +39,7 @@ class Possessed:
 
     def act(self, observation: Any, label: str, out: np.ndarray, now: float) -> Policy:
         self.policy.act(observation, out)
-        with np.errstate(over="ignore"):
+        with np.errstate(over='ignore'):
             out[:] = self.value
         return self.policy
 
@@ -74,7 +75,7 @@ class Hostile(RuleBasedStateMachine):
         for _ in range(times):
             self.take(source, made)
 
-    @rule(names=st.sampled_from([["a", "a"], ["b"], [], ["a", "b"]]), count=st.integers(0, 3))
+    @rule(names=st.sampled_from([['a', 'a'], ['b'], [], ['a', 'b']]), count=st.integers(0, 3))
     def broken_joints(self, names: list[str], count: int) -> None:
         message = JointState(header=header(self.clock), name=names, position=[0.3] * count)
         self.take(0, message)
@@ -109,7 +110,7 @@ class Hostile(RuleBasedStateMachine):
         loop = self.world.loop
         loop.backend = Possessed(loop.policy, value)  # type: ignore[assignment]
 
-    @rule(pressed=st.booleans(), who=st.sampled_from([b"a", b"b"]))
+    @rule(pressed=st.booleans(), who=st.sampled_from([b'a', b'b']))
     def press(self, pressed: bool, who: bytes) -> None:
         before = self.world.stop.fault
         self.world.stop.press(pressed, who, self.world.now)
@@ -141,7 +142,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.active)
     @rule()
     def deactivate(self) -> None:
-        self.world.loop.deactivate("no longer active")
+        self.world.loop.deactivate('no longer active')
         self.check()
         self.active = False
 
@@ -155,18 +156,18 @@ class Hostile(RuleBasedStateMachine):
     def check(self) -> None:
         world = self.world
         for at, (number,), label in world.sent[self.checked :]:
-            assert self.active, "commands are for the active state"
+            assert self.active, 'commands are for the active state'
             assert math.isfinite(number)
-            assert -0.8 <= number <= 0.8, "within the limits"
+            assert -0.8 <= number <= 0.8, 'within the limits'
             held = self.last is not None and number == self.last[0]
             if self.latched and label != UNASKED:
-                assert number == 0.5 or held, "stopped"
+                assert number == 0.5 or held, 'stopped'
             elif number != 0.5 and not held:
-                assert label != UNASKED, "what nobody asked for is the safe command"
-                assert at - self.received[0] <= 0.2 + 1e-9, "stale joints"
-                assert at - self.received[1] <= 0.3 + 1e-9, "stale odometry"
+                assert label != UNASKED, 'what nobody asked for is the safe command'
+                assert at - self.received[0] <= 0.2 + 1e-9, 'stale joints'
+                assert at - self.received[1] <= 0.3 + 1e-9, 'stale odometry'
                 if self.slewed and self.last:
-                    assert abs(number - self.last[0]) <= self.slew * PERIOD + 1e-9, "a leap"
+                    assert abs(number - self.last[0]) <= self.slew * PERIOD + 1e-9, 'a leap'
             self.last = [number]
         self.checked = len(world.sent)
 

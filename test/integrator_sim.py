@@ -17,8 +17,8 @@ from std_srvs.srv import Empty, Trigger
 
 def main(namespace: str) -> None:
     rclpy.init()
-    node = rclpy.create_node("integrator", namespace=namespace)
-    place = node.create_publisher(Float64MultiArray, "place", 10)
+    node = rclpy.create_node('integrator', namespace=namespace)
+    place = node.create_publisher(Float64MultiArray, 'place', 10)
     x, command = 0.5, 0.0
 
     def publish() -> None:
@@ -59,7 +59,7 @@ def main(namespace: str) -> None:
                 x += 0.001 * command * request.steps
                 publish()
             response.result.result = Result.RESULT_OK if paused else Result.RESULT_INCORRECT_STATE
-            response.result.error_message = "" if paused else "the world is not paused"
+            response.result.error_message = '' if paused else 'the world is not paused'
             return response
 
         def change(request, response):
@@ -69,17 +69,17 @@ def main(namespace: str) -> None:
             response.result.result = already if was == paused else Result.RESULT_OK
             return response
 
-        node.create_service(ResetSimulation, "world/reset_simulation", reset)
-        node.create_service(StepSimulation, "world/step_simulation", step)
-        node.create_service(SetSimulationState, "world/set_simulation_state", change)
+        node.create_service(ResetSimulation, 'world/reset_simulation', reset)
+        node.create_service(StepSimulation, 'world/step_simulation', step)
+        node.create_service(SetSimulationState, 'world/set_simulation_state', change)
 
-    if importlib.util.find_spec("simulation_interfaces"):
+    if importlib.util.find_spec('simulation_interfaces'):
         offer_simulation_interfaces()
-    node.create_subscription(Float64MultiArray, "speed", on_command, 10)
-    node.create_service(Empty, "again", on_reset)
-    node.create_service(Trigger, "advance", on_step)
+    node.create_subscription(Float64MultiArray, 'speed', on_command, 10)
+    node.create_service(Empty, 'again', on_reset)
+    node.create_service(Trigger, 'advance', on_step)
     rclpy.spin(node)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "/")
+if __name__ == '__main__':
+    main(sys.argv[1] if len(sys.argv) > 1 else '/')

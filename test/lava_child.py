@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from pathlib import Path
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.neuromorphic.chip import Chip, float_layers
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.neuromorphic.network import Quick, Several, Straightforward
 from proxy_snn_control.neuromorphic.processes import NetworkError
-from proxy_snn_control.policy import Policy, load_policy, read_policy
+from proxy_snn_control.policy import load_policy, Policy, read_policy
 
 PATIENCE = 10  # seconds
 
@@ -38,13 +37,13 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
     rows = np.load(observations)
     expected: Policy = load_policy(path)
     assert expected.compiled
-    if precision == "fixed":
+    if precision == 'fixed':
         layers = fixed_layers(spec, tensors, rows[:300])
         expected = ChipPolicy(spec, tensors, Chip(layers, spec.time_steps))
     else:
         layers = float_layers(spec, tensors)
     network: Any
-    if kind == "quick":
+    if kind == 'quick':
         network = Quick(layers, spec.time_steps)
     else:
         network = Straightforward(layers, spec.time_steps, every_layer=True)
@@ -57,7 +56,7 @@ def compare(path: str, observations: str, kind: str, precision: str) -> dict[str
             spikes += int(np.count_nonzero(ours != theirs))
         fired += policy.spike_count
     network.close()
-    return {"inferences": len(rows), "spikes": spikes, "actions": actions, "fired": fired}
+    return {'inferences': len(rows), 'spikes': spikes, 'actions': actions, 'fired': fired}
 
 
 def several(folder: str, *paths: str) -> dict[str, Any]:
@@ -72,9 +71,11 @@ def several(folder: str, *paths: str) -> dict[str, Any]:
     alone.close()
     together = Several(layers)
     processes = len(children())
-    pairs = [(ChipPolicy(*file, together.policy(i)), Policy(*file)) for i, file in enumerate(files)]
+    pairs = [
+        (ChipPolicy(*file, together.policy(i)), Policy(*file)) for i, file in enumerate(files)
+    ]
     assert all(theirs.compiled for _, theirs in pairs)
-    rows = [np.load(Path(folder) / f"{Path(path).stem}.npy") for path in paths]
+    rows = [np.load(Path(folder) / f'{Path(path).stem}.npy') for path in paths]
     spikes, actions, fired = 0, 0, [0 for _ in pairs]
     order = np.repeat(range(len(pairs)), [len(given) for given in rows])
     nexts = [iter(given) for given in rows]
@@ -86,12 +87,12 @@ def several(folder: str, *paths: str) -> dict[str, Any]:
         fired[which] += theirs.spike_count
     together.close()
     return {
-        "inferences": len(order),
-        "spikes": spikes,
-        "actions": actions,
-        "fired": fired,
-        "processes": processes,
-        "processes_of_one": processes_of_one,
+        'inferences': len(order),
+        'spikes': spikes,
+        'actions': actions,
+        'fired': fired,
+        'processes': processes,
+        'processes_of_one': processes_of_one,
     }
 
 
@@ -106,12 +107,12 @@ def cycle(path: str, count: str) -> dict[str, Any]:
         time.sleep(0.01)  # its threads see it
         left.append(
             {
-                "children": len(children()),
-                "threads": threading.active_count(),
-                "files": len(os.listdir("/proc/self/fd")),
+                'children': len(children()),
+                'threads': threading.active_count(),
+                'files': len(os.listdir('/proc/self/fd')),
             }
         )
-    return {"first": left[0], "last": left[-1]}
+    return {'first': left[0], 'last': left[-1]}
 
 
 def lose_one(path: str) -> dict[str, Any]:
@@ -130,18 +131,18 @@ def lose_one(path: str) -> dict[str, Any]:
         except NetworkError:
             seconds.append(time.monotonic() - began)
         network.close()
-    return {"seconds": seconds, "children": len(children())}
+    return {'seconds': seconds, 'children': len(children())}
 
 
 def hold(path: str, kind: str) -> dict[str, Any]:
     """Infer until killed; prints which processes there are once it has begun."""
     spec, tensors, _ = read_policy(path)
-    network = (Quick if kind == "quick" else Straightforward)(
+    network = (Quick if kind == 'quick' else Straightforward)(
         float_layers(spec, tensors), spec.time_steps
     )
     policy = ChipPolicy(spec, tensors, network)
     policy.act(np.zeros(spec.observation_size))
-    print(json.dumps({"children": children()}), flush=True)
+    print(json.dumps({'children': children()}), flush=True)
     while True:
         policy.act(np.zeros(spec.observation_size))
 
@@ -149,9 +150,9 @@ def hold(path: str, kind: str) -> dict[str, Any]:
 def children() -> list[int]:
     """Our child processes, the oldest first."""
     multiprocessing.active_children()  # takes leave of those that ended
-    own = Path("/proc/self/task")
-    return sorted(int(pid) for task in own.glob("*/children") for pid in task.read_text().split())
+    own = Path('/proc/self/task')
+    return sorted(int(pid) for task in own.glob('*/children') for pid in task.read_text().split())
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

@@ -6,97 +6,96 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
 from conftest import CHEETAH, random_policy
 from hypothesis import HealthCheck, Phase, settings
+import numpy as np
+import pytest
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
 from control_kit import (
-    NAMES,
-    PERIOD,
-    TWO_SOURCES,
-    WHOLE,
-    World,
     header,
     joints,
     make_world,
+    NAMES,
+    PERIOD,
     robot_of,
     trunk,
+    TWO_SOURCES,
+    WHOLE,
+    World,
 )
 from hostile_kit import Hostile, prepare_hostile
-from sensor_msgs.msg import JointState
-
 from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
-from proxy_snn_control.control.messages import BEGINS, UNASKED, number_array
+from proxy_snn_control.control.messages import BEGINS, number_array, UNASKED
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import DIED, StopLatch
 from proxy_snn_control.control.wiring import Wiring
-from proxy_snn_control.policy import Policy, UserError, load_policy
+from proxy_snn_control.policy import load_policy, Policy, UserError
+from sensor_msgs.msg import JointState
 
 # ---- the stop
 
 
 def test_a_stop_is_per_publisher() -> None:
     stop = StopLatch()
-    stop.press(True, b"a")
+    stop.press(True, b'a')
     for _ in range(10):
-        stop.press(False, b"b")
-        with pytest.raises(UserError, match="expected it to be released first"):
+        stop.press(False, b'b')
+        with pytest.raises(UserError, match='expected it to be released first'):
             stop.arm()
-    stop.press(True, b"b")
-    stop.press(False, b"a")
-    with pytest.raises(UserError, match="released first"):
+    stop.press(True, b'b')
+    stop.press(False, b'a')
+    with pytest.raises(UserError, match='released first'):
         stop.arm()
-    stop.press(False, b"b")
-    assert "call ~/arm to continue" in stop.fault
+    stop.press(False, b'b')
+    assert 'call ~/arm to continue' in stop.fault
     stop.arm()
-    assert stop.fault == ""
+    assert stop.fault == ''
 
 
 def test_what_one_pressed_who_is_gone_another_may_release() -> None:
     stop = StopLatch()
-    stop.press(True, b"a")
-    stop.present([b"a", b"b"])
-    stop.press(False, b"b")
+    stop.press(True, b'a')
+    stop.present([b'a', b'b'])
+    stop.press(False, b'b')
     assert stop.pressed
-    stop.present([b"b"])
-    with pytest.raises(UserError, match="released first"):
+    stop.present([b'b'])
+    with pytest.raises(UserError, match='released first'):
         stop.arm()
-    stop.press(False, b"b")
+    stop.press(False, b'b')
     stop.arm()
-    assert stop.fault == ""
+    assert stop.fault == ''
 
 
 def test_a_heartbeat_that_is_relied_on() -> None:
     stop = StopLatch(0.5)
     stop.watch_from(0.0)
-    assert stop.silent(0.4) == ""
-    assert "topic stop has not been published for more than 0.5 s" in stop.silent(0.6)
-    with pytest.raises(UserError, match="expected a publisher that repeats false"):
+    assert stop.silent(0.4) == ''
+    assert 'topic stop has not been published for more than 0.5 s' in stop.silent(0.6)
+    with pytest.raises(UserError, match='expected a publisher that repeats false'):
         stop.arm(0.7)
     for now in (0.8, 1.2):
-        stop.press(False, b"a", now)
-        stop.press(False, b"b", now)
+        stop.press(False, b'a', now)
+        stop.press(False, b'b', now)
     stop.arm(1.3)
-    stop.press(False, b"b", 1.65)
-    assert "a publisher of topic stop has not published" in stop.silent(1.8), "one of two is"
+    stop.press(False, b'b', 1.65)
+    assert 'a publisher of topic stop has not published' in stop.silent(1.8), 'one of two is'
     stop.arm(1.9)
-    stop.press(False, b"b", 2.3)
-    assert stop.silent(2.4) == "", "armed without it: it is relied on no more"
+    stop.press(False, b'b', 2.3)
+    assert stop.silent(2.4) == '', 'armed without it: it is relied on no more'
 
 
 def test_latched_for_another_reason_only_arm_lets_go() -> None:
     stop = StopLatch()
     stop.latch(DIED)
-    stop.press(False, b"a")
+    stop.press(False, b'a')
     assert stop.fault == DIED
     stop.arm()
-    assert stop.fault == ""
+    assert stop.fault == ''
 
 
 # ---- the loop
@@ -110,19 +109,19 @@ def world(tmp_path: Path) -> World:
 def test_from_messages_to_commands(world: World) -> None:
     world.loop.activate()
     world.wait(0.1)
-    assert world.sent == [], "nothing is asked yet, and nothing is stale"
+    assert world.sent == [], 'nothing is asked yet, and nothing is stale'
     for step in range(5):
         world.wait(PERIOD)
         world.take(0, joints(1 + world.now, 0.1 * step))
         world.take(1, trunk(1 + world.now, 0.2 * step))
         action = float(np.clip(world.policy.act([0.1 * step, 0.2 * step])[0], -0.8, 0.8))
-        assert world.sent[-1] == (world.now, [action], "")
+        assert world.sent[-1] == (world.now, [action], '')
     assert len(world.sent) == 5
     world.wait(0.25)
     assert [numbers for _, numbers, _ in world.sent[5:]] == [[0.5]] * (len(world.sent) - 5)
-    assert len(world.sent) > 7, "again and again as long as it lasts"
+    assert len(world.sent) > 7, 'again and again as long as it lasts'
     count = len(world.sent)
-    world.loop.deactivate("no longer active")
+    world.loop.deactivate('no longer active')
     assert world.sent[count:] == [(world.now, [0.5], UNASKED)]
     world.wait(1.0)
     assert len(world.sent) == count + 1
@@ -138,21 +137,21 @@ def test_rivals_stop_it_while_they_are_there(world: World) -> None:
         return world.sent[-1][1]
 
     free = step()
-    world.loop.rivalry = "topic command has other publishers: /other"
+    world.loop.rivalry = 'topic command has other publishers: /other'
     assert step() == [0.5] != free
-    assert "other publishers" in world.loop.statistics.fault
-    world.loop.rivalry = ""
+    assert 'other publishers' in world.loop.statistics.fault
+    world.loop.rivalry = ''
     assert step() == free
 
 
 @pytest.fixture
 def remembering(tmp_path: Path) -> World:
     """A policy that normalises, and reads three observations and its previous action."""
-    changes = {"history": 3, "previous_action": True}
-    named = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    changes = {'history': 3, 'previous_action': True}
+    named = {'observation_names': NAMES, 'action_names': ('go',), 'control_period': PERIOD}
     spec, tensors = random_policy(2, 1, (32,), **named, **changes)
-    tensors["normalise.mean"] = np.float32([0.2, -0.1])
-    tensors["normalise.scale"] = np.float32([3, 0.5])
+    tensors['normalise.mean'] = np.float32([0.2, -0.1])
+    tensors['normalise.scale'] = np.float32([3, 0.5])
     return make_world(tmp_path, TWO_SOURCES, (spec, tensors))
 
 
@@ -178,33 +177,33 @@ def test_the_controller_keeps_what_a_policy_remembers(remembering: World) -> Non
     commands = [see(remembering, value) for value in VALUES]
     assert commands == remembered(remembering, VALUES)
     plain = [remembered(remembering, [value])[0] for value in VALUES]
-    assert commands[1:] != plain[1:], "what came before makes a difference"
+    assert commands[1:] != plain[1:], 'what came before makes a difference'
 
 
 def activate_again(world: World) -> None:
-    world.loop.deactivate("for a test")
+    world.loop.deactivate('for a test')
     world.loop.activate()
 
 
 def observe_nan(world: World) -> None:
     see(world, math.nan)
-    assert world.sent[-1][1] == [0.5], "the safe command"
+    assert world.sent[-1][1] == [0.5], 'the safe command'
 
 
 def be_silent(world: World) -> None:
     world.wait(0.25)
-    assert world.sent[-1][1] == [0.5], "the safe command"
+    assert world.sent[-1][1] == [0.5], 'the safe command'
 
 
 @pytest.mark.parametrize(
-    ("happens", "after"),
+    ('happens', 'after'),
     [
         (activate_again, PERIOD),
         (observe_nan, PERIOD),
         (be_silent, PERIOD),
         (lambda world: None, 3 * PERIOD),  # a gap that is no fault yet
     ],
-    ids=["activation", "fault", "timeout", "gap"],
+    ids=['activation', 'fault', 'timeout', 'gap'],
 )
 def test_after_these_a_policy_begins_anew(remembering: World, happens: Any, after: float) -> None:
     remembering.loop.activate()
@@ -229,10 +228,10 @@ def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> 
     world.loop.activate()
     seen = [[0.1, 0.2], [0.3, -0.5], [-0.4, 0.9], [0.2, 0.2]]
     for i, values in enumerate(seen):
-        begins = BEGINS if i == 2 else ""
+        begins = BEGINS if i == 2 else ''
         for _ in range(3):  # the answer was late
             world.wait(PERIOD)
-            world.take(0, number_array(values, f"observation {i}{begins}"))
+            world.take(0, number_array(values, f'observation {i}{begins}'))
     policy = Policy(spec, tensors)
     first, second = policy.act(seen[0])[0], policy.act(seen[1])[0]
     policy.reset()
@@ -241,15 +240,15 @@ def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> 
     assert commands == [float(a) for a in (first, second, third, fourth) for _ in range(3)]
 
 
-@pytest.mark.parametrize("where", ["policy", "robot file"])
+@pytest.mark.parametrize('where', ['policy', 'robot file'])
 def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str) -> None:
-    names = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
-    if where == "policy":
+    names = {'observation_names': NAMES, 'action_names': ('go',), 'control_period': PERIOD}
+    if where == 'policy':
         made, content = random_policy(2, 1, (32,), history=2, **names), TWO_SOURCES
     else:  # of somewhere else, whose task has both steps in one observation
-        names["observation_names"] = ("angle[-1]", "height[-1]", *NAMES)
+        names['observation_names'] = ('angle[-1]', 'height[-1]', *NAMES)
         made = random_policy(4, 1, (32,), **names)
-        content = {**TWO_SOURCES, "history": {"steps": 2}}
+        content = {**TWO_SOURCES, 'history': {'steps': 2}}
     world = make_world(tmp_path, content, made, repeats=True)
     world.loop.checks_period = False  # in lockstep
     world.loop.activate()
@@ -262,7 +261,7 @@ def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str
     policy = Policy(*made)
     expected = []
     for earlier, value in zip(before, VALUES[:4], strict=False):
-        older = [] if where == "policy" else [earlier, 1 - earlier]
+        older = [] if where == 'policy' else [earlier, 1 - earlier]
         expected.append(float(np.clip(policy.act([*older, value, 1 - value])[0], -0.8, 0.8)))
     commands = [numbers[0] for _, numbers, _ in world.sent]
     assert [c for i, c in enumerate(commands) if i == 0 or c != commands[i - 1]] == expected
@@ -270,9 +269,9 @@ def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str
 
 def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
     """What came before is forgotten, and an angle that went round is counted from there."""
-    content = {**TWO_SOURCES, "observation": {**TWO_SOURCES["observation"]}}
-    content["observation"]["angle"] = {**content["observation"]["angle"], "unwrap": True}
-    names = {"observation_names": NAMES, "action_names": ("go",), "control_period": PERIOD}
+    content = {**TWO_SOURCES, 'observation': {**TWO_SOURCES['observation']}}
+    content['observation']['angle'] = {**content['observation']['angle'], 'unwrap': True}
+    names = {'observation_names': NAMES, 'action_names': ('go',), 'control_period': PERIOD}
     # Periods, angle.
     seen = [(91, 2.0), (92, 3.0), (93, -3.0), (96, -3.0), (97, -2.9), (1, 2.9), (2, 3.0)]
     for history in (1, 2):
@@ -288,7 +287,7 @@ def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
                 world.take(0, joints(step * PERIOD, angle))
                 world.take(1, trunk(step * PERIOD, 0.5))
             commands.append(world.sent[-1][1][0])
-            assert world.sent[-1][2] == f"observation at {round(step * PERIOD * 1e9)} ns"
+            assert world.sent[-1][2] == f'observation at {round(step * PERIOD * 1e9)} ns'
             if i in (3, 5):
                 policy.reset()
             turned = angle + 2 * math.pi if i == 2 else angle
@@ -296,7 +295,7 @@ def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
         assert commands == expected
 
 
-@pytest.mark.parametrize("at_rate", [False, True])
+@pytest.mark.parametrize('at_rate', [False, True])
 def test_nothing_leaves_that_must_not(tmp_path: Path, at_rate: bool) -> None:
     """A million of such sequences: benchmarks/hostile.py."""
     prepare_hostile(tmp_path).at_rate = at_rate
@@ -307,7 +306,7 @@ def test_nothing_leaves_that_must_not(tmp_path: Path, at_rate: bool) -> None:
         suppress_health_check=list(HealthCheck),
         phases=(Phase.explicit, Phase.generate),
     )
-    Hostile.TestCase("runTest").runTest()
+    Hostile.TestCase('runTest').runTest()
 
 
 # ---- a foreign simulator
@@ -324,29 +323,29 @@ def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> f
     """
     from proxy_snn_control.learning.tasks import make_environment
 
-    path = CHEETAH / "lif-HalfCheetah-v4.safetensors"
+    path = CHEETAH / 'lif-HalfCheetah-v4.safetensors'
     policy = load_policy(path)
     names = policy.spec.observation_names or ()
-    sources = {"base": ["rootx", "rootz", "rooty"]}
-    sources["legs"] = list(policy.spec.action_names or ())
+    sources = {'base': ['rootx', 'rootz', 'rooty']}
+    sources['legs'] = list(policy.spec.action_names or ())
     where = {joint: source for source, joints in sources.items() for joint in joints}
     content = {
-        "sources": {
-            name: {"type": "sensor_msgs/JointState", "topic": name, "timeout": 0.5}
+        'sources': {
+            name: {'type': 'sensor_msgs/JointState', 'topic': name, 'timeout': 0.5}
             for name in sources
         },
-        "observation": {
+        'observation': {
             name: {
-                "source": where[name.partition(".")[0]],
-                "joint": name.partition(".")[0],
-                "field": name.partition(".")[2],
+                'source': where[name.partition('.')[0]],
+                'joint': name.partition('.')[0],
+                'field': name.partition('.')[2],
             }
             for name in names
         },
-        "command": {
-            "type": "std_msgs/Float64MultiArray",
-            "topic": "command",
-            "outputs": [{"action": name} for name in sources["legs"]],
+        'command': {
+            'type': 'std_msgs/Float64MultiArray',
+            'topic': 'command',
+            'outputs': [{'action': name} for name in sources['legs']],
         },
     }
     now = 0.0
@@ -360,11 +359,11 @@ def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> f
         held[:] = numbers
 
     loop = Loop(
-        *(policy, "", robot, inputs, commands, gate, stop, Wiring(policy), Native(policy)),
+        *(policy, '', robot, inputs, commands, gate, stop, Wiring(policy), Native(policy)),
         *(period, lambda: now, hold),
     )
     loop.activate()
-    environment = make_environment("HalfCheetah-v4")
+    environment = make_environment('HalfCheetah-v4')
     observation, _ = environment.reset(seed=seed)
     rng = np.random.default_rng(seed)
     total, waiting = 0.0, list[tuple[int, Any]]()
@@ -376,8 +375,8 @@ def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> f
             message = JointState(
                 header=header(100 + now),
                 name=joints_,
-                position=[values.get(f"{joint}.position", 0.0) for joint in joints_],
-                velocity=[values[f"{joint}.velocity"] for joint in joints_],
+                position=[values.get(f'{joint}.position', 0.0) for joint in joints_],
+                velocity=[values[f'{joint}.velocity'] for joint in joints_],
             )
             if rng.random() >= lost:
                 (waiting if rng.random() < late else due).append((index, message))
@@ -391,7 +390,7 @@ def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> f
 
 def test_messages_that_are_lost_cost_little_of_the_return(tmp_path: Path) -> None:
     """One in 300; before, each lost message made every later command of two different steps."""
-    pytest.importorskip("mujoco")
+    pytest.importorskip('mujoco')
     seeds = range(20, 28)
     whole = np.mean([cheetah_return(tmp_path, seed, 0.0) for seed in seeds])
     lossy = np.mean([cheetah_return(tmp_path, seed, 1 / 300) for seed in seeds])

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from training_kit import NORMALISED, QUICK, equal, flat, learners, timeless  # noqa: E402
+torch = pytest.importorskip('torch')
 
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.grid import is_done  # noqa: E402
@@ -17,29 +15,30 @@ from proxy_snn_control.learning.members import Member  # noqa: E402
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
 from proxy_snn_control.learning.sweep import train_here  # noqa: E402
 from proxy_snn_control.policy import load_policy  # noqa: E402
+from training_kit import equal, flat, learners, NORMALISED, QUICK, timeless  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
-GPU = torch.device("cuda")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU that torch can use')
+GPU = torch.device('cuda')
 
 
 def configs(**changes) -> list[TrainConfig]:
     return [
-        TrainConfig(**{**QUICK, "precision": "float32", "seed": seed, **changes})
+        TrainConfig(**{**QUICK, 'precision': 'float32', 'seed': seed, **changes})
         for seed in (0, 1, 2)
     ]
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"critic_norm": "layer", "surrogate": "tailed"}, {"normalise_observations": True}],
-    ids=["", "robust", "observations"],
+    'settings',
+    [{}, {'critic_norm': 'layer', 'surrogate': 'tailed'}, {'normalise_observations': True}],
+    ids=['', 'robust', 'observations'],
 )
-@pytest.mark.parametrize("target", ["proxy", "soft"])
-@pytest.mark.parametrize("neuron", ["lif", "clif", "dn", "relu"])
+@pytest.mark.parametrize('target', ['proxy', 'soft'])
+@pytest.mark.parametrize('neuron', ['lif', 'clif', 'dn', 'relu'])
 def test_recorded_updates_equal_those_of_the_cpu(neuron: str, target: str, settings: dict) -> None:
     """Draws are the same numbers on both; sums differ by rounding."""
     both = []
-    for device in (torch.device("cpu"), GPU):
+    for device in (torch.device('cpu'), GPU):
         own = configs(neuron=neuron, target=target, **settings)
         td3 = learners(own, [(5, 2), (3, 1), (5, 2)], device)
         for _ in range(20):
@@ -53,7 +52,7 @@ def test_recorded_updates_equal_those_of_the_cpu(neuron: str, target: str, setti
         assert float((away > 1e-3).float().mean()) < 0.01, name
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize('precision', ['float32', 'tf32', 'bfloat16'])
 def test_spikes_are_those_of_exact_products(precision: str) -> None:
     td3 = learners(configs(precision=precision), [(5, 2)] * 3, GPU)
     alone = learners(configs(), [(5, 2)] * 3)
@@ -66,13 +65,13 @@ def test_spikes_are_those_of_exact_products(precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    'settings',
     [
         {},
-        {**NORMALISED, "surrogate": "tailed", "spike_cost": 0.1},
-        {"normalise_observations": True, "history": 2, "previous_action": True},
+        {**NORMALISED, 'surrogate': 'tailed', 'spike_cost': 0.1},
+        {'normalise_observations': True, 'history': 2, 'previous_action': True},
     ],
-    ids=["", "all", "observations"],
+    ids=['', 'all', 'observations'],
 )
 def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> None:
     """Workers for environments and evaluations; stopped and resumed as the whole one."""
@@ -88,7 +87,7 @@ def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> 
             return self.step >= self.stop_at
 
     def train(folder: Path, stop_at: int, resume: bool) -> Population:
-        own = configs(device="cuda", **settings)
+        own = configs(device='cuda', **settings)
         members = [Member(config, folder / str(config.seed)) for config in own]
         population = Population(members, resume=resume)
         listener = StopAt()
@@ -97,13 +96,13 @@ def test_a_population_on_a_gpu_and_its_files(tmp_path: Path, settings: dict) -> 
         population.close()
         return population
 
-    whole = train(tmp_path / "whole", 10**9, resume=False)
-    train(tmp_path / "parted", 97, resume=False)
-    parted = train(tmp_path / "parted", 10**9, resume=True)
+    whole = train(tmp_path / 'whole', 10**9, resume=False)
+    train(tmp_path / 'parted', 97, resume=False)
+    parted = train(tmp_path / 'parted', 10**9, resume=True)
     assert equal(flat(whole.td3), flat(parted.td3))
-    for seed in ("0", "1", "2"):
-        assert timeless(tmp_path / "parted" / seed) == timeless(tmp_path / "whole" / seed)
-        load_policy(tmp_path / "parted" / seed / "policy.safetensors")
+    for seed in ('0', '1', '2'):
+        assert timeless(tmp_path / 'parted' / seed) == timeless(tmp_path / 'whole' / seed)
+        load_policy(tmp_path / 'parted' / seed / 'policy.safetensors')
 
 
 def test_a_sweep_is_batches(tmp_path: Path) -> None:
@@ -120,13 +119,13 @@ def test_a_sweep_is_batches(tmp_path: Path) -> None:
             return self.step >= 70
 
     members = [
-        Member(config, tmp_path / name / f"seed-{config.seed}")
-        for name, changes in {"a": {}, "b": {"hidden": (20, 20)}}.items()
+        Member(config, tmp_path / name / f'seed-{config.seed}')
+        for name, changes in {'a': {}, 'b': {'hidden': (20, 20)}}.items()
         for config in configs(**changes)
     ]
     messages: list[str] = []
     assert train_here(members, Stops(), messages.append) == (False, [])
-    assert "batch 1 of 2 on the GPU" in messages[0] and "and 2 more" in messages[0]
+    assert 'batch 1 of 2 on the GPU' in messages[0] and 'and 2 more' in messages[0]
     assert [member.is_begun for member in members] == [True] * 3 + [False] * 3
     assert train_here(members, Listener(), messages.append) == (True, [])
     assert all(is_done(member) for member in members)

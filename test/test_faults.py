@@ -2,25 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults, each tried on real processes; a recorder of the command topic is the judge."""
 
+from collections.abc import Callable, Iterator
 import os
+from pathlib import Path
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+from conftest import NodeProcess, random_policy, Stage, TASK
 import numpy as np
 import pytest
-from conftest import TASK, NodeProcess, Stage, random_policy
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
+from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
+from proxy_snn_control.policy import load_policy, Policy, write_policy
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
+import rclpy
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -28,10 +31,6 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Float64, Float64MultiArray, Header, UInt8MultiArray
 from std_srvs.srv import Trigger
-
-from proxy_snn_control.control.messages import number_array
-from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
-from proxy_snn_control.policy import Policy, load_policy, write_policy
 
 SAFE = [0.25]
 GOOD = np.full(9, 0.3)
@@ -47,9 +46,9 @@ class Judge:
         self.stage, self.policies, self.safe = stage, [policy], safe
         self.commands: list[list[float]] = []
         stage.node.create_subscription(
-            Float64MultiArray, "command", lambda m: self.commands.append(m.data.tolist()), RELIABLE
+            Float64MultiArray, 'command', lambda m: self.commands.append(m.data.tolist()), RELIABLE
         )
-        self.publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+        self.publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
         self.sent: list[np.ndarray] = []
         self.feeding = True
         self._rng = np.random.default_rng(0)
@@ -61,7 +60,7 @@ class Judge:
 
     def send(self, values: Any) -> None:
         self.sent.append(np.asarray(values, dtype=float))
-        self.publisher.publish(number_array(self.sent[-1], ""))
+        self.publisher.publish(number_array(self.sent[-1], ''))
 
     def moving(self) -> None:
         """Wait until the policy's commands go out, and then some."""
@@ -96,9 +95,9 @@ def judge(stage: Stage, policy_file: Path) -> Iterator[Judge]:
 
 
 def start(stage: Stage, policy_file: Path, **parameters: Any) -> NodeProcess:
-    given = {"policy": policy_file, "autostart": "true", "safe_command": str(SAFE), **parameters}
-    controller = stage.start("controller", **given)
-    assert stage.until(lambda: "trained on" in controller.output), controller.output
+    given = {'policy': policy_file, 'autostart': 'true', 'safe_command': str(SAFE), **parameters}
+    controller = stage.start('controller', **given)
+    assert stage.until(lambda: 'trained on' in controller.output), controller.output
     return controller
 
 
@@ -107,7 +106,7 @@ def set_parameters(stage: Stage, **values: Any) -> list[Any]:
     for name, value in values.items():
         message: ParameterMessage = rclpy.Parameter(name, value=value).to_parameter_msg()
         request.parameters.append(message)
-    return list(stage.call(SetParameters, "controller/set_parameters", request).results)
+    return list(stage.call(SetParameters, 'controller/set_parameters', request).results)
 
 
 # ---- observations that are not as they should be
@@ -130,7 +129,7 @@ def test_a_flood_of_observations(stage: Stage, judge: Judge, policy_file: Path) 
     """10,000 a second, several times what one controller can answer."""
     controller = start(stage, policy_file)
     judge.moving()
-    message = number_array(GOOD, "")
+    message = number_array(GOOD, '')
     judge.sent.append(GOOD)
 
     def flood(seconds: float) -> None:
@@ -146,57 +145,57 @@ def test_a_flood_of_observations(stage: Stage, judge: Judge, policy_file: Path) 
     flood(3)
     assert memory(controller) < before + 5e6
     assert len(judge.commands) > since + 100
-    stop = stage.node.create_publisher(Bool, "stop", RELIABLE)
+    stop = stage.node.create_publisher(Bool, 'stop', RELIABLE)
     assert stage.until(lambda: stop.get_subscription_count() > 0)
     stop.publish(Bool(data=True))
     flood(1)
-    assert judge.commands[-1] == SAFE, "the stop arrived in the middle of it"
+    assert judge.commands[-1] == SAFE, 'the stop arrived in the middle of it'
     judge.safe_only(len(judge.commands))
 
 
 def memory(process: NodeProcess) -> float:
-    status = Path(f"/proc/{process.process.pid}/status").read_text()
-    return 1e3 * int(status.split("VmRSS:")[1].split()[0])
+    status = Path(f'/proc/{process.process.pid}/status').read_text()
+    return 1e3 * int(status.split('VmRSS:')[1].split()[0])
 
 
 def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None:
     """Joint states and an IMU in, a stamped twist out: another robot than Gymnasium's."""
-    policy_file, robot = tmp_path / "p.safetensors", tmp_path / "robot.yaml"
-    names = {"observation_names": ("angle", "rate", "tilt"), "action_names": ("forward", "turn")}
+    policy_file, robot = tmp_path / 'p.safetensors', tmp_path / 'robot.yaml'
+    names = {'observation_names': ('angle', 'rate', 'tilt'), 'action_names': ('forward', 'turn')}
     write_policy(policy_file, *random_policy(3, 2, **names))
     robot.write_text(
-        "sources:\n"
-        "  joints: {type: sensor_msgs/JointState, topic: joint_states, timeout: 0.4}\n"
-        "  imu: {type: sensor_msgs/Imu, topic: imu, timeout: 0.2}\n"
-        "observation:\n"
-        "  angle: {source: joints, joint: arm, field: position}\n"
-        "  tilt: {source: imu, field: orientation.pitch}\n"
-        "  rate: {source: joints, joint: arm, field: velocity}\n"
-        "command:\n"
-        "  type: geometry_msgs/TwistStamped\n"
-        "  topic: cmd_vel\n"
-        "  outputs:\n"
-        "    - {action: forward, field: linear.x, scale: 2.0}\n"
-        "    - {action: turn, field: angular.z, limits: [-0.1, 0.1]}\n"
+        'sources:\n'
+        '  joints: {type: sensor_msgs/JointState, topic: joint_states, timeout: 0.4}\n'
+        '  imu: {type: sensor_msgs/Imu, topic: imu, timeout: 0.2}\n'
+        'observation:\n'
+        '  angle: {source: joints, joint: arm, field: position}\n'
+        '  tilt: {source: imu, field: orientation.pitch}\n'
+        '  rate: {source: joints, joint: arm, field: velocity}\n'
+        'command:\n'
+        '  type: geometry_msgs/TwistStamped\n'
+        '  topic: cmd_vel\n'
+        '  outputs:\n'
+        '    - {action: forward, field: linear.x, scale: 2.0}\n'
+        '    - {action: turn, field: angular.z, limits: [-0.1, 0.1]}\n'
     )
     received: list[tuple[float, float]] = []
     stage.node.create_subscription(
         TwistStamped,
-        "cmd_vel",
+        'cmd_vel',
         lambda m: received.append((m.twist.linear.x, m.twist.angular.z)),
         RELIABLE,
     )
-    joints = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
-    imu = stage.node.create_publisher(Imu, "imu", SENSOR_DATA)
+    joints = stage.node.create_publisher(JointState, 'joint_states', SENSOR_DATA)
+    imu = stage.node.create_publisher(Imu, 'imu', SENSOR_DATA)
     silent: set[str] = set()
     upright = Imu()
     upright.orientation.w = 1.0
-    state = JointState(name=["other", "arm"], position=[9.0, 0.5], velocity=[9.0, -0.5])
+    state = JointState(name=['other', 'arm'], position=[9.0, 0.5], velocity=[9.0, -0.5])
 
     def feed() -> None:
-        if "joint_states" not in silent:
+        if 'joint_states' not in silent:
             joints.publish(state)
-        if "imu" not in silent:
+        if 'imu' not in silent:
             imu.publish(upright)
 
     stage.node.create_timer(0.02, feed)
@@ -204,19 +203,19 @@ def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None
     controller = start(stage, policy_file, robot=robot, safe_command=str(safe))
     action = load_policy(policy_file).act([0.5, -0.5, 0.0])
     expected = (2 * float(action[0]), float(np.clip(action[1], -0.1, 0.1)))
-    for topic in ("joint_states", "imu", "joint_states"):
+    for topic in ('joint_states', 'imu', 'joint_states'):
         assert stage.until(lambda: received[-3:] == [pytest.approx(expected)] * 3), (
             controller.output
         )
         silent.add(topic)
         assert stage.until(lambda: received[-3:] == [tuple(safe)] * 3)
-        assert stage.until(lambda t=topic: f"on topic {t}; sent the safe" in controller.output)
+        assert stage.until(lambda t=topic: f'on topic {t}; sent the safe' in controller.output)
         silent.clear()
     # A clock that was set back is a new start; a message that was overtaken is none.
     assert stage.until(lambda: received[-3:] == [pytest.approx(expected)] * 3)
     for seconds in (1000, 5, 2000):
         state.header = Header(stamp=Time(sec=seconds))
-        silent.add("joint_states")
+        silent.add('joint_states')
         assert stage.until(lambda: received[-1] == tuple(safe))
         silent.clear()
         count = len(received)
@@ -230,9 +229,9 @@ def test_sources_going_stale_one_at_a_time(stage: Stage, tmp_path: Path) -> None
 
 
 def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> None:
-    pytest.importorskip("mujoco")
-    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
-    returns = stage.subscribe(Float64, "sim/episode_return", EPISODE_RETURNS)
+    pytest.importorskip('mujoco')
+    commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
+    returns = stage.subscribe(Float64, 'sim/episode_return', EPISODE_RETURNS)
     start(stage, policy_file, observation_timeout=0.3)
 
     def moves(since: int) -> bool:
@@ -240,7 +239,7 @@ def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> Non
 
     for _ in range(2):
         begin = len(commands)
-        sim = stage.start("sim", env=TASK, mode="realtime")
+        sim = stage.start('sim', env=TASK, mode='realtime')
         assert stage.until(lambda since=begin: moves(since)), stage.outputs()
         assert stage.until(lambda: len(returns) > 0)
         sim.process.kill()
@@ -253,8 +252,8 @@ def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> Non
 
 
 def test_the_clock_jumps(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    clock = stage.node.create_publisher(Clock, "/clock", 10)
-    controller = start(stage, policy_file, use_sim_time="true")
+    clock = stage.node.create_publisher(Clock, '/clock', 10)
+    controller = start(stage, policy_file, use_sim_time='true')
     for seconds in (0, 100, 5, 10**6, 0, 3):
         clock.publish(Clock(clock=Time(sec=seconds)))
         judge.moving()
@@ -274,22 +273,22 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
     qos.liveliness_lease_duration = Duration(seconds=1.0)
     stage.node.create_subscription(
         Float64MultiArray,
-        "command",
-        lambda message: events.append("command"),
+        'command',
+        lambda message: events.append('command'),
         qos,
         event_callbacks=SubscriptionEventCallbacks(
-            deadline=lambda event: events.append("deadline"),
-            liveliness=lambda event: events.append(f"alive {event.alive_count}"),
+            deadline=lambda event: events.append('deadline'),
+            liveliness=lambda event: events.append(f'alive {event.alive_count}'),
         ),
     )
     controller = start(stage, policy_file, command_deadline=0.5, command_lease=1.0)
     judge.moving()
-    assert stage.until(lambda: events[-5:] == ["command"] * 5)
-    assert "alive 1" in events
+    assert stage.until(lambda: events[-5:] == ['command'] * 5)
+    assert 'alive 1' in events
     controller.process.kill()
-    assert stage.until(lambda: "deadline" in events)
-    assert stage.until(lambda: "alive 0" in events)
-    given = {"command_deadline": 0.5, "command_lease": 1.0, "resume_after_crash": "true"}
+    assert stage.until(lambda: 'deadline' in events)
+    assert stage.until(lambda: 'alive 0' in events)
+    given = {'command_deadline': 0.5, 'command_lease': 1.0, 'resume_after_crash': 'true'}
     assert start(stage, policy_file, **given)
     judge.moving()
 
@@ -301,29 +300,29 @@ def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
     controller = start(stage, policy_file)
     judge.moving()
     good = policy_file.read_bytes()
-    for bad in (b"", good[:-7], good[:100] + b"x" + good[101:], b"\0" * 100_000):
+    for bad in (b'', good[:-7], good[:100] + b'x' + good[101:], b'\0' * 100_000):
         policy_file.write_bytes(bad)
-        refused = stage.call(Trigger, "controller/reload")
+        refused = stage.call(Trigger, 'controller/reload')
         assert not refused.success
         assert str(policy_file) in refused.message
         judge.moving()
     write_policy(policy_file, *random_policy(seed=1))
     judge.policies.append(load_policy(policy_file))
-    assert stage.call(Trigger, "controller/reload").success
+    assert stage.call(Trigger, 'controller/reload').success
     judge.moving()
     write_policy(policy_file, *random_policy(seed=1, action_high=(0.5,)))
-    refused = stage.call(Trigger, "controller/reload")
-    assert "its limits are not those of the active policy" in refused.message
+    refused = stage.call(Trigger, 'controller/reload')
+    assert 'its limits are not those of the active policy' in refused.message
     judge.moving()
-    assert SAFE not in judge.commands, "not one command was lost to a fault"
-    assert "Traceback" not in controller.output
+    assert SAFE not in judge.commands, 'not one command was lost to a fault'
+    assert 'Traceback' not in controller.output
 
 
 def test_stop_during_a_reload(stage: Stage, judge: Judge, policy_file: Path) -> None:
     start(stage, policy_file, ramp_in=0.0)
-    stop = stage.node.create_publisher(Bool, "stop", RELIABLE)
+    stop = stage.node.create_publisher(Bool, 'stop', RELIABLE)
     reload, arm = (
-        stage.node.create_client(Trigger, f"controller/{name}") for name in ("reload", "arm")
+        stage.node.create_client(Trigger, f'controller/{name}') for name in ('reload', 'arm')
     )
     assert stage.until(lambda: reload.service_is_ready() and arm.service_is_ready())
     assert stage.until(lambda: stop.get_subscription_count() > 0)
@@ -336,22 +335,22 @@ def test_stop_during_a_reload(stage: Stage, judge: Judge, policy_file: Path) -> 
     assert all(future.result().success for future in futures)
     stage.spin(0.3)
     judge.safe_only(len(judge.commands), 20)
-    refused = stage.call(Trigger, "controller/arm")
-    assert (refused.success, "released first" in refused.message) == (False, True)
+    refused = stage.call(Trigger, 'controller/arm')
+    assert (refused.success, 'released first' in refused.message) == (False, True)
     stop.publish(Bool(data=False))
     stage.spin(0.5)
     judge.safe_only(len(judge.commands), 20)
     # Nor does a round through the lifecycle let it go.
-    for label in ("deactivate", "cleanup", "configure", "activate"):
+    for label in ('deactivate', 'cleanup', 'configure', 'activate'):
         assert stage.transition(label)
     judge.safe_only(len(judge.commands), 20)
-    assert stage.call(Trigger, "controller/arm").success
+    assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
 
 
 def test_a_stop_that_was_there_before(stage: Stage, judge: Judge, policy_file: Path) -> None:
     kept = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    stop = stage.node.create_publisher(Bool, "stop", kept)
+    stop = stage.node.create_publisher(Bool, 'stop', kept)
     stop.publish(Bool(data=True))
     start(stage, policy_file)
     # Until DDS has made them known to each other, nobody can know of it.
@@ -359,18 +358,18 @@ def test_a_stop_that_was_there_before(stage: Stage, judge: Judge, policy_file: P
     judge.safe_only(len(judge.commands), 20)
     stop.publish(Bool(data=False))
     stage.spin(0.5)
-    assert stage.call(Trigger, "controller/arm").success
+    assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
 
 
-@pytest.mark.parametrize("reliable", [True, False])
+@pytest.mark.parametrize('reliable', [True, False])
 def test_a_short_press_of_the_stop(
     stage: Stage, judge: Judge, policy_file: Path, reliable: bool
 ) -> None:
     qos = QoSProfile(depth=10)
     if not reliable:
         qos.reliability = QoSReliabilityPolicy.BEST_EFFORT
-    stop = stage.node.create_publisher(Bool, "stop", qos)
+    stop = stage.node.create_publisher(Bool, 'stop', qos)
     start(stage, policy_file)
     judge.moving()
     assert stage.until(lambda: stop.get_subscription_count() > 0)
@@ -380,7 +379,7 @@ def test_a_short_press_of_the_stop(
         stop.publish(Bool(data=False))
         stage.spin(0.3)
         judge.safe_only(len(judge.commands), 10)
-        assert stage.call(Trigger, "controller/arm").success
+        assert stage.call(Trigger, 'controller/arm').success
         judge.moving()
 
 
@@ -398,31 +397,31 @@ def test_nan_lasts_until_something_better_comes(
     judge.moving()
 
 
-@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active", "finalized"])
+@pytest.mark.parametrize('state', ['unconfigured', 'inactive', 'active', 'finalized'])
 def test_sigterm_in_each_state(stage: Stage, judge: Judge, policy_file: Path, state: str) -> None:
-    given = {"policy": policy_file, "safe_command": str(SAFE)}
-    controller = stage.start("controller", **given)
+    given = {'policy': policy_file, 'safe_command': str(SAFE)}
+    controller = stage.start('controller', **given)
     labels = {
-        "unconfigured": [],
-        "inactive": ["configure"],
-        "active": ["configure", "activate"],
-        "finalized": ["configure", "activate", "deactivate", "shutdown"],
+        'unconfigured': [],
+        'inactive': ['configure'],
+        'active': ['configure', 'activate'],
+        'finalized': ['configure', 'activate', 'deactivate', 'shutdown'],
     }[state]
     for label in labels:
         assert stage.transition(label)
-        if label == "activate":
+        if label == 'activate':
             judge.moving()
     assert stage.state() == state
     stage.spin(0.3)
     before = len(judge.commands)
     assert controller.end(signal.SIGTERM)[0] == 0
     stage.spin(0.5)
-    if state == "active":
+    if state == 'active':
         assert judge.commands[-1] == SAFE
     else:
-        assert len(judge.commands) == before, "without commands there is no last one"
+        assert len(judge.commands) == before, 'without commands there is no last one'
     assert controller.survivors() == []
-    assert "Traceback" not in controller.output
+    assert 'Traceback' not in controller.output
     judge.commands.append(SAFE)  # for the verdict, where nothing was to be published
 
 
@@ -434,11 +433,11 @@ def test_a_hundred_rounds_through_the_lifecycle(
     change = lifecycle(stage)
 
     def use() -> tuple[float, int]:
-        return memory(controller), len(os.listdir(f"/proc/{controller.process.pid}/fd"))
+        return memory(controller), len(os.listdir(f'/proc/{controller.process.pid}/fd'))
 
     def rounds(count: int) -> None:
         for _ in range(count):
-            for label in ("deactivate", "cleanup", "configure", "activate"):
+            for label in ('deactivate', 'cleanup', 'configure', 'activate'):
                 assert change(label), controller.output
 
     rounds(20)
@@ -447,7 +446,7 @@ def test_a_hundred_rounds_through_the_lifecycle(
     bytes_after, files_after = use()
     assert files_after <= files_before
     assert bytes_after < bytes_before + 3e6
-    assert stage.node.count_publishers("command") == 1
+    assert stage.node.count_publishers('command') == 1
     judge.moving()
 
 
@@ -455,7 +454,7 @@ def lifecycle(stage: Stage) -> Callable[[str], bool]:
     """A way to trigger transitions that does not look for the service every time."""
     from lifecycle_msgs.srv import ChangeState
 
-    client = stage.node.create_client(ChangeState, "controller/change_state")
+    client = stage.node.create_client(ChangeState, 'controller/change_state')
     assert stage.until(client.service_is_ready)
     stage.spin(0.5)
 
@@ -478,12 +477,12 @@ def test_parameters_that_change_while_it_runs(
     start(stage, policy_file)
     judge.moving()
     for name, value, reported in (
-        ("safe_command", [0.0, 0.0], "parameter safe_command has 2 values, expected 1"),
-        ("safe_command", [7.0], "parameter safe_command is [7.0], expected values within"),
-        ("slew_rate", [-1.0], "expected numbers above 0"),
-        ("wiring", "maybe", "parameter wiring is 'maybe', expected one of warn, require, none"),
-        ("autostart", False, "read-only"),
-        ("ramp_in", -1.0, "ramp_in"),
+        ('safe_command', [0.0, 0.0], 'parameter safe_command has 2 values, expected 1'),
+        ('safe_command', [7.0], 'parameter safe_command is [7.0], expected values within'),
+        ('slew_rate', [-1.0], 'expected numbers above 0'),
+        ('wiring', 'maybe', "parameter wiring is 'maybe', expected one of warn, require, none"),
+        ('autostart', False, 'read-only'),
+        ('ramp_in', -1.0, 'ramp_in'),
     ):
         (result,) = set_parameters(stage, **{name: value})
         assert not result.successful
@@ -506,11 +505,11 @@ def test_parameters_that_change_while_it_runs(
 
 
 def test_shadow(stage: Stage, policy_file: Path) -> None:
-    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
-    shadow = stage.subscribe(Float64MultiArray, "controller/shadow_command", RELIABLE)
-    observations = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
-    stage.node.create_timer(0.02, lambda: observations.publish(number_array(GOOD, "")))
-    controller = start(stage, policy_file, shadow="true")
+    commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
+    shadow = stage.subscribe(Float64MultiArray, 'controller/shadow_command', RELIABLE)
+    observations = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    stage.node.create_timer(0.02, lambda: observations.publish(number_array(GOOD, '')))
+    controller = start(stage, policy_file, shadow='true')
     expected = load_policy(policy_file).act(GOOD).astype(float).tolist()
     assert stage.until(lambda: len(shadow) > 10)
     assert {tuple(c.data) for c in shadow} <= {tuple(expected), tuple(SAFE)}
@@ -518,12 +517,12 @@ def test_shadow(stage: Stage, policy_file: Path) -> None:
     stage.spin(0.5)
     assert shadow[-1].data.tolist() == SAFE
     assert commands == []
-    assert stage.node.count_publishers("command") == 0
+    assert stage.node.count_publishers('command') == 0
 
 
 def test_spikes(stage: Stage, judge: Judge, policy_file: Path) -> None:
     judge.feeding = False
-    rasters = stage.subscribe(UInt8MultiArray, "controller/spikes", SENSOR_DATA)
+    rasters = stage.subscribe(UInt8MultiArray, 'controller/spikes', SENSOR_DATA)
     start(stage, policy_file)
     policy = load_policy(policy_file)
 
@@ -546,28 +545,28 @@ def test_spikes(stage: Stage, judge: Judge, policy_file: Path) -> None:
 
 # ---- wiring
 
-SWAPPED = {"bthigh": "bshin", "bshin": "bthigh"}
+SWAPPED = {'bthigh': 'bshin', 'bshin': 'bthigh'}
 CASES = {
-    "right": (lambda joint, what: {}, {}, ""),
-    "two joints swapped": (
-        lambda joint, what: {"joint": SWAPPED.get(joint, joint)},
+    'right': (lambda joint, what: {}, {}, ''),
+    'two joints swapped': (
+        lambda joint, what: {'joint': SWAPPED.get(joint, joint)},
         {},
-        "joint bthigh and joint bshin look exchanged",
+        'joint bthigh and joint bshin look exchanged',
     ),
-    "one sign flipped": (
-        lambda joint, what: {"scale": -1} if joint == "fshin" else {},
+    'one sign flipped': (
+        lambda joint, what: {'scale': -1} if joint == 'fshin' else {},
         {},
-        "joint fshin has the wrong sign",
+        'joint fshin has the wrong sign',
     ),
-    "one scale off": (
-        lambda joint, what: {"scale": 10} if (joint, what) == ("bfoot", "velocity") else {},
+    'one scale off': (
+        lambda joint, what: {'scale': 10} if (joint, what) == ('bfoot', 'velocity') else {},
         {},
-        "bfoot.velocity is ",
+        'bfoot.velocity is ',
     ),
-    "half the rate": (
+    'half the rate': (
         lambda joint, what: {},
-        {"rate": 10.0},
-        "ms, but the policy was trained with one every 50.0 ms",
+        {'rate': 10.0},
+        'ms, but the policy was trained with one every 50.0 ms',
     ),
 }
 
@@ -576,33 +575,33 @@ def cheetah_robot(path: Path, change: Callable[[str, str], dict[str, Any]]) -> P
     """A robot file for HalfCheetah in the sim, with something wrong."""
     import yaml
 
-    example = Path(__file__).parents[1] / "config" / "robots" / "half_cheetah.yaml"
+    example = Path(__file__).parents[1] / 'config' / 'robots' / 'half_cheetah.yaml'
     content = yaml.safe_load(example.read_text())
-    for name, entry in content["observation"].items():
-        joint, _, what = name.partition(".")
+    for name, entry in content['observation'].items():
+        joint, _, what = name.partition('.')
         entry |= change(joint, what)
     path.write_text(yaml.safe_dump(content))
     return path
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize('case', CASES)
 def test_wiring_mistakes_are_named(
     stage: Stage, tmp_path: Path, cheetah_file: Path, case: str
 ) -> None:
     change, parameters, reported = CASES[case]
-    robot = cheetah_robot(tmp_path / "robot.yaml", change)
-    diagnostics = stage.subscribe(DiagnosticArray, "/diagnostics")
+    robot = cheetah_robot(tmp_path / 'robot.yaml', change)
+    diagnostics = stage.subscribe(DiagnosticArray, '/diagnostics')
 
     def findings() -> list[str]:
         all_ = [status for array in diagnostics for status in array.status]
         values = [
             {pair.key: pair.value for pair in status.values}
             for status in all_
-            if status.name == "/controller"
+            if status.name == '/controller'
         ]
-        return [value["wiring"] for value in values if value.get("commands", "0") != "0"]
+        return [value['wiring'] for value in values if value.get('commands', '0') != '0']
 
-    stage.start("sim", env="HalfCheetah-v4", mode="realtime")
+    stage.start('sim', env='HalfCheetah-v4', mode='realtime')
     start(stage, cheetah_file, robot=robot, safe_command=str([0.0] * 6), **parameters)
     # Diagnostics come once a second: after the third at the latest, two seconds are over.
     assert stage.until(lambda: len(findings()) >= 4, 40), stage.outputs()
@@ -610,36 +609,36 @@ def test_wiring_mistakes_are_named(
         assert any(reported in sentence for sentence in findings()[:4]), findings()
     else:
         # A busy machine's sim may really be late.
-        assert all(not s or s.startswith("a step every") for s in findings()), findings()
+        assert all(not s or s.startswith('a step every') for s in findings()), findings()
 
 
 def test_wiring_keeps_it_from_going_active(
     stage: Stage, tmp_path: Path, cheetah_file: Path
 ) -> None:
     """With a wrong scale it checks, names it, and does not move."""
-    wrong = cheetah_robot(tmp_path / "wrong.yaml", CASES["one scale off"][0])
-    right = cheetah_robot(tmp_path / "right.yaml", CASES["right"][0])
-    commands = stage.subscribe(Float64MultiArray, "command", RELIABLE)
-    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
-    stage.start("sim", env="HalfCheetah-v4", mode="realtime")
+    wrong = cheetah_robot(tmp_path / 'wrong.yaml', CASES['one scale off'][0])
+    right = cheetah_robot(tmp_path / 'right.yaml', CASES['right'][0])
+    commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, 'observation', SENSOR_DATA)
+    stage.start('sim', env='HalfCheetah-v4', mode='realtime')
     # Somebody else moves it: of a robot at rest little can be checked.
-    drive = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    drive = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     rng = np.random.default_rng(0)
     timer = stage.node.create_timer(
         0.05, lambda: drive.publish(Float64MultiArray(data=rng.uniform(-1, 1, 6).tolist()))
     )
     assert stage.until(lambda: bool(observations) and np.abs(observations[-1].data[8:]).max() > 1)
-    given = {"robot": wrong, "wiring": "require", "safe_command": str([0.0] * 6)}
+    given = {'robot': wrong, 'wiring': 'require', 'safe_command': str([0.0] * 6)}
     controller = start(stage, cheetah_file, **given)
-    assert stage.until(lambda: "bfoot.velocity is" in controller.output, 30), controller.output
-    assert stage.state() == "inactive"
+    assert stage.until(lambda: 'bfoot.velocity is' in controller.output, 30), controller.output
+    assert stage.state() == 'inactive'
     stage.node.destroy_timer(timer)
     stage.node.destroy_publisher(drive)
-    assert stage.transition("cleanup")
+    assert stage.transition('cleanup')
     assert set_parameters(stage, robot=str(right))[0].successful
     commands.clear()
-    assert stage.transition("configure")
+    assert stage.transition('configure')
     stage.spin(1.5)
-    assert stage.state() == "inactive", "whoever took over from autostart decides"
-    assert stage.until(lambda: stage.transition("activate"), 30), controller.output
+    assert stage.state() == 'inactive', 'whoever took over from autostart decides'
+    assert stage.until(lambda: stage.transition('activate'), 30), controller.output
     assert stage.until(lambda: len(commands) > 5)

@@ -2,27 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller under a lifecycle manager that asks what Nav2's lifecycle_manager asks."""
 
-import signal
-import uuid
 from pathlib import Path
+import signal
 from typing import Any
+import uuid
 
+from conftest import Stage
 import numpy as np
 import pytest
-from conftest import Stage
-from test_faults import SAFE, Judge
+from test_faults import Judge, SAFE
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Log
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from std_msgs.msg import Float64MultiArray
-
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.nodes.messages import SENSOR_DATA
 from proxy_snn_control.policy import load_policy
+from rcl_interfaces.msg import Log
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from std_msgs.msg import Float64MultiArray
 
 # Each transition with the state that the manager then asks for: LifecycleManager's own table.
 STATES = {
@@ -39,8 +38,8 @@ class Manager:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self._change = stage.node.create_client(ChangeState, "controller/change_state")
-        self._state = stage.node.create_client(GetState, "controller/get_state")
+        self._change = stage.node.create_client(ChangeState, 'controller/change_state')
+        self._state = stage.node.create_client(GetState, 'controller/get_state')
         services = (self._change, self._state)
         assert stage.until(lambda: all(each.service_is_ready() for each in services))
         stage.spin(0.5)
@@ -66,7 +65,7 @@ class Manager:
 
 def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> None:
     judge = Judge(stage, load_policy(policy_file))
-    controller = stage.start("controller", policy=policy_file, safe_command=str(SAFE))
+    controller = stage.start('controller', policy=policy_file, safe_command=str(SAFE))
     manager = Manager(stage)
     configure, activate, deactivate, cleanup, shutdown = STATES
 
@@ -100,40 +99,40 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     assert judge.commands[-1] == SAFE
     status, _ = controller.end(signal.SIGTERM)
     assert status == 0
-    assert "Traceback" not in controller.output
+    assert 'Traceback' not in controller.output
     judge.verdict()
 
 
 def test_what_cannot_be_configured_is_told_to_the_manager(stage: Stage, policy_file: Path) -> None:
     whole = policy_file.read_bytes()
     policy_file.write_bytes(whole[:-1])
-    controller = stage.start("controller", policy=policy_file)
+    controller = stage.start('controller', policy=policy_file)
     manager = Manager(stage)
     assert not manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert "is truncated" in controller.output
+    assert 'is truncated' in controller.output
     policy_file.write_bytes(whole)
     manager.bring(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 
 
 def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Path) -> None:
     """What was sent last is where the next command begins, whatever the node did meanwhile."""
-    given = {"safe_hold": "true", "slew_rate": "[0.5]", "observation_timeout": 0.3}
-    stage.start("controller", policy=policy_file, **given)
+    given = {'safe_hold': 'true', 'slew_rate': '[0.5]', 'observation_timeout': 0.3}
+    stage.start('controller', policy=policy_file, **given)
     manager = Manager(stage)
     received: list[float] = []
     stage.node.create_subscription(
-        Float64MultiArray, "command", lambda m: received.append(m.data[0]), QoSProfile(depth=100)
+        Float64MultiArray, 'command', lambda m: received.append(m.data[0]), QoSProfile(depth=100)
     )
-    publisher = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
+    publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
     policy, rng = load_policy(policy_file), np.random.default_rng(0)
     candidates = list(rng.normal(size=(200, 9)))
     candidates.sort(key=lambda each: float(policy.act(each)[0]))
-    target = {"observation": candidates[-1]}
+    target = {'observation': candidates[-1]}
     far = float(policy.act(candidates[-1])[0]) - float(policy.act(candidates[0])[0])
     assert far > 0.5
     timer = stage.node.create_timer(
-        0.05, lambda: publisher.publish(number_array(target["observation"], ""))
+        0.05, lambda: publisher.publish(number_array(target['observation'], ''))
     )
     configure, activate, deactivate, cleanup, _ = STATES
     manager.bring(configure, activate)
@@ -144,9 +143,9 @@ def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Pa
         manager.bring(*round_trip)
         held = received[-1]
         assert held != 0.0
-        target["observation"] = candidates[0]
+        target['observation'] = candidates[0]
         stage.spin(0.6)
-        assert set(received[-3:]) == {held}, "no zeros, also where no observation is there yet"
+        assert set(received[-3:]) == {held}, 'no zeros, also where no observation is there yet'
         timer.reset()
         count = len(received)
         assert stage.until(lambda since=count: len(set(received[since:])) > 3)
@@ -164,17 +163,17 @@ class Sister:
         self.instance, self.received, self.others = str(uuid.uuid4()), 0, set[str]()
         self.alive = self.broken = False
         qos = QoSProfile(depth=5)
-        self.publisher = stage.node.create_publisher(Status, "bond", qos)
-        self.subscription = stage.node.create_subscription(Status, "bond", self.take, 100)
+        self.publisher = stage.node.create_publisher(Status, 'bond', qos)
+        self.subscription = stage.node.create_subscription(Status, 'bond', self.take, 100)
         self.timer = stage.node.create_timer(0.1, lambda: self.send(True))
 
     def send(self, active: bool) -> None:
-        message = self.status(id="controller", instance_id=self.instance, active=active)
+        message = self.status(id='controller', instance_id=self.instance, active=active)
         message.heartbeat_timeout, message.heartbeat_period = 4.0, 0.1
         self.publisher.publish(message)
 
     def take(self, message: Any) -> None:
-        if message.id != "controller" or message.instance_id == self.instance:
+        if message.id != 'controller' or message.instance_id == self.instance:
             return
         self.others.add(message.instance_id)
         self.received += 1
@@ -199,14 +198,14 @@ class Sister:
 
 
 def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None:
-    pytest.importorskip("bond.msg", reason="the message package bond is not installed")
+    pytest.importorskip('bond.msg', reason='the message package bond is not installed')
     judge = Judge(stage, load_policy(policy_file))
     sister = Sister(stage)
-    controller = stage.start("controller", policy=policy_file, safe_command=str(SAFE))
+    controller = stage.start('controller', policy=policy_file, safe_command=str(SAFE))
     manager = Manager(stage)
     configure, activate, deactivate, *_ = STATES
     manager.bring(configure)
-    assert sister.received == 0, "a node that is not active has no bond"
+    assert sister.received == 0, 'a node that is not active has no bond'
     manager.bring(activate)
     sister.beats()
     manager.bring(deactivate)
@@ -230,7 +229,7 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     sister = Sister(stage)
     manager.bring(activate)
     sister.beats()
-    assert len(sister.others) == 1, "one instance per bond"
+    assert len(sister.others) == 1, 'one instance per bond'
     sister.close()
     sister = Sister(stage)
     sister.beats()
@@ -247,10 +246,10 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
 
 def test_the_log_names_the_line_that_logs(stage: Stage) -> None:
     kept = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    logged = stage.subscribe(Log, "/rosout", kept)
-    stage.start("controller")
-    assert stage.until(lambda: any("waits to be configured" in each.msg for each in logged))
-    (found,) = [each for each in logged if "waits to be configured" in each.msg]
-    assert (Path(found.file).name, found.function) == ("controller.py", "start")
+    logged = stage.subscribe(Log, '/rosout', kept)
+    stage.start('controller')
+    assert stage.until(lambda: any('waits to be configured' in each.msg for each in logged))
+    (found,) = [each for each in logged if 'waits to be configured' in each.msg]
+    assert (Path(found.file).name, found.function) == ('controller.py', 'start')
     assert found.line > 0
-    assert found.name == "controller"
+    assert found.name == 'controller'

@@ -10,12 +10,11 @@ velocity within 2, acceleration within 5 and deceleration within 7.5.
 import itertools
 import math
 
-import pytest
-
 from proxy_snn_control.control.limits import JointLimit, read_urdf, saturate
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.policy import UserError
+import pytest
 
 JOINT = JointLimit(-5.0, 5.0, 2.0, 5.0, 7.5)
 NO_DECELERATION = JointLimit(-5.0, 5.0, 2.0, 5.0)
@@ -42,7 +41,7 @@ def enforce(
 
 
 @pytest.mark.parametrize(
-    ("velocity", "acceleration", "expected"), [(1.0, 0.0, 1.0), (1.5, 2.9, 2.9)]
+    ('velocity', 'acceleration', 'expected'), [(1.0, 0.0, 1.0), (1.5, 2.9, 2.9)]
 )
 def test_within_limits_nothing_is_limited(
     velocity: float, acceleration: float, expected: float
@@ -51,7 +50,7 @@ def test_within_limits_nothing_is_limited(
     assert found == (1.0, velocity, expected, False)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize('sign', [1, -1])
 def test_position_and_velocity_that_are_too_fast(sign: int) -> None:
     assert enforce(1.0, (-2.0 * sign, 0.0), 1.0 * sign, 3.0 * sign) == (
         0.0,
@@ -61,14 +60,14 @@ def test_position_and_velocity_that_are_too_fast(sign: int) -> None:
     )
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize('sign', [1, -1])
 def test_a_position_that_is_too_fast(sign: int) -> None:
     p, _, a, limited = enforce(1.0, (0.0, 1.9 * sign), 4.0 * sign, None)
     assert (p, limited) == (2.0 * sign, True)
     assert a == pytest.approx(0.1 * sign)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize('sign', [1, -1])
 def test_a_velocity_that_is_too_fast(sign: int) -> None:
     _, v, a, limited = enforce(1.0, (-2.0 * sign, 1.9 * sign), None, 3.0 * sign)
     assert (v, limited) == (2.0 * sign, True)
@@ -98,7 +97,7 @@ def test_close_to_the_end_of_the_range_it_decelerates() -> None:
         assert where < 5.0
 
 
-@pytest.mark.parametrize("velocity", [0.5, None])
+@pytest.mark.parametrize('velocity', [0.5, None])
 def test_an_acceleration_that_is_too_high(velocity: float | None) -> None:
     p, v, a, limited = enforce(0.05, (0.1, 0.1), 0.125, velocity)
     assert limited
@@ -112,7 +111,7 @@ def test_a_velocity_alone_that_accelerates_too_much() -> None:
 
 
 @pytest.mark.parametrize(
-    ("joint", "now", "asked", "expected"),
+    ('joint', 'now', 'asked', 'expected'),
     [
         (JOINT, (0.3, 0.5), (0.305, 0.1), (0.315625, 0.125, -7.5)),
         (NO_DECELERATION, (1.0, 1.0), (1.025, 0.5), (1.04375, 0.75, -5.0)),
@@ -140,12 +139,12 @@ def gate(interface: str, joint: JointLimit, **settings: object) -> SafetyGate:
 def test_positions_that_are_asked_for_at_once_come_within_all_limits() -> None:
     """However a policy jumps: never faster, never harder, never beyond the range."""
     limits = JointLimit(-1.0, 1.0, 2.0)
-    under_test = gate("position", limits, acceleration=[8.0], safe_command=[0.0])
+    under_test = gate('position', limits, acceleration=[8.0], safe_command=[0.0])
     under_test.start(0.0)
     sent = [0.0]
     for i in range(1, 400):
         wanted = [9.0, -9.0, 0.3][i // 40 % 3]
-        sent.append(under_test.check([wanted], "", 0.05 * i)[0][0])
+        sent.append(under_test.check([wanted], '', 0.05 * i)[0][0])
     speeds = [(b - a) / 0.05 for a, b in itertools.pairwise(sent)]
     changes = [(b - a) / 0.05 for a, b in itertools.pairwise(speeds)]
     assert max(map(abs, sent)) <= 1.0
@@ -158,50 +157,50 @@ def test_positions_that_are_asked_for_at_once_come_within_all_limits() -> None:
 
 
 def test_velocities_brake_before_the_end_of_the_range() -> None:
-    under_test = gate("velocity", JointLimit(-1.0, 1.0, 2.0), slew_rate=[8.0])
+    under_test = gate('velocity', JointLimit(-1.0, 1.0, 2.0), slew_rate=[8.0])
     under_test.start(0.0)
     where = 0.0
     for i in range(1, 200):
         under_test.measure([where])
-        (speed,), fault = under_test.check([9.0], "", 0.05 * i)
+        (speed,), fault = under_test.check([9.0], '', 0.05 * i)
         assert not fault
         assert abs(speed) <= 2.0
         where += 0.05 * speed
         assert where <= 1.0 + 1e-9
     assert where > 0.9
-    with pytest.raises(UserError, match="slew_rate is the acceleration"):
-        gate("velocity", JOINT, acceleration=[1.0])
+    with pytest.raises(UserError, match='slew_rate is the acceleration'):
+        gate('velocity', JOINT, acceleration=[1.0])
 
 
 def test_a_position_begins_where_the_robot_stands() -> None:
-    for settings in ({"ramp_in": 1.0}, {"slew_rate": [0.5]}):
-        under_test = gate("position", JointLimit(), **settings)
+    for settings in ({'ramp_in': 1.0}, {'slew_rate': [0.5]}):
+        under_test = gate('position', JointLimit(), **settings)
         under_test.start(0.0)
-        assert list(under_test.check(None, "stale", 0.0)[0]) == [], "no place is safer than others"
+        assert list(under_test.check(None, 'stale', 0.0)[0]) == [], 'no place is safer than others'
         under_test.measure([1.0])
-        assert list(under_test.check(None, "stale", 0.0)[0]) == [1.0]
-        (first,), _ = under_test.check([0.0], "", 0.05)
+        assert list(under_test.check(None, 'stale', 0.0)[0]) == [1.0]
+        (first,), _ = under_test.check([0.0], '', 0.05)
         assert 0.95 <= first <= 1.0
-    configured = gate("position", JointLimit(), start_command=[0.7])
-    assert list(configured.check(None, "stale", 0.0)[0]) == [0.7]
-    there = gate("position", JointLimit(), safe_command=[0.2])
+    configured = gate('position', JointLimit(), start_command=[0.7])
+    assert list(configured.check(None, 'stale', 0.0)[0]) == [0.7]
+    there = gate('position', JointLimit(), safe_command=[0.2])
     there.measure([1.0])
-    assert list(there.check(None, "stale", 0.0)[0]) == [0.2], "an explicit safe command is taken"
+    assert list(there.check(None, 'stale', 0.0)[0]) == [0.2], 'an explicit safe command is taken'
 
 
 def test_what_was_sent_last_is_where_it_goes_on() -> None:
     """Through deactivate and activate, and through cleanup and configure."""
     first = SafetyGate([-1.0], [1.0], 0.05, StopLatch(), SafetySettings(hold=True))
     first.start(0.0)
-    assert list(first.check([0.593], "", 0.1)[0]) == [0.593]
-    assert list(first.check(None, "no longer active", 0.2)[0]) == [0.593]
+    assert list(first.check([0.593], '', 0.1)[0]) == [0.593]
+    assert list(first.check(None, 'no longer active', 0.2)[0]) == [0.593]
     slewed = SafetySettings(hold=True, slew_rate=[0.5])
     again = SafetyGate([-1.0], [1.0], 0.05, StopLatch(), slewed, last=first.last)
     for under_test in (first, again):
         under_test.change(slewed)
         under_test.start(5.0)
-        assert list(under_test.check(None, "late", 5.0)[0]) == [0.593], "a late source: held"
-        assert list(under_test.check([0.204], "", 5.05)[0]) == pytest.approx([0.568])
+        assert list(under_test.check(None, 'late', 5.0)[0]) == [0.593], 'a late source: held'
+        assert list(under_test.check([0.204], '', 5.05)[0]) == pytest.approx([0.568])
 
 
 # ---- URDF
@@ -222,28 +221,28 @@ URDF = """<?xml version="1.0"?>
 
 
 def test_a_urdf() -> None:
-    found = read_urdf(URDF, "leg.urdf", ["wheel", "knee", "rail", "bare"])
+    found = read_urdf(URDF, 'leg.urdf', ['wheel', 'knee', 'rail', 'bare'])
     infinite = math.inf
     assert found == {
-        "knee": JointLimit(-2.0, 0.5, 7.0, effort=30.0),
-        "wheel": JointLimit(velocity=3.0, effort=infinite),
-        "rail": JointLimit(0.0, 0.2, 1.0, effort=5.0),
-        "bare": JointLimit(),
+        'knee': JointLimit(-2.0, 0.5, 7.0, effort=30.0),
+        'wheel': JointLimit(velocity=3.0, effort=infinite),
+        'rail': JointLimit(0.0, 0.2, 1.0, effort=5.0),
+        'bare': JointLimit(),
     }
 
 
 @pytest.mark.parametrize(
-    ("text", "joint", "reported"),
+    ('text', 'joint', 'reported'),
     [
-        (URDF, "hip", "urdf leg.urdf: has no joint hip"),
-        (URDF, "broken", "joint broken is revolute and has no limit"),
-        (URDF, "text", "joint text: lower is 'low', expected a number"),
-        (URDF, "turned", "joint turned: lower 1.0 is above upper 0.0"),
-        ("<robot", "knee", "urdf leg.urdf: is no XML"),
-        ("<mujoco/>", "knee", "begins with <mujoco>, expected <robot>"),
-        ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', "knee", "has a document type"),
+        (URDF, 'hip', 'urdf leg.urdf: has no joint hip'),
+        (URDF, 'broken', 'joint broken is revolute and has no limit'),
+        (URDF, 'text', "joint text: lower is 'low', expected a number"),
+        (URDF, 'turned', 'joint turned: lower 1.0 is above upper 0.0'),
+        ('<robot', 'knee', 'urdf leg.urdf: is no XML'),
+        ('<mujoco/>', 'knee', 'begins with <mujoco>, expected <robot>'),
+        ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', 'knee', 'has a document type'),
     ],
 )
 def test_a_urdf_without_limits(text: str, joint: str, reported: str) -> None:
     with pytest.raises(UserError, match=reported):
-        read_urdf(text, "leg.urdf", [joint])
+        read_urdf(text, 'leg.urdf', [joint])

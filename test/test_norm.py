@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip('torch')
 
 from proxy_snn_control.policy.neurons import NEURONS  # noqa: E402
 from proxy_snn_control.spiking import norm  # noqa: E402
@@ -56,7 +56,7 @@ class Rectangle(torch.autograd.Function):
 
 def test_the_spiking_actors_gradient_is_that_of_batch_normalisation() -> None:
     """Member by member, LIF neurons, float64: through the batch's statistics too."""
-    actor = spiking("lif")
+    actor = spiking('lif')
     actor.to(dtype=torch.float64)
     flat = actor.weights.flat.requires_grad_()
     seen = observations()
@@ -67,8 +67,8 @@ def test_the_spiking_actors_gradient_is_that_of_batch_normalisation() -> None:
         own = actor.weights.of(member, flat[member])
         leaves = {name: part.clone().requires_grad_() for name, part in own.items()}
         s = torch.tanh(seen[member, :, : size.observations])
-        away = (s[..., None] - leaves["encoder.mu"]) ** 2
-        stimulation = torch.exp(-away / (2 * leaves["encoder.sigma"] ** 2)).flatten(1)
+        away = (s[..., None] - leaves['encoder.mu']) ** 2
+        stimulation = torch.exp(-away / (2 * leaves['encoder.sigma'] ** 2)).flatten(1)
         v, fired = torch.zeros_like(stimulation).detach(), []
         for _ in range(5):
             v = v + stimulation.detach()
@@ -77,20 +77,20 @@ def test_the_spiking_actors_gradient_is_that_of_batch_normalisation() -> None:
             fired.append(spike + stimulation - stimulation.detach())
         spikes = torch.stack(fired, 1)
         for i in range(3):
-            current = spikes @ leaves[f"layers.{i}.weight"].T + leaves[f"layers.{i}.bias"]
+            current = spikes @ leaves[f'layers.{i}.weight'].T + leaves[f'layers.{i}.bias']
             rows = current.detach().flatten(0, 1)
             n = rows.shape[1]
             torch.testing.assert_close(moments[i].mean[member, :n], rows.mean(0))
             torch.testing.assert_close(moments[i].variance[member, :n], rows.var(0, correction=0))
-            current = batch_norm(current, leaves[f"norm.{i}.gamma"], leaves[f"norm.{i}.beta"])
+            current = batch_norm(current, leaves[f'norm.{i}.gamma'], leaves[f'norm.{i}.beta'])
             v, spike, fired = torch.zeros_like(current[:, 0]), torch.zeros_like(current[:, 0]), []
             for t in range(5):
                 v = 0.75 * v * (1 - spike) + current[:, t]
                 spike = Rectangle.apply(v)
                 fired.append(spike)
             spikes = torch.stack(fired, 1)
-        rate = spikes.mean(1).unflatten(1, leaves["decoder.weight"].shape)
-        read_out = (rate * leaves["decoder.weight"]).sum(-1) + leaves["decoder.bias"]
+        rate = spikes.mean(1).unflatten(1, leaves['decoder.weight'].shape)
+        read_out = (rate * leaves['decoder.weight']).sum(-1) + leaves['decoder.bias']
         low, high = (torch.tensor(limit, dtype=torch.float64) for limit in size[1:])
         theirs = low + (torch.tanh(read_out) + 1) * (high - low) / 2
         actions = len(size.low)
@@ -100,13 +100,13 @@ def test_the_spiking_actors_gradient_is_that_of_batch_normalisation() -> None:
         for (name, part), other in zip(
             actor.weights.of(member, mine[member]).items(), expected, strict=True
         ):
-            if name.startswith("layers.") and name.endswith("bias"):  # subtracted with the mean
+            if name.startswith('layers.') and name.endswith('bias'):  # subtracted with the mean
                 assert part.abs().max() == 0
                 assert other.abs().max() < 1e-9
                 continue
-            assert other.abs().max() > 1e-4, f"no gradient reaches {name}: the test shows nothing"
+            assert other.abs().max() > 1e-4, f'no gradient reaches {name}: the test shows nothing'
             torch.testing.assert_close(
-                part, other, atol=1e-8, rtol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+                part, other, atol=1e-8, rtol=1e-6, msg=lambda m, n=name: f'{n}: {m}'
             )
 
 
@@ -121,10 +121,10 @@ def test_the_ordinary_actors_gradient_is_that_of_batch_normalisation() -> None:
     for member in range(2):
         h = observations()[member]
         for i in range(2):
-            h = h @ named[f"layers.{i}.weight"][member].T + named[f"layers.{i}.bias"][member]
-            gamma, beta = (named[f"norm.{i}.{kind}"][member] for kind in ("gamma", "beta"))
+            h = h @ named[f'layers.{i}.weight'][member].T + named[f'layers.{i}.bias'][member]
+            gamma, beta = (named[f'norm.{i}.{kind}'][member] for kind in ('gamma', 'beta'))
             h = torch.relu(batch_norm(h, gamma, beta))
-        h = h @ named["layers.2.weight"][member].T + named["layers.2.bias"][member]
+        h = h @ named['layers.2.weight'][member].T + named['layers.2.bias'][member]
         parts.append(torch.tanh(h))
     theirs = actor.limits.scale(torch.stack(parts))
     torch.testing.assert_close(action, theirs)
@@ -133,7 +133,7 @@ def test_the_ordinary_actors_gradient_is_that_of_batch_normalisation() -> None:
     torch.testing.assert_close(mine, expected, atol=1e-9, rtol=1e-6)
 
 
-@pytest.mark.parametrize("neuron", SPIKING)
+@pytest.mark.parametrize('neuron', SPIKING)
 def test_folded_spikes_are_the_unfolded_ones(neuron: str) -> None:
     """With the moving statistics at the batch's own; those at the threshold aside."""
     actor = spiking(neuron, hidden=(64, 64))
@@ -150,7 +150,7 @@ def test_folded_spikes_are_the_unfolded_ones(neuron: str) -> None:
     for fired, other, potential in zip(spikes[1:], unfolded_spikes[1:], potentials, strict=True):
         sure &= ((potential - 0.5).abs() > 1e-4).flatten(2).all(2)
         assert torch.equal(fired[sure], other[sure])
-    assert sure.float().mean() > 0.2, "too few are compared"
+    assert sure.float().mean() > 0.2, 'too few are compared'
     assert 0.02 < spikes[-1].mean() < 0.98
     torch.testing.assert_close(action[sure], unfolded[sure], atol=1e-6, rtol=0)
 
@@ -160,7 +160,7 @@ def test_deployed_weights_act_alike_in_the_runtime() -> None:
     from proxy_snn_control.policy import PolicySpec
     from proxy_snn_control.policy.runtime import Policy
 
-    actor = spiking("lif")
+    actor = spiking('lif')
     seen = observations(30, torch.float32)
     for _ in range(5):
         actor.statistics.follow(actor.learn(seen, False).moments)
@@ -175,7 +175,7 @@ def test_deployed_weights_act_alike_in_the_runtime() -> None:
             control_period=None, observation_quantile_levels=(0.0, 1.0), provenance={},
         )  # fmt: skip
         tensors = {name: part.numpy() for name, part in actor.deployed(member).items()}
-        tensors["observation.quantiles"] = torch.zeros(2, size.observations).numpy()
+        tensors['observation.quantiles'] = torch.zeros(2, size.observations).numpy()
         policy = Policy(spec, tensors)
         for row, action in zip(seen[member], actions[member], strict=True):
             mine = torch.from_numpy(policy.act(row[: size.observations].numpy()))
@@ -183,14 +183,14 @@ def test_deployed_weights_act_alike_in_the_runtime() -> None:
 
 
 def test_a_narrow_members_statistics_are_those_it_has_alone() -> None:
-    both, alone = spiking("lif"), spiking("lif", SIZES[1:], (4,))
+    both, alone = spiking('lif'), spiking('lif', SIZES[1:], (4,))
     seen = observations(64, torch.float32)
     for _ in range(3):
         both.statistics.follow(both.learn(seen, False).moments)
         alone.statistics.follow(alone.learn(seen[1:, :, :3], False).moments)
     mine = both.statistics.weights.of(1, both.statistics.weights.flat[1])
     for name, part in alone.statistics.weights.of(0, alone.statistics.weights.flat[0]).items():
-        torch.testing.assert_close(mine[name], part, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(mine[name], part, msg=lambda m, n=name: f'{n}: {m}')
     assert torch.isfinite(both.statistics.weights.flat).all()
 
 
@@ -206,19 +206,21 @@ def test_statistics_follow_as_far_as_a_minibatch_can_be_trusted() -> None:
         p_variance = 0.8 * p_variance + 0.2 * (spread - variance) ** 2
         variance += p_variance / (p_variance + 2 * spread**2 / 10) * (spread - variance)
     named = moving.weights.named(moving.weights.flat)
-    assert float(named["norm.0.mean"]) == pytest.approx(mean)
-    assert float(named["norm.0.variance"]) == pytest.approx(variance)
+    assert float(named['norm.0.mean']) == pytest.approx(mean)
+    assert float(named['norm.0.variance']) == pytest.approx(variance)
     rows = torch.randn(2, 8, generator=torch.Generator().manual_seed(0)) + torch.tensor([[0], [3]])
-    batches = [[norm.Moments(r.mean().view(1, 1), r.var(correction=0).view(1, 1), 8)] for r in rows]
+    batches = [
+        [norm.Moments(r.mean().view(1, 1), r.var(correction=0).view(1, 1), 8)] for r in rows
+    ]
     moving.recalibrate(batches)
-    assert float(named["norm.0.mean"]) == pytest.approx(float(rows.mean()))
-    assert float(named["norm.0.variance"]) == pytest.approx(float(rows.var(correction=0)))
+    assert float(named['norm.0.mean']) == pytest.approx(float(rows.mean()))
+    assert float(named['norm.0.variance']) == pytest.approx(float(rows.var(correction=0)))
 
 
-@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize('normalised', [False, True])
 def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised: bool) -> None:
     """Counted as energy.py does, over those possible, with a gradient down to the encoder."""
-    settings = {"hidden": (24, 16), "normalised": normalised}
+    settings = {'hidden': (24, 16), 'normalised': normalised}
     actor = started(SpikingActor(SIZES, **settings), (3, 4))
     actor.to(dtype=torch.float64)
     flat = actor.weights.flat.requires_grad_()
@@ -236,10 +238,10 @@ def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised:
     (slope,) = torch.autograd.grad(operations.sum(), flat)
     for member in range(2):
         own = actor.weights.of(member, slope[member])
-        for name in ("encoder.mu", "layers.0.weight", "layers.1.weight"):
-            assert own[name].abs().max() > 1e-6, f"no gradient reaches {name}"
+        for name in ('encoder.mu', 'layers.0.weight', 'layers.1.weight'):
+            assert own[name].abs().max() > 1e-6, f'no gradient reaches {name}'
         # Spikes of the output layer reach the decoder alone, which is not counted.
-        assert own["layers.2.weight"].abs().max() == 0
+        assert own['layers.2.weight'].abs().max() == 0
     before = float(operations.sum())
     with torch.no_grad():
         flat -= 0.5 * slope / slope.norm()
@@ -250,8 +252,8 @@ def test_statistics_are_computed_anew_from_the_replay_buffer(monkeypatch) -> Non
     """Every so many updates, from a hundred minibatches: near those of all transitions."""
     from training_kit import learners, quick
 
-    monkeypatch.setattr(norm, "RECALIBRATE_EVERY", 3)
-    td3 = learners([quick(seed=1, actor_norm="care_bn", batch_size=64)], [(5, 2)])
+    monkeypatch.setattr(norm, 'RECALIBRATE_EVERY', 3)
+    td3 = learners([quick(seed=1, actor_norm='care_bn', batch_size=64)], [(5, 2)])
     statistics = td3.actor.statistics.weights
     td3.update()
     td3.update()
@@ -260,11 +262,13 @@ def test_statistics_are_computed_anew_from_the_replay_buffer(monkeypatch) -> Non
     everything = td3.replay.rows[:, : len(td3.replay), :5]
     (first, *_) = td3.actor.learn(everything, False).moments
     named = statistics.named(statistics.flat)
-    assert float((named["norm.0.mean"] - first.mean).abs().max()) < 0.03
-    assert float((named["norm.0.variance"] / first.variance - 1).abs().max()) < 0.1
+    assert float((named['norm.0.mean'] - first.mean).abs().max()) < 0.03
+    assert float((named['norm.0.variance'] / first.variance - 1).abs().max()) < 0.1
     statistics.flat[:] = 7.0
     td3.update()
-    assert float((named["norm.2.variance"] - 7).abs().max()) > 0, "the actor's update corrects them"
+    assert float((named['norm.2.variance'] - 7).abs().max()) > 0, (
+        "the actor's update corrects them"
+    )
     statistics.flat[:] = 7.0
     td3.update()
-    assert (statistics.flat == 7).all(), "an update of the critics alone leaves them"
+    assert (statistics.flat == 7).all(), 'an update of the critics alone leaves them'

@@ -6,27 +6,26 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-import yaml
 from conftest import random_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import numpy as np
+import pytest
+import yaml
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
-from control_kit import PERIOD, TWO_SOURCES, joints, robot_of, trunk, two_spec
+from control_kit import joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec
 from geometry_msgs.msg import Twist, Vector3
 from nav_msgs.msg import Odometry
-from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Imu
-from std_msgs.msg import Float64MultiArray
-
-from proxy_snn_control.control.cdr import VectorReader, VectorWriter, read_vector
+from proxy_snn_control.control.cdr import read_vector, VectorReader, VectorWriter
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.policy import ObservationError, PolicySpec, UserError
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Imu
+from std_msgs.msg import Float64MultiArray
 
 # ---- pairing
 
@@ -36,7 +35,9 @@ def inputs(tmp_path: Path) -> Inputs:
     return Inputs(robot_of(tmp_path, TWO_SOURCES, two_spec()[0]), period=PERIOD)
 
 
-def play(inputs: Inputs, events: list[tuple[float, int, float]], stamped: bool = True) -> list[Any]:
+def play(
+    inputs: Inputs, events: list[tuple[float, int, float]], stamped: bool = True
+) -> list[Any]:
     """Deliver (time, source, step) in the order of time; the observations that are answered."""
     found = []
     for at, source, step in sorted(events):
@@ -57,7 +58,7 @@ def both(steps: range, lost: set[tuple[int, int]] = frozenset()) -> list[tuple[f
     ]
 
 
-@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize('stamped', [True, False])
 def test_a_lost_message_costs_one_step(inputs: Inputs, stamped: bool) -> None:
     lost = {(0, 5), (1, 11), (0, 17), (1, 17)}
     found = play(inputs, both(range(25), lost), stamped)
@@ -70,12 +71,12 @@ def test_doubled_and_overtaken_messages_cost_nothing_more(inputs: Inputs) -> Non
     events += [(step * PERIOD + 0.004, 0, step) for step in range(0, 20, 3)]  # doubled
     events += [(9 * PERIOD + 0.005, 1, 7)]  # long overtaken
     assert play(inputs, events) == [[s, s] for s in range(20)]
-    assert inputs.streams[0].dropped == {"repeated": 7}
-    assert inputs.streams[1].dropped == {"late": 1}
+    assert inputs.streams[0].dropped == {'repeated': 7}
+    assert inputs.streams[1].dropped == {'late': 1}
     assert inputs.ignored == 8
 
 
-@pytest.mark.parametrize("delay", [0.015, 0.035, 0.075])
+@pytest.mark.parametrize('delay', [0.015, 0.035, 0.075])
 def test_a_source_that_is_late_is_paired_with_its_own_time(inputs: Inputs, delay: float) -> None:
     events = [(step * PERIOD, 0, step) for step in range(30)]
     events += [(step * PERIOD + delay, 1, step) for step in range(30)]
@@ -110,10 +111,10 @@ def test_clocks_that_are_apart_are_told(inputs: Inputs) -> None:
     assert not inputs.ready
     fault = inputs.fault(30 * PERIOD)
     assert (
-        "topics joint_states and odometry: no messages with stamps within 0.01 s of each other"
+        'topics joint_states and odometry: no messages with stamps within 0.01 s of each other'
         in fault
     )
-    assert "their last stamps are 3.000 s apart" in fault
+    assert 'their last stamps are 3.000 s apart' in fault
 
 
 def test_of_two_clocks_on_one_topic_the_first_is_obeyed(inputs: Inputs) -> None:
@@ -126,25 +127,25 @@ def test_of_two_clocks_on_one_topic_the_first_is_obeyed(inputs: Inputs) -> None:
             inputs.take(0, joints(200 + now, 1.0), now)
             assert not inputs.take(0, joints(other + now, 9.0), now + 0.002)
             assert inputs.observation([0.0]).tolist() == [1.0, 2.0]
-    assert inputs.streams[0].dropped["of another clock"] == 60
+    assert inputs.streams[0].dropped['of another clock'] == 60
     inputs.forget(0.0)
     inputs.take(0, joints(200, 1.0), 0.0)
     assert not inputs.take(0, joints(7.0, 3.0), 0.02)
     inputs.take(0, joints(7.02, 4.0), 0.04)
-    assert inputs.streams[0].samples[-1].values[0] == 4.0, "the next goes on from it: a clock set"
+    assert inputs.streams[0].samples[-1].values[0] == 4.0, 'the next goes on from it: a clock set'
 
 
 def test_a_source_that_holds_is_not_waited_for(tmp_path: Path) -> None:
     content = yaml.safe_load(yaml.safe_dump(TWO_SOURCES))
-    content["sources"]["trunk"] |= {"hold": True, "timeout": 2.0}
+    content['sources']['trunk'] |= {'hold': True, 'timeout': 2.0}
     inputs = Inputs(robot_of(tmp_path, content, two_spec()[0]), period=PERIOD)
-    assert inputs.take(0, joints(1.0, 1.0), 0.0), "there is news; but of the other nothing yet"
+    assert inputs.take(0, joints(1.0, 1.0), 0.0), 'there is news; but of the other nothing yet'
     assert not inputs.ready
     assert not inputs.take(1, trunk(0.5, 2.0), 0.01)
     for step in range(1, 50):
         assert inputs.take(0, joints(1 + step * PERIOD, step), step * PERIOD)
         assert inputs.observation([0.0]).tolist() == [step, 2.0]
-    assert "on topic odometry" in inputs.fault(2.1)
+    assert 'on topic odometry' in inputs.fault(2.1)
 
 
 def test_at_a_rate_slow_sources_hold_and_others_belong_together(tmp_path: Path) -> None:
@@ -173,32 +174,32 @@ def test_at_a_rate_slow_sources_hold_and_others_belong_together(tmp_path: Path) 
 # ---- what a robot file can express
 
 ANGLES = {
-    "sources": {
-        "odom": {"type": "nav_msgs/Odometry", "topic": "odom"},
-        "imu": {"type": "sensor_msgs/Imu", "topic": "imu"},
+    'sources': {
+        'odom': {'type': 'nav_msgs/Odometry', 'topic': 'odom'},
+        'imu': {'type': 'sensor_msgs/Imu', 'topic': 'imu'},
     },
-    "observation": {
-        "vx": {"source": "odom", "field": "twist.twist.linear.x", "frame": "world"},
-        "vz": {"source": "odom", "field": "twist.twist.linear.z", "frame": "world"},
-        "gx": {"source": "imu", "field": "orientation.gravity.x"},
-        "gz": {"source": "imu", "field": "orientation.gravity.z"},
-        "pitch": {"source": "imu", "field": "orientation.pitch", "unwrap": True},
-        "wy": {"source": "imu", "field": "angular_velocity.y"},
+    'observation': {
+        'vx': {'source': 'odom', 'field': 'twist.twist.linear.x', 'frame': 'world'},
+        'vz': {'source': 'odom', 'field': 'twist.twist.linear.z', 'frame': 'world'},
+        'gx': {'source': 'imu', 'field': 'orientation.gravity.x'},
+        'gz': {'source': 'imu', 'field': 'orientation.gravity.z'},
+        'pitch': {'source': 'imu', 'field': 'orientation.pitch', 'unwrap': True},
+        'wy': {'source': 'imu', 'field': 'angular_velocity.y'},
     },
-    "command": TWO_SOURCES["command"],
+    'command': TWO_SOURCES['command'],
 }
 
 
 def angle_inputs(folder: Path) -> Inputs:
-    names = tuple(ANGLES["observation"])
-    spec = random_policy(6, 1, observation_names=names, action_names=("go",))[0]
+    names = tuple(ANGLES['observation'])
+    spec = random_policy(6, 1, observation_names=names, action_names=('go',))[0]
     return Inputs(robot_of(folder, ANGLES, spec))
 
 
 def turned(pitch: float, yaw: float = 0.0) -> tuple[Odometry, Imu]:
     """A body that moves at 1 m/s along its own x axis."""
     c, s, cy, sy = (f(a / 2) for a in (pitch, yaw) for f in (math.cos, math.sin))
-    quaternion = {"w": c * cy, "x": -s * sy, "y": s * cy, "z": c * sy}
+    quaternion = {'w': c * cy, 'x': -s * sy, 'y': s * cy, 'z': c * sy}
     odom, imu = Odometry(), Imu()
     odom.twist.twist.linear = Vector3(x=1.0)
     for name, value in quaternion.items():
@@ -223,40 +224,40 @@ def test_frames_gravity_and_angles_beyond_a_right_angle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "reported"),
-    [("orientation", "no orientation"), ("angular_velocity", "no angular_velocity")],
+    ('part', 'reported'),
+    [('orientation', 'no orientation'), ('angular_velocity', 'no angular_velocity')],
 )
 def test_an_imu_that_has_no_estimate_says_so(tmp_path: Path, part: str, reported: str) -> None:
     inputs = angle_inputs(tmp_path)
     odom, imu = turned(0.0)
-    covariance = getattr(imu, f"{part}_covariance")
+    covariance = getattr(imu, f'{part}_covariance')
     covariance[0] = -1.0
     inputs.take(0, odom, 0.0)
     inputs.take(1, imu, 0.0)
     assert reported in inputs.fault(0.0)
     covariance[0] = 0.0
     inputs.take(1, imu, 0.0)
-    assert inputs.fault(0.0) == ""
+    assert inputs.fault(0.0) == ''
 
 
 @pytest.mark.parametrize(
-    ("entry", "reported"),
+    ('entry', 'reported'),
     [
-        ({"source": "imu", "field": "orientation.x", "frame": "world"}, "cannot be turned"),
-        ({"source": "odom", "field": "pose.pose.position.x", "frame": "map"}, "frame is 'map'"),
-        ({"source": "imu", "field": "orientation.gravity.w"}, "is no number"),
-        ({"source": "imu", "field": "orientation.yaw", "wrap": True, "unwrap": True}, "both true"),
+        ({'source': 'imu', 'field': 'orientation.x', 'frame': 'world'}, 'cannot be turned'),
+        ({'source': 'odom', 'field': 'pose.pose.position.x', 'frame': 'map'}, "frame is 'map'"),
+        ({'source': 'imu', 'field': 'orientation.gravity.w'}, 'is no number'),
+        ({'source': 'imu', 'field': 'orientation.yaw', 'wrap': True, 'unwrap': True}, 'both true'),
         (
-            {"source": "imu", "field": "orientation.yaw", "function": "tan"},
-            "expected one of sin, c",
+            {'source': 'imu', 'field': 'orientation.yaw', 'function': 'tan'},
+            'expected one of sin, c',
         ),
     ],
 )
 def test_what_cannot_be_turned(tmp_path: Path, entry: dict[str, Any], reported: str) -> None:
     content = yaml.safe_load(yaml.safe_dump(ANGLES))
-    content["observation"]["vx"] = entry
+    content['observation']['vx'] = entry
     spec = random_policy(
-        6, 1, observation_names=tuple(content["observation"]), action_names=("go",)
+        6, 1, observation_names=tuple(content['observation']), action_names=('go',)
     )[0]
     with pytest.raises(UserError, match=reported):
         Inputs(robot_of(tmp_path, content, spec))
@@ -264,27 +265,27 @@ def test_what_cannot_be_turned(tmp_path: Path, entry: dict[str, Any], reported: 
 
 def history_robot(folder: Path, spec: PolicySpec, **history: Any) -> Robot:
     content = {
-        "sources": {
-            "joints": {"type": "sensor_msgs/JointState", "topic": "joint_states"},
-            "order": {"type": "geometry_msgs/Twist", "topic": "cmd_vel", "hold": True},
+        'sources': {
+            'joints': {'type': 'sensor_msgs/JointState', 'topic': 'joint_states'},
+            'order': {'type': 'geometry_msgs/Twist', 'topic': 'cmd_vel', 'hold': True},
         },
-        "observation": {
-            "joint.a": {"source": "joints", "joint": "a", "field": "position"},
-            "order.x": {"source": "order", "field": "linear.x", "scale": 2.0},
-            "joint.did": {"previous_action": "action[0]", "raw": True},
+        'observation': {
+            'joint.a': {'source': 'joints', 'joint': 'a', 'field': 'position'},
+            'order.x': {'source': 'order', 'field': 'linear.x', 'scale': 2.0},
+            'joint.did': {'previous_action': 'action[0]', 'raw': True},
         },
-        "history": {"steps": 3, **history},
-        "command": {**TWO_SOURCES["command"], "outputs": [{"action": "action[0]"}]},
+        'history': {'steps': 3, **history},
+        'command': {**TWO_SOURCES['command'], 'outputs': [{'action': 'action[0]'}]},
     }
     return robot_of(folder, content, spec)
 
 
 @pytest.mark.parametrize(
-    ("history", "expected"),
+    ('history', 'expected'),
     [
         ({}, [1, 2, 10, 2, 2, 20, 3, 2, 30]),
-        ({"newest": "first"}, [3, 2, 30, 2, 2, 20, 1, 2, 10]),
-        ({"by": "group"}, [1, 10, 2, 20, 3, 30, 2, 2, 2]),
+        ({'newest': 'first'}, [3, 2, 30, 2, 2, 20, 1, 2, 10]),
+        ({'by': 'group'}, [1, 10, 2, 20, 3, 30, 2, 2, 2]),
     ],
 )
 def test_history_in_the_orders_that_policies_have(
@@ -296,18 +297,20 @@ def test_history_in_the_orders_that_policies_have(
         inputs.take(0, joints(0.0, float(step)), 0.0)
         found = inputs.observation([0.0], [10.0 * step])
         if step == 1:
-            assert sorted(found) == sorted([1, 2, 10] * 3), "the first stands for those before it"
+            assert sorted(found) == sorted([1, 2, 10] * 3), 'the first stands for those before it'
     assert found.tolist() == expected
 
 
 def test_history_with_names(tmp_path: Path) -> None:
-    names = [f"{n}{s}" for s in ("", "[-1]", "[-2]") for n in ("joint.a", "order.x", "joint.did")]
+    names = [f'{n}{s}' for s in ('', '[-1]', '[-2]') for n in ('joint.a', 'order.x', 'joint.did')]
     spec = random_policy(9, 1, observation_names=tuple(names))[0]
     robot = history_robot(tmp_path, spec)
     assert robot.layout == tuple((ago, i) for ago in range(3) for i in range(3))
-    with pytest.raises(UserError, match=r"3 entries and 4 steps make 12 numbers, but the policy h"):
+    with pytest.raises(
+        UserError, match=r'3 entries and 4 steps make 12 numbers, but the policy h'
+    ):
         history_robot(tmp_path, spec, steps=4)
-    with pytest.raises(UserError, match=r"steps is 1, expected a whole number from 2"):
+    with pytest.raises(UserError, match=r'steps is 1, expected a whole number from 2'):
         history_robot(tmp_path, spec, steps=1)
 
 
@@ -318,7 +321,7 @@ def test_vectors_are_written_and_read_as_ros_does() -> None:
     rng = np.random.default_rng(0)
     for size in (0, 1, 2, 17):
         writer = VectorWriter(size)
-        for label in ("", "a", "ab", "abc", "abcd", "observation 17", "ü"):
+        for label in ('', 'a', 'ab', 'abc', 'abcd', 'observation 17', 'ü'):
             values = rng.normal(size=size)
             message = number_array(values, label)
             assert (
@@ -329,23 +332,23 @@ def test_vectors_are_written_and_read_as_ros_does() -> None:
             assert found == label
             assert numbers.tolist() == values.tolist()
     reader = VectorReader()
-    for size, label in [(2, ""), (2, ""), (3, ""), (2, "a"), (2, "a"), (2, "b"), (0, ""), (2, "")]:
+    for size, label in [(2, ''), (2, ''), (3, ''), (2, 'a'), (2, 'a'), (2, 'b'), (0, ''), (2, '')]:
         values = rng.normal(size=size)
         found, numbers = reader.read(serialize_message(number_array(values, label)))
         assert (found, numbers.tolist()) == (label, values.tolist())
     several = Float64MultiArray(data=[1.0, 2.0])
     several.layout.dim = (
-        number_array([1.0], "rows").layout.dim + number_array([1.0], "col").layout.dim
+        number_array([1.0], 'rows').layout.dim + number_array([1.0], 'col').layout.dim
     )
-    assert read_vector(serialize_message(several))[0] == "rows"
+    assert read_vector(serialize_message(several))[0] == 'rows'
     assert read_vector(serialize_message(several))[1].tolist() == [1.0, 2.0]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda b: b"\0\1\0\0" + b))
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda b: b'\0\1\0\0' + b))
 def test_bytes_that_are_no_vector_are_refused(data: bytes) -> None:
     reader = VectorReader()
-    reader.read(VectorWriter(2).write([1.0, 2.0], ""))
+    reader.read(VectorWriter(2).write([1.0, 2.0], ''))
     try:
         label, values = read_vector(data)
     except ObservationError:

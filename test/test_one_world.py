@@ -8,14 +8,13 @@ import gymnasium
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip('torch')
 
 from conftest import TASK  # noqa: E402
-from training_kit import StopAt, Warnings, equal, flat, quick, start, timeless  # noqa: E402
-
 from proxy_snn_control.learning.population import Listener  # noqa: E402
 from proxy_snn_control.policy.errors import Interrupted  # noqa: E402
 from proxy_snn_control.policy.plugins import TASKS  # noqa: E402
+from training_kit import equal, flat, quick, start, StopAt, timeless, Warnings  # noqa: E402
 
 
 class Watched(gymnasium.Wrapper):
@@ -27,7 +26,7 @@ class Watched(gymnasium.Wrapper):
         self.steps, self.ended = 0, True
 
     def reset(self, **options):
-        if options.get("seed") is not None and self.steps and not self.ended:
+        if options.get('seed') is not None and self.steps and not self.ended:
             CUT_OFF.append(self.steps)
         self.steps, self.ended = 0, False
         return super().reset(**options)
@@ -53,7 +52,7 @@ class Counted(gymnasium.Env):
         super().reset(seed=seed)
         if self.away:
             self.away -= 1
-            raise Interrupted("the world is away")
+            raise Interrupted('the world is away')
         self.x, self.steps = 0.0, 0
         return np.array([self.x], np.float32), {}
 
@@ -61,7 +60,7 @@ class Counted(gymnasium.Env):
         self.all_steps += 1
         if self.all_steps == 25 and INTERRUPTS:
             self.x, self.away = 500.0, 1
-            raise Interrupted("the world is gone")
+            raise Interrupted('the world is gone')
         self.x += float(action[0])
         self.steps += 1
         return np.array([self.x], np.float32), -abs(self.x), False, self.steps == 20, {}
@@ -71,11 +70,11 @@ CUT_OFF: list[int] = []
 INTERRUPTS: list[bool] = []
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True, scope='module')
 def _tasks():
     """Two tasks, for the tests here alone."""
-    TASKS.register("watched")(lambda rest, seed=0, number=0: Watched(gymnasium.make(rest)))
-    TASKS.register("counted")(lambda rest, seed=0, number=0: Counted())
+    TASKS.register('watched')(lambda rest, seed=0, number=0: Watched(gymnasium.make(rest)))
+    TASKS.register('counted')(lambda rest, seed=0, number=0: Counted())
     yield
     TASKS._registered.clear()
 
@@ -83,14 +82,14 @@ def _tasks():
 def test_the_run_is_that_of_a_task_with_a_world_for_evaluations(tmp_path: Path) -> None:
     CUT_OFF.clear()
     found = []
-    for env in (TASK, f"watched:{TASK}"):
+    for env in (TASK, f'watched:{TASK}'):
         population = start(quick(env=env, steps=100, eval_every=20), tmp_path / env)
         assert population.run(Listener())
         population.close()
         found.append(flat(population.td3))
     assert equal(*found)
-    assert timeless(tmp_path / TASK) == timeless(tmp_path / f"watched:{TASK}")
-    assert len(CUT_OFF) <= 1, "but for the last evaluation, after which nothing goes on"
+    assert timeless(tmp_path / TASK) == timeless(tmp_path / f'watched:{TASK}')
+    assert len(CUT_OFF) <= 1, 'but for the last evaluation, after which nothing goes on'
 
 
 def test_an_evaluation_that_still_waits_when_it_is_stopped(tmp_path: Path) -> None:
@@ -100,30 +99,30 @@ def test_an_evaluation_that_still_waits_when_it_is_stopped(tmp_path: Path) -> No
             Warnings.__init__(self)
 
     INTERRUPTS.clear()
-    config = quick(env="counted:", eval_every=30, eval_episodes=1)
-    population, listener = start(config, tmp_path / "run"), Both(33)
+    config = quick(env='counted:', eval_every=30, eval_episodes=1)
+    population, listener = start(config, tmp_path / 'run'), Both(33)
     assert not population.run(listener)
     population.close()
-    assert [row["step"] for row in listener.rows[0]] == [0]
-    assert "the evaluation of step 30 is skipped: its episode has not ended" in listener.texts[-1]
-    population, listener = start(config, tmp_path / "run", resume=True), Both(10_000)
+    assert [row['step'] for row in listener.rows[0]] == [0]
+    assert 'the evaluation of step 30 is skipped: its episode has not ended' in listener.texts[-1]
+    population, listener = start(config, tmp_path / 'run', resume=True), Both(10_000)
     assert population.run(listener)
     population.close()
-    assert [row["step"] for row in listener.rows[0]] == [60, 90, 120]
+    assert [row['step'] for row in listener.rows[0]] == [60, 90, 120]
 
 
 def test_of_an_interruption_nothing_is_learnt(tmp_path: Path, monkeypatch, caplog) -> None:
     from proxy_snn_control.learning import collect
 
-    monkeypatch.setattr(collect, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(collect, 'RETRY_SECONDS', 0.0)
     INTERRUPTS[:] = [True]
-    config = quick(env="counted:", eval_every=120, eval_episodes=1, checkpoint_every=120)
-    population = start(config, tmp_path / "run")
+    config = quick(env='counted:', eval_every=120, eval_episodes=1, checkpoint_every=120)
+    population = start(config, tmp_path / 'run')
     assert population.run(Listener())
     population.close()
     rows = population.replay.every(0, 1)
-    assert len(rows["observation"]) == 120
-    moved = rows["next_observation"] - rows["observation"]
-    np.testing.assert_allclose(moved, rows["action"], atol=1e-5)
-    assert "the world is gone; the episode is discarded; waiting" in caplog.text
-    assert "the task answers again, a new episode begins" in caplog.text
+    assert len(rows['observation']) == 120
+    moved = rows['next_observation'] - rows['observation']
+    np.testing.assert_allclose(moved, rows['action'], atol=1e-5)
+    assert 'the world is gone; the episode is discarded; waiting' in caplog.text
+    assert 'the task answers again, a new episode begins' in caplog.text

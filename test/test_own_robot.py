@@ -4,24 +4,23 @@
 
 import ast
 import os
+from pathlib import Path
 import shutil
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("rclpy")
+pytest.importorskip('torch')
+pytest.importorskip('rclpy')
 
 from conftest import NodeProcess, Stage
+from proxy_snn_control.policy import load_policy
 from std_msgs.msg import Float64MultiArray
 
-from proxy_snn_control.policy import load_policy
-
 ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "own_robot"
-READY = "active: commands go to /command"
+EXAMPLE = ROOT / 'examples' / 'own_robot'
+READY = 'active: commands go to /command'
 SHORT = """
 hidden: [16]
 proxy_hidden: [16]
@@ -37,46 +36,46 @@ checkpoint_every: 120
 
 
 def commands() -> list[str]:
-    text = (ROOT / "docs" / "own_robot.md").read_text()
-    return [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    text = (ROOT / 'docs' / 'own_robot.md').read_text()
+    return [line.strip() for line in text.splitlines() if line.startswith('    ')]
 
 
 def test_every_command_of_the_documentation(stage: Stage, tmp_path: Path) -> None:
-    folder = tmp_path / "examples" / "own_robot"
+    folder = tmp_path / 'examples' / 'own_robot'
     shutil.copytree(EXAMPLE, folder)
-    (folder / "settings.yaml").write_text(SHORT)
+    (folder / 'settings.yaml').write_text(SHORT)
     # Those of this environment, as an activated one has them.
-    stage.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    stage.environment["PYTHONPATH"] = str(folder)
-    sent = stage.subscribe(Float64MultiArray, "command")
+    stage.environment['PATH'] = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    stage.environment['PYTHONPATH'] = str(folder)
+    sent = stage.subscribe(Float64MultiArray, 'command')
     found = commands()
-    assert found[:2] == ["cd examples/own_robot", "export PYTHONPATH=$PWD"]
+    assert found[:2] == ['cd examples/own_robot', 'export PYTHONPATH=$PWD']
     node: NodeProcess | None = None
     ran = []
     for line in found[2:]:
-        if line.startswith("ros2 launch") and shutil.which("ros2") is None:
+        if line.startswith('ros2 launch') and shutil.which('ros2') is None:
             continue
-        if " nodes sim " in line and node is not None:
+        if ' nodes sim ' in line and node is not None:
             assert node.end(signal.SIGINT)[0] == 0
-        process = stage.launch(["bash", "-c", f"cd {folder} && exec {line}"])
+        process = stage.launch(['bash', '-c', f'cd {folder} && exec {line}'])
         ran.append(line.split()[1])
-        if "nodes sim" in line:
+        if 'nodes sim' in line:
             node = process
-        elif "nodes controller" in line:
+        elif 'nodes controller' in line:
             sent.clear()
             assert stage.until(lambda p=process: READY in p.output, 40), process.output
             assert stage.until(lambda: any(any(each.data) for each in sent), 20), process.output
             assert process.end(signal.SIGINT)[0] == 0, process.output
             # It may be there before DDS has brought it together with the arm.
-            errors = [each for each in process.output.splitlines() if "ERROR" in each]
-            assert all("no observation for" in each for each in errors[:1]), process.output
+            errors = [each for each in process.output.splitlines() if 'ERROR' in each]
+            assert all('no observation for' in each for each in errors[:1]), process.output
             assert not errors[1:], process.output
         else:
             assert process.wait(120) == 0, process.output
-    assert ran == ["train", "evaluate", "inspect", "-m", "train", "evaluate", "-m", "-m"]
-    for run in ("arm", "arm_ros"):
-        policy = load_policy(folder / "runs" / run / "policy.safetensors")
-        assert policy.spec.action_names == ("shoulder", "elbow")
+    assert ran == ['train', 'evaluate', 'inspect', '-m', 'train', 'evaluate', '-m', '-m']
+    for run in ('arm', 'arm_ros'):
+        policy = load_policy(folder / 'runs' / run / 'policy.safetensors')
+        assert policy.spec.action_names == ('shoulder', 'elbow')
         assert policy.spec.control_period == 0.04
 
 
@@ -85,17 +84,17 @@ def test_the_launch_file_has_parameters_of_the_nodes() -> None:
     from proxy_snn_control.nodes import controller, sim
 
     declared = {each.name for each in (*controller.PARAMETERS, *sim.PARAMETERS)}
-    tree = ast.parse((EXAMPLE / "own_arm.launch.py").read_text())
+    tree = ast.parse((EXAMPLE / 'own_arm.launch.py').read_text())
     passed = {
         ast.literal_eval(key)
         for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         for keyword in call.keywords
-        if keyword.arg == "parameters"
+        if keyword.arg == 'parameters'
         for table in ast.walk(keyword.value)
         if isinstance(table, ast.Dict)
         for key in table.keys
         if key is not None
     }
-    assert passed == {"env", "plugins", "mode", "policy", "robot", "autostart", "ramp_in"}
+    assert passed == {'env', 'plugins', 'mode', 'policy', 'robot', 'autostart', 'ramp_in'}
     assert passed <= declared

@@ -2,36 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plugins: neurons, targets, critics and tasks from a module that is not of the package."""
 
+from collections.abc import Iterator
 import json
 import os
+from pathlib import Path
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip('torch')
 
 from conftest import random_policy  # noqa: E402
-from training_kit import quick, start_all, timeless  # noqa: E402
-
 from proxy_snn_control import cli  # noqa: E402
 from proxy_snn_control.learning.population import Listener  # noqa: E402
-from proxy_snn_control.policy import Policy, UserError, plugins, write_policy  # noqa: E402
+from proxy_snn_control.policy import plugins, Policy, UserError, write_policy  # noqa: E402
 from proxy_snn_control.policy.neurons import check_neuron  # noqa: E402
 from proxy_snn_control.policy.plugins import NEURONS  # noqa: E402
+from training_kit import quick, start_all, timeless  # noqa: E402
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
+EXAMPLES = Path(__file__).parents[1] / 'examples' / 'plugins'
 sys.path.append(str(EXAMPLES))
-SPIKING = [*(name for name in NEURONS if NEURONS[name].state), "alif"]
+SPIKING = [*(name for name in NEURONS if NEURONS[name].state), 'alif']
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True, scope='module')
 def _example() -> Iterator[None]:
     """The example's neuron, for the tests here alone."""
-    plugins.load(["adaptive_lif"])
+    plugins.load(['adaptive_lif'])
     yield
     NEURONS._registered.clear()
 
@@ -94,7 +93,7 @@ def make_reach(rest):
 """
 
 
-@pytest.mark.parametrize("neuron", SPIKING)
+@pytest.mark.parametrize('neuron', SPIKING)
 def test_the_derivative_of_every_neuron_is_that_of_its_equations(neuron: str) -> None:
     """By autograd and by finite differences, for the package's own and for plugins' alike."""
     kind = NEURONS[neuron]
@@ -120,10 +119,10 @@ def test_the_derivative_of_every_neuron_is_that_of_its_equations(neuron: str) ->
 def flipped(place: int) -> type:
     """The example's neuron with one sign of its derivative flipped."""
 
-    class Wrong(NEURONS["alif"]):
+    class Wrong(NEURONS['alif']):
         @staticmethod
         def pullback(spike, state, constants, gradient):
-            to_current, to_spike, to_state = NEURONS["alif"].pullback(
+            to_current, to_spike, to_state = NEURONS['alif'].pullback(
                 spike, state, constants, gradient
             )
             found = [to_current, to_spike, *to_state]
@@ -133,71 +132,71 @@ def flipped(place: int) -> type:
     return Wrong
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize('place', range(4))
 def test_a_sign_flipped_in_a_derivative_is_refused(place: int) -> None:
     with pytest.raises(UserError, match=r"neuron 'wrong': pullback gives .* the derivative of"):
-        NEURONS.register("wrong")(flipped(place))
-    assert "wrong" not in NEURONS
+        NEURONS.register('wrong')(flipped(place))
+    assert 'wrong' not in NEURONS
 
 
 @pytest.mark.parametrize(
-    ("changes", "reported"),
+    ('changes', 'reported'),
     [
-        ({"state": ()}, "has state .*, expected a tuple of 1 to 4 names"),
-        ({"ranges": {}}, "expected a range for every constant"),
-        ({"constants": {"threshold": -1.0}, "ranges": {"threshold": (0, 1)}}, "threshold is -1.0"),
-        ({"step": staticmethod(lambda current, spike, state, constants: 2 * current)}, "number 2"),
+        ({'state': ()}, 'has state .*, expected a tuple of 1 to 4 names'),
+        ({'ranges': {}}, 'expected a range for every constant'),
+        ({'constants': {'threshold': -1.0}, 'ranges': {'threshold': (0, 1)}}, 'threshold is -1.0'),
+        ({'step': staticmethod(lambda current, spike, state, constants: 2 * current)}, 'number 2'),
     ],
 )
 def test_what_is_no_neuron_is_refused(changes: dict, reported: str) -> None:
     with pytest.raises(UserError, match=reported):
-        check_neuron("mine", type("Mine", (NEURONS["alif"],), changes))
+        check_neuron('mine', type('Mine', (NEURONS['alif'],), changes))
 
 
 def test_names_that_are_taken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neuron 'lif' is registered already"):
-        NEURONS.register("lif")(NEURONS["alif"])
+        NEURONS.register('lif')(NEURONS['alif'])
     with pytest.raises(UserError, match="'alif' is registered already by plugin 'adaptive_lif'"):
-        NEURONS.register("alif")(NEURONS["alif"])
+        NEURONS.register('alif')(NEURONS['alif'])
 
 
 @pytest.mark.parametrize(
-    ("text", "reported"),
+    ('text', 'reported'),
     [
-        ("import no_such_module_at_all", "cannot be imported: ModuleNotFoundError: No module"),
-        ("1 / 0", r"cannot be imported: ZeroDivisionError: division by zero .*:1\)"),
+        ('import no_such_module_at_all', 'cannot be imported: ModuleNotFoundError: No module'),
+        ('1 / 0', r'cannot be imported: ZeroDivisionError: division by zero .*:1\)'),
     ],
 )
 def test_a_plugin_that_fails_is_named(
     tmp_path: Path, monkeypatch, text: str, reported: str
 ) -> None:
-    (tmp_path / "failing.py").write_text(text)
+    (tmp_path / 'failing.py').write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=f"plugin 'failing' {reported}"):
-        plugins.load(["failing"])
+        plugins.load(['failing'])
     with pytest.raises(UserError, match="plugin 'not_there': there is no such module"):
-        plugins.load(["not_there"])
+        plugins.load(['not_there'])
     with pytest.raises(UserError, match=r"plugin '\./x.py': expected the name of a module"):
-        plugins.load(["./x.py"])
+        plugins.load(['./x.py'])
 
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch) -> dict[str, str]:
     """An environment for commands, in which the stranger's module can be found."""
-    (tmp_path / "stranger.py").write_text(STRANGER)
+    (tmp_path / 'stranger.py').write_text(STRANGER)
     path = os.pathsep.join([str(tmp_path), str(EXAMPLES)])
-    return {**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    return {**os.environ, 'PYTHONPATH': path, 'XDG_CACHE_HOME': str(tmp_path / 'cache')}
 
 
 # Commands one after the other in one process, which has torch to load only once.
 SEVERAL = (
-    "import json, sys; from proxy_snn_control.cli import main; "
-    "sys.exit(any([main(each) for each in json.loads(sys.argv[1])]))"
+    'import json, sys; from proxy_snn_control.cli import main; '
+    'sys.exit(any([main(each) for each in json.loads(sys.argv[1])]))'
 )
 
 
 def command(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    return python(environment, "-m", "proxy_snn_control.cli", *map(str, arguments))
+    return python(environment, '-m', 'proxy_snn_control.cli', *map(str, arguments))
 
 
 def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -215,14 +214,14 @@ def test_everything_from_a_strangers_module(
     tmp_path: Path, stranger: dict[str, str], capsys
 ) -> None:
     """Trained by two processes, evaluated, inspected and drawn; without the plugin refused."""
-    run = tmp_path / "run"
+    run = tmp_path / 'run'
     settings = [
         "neuron=slow_alif", "target=second_proxy", "critic=gated", "env=reach:0.5", "steps=40",
         "random_steps=40", "eval_every=40", "eval_episodes=1", "checkpoint_every=40",
         "hidden=[16]", "proxy_hidden=[16]", "critic_hidden=[16]", "batch_size=16",
     ]  # fmt: skip
-    config = tmp_path / "plugins.yaml"
-    config.write_text("plugins: [adaptive_lif]\n")
+    config = tmp_path / 'plugins.yaml'
+    config.write_text('plugins: [adaptive_lif]\n')
     done = command(
         stranger, "train", "--plugin", "stranger", "--config", config, "--set", *settings,
         "--seed", 0, 1, "--out", run,
@@ -231,33 +230,33 @@ def test_everything_from_a_strangers_module(
     assert "critic 'gated' is a torch module: its gradient is autograd's" in done.stdout + (
         done.stderr
     )
-    assert len(timeless(run / "seed-1")) == 3
-    policy = run / "seed-0" / "policy.safetensors"
+    assert len(timeless(run / 'seed-1')) == 3
+    policy = run / 'seed-0' / 'policy.safetensors'
     commands = [
-        ["evaluate", policy, "--episodes", 1],
-        ["inspect", policy],
-        ["plot", run / "seed-0", "--spikes", "--out", tmp_path / "spikes.png"],
-        ["export", policy, "--format", "onnx", "--out", tmp_path / "policy.onnx"],
+        ['evaluate', policy, '--episodes', 1],
+        ['inspect', policy],
+        ['plot', run / 'seed-0', '--spikes', '--out', tmp_path / 'spikes.png'],
+        ['export', policy, '--format', 'onnx', '--out', tmp_path / 'policy.onnx'],
     ]
     commands = [list(map(str, each)) for each in commands]
     for each in commands:
         assert cli.main(each) == 1
         stderr = capsys.readouterr().err
-        assert stderr.count("\n") == 1
+        assert stderr.count('\n') == 1
         assert "its neuron is of plugin 'stranger', which is not loaded" in stderr
-    commands = [[*each, "--plugin", "stranger"] for each in commands]
+    commands = [[*each, '--plugin', 'stranger'] for each in commands]
     # The report does without the plugin, so it comes before one is loaded.
-    commands.insert(0, ["report", str(run), "--out", str(tmp_path / "report")])
-    done = python(stranger, "-c", SEVERAL, json.dumps(commands))
+    commands.insert(0, ['report', str(run), '--out', str(tmp_path / 'report')])
+    done = python(stranger, '-c', SEVERAL, json.dumps(commands))
     assert done.returncode == 0, done.stderr
-    more = command(stranger, "train", "--resume", "--out", run, "--set", "steps=80")
+    more = command(stranger, 'train', '--resume', '--out', run, '--set', 'steps=80')
     assert more.returncode == 0, more.stderr
-    assert len(timeless(run / "seed-0")) == 4
+    assert len(timeless(run / 'seed-0')) == 4
 
 
 def test_a_compiled_pass_has_the_plugins_equations(tmp_path: Path) -> None:
     """The child that compiles loads the plugin; its pass and NumPy's give the same spikes."""
-    spec, tensors = random_policy(neuron="alif")
+    spec, tensors = random_policy(neuron='alif')
     compiled, plain = Policy(spec, tensors), Policy(spec, tensors, compiled=False)
     assert compiled.compiled
     rng = np.random.default_rng(0)
@@ -270,24 +269,23 @@ def test_a_compiled_pass_has_the_plugins_equations(tmp_path: Path) -> None:
 
 def test_module_critics_of_two_sizes_are_those_alone(tmp_path: Path) -> None:
     """A member's critics are the same in any company, and learn."""
+    from proxy_snn_control.policy.plugins import CRITICS
     from torch import nn
 
-    from proxy_snn_control.policy.plugins import CRITICS
+    if 'plain' not in CRITICS:
 
-    if "plain" not in CRITICS:
-
-        @CRITICS.register("plain")
+        @CRITICS.register('plain')
         def make(observations: int, actions: int, hidden: tuple[int, ...]) -> nn.Module:
             inside = [nn.Linear(observations + actions, hidden[0]), nn.ReLU()]
             return nn.Sequential(*inside, nn.Linear(hidden[0], 1))
 
-    tasks = ("InvertedDoublePendulum-v5", "Hopper-v5")
+    tasks = ('InvertedDoublePendulum-v5', 'Hopper-v5')
     configs = [
-        quick(critic="plain", env=env, seed=seed, eval_every=60, eval_episodes=1)
+        quick(critic='plain', env=env, seed=seed, eval_every=60, eval_episodes=1)
         for seed, env in enumerate(tasks)
     ]
-    together = start_all(configs, tmp_path / "together")
-    alone = [start_all([config], tmp_path / "alone") for config in configs]
+    together = start_all(configs, tmp_path / 'together')
+    alone = [start_all([config], tmp_path / 'alone') for config in configs]
     for population in (together, *alone):
         assert population.run(Listener())
         population.close()
@@ -300,24 +298,23 @@ def test_module_critics_of_two_sizes_are_those_alone(tmp_path: Path) -> None:
 
 
 def test_the_controller_loads_a_plugin_when_told(stage, tmp_path: Path) -> None:
-    path = tmp_path / "policy.safetensors"
-    provenance = {"plugins": {"neuron": "adaptive_lif"}}
-    write_policy(path, *random_policy(neuron="alif", provenance=provenance))
-    stage.environment["PYTHONPATH"] = str(EXAMPLES)
-    without = stage.start("controller", policy=path, autostart="true")
+    path = tmp_path / 'policy.safetensors'
+    provenance = {'plugins': {'neuron': 'adaptive_lif'}}
+    write_policy(path, *random_policy(neuron='alif', provenance=provenance))
+    stage.environment['PYTHONPATH'] = str(EXAMPLES)
+    without = stage.start('controller', policy=path, autostart='true')
     assert without.wait(30) == 1
     assert "its neuron is of plugin 'adaptive_lif', which is not loaded" in without.output
-    given = stage.start("controller", policy=path, autostart="true", plugins="['adaptive_lif']")
-    assert stage.until(lambda: "active: commands go to" in given.output, 30), given.output
+    given = stage.start('controller', policy=path, autostart='true', plugins="['adaptive_lif']")
+    assert stage.until(lambda: 'active: commands go to' in given.output, 30), given.output
 
 
 def test_a_neuron_of_a_plugin_is_written_as_c(tmp_path: Path) -> None:
-    from test_c_export import PLAIN, SANITIZED, answers, assert_same, compiled, observed
-
     from proxy_snn_control.policy import PolicyFile
     from proxy_snn_control.policy.c_export import export_c
+    from test_c_export import answers, assert_same, compiled, observed, PLAIN, SANITIZED
 
-    file = PolicyFile(*random_policy(neuron="alif", hidden=(40,)), "0" * 64)
+    file = PolicyFile(*random_policy(neuron='alif', hidden=(40,)), '0' * 64)
     policy = Policy(*file)
     export_c(file, tmp_path)
     observations = observed(policy, 300)

@@ -3,33 +3,18 @@
 """A population: members are learners of their own, whoever is trained beside them."""
 
 import dataclasses
+from pathlib import Path
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip('torch')
 
-import yaml  # noqa: E402
 from conftest import TASK  # noqa: E402
-from training_kit import (  # noqa: E402
-    CPU,
-    NORMALISED,
-    StopAt,
-    Warnings,
-    equal,
-    flat,
-    learners,
-    quick,
-    start,
-    start_all,
-    timeless,
-)
-
 from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
 from proxy_snn_control.learning import draws  # noqa: E402
 from proxy_snn_control.learning.collect import Collector, Place  # noqa: E402
@@ -41,19 +26,33 @@ from proxy_snn_control.learning.members import (  # noqa: E402
     resumed_members,
 )
 from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.processes import Processes, make_training  # noqa: E402
+from proxy_snn_control.learning.processes import make_training, Processes  # noqa: E402
 from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
 from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
-from proxy_snn_control.policy import UserError, load_policy  # noqa: E402
+from proxy_snn_control.policy import load_policy, UserError  # noqa: E402
+from training_kit import (  # noqa: E402
+    CPU,
+    equal,
+    flat,
+    learners,
+    NORMALISED,
+    quick,
+    start,
+    start_all,
+    StopAt,
+    timeless,
+    Warnings,
+)
+import yaml  # noqa: E402
 
 LEARNERS = [
-    ("lif", "proxy"),
-    ("lif", "soft"),
-    ("clif", "proxy"),
-    ("dn", "proxy"),
-    ("dn", "soft"),
-    ("relu", "proxy"),
-    ("relu", "soft"),
+    ('lif', 'proxy'),
+    ('lif', 'soft'),
+    ('clif', 'proxy'),
+    ('dn', 'proxy'),
+    ('dn', 'soft'),
+    ('relu', 'proxy'),
+    ('relu', 'soft'),
 ]
 
 
@@ -68,21 +67,21 @@ def assert_near(mine: dict, theirs: dict, before: dict) -> None:
     """
     assert mine.keys() == theirs.keys()
     for name, value in theirs.items():
-        if ".adam." in name:
+        if '.adam.' in name:
             continue
         moved = float((value - before[name]).abs().max())
         away = (mine[name] - value).abs()
         assert float((away > 0.01 * moved + 1e-7).float().mean()) < 0.01, name
 
 
-@pytest.mark.parametrize("settings", [{}, NORMALISED], ids=["", "normalised"])
-@pytest.mark.parametrize(("neuron", "target"), LEARNERS)
+@pytest.mark.parametrize('settings', [{}, NORMALISED], ids=['', 'normalised'])
+@pytest.mark.parametrize(('neuron', 'target'), LEARNERS)
 def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: dict) -> None:
     """Of different seeds, rates and tasks; narrower tasks are padded. Noise included."""
-    changes = {"neuron": neuron, "target": target, "precision": "float32", **settings}
-    own_settings = {"surrogate": "tailed"}
-    if neuron != "relu":
-        own_settings["spike_cost"] = 3.0
+    changes = {'neuron': neuron, 'target': target, 'precision': 'float32', **settings}
+    own_settings = {'surrogate': 'tailed'}
+    if neuron != 'relu':
+        own_settings['spike_cost'] = 3.0
     configs = [
         quick(seed=3, **changes, **own_settings),
         quick(seed=4, actor_learning_rate=1e-3, discount=0.9, exploration_noise=0.3, **changes),
@@ -115,10 +114,10 @@ def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: d
             (action,), _ = alone.act(observation, at_random)
             both, _ = together.act(wide, at_random)
             np.testing.assert_allclose(both[member][:, : size[1]], action, atol=1e-5)
-            assert not both[member][:, size[1] :].any(), "padding has no action"
+            assert not both[member][:, size[1] :].any(), 'padding has no action'
 
 
-@pytest.mark.parametrize(("neuron", "target"), LEARNERS)
+@pytest.mark.parametrize(('neuron', 'target'), LEARNERS)
 def test_members_never_influence_each_other(neuron: str, target: str) -> None:
     """With one member's rewards poisoned, the others are the same to the last bit."""
     configs = [quick(seed=seed, neuron=neuron, target=target) for seed in (0, 1, 2)]
@@ -134,8 +133,8 @@ def test_members_never_influence_each_other(neuron: str, target: str) -> None:
         for member in (0, 2):
             assert equal(own(clean, member), own(td3, member))
         assert not equal(own(clean, 1), own(td3, 1))
-    assert not torch.isfinite(poisoned[1].sums["critic_loss"][1])
-    assert torch.isfinite(poisoned[1].sums["critic_loss"][[0, 2]]).all()
+    assert not torch.isfinite(poisoned[1].sums['critic_loss'][1])
+    assert torch.isfinite(poisoned[1].sums['critic_loss'][[0, 2]]).all()
 
 
 def test_draws_are_uniform_and_normal_and_never_the_same() -> None:
@@ -169,24 +168,26 @@ def test_splitmix64_has_the_published_numbers() -> None:
 
 def test_runs_of_a_population_and_their_files(tmp_path: Path) -> None:
     """Two tasks and two seeds in one batch: each folder is a run as it would be alone."""
-    configs = [quick(seed=seed, env=env) for seed in (0, 1) for env in (TASK, "Hopper-v4")]
-    members = [Member(c, tmp_path / c.env / f"seed-{c.seed}") for c in configs]
+    configs = [quick(seed=seed, env=env) for seed in (0, 1) for env in (TASK, 'Hopper-v4')]
+    members = [Member(c, tmp_path / c.env / f'seed-{c.seed}') for c in configs]
     listener = Warnings()
     population = Population(members)
     assert population.run(listener) is True
     assert not listener.texts
     for member in members:
-        alone = tmp_path / "alone" / member.config.env / str(member.config.seed)
+        alone = tmp_path / 'alone' / member.config.env / str(member.config.seed)
         start(member.config, alone).run(Listener())
         mine, theirs = timeless(member.folder), timeless(alone)
         assert [row.keys() for row in mine] == [row.keys() for row in theirs]
         for row, expected in zip(mine, theirs, strict=True):
             for name, value in expected.items():
-                assert (row[name] == "") == (value == ""), name
+                assert (row[name] == '') == (value == ''), name
                 if value:
-                    assert float(row[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), name
-        policy = load_policy(member.folder / "policy_last.safetensors")
-        expected = load_policy(alone / "policy_last.safetensors")
+                    assert float(row[name]) == pytest.approx(float(value), rel=1e-2, abs=1e-4), (
+                        name
+                    )
+        policy = load_policy(member.folder / 'policy_last.safetensors')
+        expected = load_policy(alone / 'policy_last.safetensors')
         assert policy.spec.observation_size == expected.spec.observation_size
         np.testing.assert_allclose(policy.quantiles, expected.quantiles, rtol=1e-3, atol=1e-3)
         again = start(member.config, member.folder, resume=True)  # an ordinary run
@@ -207,60 +208,60 @@ def poison(population: Population, place: int, step: int) -> None:
 
 def test_a_member_that_is_not_finite_is_stopped_alone(tmp_path: Path) -> None:
     configs = [quick(seed=seed, steps=200) for seed in (0, 1, 2)]
-    clean = start_all(configs, tmp_path / "clean")
+    clean = start_all(configs, tmp_path / 'clean')
     clean.run(Listener())
-    population = start_all(configs, tmp_path / "poisoned")
+    population = start_all(configs, tmp_path / 'poisoned')
     poison(population, 1, 71)
     listener = Warnings()
     assert population.run(listener) is True
     assert population.step == 260
     (received,) = listener.texts
-    assert received.startswith("seed 1: stopped at step ")
-    assert "_loss is NaN or infinite; the last good checkpoint is " in received
+    assert received.startswith('seed 1: stopped at step ')
+    assert '_loss is NaN or infinite; the last good checkpoint is ' in received
     (failure,) = population.failures
-    assert failure.startswith(f"{tmp_path / 'poisoned' / 'seed-1'} at step ")
-    assert (tmp_path / "poisoned" / "seed-1" / "failure.txt").read_text().strip() in received
+    assert failure.startswith(f'{tmp_path / "poisoned" / "seed-1"} at step ')
+    assert (tmp_path / 'poisoned' / 'seed-1' / 'failure.txt').read_text().strip() in received
     for seed in (0, 2):
-        assert timeless(tmp_path / "poisoned" / f"seed-{seed}") == timeless(
-            tmp_path / "clean" / f"seed-{seed}"
+        assert timeless(tmp_path / 'poisoned' / f'seed-{seed}') == timeless(
+            tmp_path / 'clean' / f'seed-{seed}'
         )
-        for name in ("actor", "critic"):
-            of = tmp_path / "poisoned" / f"seed-{seed}"
-            assert not (of / "failure.txt").exists(), name
+        for name in ('actor', 'critic'):
+            of = tmp_path / 'poisoned' / f'seed-{seed}'
+            assert not (of / 'failure.txt').exists(), name
     # Resumed, it stays as it is, and can be taken up alone.
-    again = start_all(configs, tmp_path / "poisoned", resume=True)
+    again = start_all(configs, tmp_path / 'poisoned', resume=True)
     assert [run.failure is not None for run in again.runs] == [False, True, False]
     assert again.run(Listener()) is True
-    alone = start(configs[1], tmp_path / "poisoned" / "seed-1", resume=True)
+    alone = start(configs[1], tmp_path / 'poisoned' / 'seed-1', resume=True)
     assert alone.step == 50
     assert alone.run(Listener()) is True
 
 
 @pytest.mark.parametrize(
-    "changes",
+    'changes',
     [
         {},
-        {"neuron": "dn", "target": "soft", "num_envs": 2},
-        {**NORMALISED, "target": "soft"},
-        {"normalise_observations": True, "history": 2, "num_envs": 2},
+        {'neuron': 'dn', 'target': 'soft', 'num_envs': 2},
+        {**NORMALISED, 'target': 'soft'},
+        {'normalise_observations': True, 'history': 2, 'num_envs': 2},
     ],
 )
 def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, changes: dict) -> None:
-    changes = {"env": "HalfCheetah-v4", "checkpoint_every": 20, **changes}
+    changes = {'env': 'HalfCheetah-v4', 'checkpoint_every': 20, **changes}
     configs = [quick(seed=seed, **changes) for seed in (0, 1)]
-    whole = start_all(configs, tmp_path / "whole")
+    whole = start_all(configs, tmp_path / 'whole')
     whole.run(Listener())
-    start_all(configs, tmp_path / "parted").run(StopAt(60))
-    start_all(configs, tmp_path / "parted", resume=True).run(StopAt(96))
-    resumed = start_all(configs, tmp_path / "parted", resume=True)
+    start_all(configs, tmp_path / 'parted').run(StopAt(60))
+    start_all(configs, tmp_path / 'parted', resume=True).run(StopAt(96))
+    resumed = start_all(configs, tmp_path / 'parted', resume=True)
     assert not resumed.warnings
     resumed.run(Listener())
     assert equal(flat(resumed.td3), flat(whole.td3))
     assert torch.equal(resumed.replay.rows, whole.replay.rows)
     for seed in (0, 1):
-        parted, one = tmp_path / "parted" / f"seed-{seed}", tmp_path / "whole" / f"seed-{seed}"
+        parted, one = tmp_path / 'parted' / f'seed-{seed}', tmp_path / 'whole' / f'seed-{seed}'
         assert timeless(parted) == timeless(one)
-        paths = [folder / "policy_last.safetensors" for folder in (parted, one)]
+        paths = [folder / 'policy_last.safetensors' for folder in (parted, one)]
         first, second = map(load_policy, paths)
         np.testing.assert_array_equal(first.quantiles, second.quantiles)
 
@@ -268,9 +269,9 @@ def test_a_resumed_population_is_the_one_that_never_stopped(tmp_path: Path, chan
 def test_members_go_back_to_a_step_that_all_have(tmp_path: Path) -> None:
     """Killed between two members' checkpoints: the one that is ahead goes back."""
     configs = [quick(seed=seed, checkpoint_every=20) for seed in (0, 1)]
-    whole = start_all(configs, tmp_path / "whole")
+    whole = start_all(configs, tmp_path / 'whole')
     whole.run(Listener())
-    population = start_all(configs, tmp_path / "parted")
+    population = start_all(configs, tmp_path / 'parted')
     saved = []
     save = checkpoints.save
 
@@ -286,20 +287,20 @@ def test_members_go_back_to_a_step_that_all_have(tmp_path: Path) -> None:
             population.run(Listener())
     finally:
         checkpoints.save = save
-    folders = [tmp_path / "parted" / f"seed-{seed}" / "checkpoint" for seed in (0, 1)]
+    folders = [tmp_path / 'parted' / f'seed-{seed}' / 'checkpoint' for seed in (0, 1)]
     assert [checkpoints.steps(folder) for folder in folders] == [[80, 100], [80]]
-    again = start_all(configs, tmp_path / "parted", resume=True)
+    again = start_all(configs, tmp_path / 'parted', resume=True)
     assert again.step == 80
     again.run(Listener())
     assert equal(flat(again.td3), flat(whole.td3))
     checkpoints.path_of(folders[0], 120).unlink()
-    with pytest.raises(UserError, match=r"no checkpoint of the same step .*none.* 120"):
-        start_all(configs, tmp_path / "parted", resume=True)
+    with pytest.raises(UserError, match=r'no checkpoint of the same step .*none.* 120'):
+        start_all(configs, tmp_path / 'parted', resume=True)
 
 
 def test_a_population_killed_while_it_began_begins_again(tmp_path: Path) -> None:
     configs = [quick(seed=seed) for seed in (0, 1)]
-    start(configs[0], tmp_path / "seed-0")
+    start(configs[0], tmp_path / 'seed-0')
     again = start_all(configs, tmp_path, resume=True)
     assert again.step == 0
     assert again.run(Listener()) is True
@@ -310,23 +311,23 @@ def test_members_that_reach_their_goal_end_alone(tmp_path: Path) -> None:
     configs = [quick(seed=seed, stop_at_return=55.0) for seed in (0, 1)]
     population = start_all(configs, tmp_path)
     assert population.run(Listener()) is True
-    steps = [int(timeless(tmp_path / f"seed-{seed}")[-1]["step"]) for seed in (0, 1)]
+    steps = [int(timeless(tmp_path / f'seed-{seed}')[-1]['step']) for seed in (0, 1)]
     assert steps == [120, 40]
-    assert checkpoints.steps(tmp_path / "seed-1" / "checkpoint") == [40]
+    assert checkpoints.steps(tmp_path / 'seed-1' / 'checkpoint') == [40]
     again = start_all(configs, tmp_path, resume=True)
     assert again.step == 120
     assert again.run(Listener()) is True
 
 
 def test_members_must_agree_in_what_they_share(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="setting batch_size is 16 and 32 in one population"):
+    with pytest.raises(UserError, match='setting batch_size is 16 and 32 in one population'):
         start_all([quick(seed=0), quick(seed=1, batch_size=32)], tmp_path)
 
 
 def test_worker_processes_step_as_this_one_does() -> None:
     """The same transitions from environments here and in processes, through a restore too."""
     widths = (11, 3, 1, 11, 1)
-    tasks = [TaskSpec(env) for env in ("Hopper-v4", TASK, "Hopper-v4")]
+    tasks = [TaskSpec(env) for env in ('Hopper-v4', TASK, 'Hopper-v4')]
     places = [Place(m, task, 5 + m) for m, task in enumerate(tasks)]
     here, aside = Collector(places, widths, 0), Collector(places, widths, 2)
     rng = np.random.default_rng(0)
@@ -354,37 +355,37 @@ def test_a_worker_that_dies_is_named() -> None:
     collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
-    with pytest.raises(UserError, match=r"a process of environments .* exit status -9"):
+    with pytest.raises(UserError, match=r'a process of environments .* exit status -9'):
         collector.end()
     collector.close()
 
 
 def test_a_task_that_workers_cannot_make_is_named() -> None:
     with pytest.raises(UserError, match="'Nothing-v0' is not registered"):
-        Collector([Place(0, TaskSpec("Nothing-v0"), 0)], (9, 1, 1, 9, 1), 1)
+        Collector([Place(0, TaskSpec('Nothing-v0'), 0)], (9, 1, 1, 9, 1), 1)
 
 
 def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) -> None:
     """With environments and evaluations in worker processes, as beside a GPU."""
     configs = [quick(seed=seed) for seed in (0, 1)]
-    start_all(configs, tmp_path / "here").run(Listener())
-    monkeypatch.setattr(Population, "_processes", lambda self: (2, 2))
-    population = start_all(configs, tmp_path / "aside")
+    start_all(configs, tmp_path / 'here').run(Listener())
+    monkeypatch.setattr(Population, '_processes', lambda self: (2, 2))
+    population = start_all(configs, tmp_path / 'aside')
     assert isinstance(population.evaluators, Evaluators)
     assert population.run(Listener()) is True
     population.close()
     for seed in (0, 1):
-        aside, here = (tmp_path / name / f"seed-{seed}" for name in ("aside", "here"))
+        aside, here = (tmp_path / name / f'seed-{seed}' for name in ('aside', 'here'))
         assert timeless(aside) == timeless(here)
-        about = [load_policy(f / "policy.safetensors").spec.provenance for f in (aside, here)]
-        assert about[0]["step"] == about[1]["step"]
-        assert about[0]["evaluation"] == about[1]["evaluation"]
+        about = [load_policy(f / 'policy.safetensors').spec.provenance for f in (aside, here)]
+        assert about[0]['step'] == about[1]['step']
+        assert about[0]['evaluation'] == about[1]['evaluation']
 
 
 def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
-    settings = {**dataclasses.asdict(quick()), "seed": [0, 1, 2]}
-    members = new_members(settings, tmp_path / "run")
-    assert [member.folder.name for member in members] == ["seed-0", "seed-1", "seed-2"]
+    settings = {**dataclasses.asdict(quick()), 'seed': [0, 1, 2]}
+    members = new_members(settings, tmp_path / 'run')
+    assert [member.folder.name for member in members] == ['seed-0', 'seed-1', 'seed-2']
     training = make_training(members, jobs=2)
     assert isinstance(training, Processes)
     listener = Warnings()
@@ -392,37 +393,37 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
     assert training.step == 120
     assert sorted(listener.rows) == [0, 1, 2]
     for seed in (0, 2):
-        start(quick(seed=seed), tmp_path / "alone" / str(seed)).run(Listener())
-        assert timeless(tmp_path / "run" / f"seed-{seed}") == timeless(
-            tmp_path / "alone" / str(seed)
+        start(quick(seed=seed), tmp_path / 'alone' / str(seed)).run(Listener())
+        assert timeless(tmp_path / 'run' / f'seed-{seed}') == timeless(
+            tmp_path / 'alone' / str(seed)
         )
-    again = resumed_members(tmp_path / "run", {"steps": 70})
+    again = resumed_members(tmp_path / 'run', {'steps': 70})
     assert [member.config.steps for member in again] == [70] * 3
 
 
 def test_a_process_that_fails_leaves_the_others(tmp_path: Path) -> None:
-    members = new_members({**dataclasses.asdict(quick()), "seed": [0, 1]}, tmp_path / "run")
-    (tmp_path / "run" / "seed-1").write_text("in the way")
+    members = new_members({**dataclasses.asdict(quick()), 'seed': [0, 1]}, tmp_path / 'run')
+    (tmp_path / 'run' / 'seed-1').write_text('in the way')
     listener = Warnings()
     training = make_training(members)
     assert training.run(listener) is True
-    assert "seed-1 " in training.failures[0]
-    assert "is not an empty folder" in training.failures[0]
-    assert len(timeless(tmp_path / "run" / "seed-0")) == 4
+    assert 'seed-1 ' in training.failures[0]
+    assert 'is not an empty folder' in training.failures[0]
+    assert len(timeless(tmp_path / 'run' / 'seed-0')) == 4
 
 
 def command(out: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "proxy_snn_control.cli", "train", "--out", str(out), *arguments]
+    return [sys.executable, '-m', 'proxy_snn_control.cli', 'train', '--out', str(out), *arguments]
 
 
 def test_seeds_from_the_command_line_stop_and_go_on(tmp_path: Path) -> None:
-    config, out = tmp_path / "quick.yaml", tmp_path / "run"
+    config, out = tmp_path / 'quick.yaml', tmp_path / 'run'
     save_config(config, quick(steps=10**6))
-    arguments = ["--config", str(config), "--seed", "0", "1", "--set", "tau=0.01", "batch_size=8"]
+    arguments = ['--config', str(config), '--seed', '0', '1', '--set', 'tau=0.01', 'batch_size=8']
     process = subprocess.Popen(
         command(out, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    policies = [out / f"seed-{seed}" / "policy.safetensors" for seed in (0, 1)]
+    policies = [out / f'seed-{seed}' / 'policy.safetensors' for seed in (0, 1)]
     deadline = time.monotonic() + 90
     while not all(map(Path.exists, policies)) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
@@ -430,32 +431,32 @@ def test_seeds_from_the_command_line_stop_and_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
-    assert f"--resume --out {out}" in stdout
-    assert "Traceback" not in stderr
-    recorded = load_config(out / "seed-1" / "config.yaml")
-    assert (recorded["seed"], recorded["tau"], recorded["batch_size"]) == (1, 0.01, 8)
-    steps = [checkpoints.steps(out / f"seed-{seed}" / "checkpoint")[-1] for seed in (0, 1)]
-    again = command(out, "--resume", "--steps", str(max(steps) - 60 + 40))
+    assert f'--resume --out {out}' in stdout
+    assert 'Traceback' not in stderr
+    recorded = load_config(out / 'seed-1' / 'config.yaml')
+    assert (recorded['seed'], recorded['tau'], recorded['batch_size']) == (1, 0.01, 8)
+    steps = [checkpoints.steps(out / f'seed-{seed}' / 'checkpoint')[-1] for seed in (0, 1)]
+    again = command(out, '--resume', '--steps', str(max(steps) - 60 + 40))
     done = subprocess.run(again, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     for seed in (0, 1):
-        last = timeless(out / f"seed-{seed}")[-1]["step"]
+        last = timeless(out / f'seed-{seed}')[-1]['step']
         assert int(last) == max(steps) + 40
     refused = subprocess.run(
-        command(out, "--resume", "--seed", "5"), capture_output=True, text=True, check=False
+        command(out, '--resume', '--seed', '5'), capture_output=True, text=True, check=False
     )
     assert refused.returncode == 1
-    assert "setting seed is 5, but the runs in" in refused.stderr
+    assert 'setting seed is 5, but the runs in' in refused.stderr
 
 
 def test_killed_at_any_moment_a_population_goes_on(tmp_path: Path) -> None:
-    config, out = tmp_path / "quick.yaml", tmp_path / "run"
+    config, out = tmp_path / 'quick.yaml', tmp_path / 'run'
     settings = quick(steps=200, checkpoint_every=20, eval_every=60)
     save_config(config, settings)
     for seed in (0, 1):
-        alone = tmp_path / "alone" / str(seed)
+        alone = tmp_path / 'alone' / str(seed)
         start(dataclasses.replace(settings, seed=seed), alone).run(Listener())
-    arguments = ["--config", str(config), "--seed", "0", "1"]
+    arguments = ['--config', str(config), '--seed', '0', '1']
     rng = np.random.default_rng(0)
     for _ in range(4):
         process = subprocess.Popen(
@@ -467,36 +468,36 @@ def test_killed_at_any_moment_a_population_goes_on(tmp_path: Path) -> None:
             time.sleep(0.01)
         process.kill()
         process.wait()
-        if (out / "config.yaml").exists():
-            arguments = ["--resume"]
+        if (out / 'config.yaml').exists():
+            arguments = ['--resume']
     done = subprocess.run(
         command(out, *arguments), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     for seed in (0, 1):
-        assert timeless(out / f"seed-{seed}") == timeless(tmp_path / "alone" / str(seed))
-    assert not list(out.rglob("*.tmp"))
+        assert timeless(out / f'seed-{seed}') == timeless(tmp_path / 'alone' / str(seed))
+    assert not list(out.rglob('*.tmp'))
 
 
 def test_what_ran_is_recorded(tmp_path: Path) -> None:
-    start(quick(env="InvertedDoublePendulum", precision="auto"), tmp_path / "run").run(Listener())
-    recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert recorded["env"] == "InvertedDoublePendulum-v5"
-    assert recorded["device"] == "cpu"
-    assert recorded["precision"] in ("float32", "bfloat16")
-    (record,) = recorded["recorded"]
-    for name in ("proxy_snn_control", "torch", "gymnasium", "mujoco", "numpy", "processor"):
+    start(quick(env='InvertedDoublePendulum', precision='auto'), tmp_path / 'run').run(Listener())
+    recorded = yaml.safe_load((tmp_path / 'run' / 'config.yaml').read_text())
+    assert recorded['env'] == 'InvertedDoublePendulum-v5'
+    assert recorded['device'] == 'cpu'
+    assert recorded['precision'] in ('float32', 'bfloat16')
+    (record,) = recorded['recorded']
+    for name in ('proxy_snn_control', 'torch', 'gymnasium', 'mujoco', 'numpy', 'processor'):
         assert record[name]
-    assert record["from_step"] == 0
-    about = load_policy(tmp_path / "run" / "policy.safetensors").spec.provenance
-    assert about["env"] == "InvertedDoublePendulum-v5"
-    assert about["precision"] == recorded["precision"]
-    assert about["versions"]["torch"] == record["torch"]
+    assert record['from_step'] == 0
+    about = load_policy(tmp_path / 'run' / 'policy.safetensors').spec.provenance
+    assert about['env'] == 'InvertedDoublePendulum-v5'
+    assert about['precision'] == recorded['precision']
+    assert about['versions']['torch'] == record['torch']
     # The same command with --resume goes on; another task does not.
-    (member,) = resumed_members(tmp_path / "run", {"env": "InvertedDoublePendulum"})
-    assert member.config.env == "InvertedDoublePendulum-v5"
+    (member,) = resumed_members(tmp_path / 'run', {'env': 'InvertedDoublePendulum'})
+    assert member.config.env == 'InvertedDoublePendulum-v5'
     with pytest.raises(UserError, match="setting env is 'Hopper'"):
-        resumed_members(tmp_path / "run", {"env": "Hopper"})
+        resumed_members(tmp_path / 'run', {'env': 'Hopper'})
 
 
 STARTS_ONE = """
@@ -520,13 +521,13 @@ if __name__ == "__main__":
 
 
 def test_a_process_whose_parent_was_killed_while_it_started_ends(tmp_path: Path) -> None:
-    (tmp_path / "starts_one.py").write_text(STARTS_ONE)
+    (tmp_path / 'starts_one.py').write_text(STARTS_ONE)
     started = subprocess.run(
         [sys.executable, str(tmp_path / "starts_one.py")],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False,
     )  # fmt: skip
-    process = Path(f"/proc/{int(started.stdout)}/status")
+    process = Path(f'/proc/{int(started.stdout)}/status')
     deadline = time.monotonic() + 30
-    while process.exists() and "(zombie)" not in process.read_text():
-        assert time.monotonic() < deadline, "the process goes on without its parent"
+    while process.exists() and '(zombie)' not in process.read_text():
+        assert time.monotonic() < deadline, 'the process goes on without its parent'
         time.sleep(0.05)

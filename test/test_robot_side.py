@@ -3,35 +3,34 @@
 """Faults of a real robot, on real processes: other publishers, killed processes."""
 
 import os
+from pathlib import Path
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
+from conftest import NodeProcess, random_policy, Stage
 import numpy as np
 import pytest
+from test_faults import GOOD, Judge, SAFE, set_parameters, start
 import yaml
-from conftest import NodeProcess, Stage, random_policy
-from test_faults import GOOD, SAFE, Judge, set_parameters, start
 
-pytest.importorskip("rclpy")
+pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
+from proxy_snn_control.control.messages import number_array
+from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
+from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.policy import load_policy, write_policy
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from proxy_snn_control.control.messages import number_array
-from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
-from proxy_snn_control.policy import load_policy, write_policy
-
-NAMES = {"observation_names": ("angle",), "action_names": ("go",), "control_period": 0.02}
+NAMES = {'observation_names': ('angle',), 'action_names': ('go',), 'control_period': 0.02}
 
 
 @pytest.fixture
@@ -44,15 +43,15 @@ class Diagnostics:
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.last = stage, DiagnosticStatus()
-        stage.node.create_subscription(DiagnosticArray, "/diagnostics", self._take, 100)
+        stage.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 100)
 
     def _take(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith("/controller"):
+            if status.name.endswith('/controller'):
                 self.last = status
 
     def __getitem__(self, key: str) -> str:
-        return {pair.key: pair.value for pair in self.last.values}.get(key, "")
+        return {pair.key: pair.value for pair in self.last.values}.get(key, '')
 
     def reports(self, text: str, level: bytes | None = None, seconds: float = 30.0) -> bool:
         return self.stage.until(
@@ -67,9 +66,9 @@ def meet_stop(stage: Stage, stop: Any) -> None:
 
 def press(stage: Stage, stop: Any, controller: NodeProcess) -> None:
     """Press the stop, and wait until the controller has received that."""
-    before = controller.output.count("topic stop is true")
+    before = controller.output.count('topic stop is true')
     stop.publish(Bool(data=True))
-    assert stage.until(lambda: controller.output.count("topic stop is true") > before)
+    assert stage.until(lambda: controller.output.count('topic stop is true') > before)
 
 
 # ---- the stop
@@ -78,24 +77,24 @@ def press(stage: Stage, stop: Any, controller: NodeProcess) -> None:
 def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
     """One presses, the other publishes false ten times a second: that is no release."""
     controller = start(stage, policy_file)
-    a, b = (stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10)) for _ in "ab")
+    a, b = (stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10)) for _ in 'ab')
     meet_stop(stage, a)
     meet_stop(stage, b)
     stage.node.create_timer(0.1, lambda: b.publish(Bool(data=False)))
     judge.moving()
     press(stage, a, controller)
-    refused = stage.call(Trigger, "controller/arm")
-    assert (refused.success, "released first" in refused.message) == (False, True)
+    refused = stage.call(Trigger, 'controller/arm')
+    assert (refused.success, 'released first' in refused.message) == (False, True)
     judge.safe_only(len(judge.commands), 20)
     a.publish(Bool(data=False))
-    assert stage.until(lambda: stage.call(Trigger, "controller/arm").success)
+    assert stage.until(lambda: stage.call(Trigger, 'controller/arm').success)
     judge.moving()
     # Who pressed it is gone for good: then whoever is there may release it.
     press(stage, a, controller)
     stage.spin(0.1)
     judge.safe_only(len(judge.commands))
     stage.node.destroy_publisher(a)
-    assert stage.until(lambda: stage.call(Trigger, "controller/arm").success)
+    assert stage.until(lambda: stage.call(Trigger, 'controller/arm').success)
     judge.moving()
     judge.verdict()
 
@@ -103,8 +102,8 @@ def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None
 def test_a_stop_outlives_the_controllers_death(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
-    stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
-    controller = start(stage, policy_file, resume_after_crash="true")
+    stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
+    controller = start(stage, policy_file, resume_after_crash='true')
     judge.moving()
     meet_stop(stage, stop)
     press(stage, stop, controller)
@@ -114,10 +113,10 @@ def test_a_stop_outlives_the_controllers_death(
         controller.end(number)
         stage.spin(0.5)
         before = len(judge.commands)
-        controller = start(stage, policy_file, resume_after_crash="true")
+        controller = start(stage, policy_file, resume_after_crash='true')
         judge.safe_only(before, 20)
-        assert "stopped before this controller was started" in controller.output
-    assert stage.call(Trigger, "controller/arm").success
+        assert 'stopped before this controller was started' in controller.output
+    assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
     controller.end(signal.SIGTERM)
     start(stage, policy_file)
@@ -134,8 +133,8 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     before = len(judge.commands)
     controller = start(stage, policy_file)
     judge.safe_only(before, 20)
-    assert diagnostics.reports("was active and did not shut down in order; call ~/arm to continue")
-    assert stage.call(Trigger, "controller/arm").success
+    assert diagnostics.reports('was active and did not shut down in order; call ~/arm to continue')
+    assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
     assert controller.end(signal.SIGINT)[0] == 0
     before = len(judge.commands)
@@ -145,34 +144,34 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
 
 
 def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROS_HOME", str(tmp_path / "home"))
-    assert Memory(5, "/arm/controller").recall() == ""
-    for state in (ACTIVE, STOPPED, ""):
-        Memory(5, "/arm/controller").keep(state, 10.0)
-        assert Memory(5, "/arm/controller").recall() == state
-        assert Memory(6, "/arm/controller").recall() == ""
-        assert Memory(5, "/leg/controller").recall() == ""
-    (path,) = (tmp_path / "home").iterdir()
-    os.mkfifo(path / "5.arm.controller")
-    assert Memory(5, "/arm/controller").recall() == STOPPED, "what cannot be read is no permission"
-    monkeypatch.setenv("ROS_HOME", str(path / "5.arm.controller"))
-    memory = Memory(5, "/arm/controller")
+    monkeypatch.setenv('ROS_HOME', str(tmp_path / 'home'))
+    assert Memory(5, '/arm/controller').recall() == ''
+    for state in (ACTIVE, STOPPED, ''):
+        Memory(5, '/arm/controller').keep(state, 10.0)
+        assert Memory(5, '/arm/controller').recall() == state
+        assert Memory(6, '/arm/controller').recall() == ''
+        assert Memory(5, '/leg/controller').recall() == ''
+    (path,) = (tmp_path / 'home').iterdir()
+    os.mkfifo(path / '5.arm.controller')
+    assert Memory(5, '/arm/controller').recall() == STOPPED, 'what cannot be read is no permission'
+    monkeypatch.setenv('ROS_HOME', str(path / '5.arm.controller'))
+    memory = Memory(5, '/arm/controller')
     memory.keep(ACTIVE, 10.0)
-    assert "a stop would be unknown" in memory.trouble
+    assert 'a stop would be unknown' in memory.trouble
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
     controller = start(stage, policy_file, stop_heartbeat=0.5)
-    stop = stage.node.create_publisher(Bool, "stop", QoSProfile(depth=10))
+    stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
     meet_stop(stage, stop)
-    assert stage.until(lambda: "not been published for more than 0.5 s" in controller.output)
+    assert stage.until(lambda: 'not been published for more than 0.5 s' in controller.output)
     stage.spin(0.1)
     judge.safe_only(len(judge.commands))
-    refused = stage.call(Trigger, "controller/arm")
-    assert "expected a publisher that repeats false" in refused.message
+    refused = stage.call(Trigger, 'controller/arm')
+    assert 'expected a publisher that repeats false' in refused.message
     timer = stage.node.create_timer(0.1, lambda: stop.publish(Bool(data=False)))
     stage.spin(0.3)
-    assert stage.call(Trigger, "controller/arm").success
+    assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
     timer.cancel()  # its publisher stops, without a last message
     stage.spin(1.0)
@@ -187,33 +186,33 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     diagnostics = Diagnostics(stage)
     controller = start(stage, policy_file)
     judge.moving()
-    other = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    other = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     assert diagnostics.reports(
-        "topic /command has other publishers: /observer", DiagnosticStatus.WARN
+        'topic /command has other publishers: /observer', DiagnosticStatus.WARN
     )
     judge.moving()
-    assert set_parameters(stage, rivals="stop")[0].successful
+    assert set_parameters(stage, rivals='stop')[0].successful
     stage.spin(1.5)
     judge.safe_only(len(judge.commands), 20)
-    assert diagnostics.reports("other publishers: /observer", DiagnosticStatus.ERROR)
+    assert diagnostics.reports('other publishers: /observer', DiagnosticStatus.ERROR)
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
     judge.moving()
-    second = stage.node.create_publisher(Float64MultiArray, "observation", SENSOR_DATA)
-    assert diagnostics.reports("topic /observation has 2 publishers: /observer, /observer")
+    second = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    assert diagnostics.reports('topic /observation has 2 publishers: /observer, /observer')
     stage.node.destroy_publisher(second)
-    assert controller.output.count("has other publishers") < 6, "and not once a second"
+    assert controller.output.count('has other publishers') < 6, 'and not once a second'
     judge.verdict()
 
 
 def joint_robot(path: Path, **command: Any) -> Path:
     content = {
-        "sources": {"joints": {"type": "sensor_msgs/JointState", "topic": "joint_states"}},
-        "observation": {"angle": {"source": "joints", "joint": "arm", "field": "position"}},
-        "command": {
-            "type": "std_msgs/Float64MultiArray",
-            "topic": "command",
-            "outputs": [{"action": "go"}],
+        'sources': {'joints': {'type': 'sensor_msgs/JointState', 'topic': 'joint_states'}},
+        'observation': {'angle': {'source': 'joints', 'joint': 'arm', 'field': 'position'}},
+        'command': {
+            'type': 'std_msgs/Float64MultiArray',
+            'topic': 'command',
+            'outputs': [{'action': 'go'}],
             **command,
         },
     }
@@ -224,17 +223,19 @@ def joint_robot(path: Path, **command: Any) -> Path:
 class Joint:
     """A robot's driver: where its joint is, at 50 Hz."""
 
-    def __init__(self, stage: Stage, position: float, name: str = "arm") -> None:
+    def __init__(self, stage: Stage, position: float, name: str = 'arm') -> None:
         self.position, self.stamp, self.name = position, 0.0, name
         self.twice = False
-        self._publisher = stage.node.create_publisher(JointState, "joint_states", SENSOR_DATA)
+        self._publisher = stage.node.create_publisher(JointState, 'joint_states', SENSOR_DATA)
         self.timer = stage.node.create_timer(0.02, self._publish)
 
     def _publish(self) -> None:
         self.stamp += 0.02
         nanoseconds = round(self.stamp * 1e9) + 10**9
         stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-        message = JointState(header=Header(stamp=stamp), name=[self.name], position=[self.position])
+        message = JointState(
+            header=Header(stamp=stamp), name=[self.name], position=[self.position]
+        )
         self._publisher.publish(message)
         if self.twice:
             time.sleep(0.005)  # at once, the second would take the first one's place in the queue
@@ -242,7 +243,7 @@ class Joint:
 
 
 def small_policy(folder: Path) -> Path:
-    path = folder / "small.safetensors"
+    path = folder / 'small.safetensors'
     write_policy(path, *random_policy(1, 1, (8,), **NAMES))
     return path
 
@@ -251,20 +252,20 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     stage: Stage, tmp_path: Path
 ) -> None:
     diagnostics = Diagnostics(stage)
-    robot = joint_robot(tmp_path / "robot.yaml")
+    robot = joint_robot(tmp_path / 'robot.yaml')
     start(stage, small_policy(tmp_path), robot=robot)
     joint = Joint(stage, 0.5)
-    Joint(stage, 0.0, "leg")  # another driver on the same topic, of another joint: as it may be
-    assert stage.until(lambda: int(diagnostics["commands"] or 0) > 50)
-    assert "is published by" not in diagnostics.last.message
+    Joint(stage, 0.0, 'leg')  # another driver on the same topic, of another joint: as it may be
+    assert stage.until(lambda: int(diagnostics['commands'] or 0) > 50)
+    assert 'is published by' not in diagnostics.last.message
     joint.twice = True
-    assert diagnostics.reports("% of its messages were left out (so far", None, 5)
-    assert int(diagnostics["joint_states: repeated"]) > 2
-    assert float(diagnostics["joint_states: age_ms"]) < 200
+    assert diagnostics.reports('% of its messages were left out (so far', None, 5)
+    assert int(diagnostics['joint_states: repeated']) > 2
+    assert float(diagnostics['joint_states: age_ms']) < 200
     joint.twice = False
     Joint(stage, 0.0)
     assert diagnostics.reports(
-        "topic /joint_states: joint arm is published by /observer, /observer"
+        'topic /joint_states: joint arm is published by /observer, /observer'
     )
 
 
@@ -282,17 +283,17 @@ rclpy.spin(node)
 def test_a_topic_of_another_type_is_a_sentence(
     stage: Stage, policy_file: Path, tmp_path: Path
 ) -> None:
-    robot = joint_robot(tmp_path / "robot.yaml", topic="stop")
+    robot = joint_robot(tmp_path / 'robot.yaml', topic='stop')
     path = small_policy(tmp_path)
-    controller = stage.start("controller", policy=path, robot=robot, autostart="true")
+    controller = stage.start('controller', policy=path, robot=robot, autostart='true')
     assert controller.wait(20) == 1
-    assert "topic stop: cannot be created as std_msgs/Float64MultiArray" in controller.output
-    assert "Traceback" not in controller.output
+    assert 'topic stop: cannot be created as std_msgs/Float64MultiArray' in controller.output
+    assert 'Traceback' not in controller.output
     # Not by the stage's node: Fast DDS was once seen to crash where such a publisher was destroyed.
-    stage.launch([sys.executable, "-c", OF_ANOTHER_TYPE])
-    start(stage, path, robot=joint_robot(tmp_path / "right.yaml"))
+    stage.launch([sys.executable, '-c', OF_ANOTHER_TYPE])
+    start(stage, path, robot=joint_robot(tmp_path / 'right.yaml'))
     expected = (
-        "topic /joint_states is published by /stranger as std_msgs/Bool, expected sensor_msgs/"
+        'topic /joint_states is published by /stranger as std_msgs/Bool, expected sensor_msgs/'
     )
     assert stage.until(lambda: expected in stage.outputs())
 
@@ -301,13 +302,13 @@ def test_a_topic_of_another_type_is_a_sentence(
 
 
 @pytest.mark.parametrize(
-    "command",
+    'command',
     [
-        {"interface": "position", "outputs": [{"action": "go", "joint": "arm"}]},
+        {'interface': 'position', 'outputs': [{'action': 'go', 'joint': 'arm'}]},
         {
-            "type": "trajectory_msgs/JointTrajectory",
-            "time_from_start": 0.1,
-            "outputs": [{"action": "go", "joint": "arm"}],
+            'type': 'trajectory_msgs/JointTrajectory',
+            'time_from_start': 0.1,
+            'outputs': [{'action': 'go', 'joint': 'arm'}],
         },
     ],
 )
@@ -315,46 +316,46 @@ def test_a_position_begins_where_the_robot_stands(
     stage: Stage, tmp_path: Path, command: dict[str, Any]
 ) -> None:
     """The first command to a robot at 1 rad is 1, and then it moves slowly."""
-    path = tmp_path / "high.safetensors"
+    path = tmp_path / 'high.safetensors'
     write_policy(path, *random_policy(1, 1, (8,), **NAMES, action_low=(-2.0,), action_high=(2.0,)))
-    robot = joint_robot(tmp_path / "robot.yaml", **command)
+    robot = joint_robot(tmp_path / 'robot.yaml', **command)
     received: list[float] = []
-    if "type" in command:
+    if 'type' in command:
         stage.node.create_subscription(
             JointTrajectory,
-            "command",
+            'command',
             lambda m: received.append(m.points[0].positions[0]),
             QoSProfile(depth=100),
         )
     else:
         stage.node.create_subscription(
             Float64MultiArray,
-            "command",
+            'command',
             lambda m: received.append(m.data[0]),
             QoSProfile(depth=100),
         )
-    given = {"policy": path, "robot": robot, "slew_rate": "[0.5]"}
-    controller = stage.start("controller", **given, observation_timeout=0.3)
-    assert stage.transition("configure")
-    stage.meet("command")
-    assert stage.transition("activate")
+    given = {'policy': path, 'robot': robot, 'slew_rate': '[0.5]'}
+    controller = stage.start('controller', **given, observation_timeout=0.3)
+    assert stage.transition('configure')
+    stage.meet('command')
+    assert stage.transition('activate')
     stage.spin(0.6)
-    assert received == [], "stale, and no position is known to be safe"
-    assert stage.until(lambda: "nothing is sent" in controller.output)
+    assert received == [], 'stale, and no position is known to be safe'
+    assert stage.until(lambda: 'nothing is sent' in controller.output)
     joint = Joint(stage, 1.0)
     assert stage.until(lambda: len(received) > 20)
     assert abs(received[0] - 1.0) <= 0.5 * 0.02 + 1e-9
     assert np.abs(np.diff(received)).max() <= 0.5 * 0.02 + 1e-9
     joint.timer.cancel()
     stage.spin(0.6)
-    assert len(set(received[-5:])) == 1, "it stays at its last command"
+    assert len(set(received[-5:])) == 1, 'it stays at its last command'
     # Moved by hand while nobody commanded: from there, and not from what was sent last.
-    assert stage.transition("deactivate")
+    assert stage.transition('deactivate')
     joint.position = -1.0
     joint.timer.reset()
     stage.spin(0.2)
     count = len(received)
-    assert stage.transition("activate")
+    assert stage.transition('activate')
     assert stage.until(lambda: len(received) > count + 10)
     assert received[count] == pytest.approx(-1.0, abs=0.5 * 0.02 + 1e-9)
 
@@ -366,27 +367,29 @@ def test_wiring_that_cannot_be_checked_is_told(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     diagnostics = Diagnostics(stage)
-    refused = stage.start("controller", policy=policy_file, wiring="require", autostart="true")
+    refused = stage.start('controller', policy=policy_file, wiring='require', autostart='true')
     assert refused.wait(20) == 1
-    assert "parameter wiring is 'require', but this policy file has no transition" in refused.output
+    assert (
+        "parameter wiring is 'require', but this policy file has no transition" in refused.output
+    )
     controller = start(stage, policy_file)
-    assert stage.until(lambda: "transition.whitening" in controller.output), controller.output
+    assert stage.until(lambda: 'transition.whitening' in controller.output), controller.output
     judge.moving()
-    assert stage.until(lambda: "cannot be named" in diagnostics["wiring_checks"])
+    assert stage.until(lambda: 'cannot be named' in diagnostics['wiring_checks'])
 
 
 def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge) -> None:
     """A sensor that repeats itself while commands change, with and without subscribers."""
     diagnostics = Diagnostics(stage)
-    start(stage, policy_file, ramp_in=4.0, safe_command="[0.9]")
+    start(stage, policy_file, ramp_in=4.0, safe_command='[0.9]')
     judge.feeding = False
     stage.node.create_timer(0.05, lambda: judge.send(GOOD))
-    reported = "all observations repeat bit for bit, although commands change"
+    reported = 'all observations repeat bit for bit, although commands change'
 
     def reported_once_more() -> bool:
         """Commands change while they grow: on a busy machine that may be over unseen."""
         return diagnostics.reports(reported, None, 8) or not (
-            stage.transition("deactivate") and stage.transition("activate")
+            stage.transition('deactivate') and stage.transition('activate')
         )
 
     assert any(reported_once_more() and reported in diagnostics.last.message for _ in range(4))
@@ -401,17 +404,17 @@ def test_transitions_that_cannot_be_are_answered(
     controller = start(stage, policy_file)
     judge.moving()
     for number, label in (
-        (1, ""),
-        (99, ""),
-        (0, "configure"),
-        (0, "nonsense"),
-        (0, "transition_error"),
+        (1, ''),
+        (99, ''),
+        (0, 'configure'),
+        (0, 'nonsense'),
+        (0, 'transition_error'),
     ):
         request = ChangeState.Request()
         request.transition.id, request.transition.label = number, label
-        assert not stage.call(ChangeState, "controller/change_state", request).success
+        assert not stage.call(ChangeState, 'controller/change_state', request).success
     judge.moving()
-    assert stage.state() == "active"
+    assert stage.state() == 'active'
     assert controller.process.poll() is None
     judge.verdict()
 
@@ -432,13 +435,13 @@ sys.exit(run(Broken, sys.argv[1:], Broken.start))
 
 
 def test_an_exception_in_a_transition_is_logged_whole(stage: Stage, policy_file: Path) -> None:
-    command = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"policy:={policy_file}"]
+    command = [sys.executable, '-c', BROKEN, '--ros-args', '-p', f'policy:={policy_file}']
     controller = stage.launch(command)
-    assert not stage.transition("configure")
-    assert stage.until(lambda: "a defect in configure" in controller.output)
-    assert 'raise RuntimeError("a defect' in controller.output or "_configure" in controller.output
-    assert "Traceback" in controller.output
-    assert stage.state() == "unconfigured"
+    assert not stage.transition('configure')
+    assert stage.until(lambda: 'a defect in configure' in controller.output)
+    assert 'raise RuntimeError("a defect' in controller.output or '_configure' in controller.output
+    assert 'Traceback' in controller.output
+    assert stage.state() == 'unconfigured'
 
 
 SUBSCRIBER = """
@@ -457,36 +460,36 @@ def test_a_subscriber_that_hangs_is_not_waited_for(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     """A stopped process acknowledges nothing; the others receive the last command at once."""
-    subscriber = stage.launch([sys.executable, "-c", SUBSCRIBER])
+    subscriber = stage.launch([sys.executable, '-c', SUBSCRIBER])
     start(stage, policy_file)
-    assert stage.until(lambda: "received" in subscriber.output)
+    assert stage.until(lambda: 'received' in subscriber.output)
     subscriber.process.send_signal(signal.SIGSTOP)
     judge.moving()
-    assert stage.transition("deactivate")
+    assert stage.transition('deactivate')
     stage.spin(0.2)
     assert judge.commands[-1] == SAFE
-    for label in ("cleanup", "configure", "activate"):
+    for label in ('cleanup', 'configure', 'activate'):
         assert stage.transition(label)
     judge.moving()
     judge.verdict()
 
 
 def test_lock(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    start(stage, policy_file, lock="true")
+    start(stage, policy_file, lock='true')
     judge.moving()
     for name, value in (
-        ("policy", "/x"),
-        ("robot", "/x"),
-        ("safe_command", [0.0]),
-        ("lock", False),
+        ('policy', '/x'),
+        ('robot', '/x'),
+        ('safe_command', [0.0]),
+        ('lock', False),
     ):
         assert not set_parameters(stage, **{name: value})[0].successful
-    for service in ("reload", "arm"):
-        answer = stage.call(Trigger, f"controller/{service}")
-        assert (answer.success, "locked" in answer.message) == (False, True)
-    assert stage.transition("deactivate")
-    assert stage.transition("cleanup")
-    assert not set_parameters(stage, policy="/x")[0].successful, "nor by a way round"
+    for service in ('reload', 'arm'):
+        answer = stage.call(Trigger, f'controller/{service}')
+        assert (answer.success, 'locked' in answer.message) == (False, True)
+    assert stage.transition('deactivate')
+    assert stage.transition('cleanup')
+    assert not set_parameters(stage, policy='/x')[0].successful, 'nor by a way round'
     judge.verdict()
 
 
@@ -496,29 +499,31 @@ def test_a_policy_that_is_set_but_not_loaded_is_not_told_to_act(
     diagnostics = Diagnostics(stage)
     start(stage, policy_file)
     judge.moving()
-    other = policy_file.with_name("other.safetensors")
+    other = policy_file.with_name('other.safetensors')
     write_policy(other, *random_policy(seed=1))
     assert set_parameters(stage, policy=str(other))[0].successful
     stage.spin(1.5)
-    assert diagnostics["policy"] == str(policy_file)
+    assert diagnostics['policy'] == str(policy_file)
     judge.policies.append(load_policy(other))
-    assert stage.call(Trigger, "controller/reload").success
-    assert stage.until(lambda: diagnostics["policy"] == str(other))
+    assert stage.call(Trigger, 'controller/reload').success
+    assert stage.until(lambda: diagnostics['policy'] == str(other))
     judge.verdict()
 
 
 def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_file: Path) -> None:
     """Nobody is there to answer, as when launch puts the neuromorphic node elsewhere."""
     diagnostics = Diagnostics(stage)
-    start(stage, policy_file, backend="lava")
+    start(stage, policy_file, backend='lava')
     judge.moving()
-    assert diagnostics.reports("does not answer on neuromorphic/answer", DiagnosticStatus.ERROR, 15)
+    assert diagnostics.reports(
+        'does not answer on neuromorphic/answer', DiagnosticStatus.ERROR, 15
+    )
     judge.verdict()
 
 
 def test_without_autostart_it_says_what_it_waits_for(stage: Stage, policy_file: Path) -> None:
-    controller = stage.start("controller", policy=policy_file)
-    assert stage.until(lambda: "waits to be configured and activated" in controller.output)
+    controller = stage.start('controller', policy=policy_file)
+    assert stage.until(lambda: 'waits to be configured and activated' in controller.output)
 
 
 # ---- the robot's side
@@ -530,26 +535,26 @@ def test_the_guard_after_the_controller_was_killed(
     """What a forward_command_controller receives, which keeps the last command."""
     received: list[list[float]] = []
     stage.node.create_subscription(
-        Float64MultiArray, "guarded_command", lambda m: received.append(m.data.tolist()), RELIABLE
+        Float64MultiArray, 'guarded_command', lambda m: received.append(m.data.tolist()), RELIABLE
     )
-    guard = stage.start("guard", safe_command="[0.75]", timeout=0.3)
+    guard = stage.start('guard', safe_command='[0.75]', timeout=0.3)
     controller = start(stage, policy_file)
     judge.moving()
     assert stage.until(lambda: len(received) > 20)
     assert [0.75] not in received[-10:]
     controller.end(signal.SIGKILL)
     assert stage.until(lambda: received[-5:] == [[0.75]] * 5), guard.output
-    stray = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    stray = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     stage.spin(0.5)
     for bad in ([np.nan], [], [0.1, 0.2]):
-        stray.publish(number_array(bad, ""))
+        stray.publish(number_array(bad, ''))
     stage.spin(0.5)
     assert received[-1] == [0.75]
-    start(stage, policy_file, resume_after_crash="true")
+    start(stage, policy_file, resume_after_crash='true')
     assert stage.until(lambda: [0.75] not in received[-10:])
     assert guard.end(signal.SIGTERM)[0] == 0
     stage.spin(0.3)
     assert received[-1] == [0.75]
-    refused = stage.start("guard")
+    refused = stage.start('guard')
     assert refused.wait(20) == 1
-    assert "parameter safe_command is [], expected a finite value" in refused.output
+    assert 'parameter safe_command is [], expected a finite value' in refused.output

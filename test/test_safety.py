@@ -3,11 +3,10 @@
 """The safety gate: what may go out, whatever came in."""
 
 import numpy as np
-import pytest
-
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.policy import UserError
+import pytest
 
 LOW, HIGH = [-1.0, 0.5], [1.0, 2.0]
 PERIOD = 0.1
@@ -17,32 +16,34 @@ def make(stop: StopLatch | None = None, **settings: object) -> SafetyGate:
     return SafetyGate(LOW, HIGH, PERIOD, stop or StopLatch(), SafetySettings(**settings))
 
 
-def sent(gate: SafetyGate, command: list[float] | None, now: float, fault: str = "") -> list[float]:
+def sent(
+    gate: SafetyGate, command: list[float] | None, now: float, fault: str = ''
+) -> list[float]:
     return list(gate.check(command, fault, now)[0])
 
 
 def test_the_gate_is_the_last_word() -> None:
     gate = make()
-    assert gate.safe == [0.0, 0.5], "zeros, moved into the limits"
-    assert gate.check([0.5, 1.0], "", 0.0) == ([0.5, 1.0], "")
+    assert gate.safe == [0.0, 0.5], 'zeros, moved into the limits'
+    assert gate.check([0.5, 1.0], '', 0.0) == ([0.5, 1.0], '')
     for bad in ([np.nan, 1.0], [0.5, np.inf], [1.1, 1.0], [0.0, 0.4], [0.5], [0.5, 1.0, 1.0], []):
-        command, fault = gate.check(bad, "", 0.0)
+        command, fault = gate.check(bad, '', 0.0)
         assert command is gate.safe
         assert fault
     assert sent(gate, None, 0.0) == gate.safe
-    command, fault = gate.check([0.5, 1.0], "stale", 0.0)
-    assert (command is gate.safe, fault) == (True, "stale")
+    command, fault = gate.check([0.5, 1.0], 'stale', 0.0)
+    assert (command is gate.safe, fault) == (True, 'stale')
 
 
 @pytest.mark.parametrize(
-    ("settings", "reported"),
+    ('settings', 'reported'),
     [
-        ({"safe_command": [0.0]}, "parameter safe_command has 1 values, expected 2"),
-        ({"safe_command": [0.0, 0.0]}, r"expected values within \[-1.0, 0.5\] and \[1.0, 2.0\]"),
-        ({"safe_command": [np.nan, 1.0]}, "parameter safe_command is"),
-        ({"slew_rate": [1.0]}, "parameter slew_rate has 1 values, expected 2"),
-        ({"slew_rate": [1.0, 0.0]}, "expected numbers above 0"),
-        ({"slew_rate": [1.0, np.inf]}, "parameter slew_rate is"),
+        ({'safe_command': [0.0]}, 'parameter safe_command has 1 values, expected 2'),
+        ({'safe_command': [0.0, 0.0]}, r'expected values within \[-1.0, 0.5\] and \[1.0, 2.0\]'),
+        ({'safe_command': [np.nan, 1.0]}, 'parameter safe_command is'),
+        ({'slew_rate': [1.0]}, 'parameter slew_rate has 1 values, expected 2'),
+        ({'slew_rate': [1.0, 0.0]}, 'expected numbers above 0'),
+        ({'slew_rate': [1.0, np.inf]}, 'parameter slew_rate is'),
     ],
 )
 def test_settings_that_cannot_be(settings: dict, reported: str) -> None:
@@ -51,17 +52,19 @@ def test_settings_that_cannot_be(settings: dict, reported: str) -> None:
     gate = make(safe_command=[0.25, 1.0])
     with pytest.raises(UserError, match=reported):
         gate.change(SafetySettings(**settings))
-    assert gate.safe == [0.25, 1.0], "the old settings stay"
+    assert gate.safe == [0.25, 1.0], 'the old settings stay'
 
 
 def test_hold_repeats_the_last_command_in_order() -> None:
     gate = make(hold=True, safe_command=[0.25, 1.0])
-    assert sent(gate, [9.0, 9.0], 0.0) == [0.25, 1.0], "nothing to hold yet"
+    assert sent(gate, [9.0, 9.0], 0.0) == [0.25, 1.0], 'nothing to hold yet'
     assert sent(gate, [0.5, 1.5], 0.1) == [0.5, 1.5]
     assert sent(gate, [np.nan, 1.5], 0.2) == [0.5, 1.5]
-    assert sent(gate, None, 0.3, "stale") == [0.5, 1.5]
+    assert sent(gate, None, 0.3, 'stale') == [0.5, 1.5]
     gate.start(1.0)
-    assert sent(gate, None, 1.0, "stale") == [0.5, 1.5], "what the robot got last, whatever we were"
+    assert sent(gate, None, 1.0, 'stale') == [0.5, 1.5], (
+        'what the robot got last, whatever we were'
+    )
 
 
 def test_slew_rate() -> None:
@@ -70,8 +73,8 @@ def test_slew_rate() -> None:
     assert sent(gate, [1.0, 2.0], 0.2) == pytest.approx([0.2, 0.7])
     assert sent(gate, [1.0, 2.0], 9.0) == pytest.approx([0.3, 0.9]), "one period's worth, no more"
     assert sent(gate, [1.0, 2.0], 9.05) == pytest.approx([0.35, 1.0])
-    assert sent(gate, None, 9.1, "stale") == [0.0, 0.5], "the safe command goes out at once"
-    assert sent(gate, [1.0, 2.0], 9.2) == pytest.approx([0.1, 0.7]), "and slewing goes on from it"
+    assert sent(gate, None, 9.1, 'stale') == [0.0, 0.5], 'the safe command goes out at once'
+    assert sent(gate, [1.0, 2.0], 9.2) == pytest.approx([0.1, 0.7]), 'and slewing goes on from it'
 
 
 def test_ramp_in() -> None:
@@ -110,8 +113,8 @@ def test_after_a_stop_it_goes_on_from_what_is_held() -> None:
     stop.press(False)
     stop.arm()
     gate.ramp(10.0)
-    assert sent(gate, [-1.0, 1.0], 10.1) == pytest.approx([0.75, 1.0]), "no leap"
-    assert sent(gate, None, 10.2, "stale") == pytest.approx([0.75, 1.0])
+    assert sent(gate, [-1.0, 1.0], 10.1) == pytest.approx([0.75, 1.0]), 'no leap'
+    assert sent(gate, None, 10.2, 'stale') == pytest.approx([0.75, 1.0])
 
 
 def test_stop_holds_until_released_and_armed() -> None:
@@ -120,15 +123,15 @@ def test_stop_holds_until_released_and_armed() -> None:
     good = [0.5, 1.0]
     assert sent(gate, good, 0.0) == good
     stop.press(True)
-    command, fault = gate.check(good, "", 0.1)
-    assert (command is gate.safe, fault) == (True, "topic stop is true")
-    with pytest.raises(UserError, match="expected it to be released first"):
+    command, fault = gate.check(good, '', 0.1)
+    assert (command is gate.safe, fault) == (True, 'topic stop is true')
+    with pytest.raises(UserError, match='expected it to be released first'):
         stop.arm()
     stop.press(False)
-    command, fault = gate.check(good, "", 0.2)
+    command, fault = gate.check(good, '', 0.2)
     assert command is gate.safe
-    assert "~/arm" in fault
+    assert '~/arm' in fault
     stop.arm()
     assert sent(gate, good, 0.3) == good
     stop.press(False)
-    assert sent(gate, good, 0.4) == good, "a release without a stop is none"
+    assert sent(gate, good, 0.4) == good, 'a release without a stop is none'

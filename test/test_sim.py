@@ -2,39 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sim as a process of its own, over real ROS topics on a domain of its own."""
 
+from collections.abc import Sequence
 import signal
 import time
-from collections.abc import Sequence
 from typing import Any
 
+from conftest import NodeProcess, Stage, TASK
 import numpy as np
 import pytest
-from conftest import TASK, NodeProcess, Stage
 
-pytest.importorskip("rclpy")
-pytest.importorskip("mujoco")
+pytest.importorskip('rclpy')
+pytest.importorskip('mujoco')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
+from proxy_snn_control.control.messages import label_of, number_array
+from proxy_snn_control.learning.tasks import make_environment
+from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.nodes.sensors import find_base
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import label_of, number_array
-from proxy_snn_control.learning.tasks import make_environment
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
-from proxy_snn_control.nodes.sensors import find_base
-
 
 class Player:
     """Commands a sim in lockstep, one answered observation after the other."""
 
-    def __init__(self, stage: Stage, namespace: str = "") -> None:
+    def __init__(self, stage: Stage, namespace: str = '') -> None:
         self.stage = stage
-        self.observations = stage.subscribe(Float64MultiArray, f"{namespace}observation", RELIABLE)
+        self.observations = stage.subscribe(Float64MultiArray, f'{namespace}observation', RELIABLE)
         self.commands = stage.node.create_publisher(
-            Float64MultiArray, f"{namespace}command", RELIABLE
+            Float64MultiArray, f'{namespace}command', RELIABLE
         )
 
     def meet(self) -> None:
@@ -74,23 +73,23 @@ def rotation(q: Any) -> np.ndarray:
 
 def draws(stage: Stage, sim: NodeProcess) -> None:
     """Wait until a sim runs; skip the test if this machine cannot draw."""
-    assert stage.until(lambda: "seed" in sim.output or sim.process.poll() is not None)
-    if "cannot be drawn" in sim.output:
+    assert stage.until(lambda: 'seed' in sim.output or sim.process.poll() is not None)
+    if 'cannot be drawn' in sim.output:
         pytest.skip(sim.output)
 
 
 def test_sim_in_real_time(stage: Stage) -> None:
-    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
-    joints = stage.subscribe(JointState, "joint_states", 10)
-    clock = stage.subscribe(Clock, "/clock", 10)
-    sim = stage.start("sim", env="HalfCheetah-v5", mode="realtime")
+    observations = stage.subscribe(Float64MultiArray, 'observation', SENSOR_DATA)
+    joints = stage.subscribe(JointState, 'joint_states', 10)
+    clock = stage.subscribe(Clock, '/clock', 10)
+    sim = stage.start('sim', env='HalfCheetah-v5', mode='realtime')
     assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
     before, began = len(observations), time.monotonic()
-    assert stage.until(lambda: len(observations) >= before + 30), "nobody has to command it"
+    assert stage.until(lambda: len(observations) >= before + 30), 'nobody has to command it'
     assert time.monotonic() - began > 30 / 22, "HalfCheetah's control period is 0.05 s"
     assert len(observations[-1].data) == 17
     message = joints[-1]
-    assert message.name[3:] == ["bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"]
+    assert message.name[3:] == ['bthigh', 'bshin', 'bfoot', 'fthigh', 'fshin', 'ffoot']
     assert len(message.position) == len(message.velocity) == len(message.effort) == 9
     times = [c.clock.sec + c.clock.nanosec * 1e-9 for c in clock]
     np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)
@@ -98,40 +97,40 @@ def test_sim_in_real_time(stage: Stage) -> None:
 
 
 def test_a_sim_of_a_task_with_arguments(stage: Stage) -> None:
-    observations = stage.subscribe(Float64MultiArray, "observation", SENSOR_DATA)
-    clock = stage.subscribe(Clock, "/clock", 10)
-    given = "frame_skip=2 exclude_current_positions_from_observation=false"
-    stage.start("sim", env="HalfCheetah-v5", mode="realtime", env_kwargs=given)
+    observations = stage.subscribe(Float64MultiArray, 'observation', SENSOR_DATA)
+    clock = stage.subscribe(Clock, '/clock', 10)
+    given = 'frame_skip=2 exclude_current_positions_from_observation=false'
+    stage.start('sim', env='HalfCheetah-v5', mode='realtime', env_kwargs=given)
     assert stage.until(lambda: len(observations) > 2 and len(clock) > 5)
     assert len(observations[-1].data) == 18
     np.testing.assert_allclose(np.diff(stamps(clock)), 0.02, atol=1e-6)
 
 
 def test_sim_refuses_bad_commands(stage: Stage) -> None:
-    observations = stage.subscribe(Float64MultiArray, "observation", RELIABLE)
-    sim = stage.start("sim", env=TASK)
-    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, 'observation', RELIABLE)
+    sim = stage.start('sim', env=TASK)
+    commands = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
     present = label_of(observations[-1])
     for bad, reported in (
-        ([0.0, 0.0], "topic command: command has 2 values, expected 1"),
-        ([], "command has 0 values"),
-        ([np.nan], "is not finite"),
-        ([np.inf], "is not finite"),
+        ([0.0, 0.0], 'topic command: command has 2 values, expected 1'),
+        ([], 'command has 0 values'),
+        ([np.nan], 'is not finite'),
+        ([np.inf], 'is not finite'),
     ):
-        commands.publish(number_array(np.array(bad), ""))
+        commands.publish(number_array(np.array(bad), ''))
         assert stage.until(lambda reported=reported: reported in sim.output, 5), sim.output
         stage.spin(1.1)
-    assert label_of(observations[-1]) == present, "none of them was a step"
-    commands.publish(number_array(np.array([1e9]), ""))
-    assert stage.until(lambda: label_of(observations[-1]) != present), "clipped, and a step"
+    assert label_of(observations[-1]) == present, 'none of them was a step'
+    commands.publish(number_array(np.array([1e9]), ''))
+    assert stage.until(lambda: label_of(observations[-1]) != present), 'clipped, and a step'
     assert len(observations[-1].data) == 9
 
 
 def test_sim_reset(stage: Stage) -> None:
-    observations = stage.subscribe(Float64MultiArray, "observation", RELIABLE)
-    stage.start("sim", env=TASK, seed=4)
-    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    observations = stage.subscribe(Float64MultiArray, 'observation', RELIABLE)
+    stage.start('sim', env=TASK, seed=4)
+    commands = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     assert stage.until(lambda: bool(observations) and commands.get_subscription_count() > 0)
     first = observations[0].data.tolist()
     for _ in range(3):
@@ -139,43 +138,43 @@ def test_sim_reset(stage: Stage) -> None:
         commands.publish(number_array(np.array([0.5]), present))
         assert stage.until(lambda p=present: label_of(observations[-1]) != p)
     assert observations[-1].data.tolist() != first
-    assert stage.call(Trigger, "sim/reset").success
-    assert stage.until(lambda: observations[-1].data.tolist() == first), "the episode starts over"
+    assert stage.call(Trigger, 'sim/reset').success
+    assert stage.until(lambda: observations[-1].data.tolist() == first), 'the episode starts over'
 
 
 @pytest.mark.parametrize(
-    ("parameters", "reported"),
+    ('parameters', 'reported'),
     [
-        ({"env": "Nothing-v0"}, "task 'Nothing-v0' is not registered"),
-        ({"env": "CartPole-v1"}, "action space Discrete, expected a Box"),
-        ({"env": "Pendulum-v1"}, "task 'Pendulum-v1' is no MuJoCo task"),
-        ({"env_kwargs": "nonsense=1"}, "cannot be made: "),
-        ({"env_kwargs": "a=1 b"}, "parameter env_kwargs is 'a=1 b', expected NAME=VALUE"),
-        ({"mode": "warp"}, "parameter mode is 'warp', expected lockstep, realtime or stepped"),
-        ({"seed": -1}, "seed"),
-        ({"episodes": "many"}, "episodes"),
+        ({'env': 'Nothing-v0'}, "task 'Nothing-v0' is not registered"),
+        ({'env': 'CartPole-v1'}, 'action space Discrete, expected a Box'),
+        ({'env': 'Pendulum-v1'}, "task 'Pendulum-v1' is no MuJoCo task"),
+        ({'env_kwargs': 'nonsense=1'}, 'cannot be made: '),
+        ({'env_kwargs': 'a=1 b'}, "parameter env_kwargs is 'a=1 b', expected NAME=VALUE"),
+        ({'mode': 'warp'}, "parameter mode is 'warp', expected lockstep, realtime or stepped"),
+        ({'seed': -1}, 'seed'),
+        ({'episodes': 'many'}, 'episodes'),
     ],
 )
 def test_sim_names_what_is_wrong(stage: Stage, parameters: dict, reported: str) -> None:
-    sim = stage.start("sim", **parameters)
+    sim = stage.start('sim', **parameters)
     assert sim.wait(20) == 1
     assert reported in sim.output
-    assert "Traceback" not in sim.output
+    assert 'Traceback' not in sim.output
 
 
 @pytest.mark.parametrize(
-    ("task", "base"),
+    ('task', 'base'),
     [
-        ("Ant-v5", "torso"),
-        ("Humanoid-v5", "torso"),
-        ("HalfCheetah-v5", "torso"),
-        ("Hopper-v5", "torso"),
-        ("Walker2d-v5", "torso"),
-        ("Swimmer-v5", "torso"),
-        ("InvertedPendulum-v5", None),
+        ('Ant-v5', 'torso'),
+        ('Humanoid-v5', 'torso'),
+        ('HalfCheetah-v5', 'torso'),
+        ('Hopper-v5', 'torso'),
+        ('Walker2d-v5', 'torso'),
+        ('Swimmer-v5', 'torso'),
+        ('InvertedPendulum-v5', None),
         (TASK, None),
-        ("Reacher-v5", None),
-        ("Pusher-v5", None),
+        ('Reacher-v5', None),
+        ('Pusher-v5', None),
     ],
 )
 def test_what_a_base_is(task: str, base: str | None) -> None:
@@ -184,30 +183,30 @@ def test_what_a_base_is(task: str, base: str | None) -> None:
     assert (None if body is None else model.body(body).name) == base
 
 
-@pytest.mark.parametrize("task", ["Ant-v5", "HalfCheetah-v5"])
+@pytest.mark.parametrize('task', ['Ant-v5', 'HalfCheetah-v5'])
 def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> None:
     player = Player(stage)
-    joints = stage.subscribe(JointState, "joint_states", 1000)
-    odometry, imus = stage.subscribe(Odometry, "odometry", 1000), stage.subscribe(Imu, "imu", 1000)
-    stage.start("sim", env=task, seed=1, base_frame="trunk")
+    joints = stage.subscribe(JointState, 'joint_states', 1000)
+    odometry, imus = stage.subscribe(Odometry, 'odometry', 1000), stage.subscribe(Imu, 'imu', 1000)
+    stage.start('sim', env=task, seed=1, base_frame='trunk')
     player.meet()
     # What is repeated until the first answer shows that all four topics are matched.
     assert stage.until(lambda: bool(joints and odometry and imus))
-    actions = {"Ant-v5": 8, "HalfCheetah-v5": 6}[task]
+    actions = {'Ant-v5': 8, 'HalfCheetah-v5': 6}[task]
     rng = np.random.default_rng(0)
     alone = make_environment(task)
     alone.reset(seed=1)
     for step in range(1, 21):
         action = rng.uniform(-1, 1, actions).astype(np.float32)
         seen = player.answer(action)
-        assert seen.tolist() == alone.step(action)[0].tolist(), "to be watched changes nothing"
+        assert seen.tolist() == alone.step(action)[0].tolist(), 'to be watched changes nothing'
         expected_stamp = pytest.approx(step * 0.05)
         for topic in (joints, odometry, imus):
             assert stage.until(lambda h=topic, e=expected_stamp: stamps(h)[-1] == e)
         pose, twist, imu = odometry[-1].pose.pose, odometry[-1].twist.twist, imus[-1]
         to_world = rotation(pose.orientation)
         velocity = to_world @ numbers(twist.linear)
-        if task == "Ant-v5":
+        if task == 'Ant-v5':
             assert pose.position.z == pytest.approx(seen[0], abs=1e-12)
             q = pose.orientation
             np.testing.assert_allclose([q.w, q.x, q.y, q.z], seen[1:5], atol=1e-9)
@@ -223,38 +222,38 @@ def test_the_base_tells_what_the_observation_does(stage: Stage, task: str) -> No
         assert imu.angular_velocity == twist.angular
         assert imu.orientation == pose.orientation
     frames = odometry[-1].header.frame_id, odometry[-1].child_frame_id, imus[-1].header.frame_id
-    assert frames == ("odom", "trunk", "trunk")
+    assert frames == ('odom', 'trunk', 'trunk')
     for unknown in (odometry[-1].pose.covariance, imus[-1].linear_acceleration_covariance):
         assert not np.any(unknown)
 
 
-@pytest.mark.parametrize(("task", "actions"), [("Ant-v5", 8), ("HalfCheetah-v5", 6)])
+@pytest.mark.parametrize(('task', 'actions'), [('Ant-v5', 8), ('HalfCheetah-v5', 6)])
 def test_an_imu_at_rest_feels_gravity_upwards(stage: Stage, task: str, actions: int) -> None:
     player = Player(stage)
-    imus = stage.subscribe(Imu, "imu", 1000)
-    stage.start("sim", env=task, seed=1)
+    imus = stage.subscribe(Imu, 'imu', 1000)
+    stage.start('sim', env=task, seed=1)
     player.meet()
     for _ in range(120):
         player.answer([0.0] * actions)
     before = len(imus)
-    assert stage.until(lambda: len(imus) > before), "a repeated one at least"
+    assert stage.until(lambda: len(imus) > before), 'a repeated one at least'
     up = rotation(imus[-1].orientation) @ numbers(imus[-1].linear_acceleration)
     np.testing.assert_allclose(up, [0, 0, 9.81], atol=0.02)
     np.testing.assert_allclose(numbers(imus[-1].angular_velocity), 0, atol=0.02)
 
 
 def test_no_base_no_odometry_and_no_images_unasked(stage: Stage) -> None:
-    stage.start("sim", env=TASK)
-    stage.meet("joint_states")
-    for topic in ("odometry", "imu", "image"):
+    stage.start('sim', env=TASK)
+    stage.meet('joint_states')
+    for topic in ('odometry', 'imu', 'image'):
         assert stage.node.count_publishers(topic) == 0
 
 
 def test_images(stage: Stage) -> None:
     player = Player(stage)
-    images = stage.subscribe(Image, "image", 100)
-    parameters = {"image_width": 48, "image_height": 32, "camera": "track"}
-    sim = stage.start("sim", env="HalfCheetah-v5", image_rate=10.0, **parameters)
+    images = stage.subscribe(Image, 'image', 100)
+    parameters = {'image_width': 48, 'image_height': 32, 'camera': 'track'}
+    sim = stage.start('sim', env='HalfCheetah-v5', image_rate=10.0, **parameters)
     draws(stage, sim)
     player.meet()
     assert stage.until(lambda: bool(images))
@@ -263,14 +262,14 @@ def test_images(stage: Stage) -> None:
     assert stage.until(lambda: stamps(images)[-1] >= 0.5)
     np.testing.assert_allclose(np.array(stamps(images)) * 10 % 1, 0, atol=1e-6)
     image = images[-1]
-    assert (image.width, image.height, image.step, image.encoding) == (48, 32, 3 * 48, "rgb8")
+    assert (image.width, image.height, image.step, image.encoding) == (48, 32, 3 * 48, 'rgb8')
     pixels = np.array(image.data, dtype=np.uint8).reshape(32, 48, 3)
-    assert pixels.std() > 5, "something is to be seen"
-    assert image.header.frame_id == "track"
+    assert pixels.std() > 5, 'something is to be seen'
+    assert image.header.frame_id == 'track'
 
 
 def test_an_unknown_camera(stage: Stage) -> None:
-    sim = stage.start("sim", env="Hopper-v5", image_rate=1.0, camera="front")
+    sim = stage.start('sim', env='Hopper-v5', image_rate=1.0, camera='front')
     draws(stage, sim)
     assert sim.wait(20) == 1
     assert (
@@ -279,32 +278,32 @@ def test_an_unknown_camera(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "reported"),
+    ('environment', 'reported'),
     [
-        ({"MUJOCO_EGL_DEVICE_ID": "99"}, "cannot be drawn on this machine through"),
-        ({"MUJOCO_GL": "nonsense"}, "the environment variable MUJOCO_GL is 'nonsense'"),
+        ({'MUJOCO_EGL_DEVICE_ID': '99'}, 'cannot be drawn on this machine through'),
+        ({'MUJOCO_GL': 'nonsense'}, "the environment variable MUJOCO_GL is 'nonsense'"),
     ],
 )
 def test_a_machine_that_cannot_draw(
     stage: Stage, environment: dict[str, str], reported: str
 ) -> None:
-    for name in ("DISPLAY", "MUJOCO_GL"):
+    for name in ('DISPLAY', 'MUJOCO_GL'):
         stage.environment.pop(name, None)
     stage.environment |= environment
-    sim = stage.start("sim", env="Hopper-v5", image_rate=1.0)
+    sim = stage.start('sim', env='Hopper-v5', image_rate=1.0)
     assert sim.wait(30) == 1
     assert reported in sim.output
-    assert "Traceback" not in sim.output
+    assert 'Traceback' not in sim.output
 
 
 def test_realtime_under_a_flood(stage: Stage) -> None:
-    clock = stage.subscribe(Clock, "/clock", 1000)
-    received = stage.subscribe(DiagnosticArray, "/diagnostics", 100)
-    sim = stage.start("sim", env="Hopper-v5", mode="realtime")
-    commands = stage.node.create_publisher(Float64MultiArray, "command", RELIABLE)
+    clock = stage.subscribe(Clock, '/clock', 1000)
+    received = stage.subscribe(DiagnosticArray, '/diagnostics', 100)
+    sim = stage.start('sim', env='Hopper-v5', mode='realtime')
+    commands = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     assert stage.until(lambda: len(clock) > 5 and commands.get_subscription_count() > 0)
     flood = [
-        number_array(np.array(values, dtype=float), "")
+        number_array(np.array(values, dtype=float), '')
         for values in ([0.1, 0.2, 0.3], [np.nan] * 3, [1e300] * 3, [], [0.0] * 1000)
     ]
     began, sent = time.monotonic(), 0
@@ -326,16 +325,16 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     assert published[-1] - published[0] > 0.5 * elapsed
     assert sim.process.poll() is None
     counted = {pair.key: pair.value for pair in received[-1].status[0].values}
-    assert int(counted["commands"]) > 0
-    assert int(counted["commands_refused"]) > 0
+    assert int(counted['commands']) > 0
+    assert int(counted['commands_refused']) > 0
     assert sim.end(signal.SIGINT)[0] == 0
-    assert sim.output.count("topic command") < 10, "one complaint a second"
+    assert sim.output.count('topic command') < 10, 'one complaint a second'
 
 
 def test_lockstep_under_a_flood(stage: Stage) -> None:
     """However often it is answered: one observation, one step."""
     player = Player(stage)
-    sim = stage.start("sim", env=TASK)
+    sim = stage.start('sim', env=TASK)
     player.meet()
     for step in range(2, 6):
         present = player.label
@@ -343,35 +342,35 @@ def test_lockstep_under_a_flood(stage: Stage) -> None:
             player.commands.publish(number_array(np.array([0.1]), present))
         assert stage.until(lambda p=present: player.label != p), sim.output
         stage.spin(0.5)
-        assert player.label == f"observation {step}"
+        assert player.label == f'observation {step}'
 
 
 def test_the_clock_goes_forward_through_resets(stage: Stage) -> None:
-    clock = stage.subscribe(Clock, "/clock", 1000)
-    joints = stage.subscribe(JointState, "joint_states", 1000)
-    stage.start("sim", env="Hopper-v5", mode="realtime")
+    clock = stage.subscribe(Clock, '/clock', 1000)
+    joints = stage.subscribe(JointState, 'joint_states', 1000)
+    stage.start('sim', env='Hopper-v5', mode='realtime')
     assert stage.until(lambda: len(clock) > 5 and len(joints) > 5)
     for _ in range(3):
         before = stamps(joints)[-1]
-        assert stage.call(Trigger, "sim/reset").success
+        assert stage.call(Trigger, 'sim/reset').success
         assert stage.until(lambda b=before: stamps(joints)[-1] > b)
     for published in (np.diff(stamps(clock)), np.diff(stamps(joints))):
         periods = published / 0.008
-        assert (periods > 0.5).all(), "nothing is published twice, nothing of the past"
+        assert (periods > 0.5).all(), 'nothing is published twice, nothing of the past'
         np.testing.assert_allclose(periods, np.round(periods), atol=1e-4)
 
 
 def test_in_lockstep_the_time_leaps_where_an_episode_begins(stage: Stage) -> None:
     """By which a controller finds it that reads messages without labels."""
     player = Player(stage)
-    clock = stage.subscribe(Clock, "/clock", 1000)
-    joints = stage.subscribe(JointState, "joint_states", 1000)
-    stage.start("sim", env=TASK)
+    clock = stage.subscribe(Clock, '/clock', 1000)
+    joints = stage.subscribe(JointState, 'joint_states', 1000)
+    stage.start('sim', env=TASK)
     player.meet()
     assert stage.until(lambda: bool(clock and joints))
     player.answer([0.5])
     present = player.label
-    assert stage.call(Trigger, "sim/reset").success
+    assert stage.call(Trigger, 'sim/reset').success
     assert stage.until(lambda: player.label != present)
     for topic in (clock, joints):
         assert stage.until(lambda h=topic: stamps(h)[-1] == pytest.approx(0.2))
@@ -380,20 +379,20 @@ def test_in_lockstep_the_time_leaps_where_an_episode_begins(stage: Stage) -> Non
 
 
 def test_many_sims_side_by_side(stage: Stage) -> None:
-    left, right, third = (Player(stage, f"/{name}/") for name in ("left", "right", "third"))
-    stage.start("sim", "-r", "__ns:=/left", env=TASK, seed=1)
-    stage.start("sim", "-r", "__ns:=/right", env="Reacher-v5", seed=2, publish_clock="false")
-    stage.start("sim", "-r", "__ns:=/third", "-r", "/clock:=clock", env=TASK)
+    left, right, third = (Player(stage, f'/{name}/') for name in ('left', 'right', 'third'))
+    stage.start('sim', '-r', '__ns:=/left', env=TASK, seed=1)
+    stage.start('sim', '-r', '__ns:=/right', env='Reacher-v5', seed=2, publish_clock='false')
+    stage.start('sim', '-r', '__ns:=/third', '-r', '/clock:=clock', env=TASK)
     for player in (left, right, third):
         player.meet()
     still = right.label
     for _ in range(5):
         left.answer([0.1])
-    assert left.label == "observation 6"
+    assert left.label == 'observation 6'
     assert right.label == still
     assert len(right.observations[-1].data) == 10
-    for topic in ("/clock", "/third/clock", "/left/joint_states", "/right/joint_states"):
+    for topic in ('/clock', '/third/clock', '/left/joint_states', '/right/joint_states'):
         assert stage.until(lambda t=topic: stage.node.count_publishers(t) == 1), topic
-    assert stage.call(Trigger, "/right/sim/reset").success
+    assert stage.call(Trigger, '/right/sim/reset').success
     assert stage.until(lambda: right.label != still)
-    assert left.label == "observation 6"
+    assert left.label == 'observation 6'

@@ -5,18 +5,16 @@
 Also what each precision of the dense products means.
 """
 
-import sys
 from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+torch = pytest.importorskip('torch')
+sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
 
 from idiom import Idiom  # noqa: E402
-from training_kit import CPU, quick  # noqa: E402
-
 from proxy_snn_control.learning import hardware  # noqa: E402
 from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
 from proxy_snn_control.learning.hardware import resolved  # noqa: E402
@@ -26,6 +24,7 @@ from proxy_snn_control.policy import UserError  # noqa: E402
 from proxy_snn_control.spiking.actor import Sizes  # noqa: E402
 from proxy_snn_control.spiking.dense import ReLUNetwork  # noqa: E402
 from proxy_snn_control.spiking.weights import Weights  # noqa: E402
+from training_kit import CPU, quick  # noqa: E402
 
 OBSERVATIONS, ACTIONS, BATCH = 7, 3, 64
 
@@ -86,7 +85,7 @@ def own(weights: Weights, row: int = 0) -> dict:
 def layers(network) -> dict:
     """The weights of a torch.nn.Sequential of linear layers, as ours are named."""
     return {
-        f"layers.{i // 2}.{kind}": part.detach()
+        f'layers.{i // 2}.{kind}': part.detach()
         for i, layer in enumerate(network)
         for kind, part in layer.named_parameters()
     }
@@ -94,15 +93,15 @@ def layers(network) -> dict:
 
 def actor_weights(actor) -> dict:
     return {
-        "encoder.mu": actor.mu,
-        "encoder.sigma": actor.sigma,
-        **{f"layers.{k}": v for k, v in actor.layers.state_dict().items()},
-        "decoder.weight": actor.decoder.weight[:, 0, :],  # depthwise: one output per group
-        "decoder.bias": actor.decoder.bias,
+        'encoder.mu': actor.mu,
+        'encoder.sigma': actor.sigma,
+        **{f'layers.{k}': v for k, v in actor.layers.state_dict().items()},
+        'decoder.weight': actor.decoder.weight[:, 0, :],  # depthwise: one output per group
+        'decoder.bias': actor.decoder.bias,
     }
 
 
-@pytest.mark.parametrize("lessons", [3, 1, 0])
+@pytest.mark.parametrize('lessons', [3, 1, 0])
 def test_updates_equal_the_plain_idiom(lessons: int) -> None:
     """Four updates, two of them of the actor, from equal weights on equal minibatches."""
     ours, idiom = twins(lessons)
@@ -114,30 +113,30 @@ def test_updates_equal_the_plain_idiom(lessons: int) -> None:
         minibatches = zip(*(part[0].split(BATCH) for part in drawn), strict=True)
         idiom.update(lambda minibatches=minibatches: next(minibatches))
     expected = {
-        "actor": (own(ours.actor.weights), own(fresh.actor.weights), actor_weights(idiom.actor)),
+        'actor': (own(ours.actor.weights), own(fresh.actor.weights), actor_weights(idiom.actor)),
     }
     target = layers(idiom.proxy) if lessons else actor_weights(idiom.soft_actor)
-    expected["target"] = own(ours.target.weights), own(fresh.target.weights), target
+    expected['target'] = own(ours.target.weights), own(fresh.target.weights), target
     for row, (q, soft) in enumerate(((idiom.q1, idiom.soft_q1), (idiom.q2, idiom.soft_q2))):
         mine, before = own(ours.critic.weights, row), own(fresh.critic.weights, row)
-        expected[f"critic {row}"] = mine, before, layers(q)
+        expected[f'critic {row}'] = mine, before, layers(q)
         mine, before = own(ours.target_critic.weights, row), own(fresh.target_critic.weights, row)
-        expected[f"target critic {row}"] = mine, before, layers(soft)
+        expected[f'target critic {row}'] = mine, before, layers(soft)
     for name, (mine, before, theirs) in expected.items():
         assert mine.keys() == theirs.keys()
         for key, value in mine.items():
             moved = float((value - before[key]).abs().max())
-            assert moved > 1e-7, f"{name} {key} has not moved: the test shows nothing"
+            assert moved > 1e-7, f'{name} {key} has not moved: the test shows nothing'
             # Adam's first steps have the size of the learning rate, whatever the gradient's: where
             # a gradient is all but zero, rounding decides its sign.
             away = (value - theirs[key]).detach().abs()
-            assert float(away.max()) <= 2 * moved, f"{name} {key}"
-            assert float((away > 0.02 * moved + 3e-7).float().mean()) < 0.01, f"{name} {key}"
+            assert float(away.max()) <= 2 * moved, f'{name} {key}'
+            assert float((away > 0.02 * moved + 3e-7).float().mean()) < 0.01, f'{name} {key}'
 
 
 def test_the_imitation_gradient_is_autograds() -> None:
     """Of the proxy's mean squared error (Eq. 9), for members of different widths and limits."""
-    configs = [quick(seed=seed, precision="float32") for seed in (0, 1)]
+    configs = [quick(seed=seed, precision='float32') for seed in (0, 1)]
     sizes = [Sizes(5, (-1.0, -2.0, 0.0), (1.0, 3.0, 0.5)), Sizes(4, (-1.0,), (0.5,))]
     replay = filled_replay()
     td3 = TD3(configs, sizes, replay, CPU)
@@ -155,8 +154,8 @@ def test_the_imitation_gradient_is_autograds() -> None:
     torch.testing.assert_close(slope, autograds, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("networks", [1, 3])
+@pytest.mark.parametrize('norm', [False, True])
+@pytest.mark.parametrize('networks', [1, 3])
 def test_dense_layers_equal_autograd(networks: int, norm: bool) -> None:
     """Forward and backward of the layers by hand against torch's own, in float64."""
     torch.manual_seed(0)
@@ -179,7 +178,7 @@ def test_dense_layers_equal_autograd(networks: int, norm: bool) -> None:
     theirs = torch.autograd.grad((h * weighted).sum(), [x, leaf])
     mine = torch.autograd.grad((ours * weighted).sum(), [x, leaf])
     for one, other in zip(mine, theirs, strict=True):
-        assert other.abs().max() > 1e-3, "no gradient: the test shows nothing"
+        assert other.abs().max() > 1e-3, 'no gradient: the test shows nothing'
         torch.testing.assert_close(one, other)
     again, pullback = network.with_pullback(x)
     torch.testing.assert_close(again, h)
@@ -192,7 +191,7 @@ def test_dense_layers_equal_autograd(networks: int, norm: bool) -> None:
 
 
 def test_bfloat16_rounds_all_but_the_last_layer() -> None:
-    network = ReLUNetwork([(30, 20, 4)], products="bfloat16")
+    network = ReLUNetwork([(30, 20, 4)], products='bfloat16')
     network.start(0, torch.Generator().manual_seed(0))
     w, b, last, last_b = own(network.weights).values()
     x = torch.randn(1, 40, 30, generator=torch.Generator().manual_seed(0))
@@ -205,7 +204,7 @@ def test_bfloat16_rounds_all_but_the_last_layer() -> None:
 
 def test_bfloat16_updates_are_near_float32_ones() -> None:
     exact, _ = twins(3)
-    rounded, _ = twins(3, precision="bfloat16")
+    rounded, _ = twins(3, precision='bfloat16')
     measured = []
     for td3 in (exact, rounded):
         td3.update()
@@ -213,12 +212,12 @@ def test_bfloat16_updates_are_near_float32_ones() -> None:
         measured.append({name: float(value) for name, value in td3.sums.items()})
     for name, value in measured[0].items():
         assert measured[1][name] == pytest.approx(value, rel=0.1)
-        assert measured[1][name] != value, "bfloat16 must show"
+        assert measured[1][name] != value, 'bfloat16 must show'
 
 
 def test_precision_is_chosen_by_the_processor() -> None:
-    expected = "bfloat16" if hardware.has_bfloat16_units() else "float32"
-    assert resolved(TrainConfig(device="cpu")).precision == expected
-    assert resolved(TrainConfig(device="cpu", precision="float32")).precision == "float32"
+    expected = 'bfloat16' if hardware.has_bfloat16_units() else 'float32'
+    assert resolved(TrainConfig(device='cpu')).precision == expected
+    assert resolved(TrainConfig(device='cpu', precision='float32')).precision == 'float32'
     with pytest.raises(UserError, match="precision is 'tf32', which only a GPU has"):
-        resolved(TrainConfig(device="cpu", precision="tf32"))
+        resolved(TrainConfig(device='cpu', precision='tf32'))

@@ -5,20 +5,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from conftest import random_policy, rollout
 import numpy as np
 import pytest
-from conftest import random_policy, rollout
 
-pytest.importorskip("mujoco")
+pytest.importorskip('mujoco')
 
 from proxy_snn_control.control import geometry
 from proxy_snn_control.control.robot import Vector
-from proxy_snn_control.control.wiring import ENOUGH, WINDOW, Wiring, _in_other_axes
+from proxy_snn_control.control.wiring import _in_other_axes, ENOUGH, WINDOW, Wiring
 from proxy_snn_control.learning.transitions import whitening
-from proxy_snn_control.policy import Policy, load_policy
+from proxy_snn_control.policy import load_policy, Policy
 
 PERIOD = 0.05
-JOINTS = ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot")
+JOINTS = ('bthigh', 'bshin', 'bfoot', 'fthigh', 'fshin', 'ffoot')
 TWO_SECONDS = round(2 / PERIOD)
 SEEDS = (1000, 1001, 1002)
 
@@ -44,7 +44,7 @@ def times(factor: float, *dimensions: int) -> Change:
 # HalfCheetah's base as an Odometry: where x, y, z and roll, pitch, yaw are, of forward and upward
 # speed and of the angle.
 NOWHERE = (-1, 1.0, 0.0)
-BASE = "topic odom: twist.twist.linear"
+BASE = 'topic odom: twist.twist.linear'
 
 
 def base_vector(frame: str) -> Vector:
@@ -74,7 +74,7 @@ def findings(
     period: float = PERIOD,
     noise: float = 0.0,
     known: bool = True,
-    frame: str = "",
+    frame: str = '',
 ) -> list[str]:
     """What is found after so many steps; `known`: whether the actions are the policy's."""
     wiring = Wiring(policy, vectors=[base_vector(frame)])
@@ -84,13 +84,13 @@ def findings(
     return wiring.findings(check_period=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def cheetah(cheetah_file: Path) -> Policy:
     return load_policy(cheetah_file)
 
 
-@pytest.mark.parametrize("steps", [TWO_SECONDS, 400])
-@pytest.mark.parametrize("noise", [0.0, np.inf])
+@pytest.mark.parametrize('steps', [TWO_SECONDS, 400])
+@pytest.mark.parametrize('noise', [0.0, np.inf])
 def test_nothing_is_wrong_with_what_is_right(cheetah: Policy, steps: int, noise: float) -> None:
     for seed in SEEDS:
         assert findings(cheetah, seed, steps, noise=noise) == []
@@ -98,45 +98,45 @@ def test_nothing_is_wrong_with_what_is_right(cheetah: Policy, steps: int, noise:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(i, j) for j in range(6) for i in range(j)], ids=lambda i: JOINTS[i]
+    ('one', 'other'), [(i, j) for j in range(6) for i in range(j)], ids=lambda i: JOINTS[i]
 )
 def test_exchanged_joints(cheetah: Policy, one: int, other: int) -> None:
     change = exchange((2 + one, 2 + other), (11 + one, 11 + other))
-    reported = f"joint {JOINTS[one]} and joint {JOINTS[other]} look exchanged"
+    reported = f'joint {JOINTS[one]} and joint {JOINTS[other]} look exchanged'
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, seen=change)
-        assert found.startswith(reported), "the likeliest comes first"
+        assert found.startswith(reported), 'the likeliest comes first'
 
 
-@pytest.mark.parametrize("joint", range(6), ids=JOINTS)
+@pytest.mark.parametrize('joint', range(6), ids=JOINTS)
 def test_one_sign(cheetah: Policy, joint: int) -> None:
     name = JOINTS[joint]
     for change, what in (
-        (times(-1, 2 + joint, 11 + joint), f"joint {name}"),
-        (times(-1, 2 + joint), f"{name}.position"),
-        (times(-1, 11 + joint), f"{name}.velocity"),
+        (times(-1, 2 + joint, 11 + joint), f'joint {name}'),
+        (times(-1, 2 + joint), f'{name}.position'),
+        (times(-1, 11 + joint), f'{name}.velocity'),
     ):
         for seed in SEEDS:
-            assert findings(cheetah, seed, seen=change) == [f"{what} has the wrong sign"]
+            assert findings(cheetah, seed, seen=change) == [f'{what} has the wrong sign']
 
 
-@pytest.mark.parametrize("factor", [10.0, 0.1])
-@pytest.mark.parametrize("dimension", [*range(2, 8), *range(9, 17)])
+@pytest.mark.parametrize('factor', [10.0, 0.1])
+@pytest.mark.parametrize('dimension', [*range(2, 8), *range(9, 17)])
 def test_one_scale(cheetah: Policy, factor: float, dimension: int) -> None:
     assert cheetah.spec.observation_names
     name = cheetah.spec.observation_names[dimension]
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, seen=times(factor, dimension))
-        assert found.startswith(f"{name} is ")
-        found_factor = float(found.removeprefix(f"{name} is ").split()[0])
+        assert found.startswith(f'{name} is ')
+        found_factor = float(found.removeprefix(f'{name} is ').split()[0])
         assert found_factor == pytest.approx(factor, rel=0.3)
 
 
-@pytest.mark.parametrize("joint", range(2), ids=JOINTS[:2])
+@pytest.mark.parametrize('joint', range(2), ids=JOINTS[:2])
 def test_one_commands_sign(cheetah: Policy, joint: int) -> None:
     """Of the thighs and shins; a foot's sign could as well be that of its joint (see the docs)."""
     found = findings(cheetah, done=times(-1, joint))
-    assert found == [f"command {JOINTS[joint]} has the wrong sign"]
+    assert found == [f'command {JOINTS[joint]} has the wrong sign']
 
 
 JOINT_DIMENSIONS = (*range(2, 8), *range(11, 17))
@@ -145,35 +145,39 @@ JOINT_DIMENSIONS = (*range(2, 8), *range(11, 17))
 def test_all_joints_in_degrees(cheetah: Policy) -> None:
     for seed in SEEDS:
         first, *ranges = findings(cheetah, seed, seen=times(180 / np.pi, *JOINT_DIMENSIONS))
-        assert first.endswith("most likely: all joints with a command look in degrees")
-        assert any(finding.startswith("bthigh.position is") for finding in ranges)
+        assert first.endswith('most likely: all joints with a command look in degrees')
+        assert any(finding.startswith('bthigh.position is') for finding in ranges)
 
 
 def test_the_commands_of_both_legs_exchanged(cheetah: Policy) -> None:
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, done=lambda action: action[[3, 4, 5, 0, 1, 2]])
-        assert found.endswith("most likely: command b* and command f* look exchanged")
+        assert found.endswith('most likely: command b* and command f* look exchanged')
 
 
 def test_several_mistakes_at_once(cheetah: Policy) -> None:
     degrees = times(180 / np.pi, *JOINT_DIMENSIONS)
     for seed in SEEDS:
         exchanged = findings(cheetah, seed, seen=degrees, done=lambda a: a[[3, 4, 5, 0, 1, 2]])
-        assert "all joints with a command look in degrees" in exchanged[0]
-        assert "b* and " in exchanged[0]
+        assert 'all joints with a command look in degrees' in exchanged[0]
+        assert 'b* and ' in exchanged[0]
 
 
 @pytest.mark.parametrize(
-    ("frame", "sign", "reported"),
+    ('frame', 'sign', 'reported'),
     [
-        ("", 1, "along the body's axes, but in training along the world's axes (set frame: world)"),
-        ("world", -1, "along the world's axes, but in training along the body's axes (leave out"),
+        (
+            '',
+            1,
+            "along the body's axes, but in training along the world's axes (set frame: world)",
+        ),
+        ('world', -1, "along the world's axes, but in training along the body's axes (leave out"),
     ],
 )
 def test_a_twist_in_other_axes(cheetah: Policy, frame: str, sign: int, reported: str) -> None:
     for seed in SEEDS:
         (found,) = findings(cheetah, seed, 100, seen=turned(sign), frame=frame)
-        assert found.startswith(f"{BASE} looks as if it were {reported}")
+        assert found.startswith(f'{BASE} looks as if it were {reported}')
         # What is right stays right, whatever the robot file says of the frame.
         assert findings(cheetah, seed, 100, frame=frame) == []
         assert findings(cheetah, seed, 100, frame=frame, noise=np.inf) == []
@@ -190,8 +194,8 @@ def test_a_twist_in_other_axes_hides_no_other_mistakes(cheetah: Policy) -> None:
             seen=lambda values: degrees(body(values)),
             done=lambda action: action[[3, 4, 5, 0, 1, 2]],
         )
-        assert "all joints with a command look in degrees" in found[0]
-        assert "b* and " in found[0]
+        assert 'all joints with a command look in degrees' in found[0]
+        assert 'b* and ' in found[0]
 
 
 def test_what_repeats_itself_and_what_does_not_move() -> None:
@@ -199,47 +203,47 @@ def test_what_repeats_itself_and_what_does_not_move() -> None:
     policy.quantiles[:] = [[-1] * 3, [0] * 3, [1] * 3]
     rng = np.random.default_rng(0)
     for noise, reported in (
-        ([0.0, 0.0, 0.0], "all observations repeat bit for bit"),
-        ([0.0, 0.3, 0.3], "topic joints repeats bit for bit"),
-        ([1e-4, 1e-4, 1e-4], "nothing moves although commands change"),
-        ([0.3, 0.3, 0.3], ""),
+        ([0.0, 0.0, 0.0], 'all observations repeat bit for bit'),
+        ([0.0, 0.3, 0.3], 'topic joints repeats bit for bit'),
+        ([1e-4, 1e-4, 1e-4], 'nothing moves although commands change'),
+        ([0.3, 0.3, 0.3], ''),
     ):
-        wiring = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
+        wiring = Wiring(policy, [('joints', [0]), ('imu', [1, 2])])
         for i in range(30):
             wiring.add(0.1 + rng.normal(size=3) * noise, rng.uniform(-1, 1, 1), float(i))
-        assert "; ".join(wiring.findings(True)).startswith(reported)
+        assert '; '.join(wiring.findings(True)).startswith(reported)
         assert bool(wiring.findings(True)) == bool(reported)
-        resting = Wiring(policy, [("joints", [0]), ("imu", [1, 2])])
+        resting = Wiring(policy, [('joints', [0]), ('imu', [1, 2])])
         for i in range(30):
             resting.add(0.1 + rng.normal(size=3) * noise, [0.3], float(i))
-        assert resting.findings(True) == [], "nobody asks it to move"
+        assert resting.findings(True) == [], 'nobody asks it to move'
 
 
 def test_nothing_can_be_told_of_a_robot_at_rest(cheetah: Policy) -> None:
     assert findings(cheetah, done=times(0, *range(6)), steps=200, known=False) == []
 
 
-@pytest.mark.parametrize("factor", [2.0, 0.5])
+@pytest.mark.parametrize('factor', [2.0, 0.5])
 def test_another_rate(cheetah: Policy, factor: float) -> None:
     assert findings(cheetah, period=PERIOD * factor) == [
-        f"a step every {50 * factor:.1f} ms, but the policy was trained with one every 50.0 ms"
+        f'a step every {50 * factor:.1f} ms, but the policy was trained with one every 50.0 ms'
     ]
 
 
 def test_without_transitions_what_is_far_outside_is_still_named() -> None:
-    policy = Policy(*random_policy(3, 1, control_period=None, observation_names=("a", "b", "c")))
+    policy = Policy(*random_policy(3, 1, control_period=None, observation_names=('a', 'b', 'c')))
     policy.quantiles[:] = [[-1, -1, -1], [0, 0, 0], [1, 1, 1]]
     wiring = Wiring(policy)
     for i in range(ENOUGH - 1):
         wiring.add(np.array([0.5, 1.5, 2.5]), None, float(i))
-    assert wiring.findings(True) == [], "too little to decide"
+    assert wiring.findings(True) == [], 'too little to decide'
     wiring.add(np.array([0.5, 1.5, 2.5]), None, 100.0)
-    assert wiring.findings(True) == ["c is 2.5, training saw -1 to 1"]
+    assert wiring.findings(True) == ['c is 2.5, training saw -1 to 1']
     wiring.forget()
     assert wiring.findings(True) == []
     for i in range(3 * WINDOW):
         wiring.add(np.array([0.5, 1.5, 2.5 if i < 2 * WINDOW else 0.5]), None, float(i))
-    assert wiring.findings(True) == [], "what was long ago no longer counts"
+    assert wiring.findings(True) == [], 'what was long ago no longer counts'
 
 
 def test_whitening_makes_the_mean_square_the_length() -> None:
@@ -255,7 +259,7 @@ def test_whitening_makes_the_mean_square_the_length() -> None:
 
 
 def test_axes_are_turned_as_ros_turns_them() -> None:
-    pytest.importorskip("geometry_msgs")
+    pytest.importorskip('geometry_msgs')
     from geometry_msgs.msg import Quaternion, Vector3
 
     rng = np.random.default_rng(0)
@@ -274,14 +278,14 @@ def test_axes_are_turned_as_ros_turns_them() -> None:
                 a[3] * z + a[0] * y - a[1] * x + a[2] * w,
                 a[3] * w - a[0] * x - a[1] * y - a[2] * z,
             ]
-        q = Quaternion(**dict(zip("xyzw", map(float, half), strict=True)))
+        q = Quaternion(**dict(zip('xyzw', map(float, half), strict=True)))
         assert [geometry.angle(q, i) for i in range(3)] == pytest.approx([roll, pitch, yaw])
         vector = rng.normal(size=3)
         row = np.zeros((1, 6))
         row[0, [3, 0, 5]] = 2.0 * vector[0] + 0.5, -vector[1], vector[2]
         row[0, [1, 4, 2]] = roll, 0.1 - pitch, yaw
-        there = _in_other_axes(row, Vector("", "", axes, angles))
+        there = _in_other_axes(row, Vector('', '', axes, angles))
         given = Vector3(x=vector[0], y=vector[1], z=vector[2])
         world = [geometry.to_world(q, given, i) for i in range(3)]
         assert [(there[0, 3] - 0.5) / 2, -there[0, 0], there[0, 5]] == pytest.approx(world)
-        assert _in_other_axes(there, Vector("", "world", axes, angles)) == pytest.approx(row)
+        assert _in_other_axes(there, Vector('', 'world', axes, angles)) == pytest.approx(row)

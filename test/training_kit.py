@@ -7,10 +7,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
-import torch
 from conftest import TASK
-
+import numpy as np
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
@@ -18,23 +16,24 @@ from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.spiking.actor import Sizes
+import torch
 
 QUICK = {
-    "env": TASK,
-    "steps": 60,
-    "random_steps": 60,
-    "eval_every": 40,
-    "eval_episodes": 2,
-    "checkpoint_every": 50,
-    "hidden": (16, 16),
-    "proxy_hidden": (16, 16),
-    "critic_hidden": (16, 16),
-    "batch_size": 16,
-    "replay_size": 20_000,
-    "threads": 1,
+    'env': TASK,
+    'steps': 60,
+    'random_steps': 60,
+    'eval_every': 40,
+    'eval_episodes': 2,
+    'checkpoint_every': 50,
+    'hidden': (16, 16),
+    'proxy_hidden': (16, 16),
+    'critic_hidden': (16, 16),
+    'batch_size': 16,
+    'replay_size': 20_000,
+    'threads': 1,
 }
-NORMALISED = {"actor_norm": "care_bn", "critic_norm": "layer"}
-CPU = torch.device("cpu")
+NORMALISED = {'actor_norm': 'care_bn', 'critic_norm': 'layer'}
+CPU = torch.device('cpu')
 
 
 def quick(**changes) -> TrainConfig:
@@ -47,7 +46,7 @@ def start(config: TrainConfig, folder: Path, *, resume: bool = False) -> Populat
 
 
 def start_all(configs, folder: Path, *, resume: bool = False) -> Population:
-    members = [Member(config, folder / f"seed-{config.seed}") for config in configs]
+    members = [Member(config, folder / f'seed-{config.seed}') for config in configs]
     return Population(members, resume=resume)
 
 
@@ -68,7 +67,7 @@ class Warnings(Listener):
         self.rows: dict[int, list[dict[str, float]]] = {}
 
     def on_warning(self, member: Member, text: str) -> None:
-        self.texts.append(f"seed {member.config.seed}: {text}")
+        self.texts.append(f'seed {member.config.seed}: {text}')
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         self.rows.setdefault(member.config.seed, []).append(row)
@@ -100,7 +99,7 @@ def learners(
     """
     normaliser = None
     replay = filled_replay(sizes, [config.seed for config in configs])
-    if device.type != "cpu":
+    if device.type != 'cpu':
         there = Replay(500, sizes, [config.seed for config in configs], device)
         there.add(replay.rows[:, : len(replay)].to(device))
         replay = there
@@ -116,10 +115,10 @@ def flat(td3: TD3) -> dict[str, torch.Tensor]:
     return {
         name: weights.flat.detach().clone()
         for name, weights in (
-            ("actor", td3.actor.weights),
-            ("target", td3.target.weights),
-            ("critic", td3.critic.weights),
-            ("target_critic", td3.target_critic.weights),
+            ('actor', td3.actor.weights),
+            ('target', td3.target.weights),
+            ('critic', td3.critic.weights),
+            ('target_critic', td3.target_critic.weights),
         )
     }
 
@@ -130,8 +129,8 @@ def equal(a: dict, b: dict) -> bool:
 
 def timeless(out: Path) -> list[dict[str, str]]:
     """progress.csv without the columns of time."""
-    with open(out / "progress.csv", newline="") as file:
+    with open(out / 'progress.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     return [
-        {k: v for k, v in row.items() if k not in ("seconds", "steps_per_second")} for row in rows
+        {k: v for k, v in row.items() if k not in ('seconds', 'steps_per_second')} for row in rows
     ]

@@ -12,28 +12,28 @@ from launch import LaunchDescription
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
-            DeclareLaunchArgument("policy", description="the policy file"),
-            DeclareLaunchArgument("robot", default_value="robot.yaml"),
+            DeclareLaunchArgument('policy', description='the policy file'),
+            DeclareLaunchArgument('robot', default_value='robot.yaml'),
             Node(
-                package="proxy_snn_control",
-                executable="sim",
-                name="sim",
-                parameters=[{"env": "own_arm", "plugins": ["own_arm"], "mode": "realtime"}],
-                output="screen",
+                package='proxy_snn_control',
+                executable='sim',
+                name='sim',
+                parameters=[{'env': 'own_arm', 'plugins': ['own_arm'], 'mode': 'realtime'}],
+                output='screen',
             ),
             Node(
-                package="proxy_snn_control",
-                executable="controller",
-                name="controller",
+                package='proxy_snn_control',
+                executable='controller',
+                name='controller',
                 parameters=[
                     {
-                        "policy": LaunchConfiguration("policy"),
-                        "robot": LaunchConfiguration("robot"),
-                        "autostart": True,
-                        "ramp_in": 1.0,
+                        'policy': LaunchConfiguration('policy'),
+                        'robot': LaunchConfiguration('robot'),
+                        'autostart': True,
+                        'ramp_in': 1.0,
                     }
                 ],
-                output="screen",
+                output='screen',
             ),
         ]
     )

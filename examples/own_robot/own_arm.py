@@ -11,10 +11,9 @@ from pathlib import Path
 import gymnasium
 import mujoco
 import numpy as np
-
 from proxy_snn_control.policy.plugins import TASKS
 
-JOINTS = ("shoulder", "elbow")
+JOINTS = ('shoulder', 'elbow')
 PHYSICS_STEPS = 8
 
 
@@ -22,9 +21,9 @@ def reward(
     observation: Mapping[str, float], action: Mapping[str, float], following: Mapping[str, float]
 ) -> tuple[float, bool]:
     """Reward of a step, by names, and whether the episode ends with it."""
-    upright = sum(following[f"{joint}.position"] ** 2 for joint in JOINTS)
+    upright = sum(following[f'{joint}.position'] ** 2 for joint in JOINTS)
     effort = sum(action[joint] ** 2 for joint in JOINTS)
-    return 1.0 - upright - 0.01 * effort, abs(following["shoulder.position"]) > 2.0
+    return 1.0 - upright - 0.01 * effort, abs(following['shoulder.position']) > 2.0
 
 
 class OwnArm(gymnasium.Env):
@@ -34,12 +33,12 @@ class OwnArm(gymnasium.Env):
     control_period; `model` and `data` let the sim node publish joint states.
     """
 
-    observation_names = tuple(f"{j}.{what}" for what in ("position", "velocity") for j in JOINTS)
+    observation_names = tuple(f'{j}.{what}' for what in ('position', 'velocity') for j in JOINTS)
     action_names = JOINTS
     control_period = 0.04
 
     def __init__(self) -> None:
-        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name("arm.xml")))
+        self.model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name('arm.xml')))
         self.data = mujoco.MjData(self.model)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -68,7 +67,7 @@ class OwnArm(gymnasium.Env):
         return np.concatenate([self.data.qpos, self.data.qvel])
 
 
-@TASKS.register("own_arm")
+@TASKS.register('own_arm')
 def make(rest: str, **options) -> gymnasium.Env:
     """Make the task."""
     return OwnArm(**options)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from proxy_snn_control.policy.plugins import NEURONS
 
 
-@NEURONS.register("alif")
+@NEURONS.register('alif')
 class AdaptiveLIF:
     """LIF with an adaptation A that grows with every spike and is taken off the current.
 
@@ -23,18 +23,18 @@ class AdaptiveLIF:
     """
 
     constants: ClassVar[dict[str, float]] = {
-        "voltage_decay": 0.75,
-        "adaptation_decay": 0.9,
-        "adaptation_jump": 0.1,
-        "threshold": 0.5,
+        'voltage_decay': 0.75,
+        'adaptation_decay': 0.9,
+        'adaptation_jump': 0.1,
+        'threshold': 0.5,
     }
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "voltage_decay": (0.0, 1.0),
-        "adaptation_decay": (0.0, 1.0),
-        "adaptation_jump": (0.0, 1.0),
-        "threshold": (1e-6, 1e6),
+        'voltage_decay': (0.0, 1.0),
+        'adaptation_decay': (0.0, 1.0),
+        'adaptation_jump': (0.0, 1.0),
+        'threshold': (1e-6, 1e6),
     }
-    state: ClassVar[tuple[str, ...]] = ("membrane potential", "adaptation")
+    state: ClassVar[tuple[str, ...]] = ('membrane potential', 'adaptation')
 
     @staticmethod
     def step(current, spike, state, constants):

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-
 from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 from proxy_snn_control.policy import ObservationError, Policy, PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
 
-NO_ANSWER = "the neuromorphic node does not answer"
+NO_ANSWER = 'the neuromorphic node does not answer'
 # In seconds: a fallback that lasts longer is an error, and not a node that is being restarted.
 PATIENCE = 5.0
 
@@ -105,7 +104,7 @@ class Neuromorphic:
         if spec.neuron not in NEURONS:
             raise UserError(
                 f"parameter backend is 'lava', but the policy's neuron is {spec.neuron}, expected "
-                f"{' or '.join(NEURONS)}"
+                f'{" or ".join(NEURONS)}'
             )
         self.policy = ChipPolicy(spec, tensors)
         self.question: Question | None = None
@@ -145,10 +144,10 @@ class Neuromorphic:
     def fault(self, now: float) -> str:
         """A fallback that lasts, or ""."""
         if not self.lost or now - self._lost_since < PATIENCE:
-            return ""
+            return ''
         return (
-            f"{NO_ANSWER} on neuromorphic/answer for {now - self._lost_since:.0f} s, "
-            f"{self.fallbacks} commands without it; is it in this namespace?"
+            f'{NO_ANSWER} on neuromorphic/answer for {now - self._lost_since:.0f} s, '
+            f'{self.fallbacks} commands without it; is it in this namespace?'
         )
 
     def answer(self, message: Any, out: np.ndarray) -> Question | None:
@@ -162,7 +161,7 @@ class Neuromorphic:
         """
         request, checksum = labels_of(message)
         if checksum != self._checksum:
-            raise UserError(f"an answer is of policy {checksum[:12]!r}, not {self._checksum[:12]}")
+            raise UserError(f'an answer is of policy {checksum[:12]!r}, not {self._checksum[:12]}')
         spec = self.policy.spec
         spikes = spikes_of(message, spec.time_steps, spec.layer_sizes[1:])
         self.lost = False

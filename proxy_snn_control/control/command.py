@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.control.cdr import VectorWriter
 from proxy_snn_control.control.limits import JointLimit
 from proxy_snn_control.control.messages import message_class, number_array
-from proxy_snn_control.control.robot import TRAJECTORY, VECTOR, CommandTopic
+from proxy_snn_control.control.robot import CommandTopic, TRAJECTORY, VECTOR
 
 
 class CommandMap:
@@ -39,9 +38,9 @@ class CommandMap:
         self.low, self.high = [], []
         for output, joint in zip(outputs, joints or [JointLimit()] * len(outputs), strict=True):
             low, high = {
-                "position": (joint.low, joint.high),
-                "velocity": (-joint.velocity, joint.velocity),
-                "effort": (-joint.effort, joint.effort),
+                'position': (joint.low, joint.high),
+                'velocity': (-joint.velocity, joint.velocity),
+                'effort': (-joint.effort, joint.effort),
             }.get(topic.interface, (output.low, output.high))
             # Where the two have nothing in common the nearest end is all that is left.
             self.low.append(min(max(output.low, low), high))
@@ -53,7 +52,7 @@ class CommandMap:
         self._topic = topic
         self._writer = VectorWriter(len(outputs)) if topic.type == VECTOR else None
         self.message_type = message_class(topic.type)
-        self.stamped = topic.type == "geometry_msgs/TwistStamped"
+        self.stamped = topic.type == 'geometry_msgs/TwistStamped'
 
     def numbers(self, action: np.ndarray) -> list[float]:
         """The command's numbers [outputs] for an action [actions], within the limits.
@@ -111,7 +110,7 @@ class CommandMap:
             message.header.frame_id = topic.frame_id
         twist = message.twist if self.stamped else message
         for output, value in zip(topic.outputs, numbers, strict=True):
-            parent, _, last = output.place.rpartition(".")
+            parent, _, last = output.place.rpartition('.')
             setattr(getattr(twist, parent), last, value)
         return message
 
@@ -131,22 +130,22 @@ class CommandMap:
         known = len(there) == len(numbers)
         first = self._point(seconds)
         message.points = [first]
-        setattr(first, topic.field, array("d", numbers))
-        if topic.field == "effort" and known:
-            first.positions = array("d", there)
-        if topic.field == "velocities":
+        setattr(first, topic.field, array('d', numbers))
+        if topic.field == 'effort' and known:
+            first.positions = array('d', there)
+        if topic.field == 'velocities':
             rest = self._point(2 * seconds)
-            rest.velocities = array("d", [0.0] * len(numbers))
+            rest.velocities = array('d', [0.0] * len(numbers))
             if known:
                 moved = [p + v * seconds for p, v in zip(there, numbers, strict=True)]
-                first.positions = array("d", moved)
+                first.positions = array('d', moved)
                 halves = [p + v * seconds / 2 for p, v in zip(moved, numbers, strict=True)]
-                rest.positions = array("d", halves)
+                rest.positions = array('d', halves)
             message.points.append(rest)
         return message
 
     def _point(self, seconds: float) -> Any:
-        point = message_class("trajectory_msgs/JointTrajectoryPoint")()
+        point = message_class('trajectory_msgs/JointTrajectoryPoint')()
         whole, nanoseconds = divmod(round(seconds * 1e9), 10**9)
         point.time_from_start.sec, point.time_from_start.nanosec = whole, nanoseconds
         return point

@@ -21,7 +21,7 @@ def unit(q: Any) -> Numbers:
     x, y, z, w = q.x, q.y, q.z, q.w
     norm = x * x + y * y + z * z + w * w
     if not 0.9 < norm < 1.1:
-        raise ObservationError(f"has the quaternion {x}, {y}, {z}, {w}, expected one of length 1")
+        raise ObservationError(f'has the quaternion {x}, {y}, {z}, {w}, expected one of length 1')
     norm = math.sqrt(norm)
     return x / norm, y / norm, z / norm, w / norm
 

@@ -8,9 +8,9 @@ stop any more before the end of its range brakes in time, and with it all others
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+import math
 from typing import Any
 
 from proxy_snn_control.policy import UserError
@@ -135,48 +135,48 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
     """
     from xml.etree import ElementTree  # few robot files name a URDF
 
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UserError(f"urdf {path}: has a document type, expected a plain URDF")
+    if '<!DOCTYPE' in text or '<!ENTITY' in text:
+        raise UserError(f'urdf {path}: has a document type, expected a plain URDF')
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
-        raise UserError(f"urdf {path}: is no XML ({error})") from None
-    if root.tag != "robot":
-        raise UserError(f"urdf {path}: begins with <{root.tag}>, expected <robot>")
+        raise UserError(f'urdf {path}: is no XML ({error})') from None
+    if root.tag != 'robot':
+        raise UserError(f'urdf {path}: begins with <{root.tag}>, expected <robot>')
     found = {}
-    for joint in root.findall("joint"):
-        name = joint.get("name", "")
+    for joint in root.findall('joint'):
+        name = joint.get('name', '')
         if name not in joints:
             continue
-        limit = joint.find("limit")
-        kind = joint.get("type", "")
+        limit = joint.find('limit')
+        kind = joint.get('type', '')
         if limit is None:
-            if kind in ("revolute", "prismatic"):
-                raise UserError(f"urdf {path}: joint {name} is {kind} and has no limit")
+            if kind in ('revolute', 'prismatic'):
+                raise UserError(f'urdf {path}: joint {name} is {kind} and has no limit')
             found[name] = JointLimit()
             continue
 
         def number(what: str, limit: Any = limit, name: str = name) -> float:
             try:
-                value = float(limit.get(what, "inf"))
+                value = float(limit.get(what, 'inf'))
             except ValueError:
                 value = math.nan
             if math.isnan(value):
                 raise UserError(
-                    f"urdf {path}: joint {name}: {what} is {limit.get(what)!r}, expected a number"
+                    f'urdf {path}: joint {name}: {what} is {limit.get(what)!r}, expected a number'
                 )
             return value
 
         low, high = -math.inf, math.inf
-        if kind != "continuous" and ("lower" in limit.attrib or "upper" in limit.attrib):
-            low = number("lower") if "lower" in limit.attrib else 0.0  # URDF's default
-            high = number("upper") if "upper" in limit.attrib else 0.0
+        if kind != 'continuous' and ('lower' in limit.attrib or 'upper' in limit.attrib):
+            low = number('lower') if 'lower' in limit.attrib else 0.0  # URDF's default
+            high = number('upper') if 'upper' in limit.attrib else 0.0
             if low > high:
-                raise UserError(f"urdf {path}: joint {name}: lower {low} is above upper {high}")
-        velocity, effort = abs(number("velocity")), abs(number("effort"))
+                raise UserError(f'urdf {path}: joint {name}: lower {low} is above upper {high}')
+        velocity, effort = abs(number('velocity')), abs(number('effort'))
         # A velocity or effort of 0 is how exporters write an unknown limit.
         found[name] = JointLimit(low, high, velocity or math.inf, effort=effort or math.inf)
     missing = [name for name in joints if name not in found]
     if missing:
-        raise UserError(f"urdf {path}: has no joint {', '.join(missing)}")
+        raise UserError(f'urdf {path}: has no joint {", ".join(missing)}')
     return found

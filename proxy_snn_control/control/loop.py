@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.messages import BEGINS, UNASKED
@@ -87,7 +86,7 @@ class Loop:
         self.inputs, self.commands, self.gate = inputs, commands, gate
         self.stop, self.wiring, self.backend, self.period = stop, wiring, backend, period
         self.active = self.faulty = False
-        self.rivalry = ""
+        self.rivalry = ''
         self.watches_wiring = self.checks_period = self.shadows = False
         self.at_rate = False
         self.statistics = Statistics()
@@ -97,10 +96,10 @@ class Loop:
         self._sent = [0.0] * policy.spec.action_size
         self._raw = [0.0] * policy.spec.action_size
         self._measures = any(robot.measured(source) for source in robot.sources)
-        self._lasting = ""
+        self._lasting = ''
         self._sent_at = 0.0
         self._search: Generator[None, None, list[str]] | None = None
-        self._asked = self._answered = ""
+        self._asked = self._answered = ''
         self._seen_at, self._seen_stamp = 0.0, 0
 
     # ---- lifecycle
@@ -112,10 +111,10 @@ class Loop:
         self.inputs.forget(now)
         self.gate.start(now)
         self.stop.watch_from(now)
-        self._note_sent(self.gate.begin, "")
+        self._note_sent(self.gate.begin, '')
         self._raw = list(self._sent)
         self.wiring.forget()
-        self._search, self._lasting, self._sent_at = None, "", 0.0
+        self._search, self._lasting, self._sent_at = None, '', 0.0
         self._forget_past()
         if isinstance(self.backend, Neuromorphic):
             self.backend.forget()
@@ -130,7 +129,7 @@ class Loop:
         sent, _ = self.gate.check(None, why, self._clock())
         if len(sent):
             self._emit(sent, UNASKED)
-        self.statistics.fault = self._lasting = ""
+        self.statistics.fault = self._lasting = ''
 
     def replace(self, other: Loop) -> None:
         """Go on with another loop's policy, which has the same names, limits and period."""
@@ -145,22 +144,22 @@ class Loop:
         sources = self.robot.sources
         if warnings:
             return [
-                f"topic {source.topic}: its timeout of {source.timeout:g} s is below the control "
-                f"period of {self.period:g} s: the safe command goes out between observations"
+                f'topic {source.topic}: its timeout of {source.timeout:g} s is below the control '
+                f'period of {self.period:g} s: the safe command goes out between observations'
                 for source in sources
                 if source.timeout < self.period
             ]
         if len(sources) < 2:
             return []
         return [
-            f"topic {stream.source.topic} has no stamps: its messages are dated by their arrival"
+            f'topic {stream.source.topic} has no stamps: its messages are dated by their arrival'
             for stream in self.inputs.streams
             if not stream.reader.stamped
         ]
 
     # ---- what happens
 
-    def take(self, index: int, message: Any, publisher: bytes = b"") -> bool:
+    def take(self, index: int, message: Any, publisher: bytes = b'') -> bool:
         """Read a message of a source; whether there is something to answer now."""
         return self.inputs.take(index, message, self._clock(), publisher) and not self.at_rate
 
@@ -190,8 +189,8 @@ class Loop:
                 if acted is None:
                     return  # and go on in `answered` or `settle`
             except ObservationError as error:
-                topics = ", ".join(source.topic for source in self.robot.sources)
-                fault = f"topic {topics}: {error}"
+                topics = ', '.join(source.topic for source in self.robot.sources)
+                fault = f'topic {topics}: {error}'
         self._finish(observation, inputs.label, acted, fault, now)
 
     def _is_again(self) -> bool:
@@ -229,7 +228,7 @@ class Loop:
     def _forget_past(self) -> None:
         self.backend.policy.reset()
         self.inputs.forget_history()
-        self._answered = ""
+        self._answered = ''
 
     def answered(self, message: Any) -> bool:
         """Take an answer of the neuromorphic node; whether it was waited for.
@@ -332,7 +331,7 @@ class Loop:
             self._raw = self._action.tolist()
         self._note_sent(sent, fault)
         # Of an observation or a command that was no good nobody is reminded but by the next one.
-        self._lasting = "" if fault and self.fault(now) else fault
+        self._lasting = '' if fault and self.fault(now) else fault
         if fault or observation is None or acted is None:
             return
         statistics = self.statistics

@@ -4,22 +4,21 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 from array import array
 from collections.abc import Sequence
+import functools
+import importlib
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.policy import UserError
 
 # Label of a command that answers no observation.
-UNASKED = "unasked"
+UNASKED = 'unasked'
 # How the label of an episode's first observation ends: it follows from nothing that came before.
-BEGINS = ", an episode begins"
+BEGINS = ', an episode begins'
 # What an observation of messages with this stamp, in nanoseconds, is called in lockstep.
-AT_STAMP = "observation at {} ns"
+AT_STAMP = 'observation at {} ns'
 
 
 @functools.cache
@@ -29,12 +28,12 @@ def message_class(kind: str) -> Any:
     Raises:
         UserError: its package is not installed.
     """
-    package, _, name = kind.partition("/")
+    package, _, name = kind.partition('/')
     try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
+        return getattr(importlib.import_module(f'{package}.msg'), name)
     except ModuleNotFoundError:
         raise UserError(
-            f"message type {kind}: the package {package} is not installed; source a ROS 2 that "
+            f'message type {kind}: the package {package} is not installed; source a ROS 2 that '
             f"has it, or pip install 'proxy_snn_control[ros]'"
         ) from None
 
@@ -46,10 +45,10 @@ def number_array(values: Sequence[float] | np.ndarray, label: str) -> Any:
     in lockstep finds a late or repeated answer by it. Other readers may ignore it; without a label
     there is no dimension, as most publishers have it.
     """
-    message = message_class("std_msgs/Float64MultiArray")(data=array("d", values))
+    message = message_class('std_msgs/Float64MultiArray')(data=array('d', values))
     if label:
         size = len(values)
-        dimension = message_class("std_msgs/MultiArrayDimension")
+        dimension = message_class('std_msgs/MultiArrayDimension')
         message.layout.dim = [dimension(label=label, size=size, stride=size)]
     return message
 
@@ -57,4 +56,4 @@ def number_array(values: Sequence[float] | np.ndarray, label: str) -> Any:
 def label_of(message: Any) -> str:
     """The label `number_array` gave a message, or "" if it has none."""
     dimensions = message.layout.dim
-    return dimensions[0].label if dimensions else ""
+    return dimensions[0].label if dimensions else ''

@@ -12,17 +12,16 @@ sample, however old within its timeout.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter, deque
 from collections.abc import Sequence
+import itertools
+import math
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.control.history import History
 from proxy_snn_control.control.messages import AT_STAMP
-from proxy_snn_control.control.readers import Sample, make_reader
+from proxy_snn_control.control.readers import make_reader, Sample
 from proxy_snn_control.control.robot import Robot, Source
 from proxy_snn_control.policy import ObservationError
 
@@ -49,7 +48,7 @@ class Stream:
         self.source = source
         self.reader = make_reader(source, robot, repeats)
         self.samples: deque[Sample] = deque(maxlen=KEPT)
-        self.since, self.fault = 0.0, ""
+        self.since, self.fault = 0.0, ''
         self.received = 0
         self.dropped: Counter[str] = Counter()
         self.places = [i for i, term in enumerate(robot.terms) if term.source == source.name]
@@ -57,7 +56,7 @@ class Stream:
     def forget(self, now: float) -> None:
         """Take no earlier message for fresh; silence counts from now (seconds)."""
         self.samples.clear()
-        self.since, self.fault = now, ""
+        self.since, self.fault = now, ''
         self.reader.forget()
 
     def take(self, message: Any, now: float, publisher: bytes) -> tuple[Sample | None, bool]:
@@ -73,11 +72,11 @@ class Stream:
                     return None, False
             sample = self.reader.read(message, now)
         except ObservationError as error:
-            self.fault = f"topic {self.source.topic}: {error}"
-            self.dropped["unreadable"] += 1
+            self.fault = f'topic {self.source.topic}: {error}'
+            self.dropped['unreadable'] += 1
             return None, True
         if sample is not None:
-            self.fault = ""
+            self.fault = ''
             self.since = sample.received
             self.samples.append(sample)
         return sample, False
@@ -164,7 +163,7 @@ class Inputs:
         self._wrap = [i for i, term in enumerate(terms) if term.wrap]
         functions = [
             (getattr(np, name), [i for i, term in enumerate(terms) if term.function == name])
-            for name in ("sin", "cos")
+            for name in ('sin', 'cos')
         ]
         self._functions = [(function, where) for function, where in functions if where]
         self._history = History(robot.layout) if robot.layout else None
@@ -201,7 +200,7 @@ class Inputs:
         """Whether angles go on beyond a half turn, counted from the first message."""
         return bool(self._unwrap)
 
-    def take(self, index: int, message: Any, now: float, publisher: bytes = b"") -> bool:
+    def take(self, index: int, message: Any, now: float, publisher: bytes = b'') -> bool:
         """Read a message of a source.
 
         Args:
@@ -296,17 +295,17 @@ class Inputs:
         if self._alone is not None:
             stream = self._alone
             if now - stream.since <= self._shortest and not stream.fault:
-                return ""  # nearly always
+                return ''  # nearly always
         for stream in self.streams:
             if stream.fault:
                 return stream.fault
-        return "; ".join(self.stale(now)) or self._apart(now)
+        return '; '.join(self.stale(now)) or self._apart(now)
 
     def stale(self, now: float) -> list[str]:
         """A sentence for every source that has been silent for longer than its timeout."""
         return [
-            f"no observation for {now - stream.since:.2f} s on topic {stream.source.topic}"
-            f"{stream.reader.missing()}"
+            f'no observation for {now - stream.since:.2f} s on topic {stream.source.topic}'
+            f'{stream.reader.missing()}'
             for stream in self.streams
             if now - stream.since > stream.source.timeout
         ]
@@ -314,22 +313,22 @@ class Inputs:
     def _apart(self, now: float) -> str:
         """Whether all publish, but not of the same time, for longer than a timeout."""
         if len(self._paired) < 2:
-            return ""
+            return ''
         since = [sample.received for sample in self._set] or [self._set_at] * len(self._paired)
         streams = [self.streams[i] for i in self._paired]
         if all(
             now - at <= stream.source.timeout for at, stream in zip(since, streams, strict=True)
         ):
-            return ""
-        topics = " and ".join(stream.source.topic for stream in streams)
-        away = ""
+            return ''
+        topics = ' and '.join(stream.source.topic for stream in streams)
+        away = ''
         stamps = [stream.samples[-1].stamp for stream in streams if stream.samples]
         if len(stamps) == len(streams) and all(stamps):
-            away = f" (their last stamps are {(max(stamps) - min(stamps)) * 1e-9:.3f} s apart)"
+            away = f' (their last stamps are {(max(stamps) - min(stamps)) * 1e-9:.3f} s apart)'
         return (
-            f"topics {topics}: no messages with stamps within {self._tolerance:.3g} s of each "
-            f"other for {now - min(since):.2f} s{away}; a source whose last value stays valid "
-            "needs hold: true"
+            f'topics {topics}: no messages with stamps within {self._tolerance:.3g} s of each '
+            f'other for {now - min(since):.2f} s{away}; a source whose last value stays valid '
+            'needs hold: true'
         )
 
     def stamps(self) -> tuple[list[int], float]:
@@ -360,7 +359,7 @@ class Inputs:
             count
             for stream in self.streams
             for reason, count in stream.dropped.items()
-            if reason != "unreadable"
+            if reason != 'unreadable'
         )
 
     @property
@@ -369,7 +368,7 @@ class Inputs:
         for stream in self.streams:
             if stream.reader.label:
                 return stream.reader.label
-        return AT_STAMP.format(stamp) if self._repeats and (stamp := self.stamp) else ""
+        return AT_STAMP.format(stamp) if self._repeats and (stamp := self.stamp) else ''
 
     @property
     def moment(self) -> str:
@@ -377,7 +376,7 @@ class Inputs:
         if label := self.label:
             return label
         stamps = [sample.stamp for sample in self._set]
-        return " ".join(map(str, stamps)) if stamps and all(stamps) else ""
+        return ' '.join(map(str, stamps)) if stamps and all(stamps) else ''
 
     @property
     def stamp(self) -> int:

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+import functools
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from proxy_snn_control.control import geometry
 from proxy_snn_control.control.cdr import VectorReader
 from proxy_snn_control.control.messages import label_of, message_class
@@ -18,15 +17,15 @@ from proxy_snn_control.control.robot import (
     ANGLES,
     AXES,
     JOINT_STATE,
-    VECTOR,
     Robot,
     Source,
     Term,
+    VECTOR,
 )
 from proxy_snn_control.policy import ObservationError, UserError
 
-GRAVITY = "gravity"
-WORLD = "world"
+GRAVITY = 'gravity'
+WORLD = 'world'
 # REP 145: a driver that has no such estimate puts -1 in the covariance's first place.
 NO_ESTIMATE = -1.0
 
@@ -73,18 +72,18 @@ class Stamps:
         if last is not None and stamp:
             ahead = stamp - last[0]
             if ahead == 0 and not self._repeats:
-                return "repeated"
+                return 'repeated'
             if -self._span <= ahead < 0:
-                return "late"
+                return 'late'
             if not 0 <= ahead <= self._span and now - last[1] <= self._timeout:
                 on = stamp - self._other.get(part, stamp + 1)
                 if not (0 if self._repeats else 1) <= on <= self._span:
                     self._other[part] = stamp
-                    return "of another clock"
+                    return 'of another clock'
         self._last[part] = (stamp, now)
         if self._other:
             self._other.pop(part, None)
-        return ""
+        return ''
 
 
 class Reader:
@@ -96,15 +95,15 @@ class Reader:
     """
 
     def __init__(self, source: Source, repeats: bool) -> None:
-        self.label = ""
-        self.stamped = hasattr(message_class(source.type)(), "header")
+        self.label = ''
+        self.stamped = hasattr(message_class(source.type)(), 'header')
         self._source, self._timeout = source, source.timeout
         self._stamps = Stamps(source.timeout, repeats)
         self._count = 0
 
     def refusal(self, message: Any, now: float) -> str:
         """Why a message has nothing new, by its stamp; "" if it does or has none."""
-        return self._stamps.refusal("", nanoseconds(message), now) if self.stamped else ""
+        return self._stamps.refusal('', nanoseconds(message), now) if self.stamped else ''
 
     def note(self, message: Any, now: float, publisher: bytes) -> None:
         """Take note of who sent a message, now (seconds)."""
@@ -124,7 +123,7 @@ class Reader:
 
     def missing(self) -> str:
         """What is still to come, as the end of a sentence."""
-        return ""
+        return ''
 
     def forget(self) -> None:
         """Start over."""
@@ -157,8 +156,8 @@ class Vector(Reader):
         else:
             self.label, values = label_of(message), np.frombuffer(message.data)
         if len(values) != (self._size or len(values)) or len(values) < self._least:
-            expected = self._size or f"at least {self._least}"
-            raise ObservationError(f"has {len(values)} values, expected {expected}")
+            expected = self._size or f'at least {self._least}'
+            raise ObservationError(f'has {len(values)} values, expected {expected}')
         return values[: self._least] if self._whole else values[self._indices]
 
 
@@ -178,7 +177,7 @@ class JointStates(Reader):
         repeats: bool,
     ) -> None:
         super().__init__(source, repeats)
-        self._wanted = [*wanted, *((joint, "position") for joint in measured)]
+        self._wanted = [*wanted, *((joint, 'position') for joint in measured)]
         self._joints = {joint for joint, _ in wanted}
         self._names: list[str] | None = None
         self._here: list[str] = []
@@ -199,7 +198,7 @@ class JointStates(Reader):
             self._find(message.name)
         stamp = nanoseconds(message)
         refusals = [self._stamps.refusal(joint, stamp, now) for joint in self._here]
-        return "" if "" in refusals or not refusals else refusals[0]
+        return '' if '' in refusals or not refusals else refusals[0]
 
     def note(self, message: Any, now: float, publisher: bytes) -> None:
         """Keep for each joint who published it, also where the message is then left out."""
@@ -212,12 +211,12 @@ class JointStates(Reader):
     def read(self, message: Any, now: float) -> Sample | None:
         """As `Reader.read`."""
         if len(set(message.name)) != len(message.name):
-            raise ObservationError(f"has a joint twice in {', '.join(message.name)}")
+            raise ObservationError(f'has a joint twice in {", ".join(message.name)}')
         for field, places, indices in self._parts:
             data = getattr(message, field)
             if len(data) != len(message.name):
                 raise ObservationError(
-                    f"has {len(data)} values of {field} for {len(message.name)} joints"
+                    f'has {len(data)} values of {field} for {len(message.name)} joints'
                 )
             self._numbers[places] = np.frombuffer(data)[indices]
         this = (now, nanoseconds(message))
@@ -234,7 +233,7 @@ class JointStates(Reader):
     def missing(self) -> str:
         """The joints that were in no message."""
         lacking = self._joints.difference(self._seen, self._names or self._joints)
-        return f" (joint {', '.join(sorted(lacking))} not in it)" if lacking else ""
+        return f' (joint {", ".join(sorted(lacking))} not in it)' if lacking else ''
 
     def published_twice(self, now: float, seconds: float) -> dict[str, list[bytes]]:
         """Joints that several publishers published in turns in the last seconds, with those."""
@@ -273,18 +272,18 @@ class Fields(Reader):
         self._getters = [_getter(kind, term, source.name) for term in wanted]
         paths = [str(term.number) for term in wanted]
         if any(term.frame for term in wanted):
-            paths.append("orientation")
+            paths.append('orientation')
         # What an IMU may have no estimate of: the first number of these is -1 then.
         self._estimates = [
-            (part, attrgetter(f"{part}_covariance"))
-            for part in ("orientation", "angular_velocity", "linear_acceleration")
-            if source.type == "sensor_msgs/Imu" and any(path.startswith(part) for path in paths)
+            (part, attrgetter(f'{part}_covariance'))
+            for part in ('orientation', 'angular_velocity', 'linear_acceleration')
+            if source.type == 'sensor_msgs/Imu' and any(path.startswith(part) for path in paths)
         ]
 
     def _values(self, message: Any) -> np.ndarray:
         for part, covariance in self._estimates:
             if covariance(message)[0] == NO_ESTIMATE:
-                raise ObservationError(f"has no {part} ({part}_covariance[0] is -1, REP 145)")
+                raise ObservationError(f'has no {part} ({part}_covariance[0] is -1, REP 145)')
         return np.array([get(message) for get in self._getters])
 
 
@@ -307,29 +306,29 @@ def make_reader(source: Source, robot: Robot, repeats: bool) -> Reader:
 def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
     """Make a function that reads a number: at a path, or of a quaternion there."""
     path = str(term.number)
-    parent, _, last = path.rpartition(".")
+    parent, _, last = path.rpartition('.')
     try:
         empty = kind()
-        if last in ANGLES and hasattr(attrgetter(parent)(empty), "w"):
+        if last in ANGLES and hasattr(attrgetter(parent)(empty), 'w'):
             return functools.partial(_angle, attrgetter(parent), ANGLES.index(last), term.unwrap)
-        if last in AXES and parent.endswith(f".{GRAVITY}"):
-            quaternion = attrgetter(parent.removesuffix(f".{GRAVITY}"))
-            if hasattr(quaternion(empty), "w"):
+        if last in AXES and parent.endswith(f'.{GRAVITY}'):
+            quaternion = attrgetter(parent.removesuffix(f'.{GRAVITY}'))
+            if hasattr(quaternion(empty), 'w'):
                 return functools.partial(_gravity, quaternion, AXES.index(last))
         value = attrgetter(path)(empty)
     except (AttributeError, ValueError):
         value = None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UserError(
-            f"source {source}: {path!r} is no number in {kind.__module__.split('.')[0]}/"
-            f"{kind.__name__}, expected a path such as those of ros2 topic echo --field"
+            f'source {source}: {path!r} is no number in {kind.__module__.split(".")[0]}/'
+            f'{kind.__name__}, expected a path such as those of ros2 topic echo --field'
         )
     if term.frame == WORLD:
         turn = _orientation(empty)
         vector = attrgetter(parent) if parent else None
-        if turn is None or vector is None or last not in AXES or hasattr(vector(empty), "w"):
+        if turn is None or vector is None or last not in AXES or hasattr(vector(empty), 'w'):
             raise UserError(
-                f"source {source}: {path!r} cannot be turned into world axes, expected a vector of "
+                f'source {source}: {path!r} cannot be turned into world axes, expected a vector of '
                 "an Odometry's twist or of an Imu"
             )
         return functools.partial(_turned, turn, vector, AXES.index(last))
@@ -338,10 +337,10 @@ def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
 
 def _orientation(message: Any) -> Callable[[Any], Any] | None:
     """Where a message has the orientation of the body along whose axes its vectors are."""
-    if hasattr(message, "orientation"):
-        return attrgetter("orientation")
-    if hasattr(message, "pose") and hasattr(message, "twist"):
-        return attrgetter("pose.pose.orientation")
+    if hasattr(message, 'orientation'):
+        return attrgetter('orientation')
+    if hasattr(message, 'pose') and hasattr(message, 'twist'):
+        return attrgetter('pose.pose.orientation')
     return None
 
 

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
+import math
 
 from proxy_snn_control.control.limits import JointLimit, saturate
 from proxy_snn_control.control.stop import StopLatch
@@ -58,7 +58,7 @@ class SafetyGate:
         period: float,
         stop: StopLatch,
         settings: SafetySettings,
-        interface: str = "",
+        interface: str = '',
         joints: Sequence[JointLimit] = (),
         last: Sequence[float] | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class SafetyGate:
         self._period = period
         self._stop = stop
         self._interface, self._joints = interface, list(joints)
-        self._moves = interface == "velocity" and bool(joints)
+        self._moves = interface == 'velocity' and bool(joints)
         fits = last is not None and len(last) == len(self._limits)
         self.last: Sequence[float] | None = list(last) if last is not None and fits else None
         self._velocity = [0.0] * len(self._limits)
@@ -94,18 +94,18 @@ class SafetyGate:
         """Take other settings; those that are wrong leave the present ones."""
         zeros = self._within([0.0] * len(self._limits))
         safe = [float(value) for value in settings.safe_command] or zeros
-        self._expect("safe_command", safe, self._limits)
+        self._expect('safe_command', safe, self._limits)
         begin = [float(value) for value in settings.start_command] or safe
-        self._expect("start_command", begin, self._limits)
+        self._expect('start_command', begin, self._limits)
         positive = [(1e-9, 1e300)] * len(self._limits)
         slew = [float(value) for value in settings.slew_rate]
         if slew:
-            self._expect("slew_rate", slew, positive)
+            self._expect('slew_rate', slew, positive)
         acceleration = [float(value) for value in settings.acceleration]
         if acceleration:
-            self._expect("acceleration", acceleration, positive)
+            self._expect('acceleration', acceleration, positive)
         combined = self._combined(slew, acceleration)
-        position = self._interface == "position"
+        position = self._interface == 'position'
         if position and not settings.safe_command:
             safe = begin
         self._safe, self._begin = safe, begin
@@ -124,7 +124,7 @@ class SafetyGate:
         if moves and acceleration:
             raise UserError(
                 f"parameter acceleration is {acceleration}, but the command's numbers are "
-                "velocities with limits from a URDF: for these slew_rate is the acceleration"
+                'velocities with limits from a URDF: for these slew_rate is the acceleration'
             )
         found = []
         for joint, (low, high), rate, change in zip(
@@ -135,9 +135,11 @@ class SafetyGate:
             strict=True,
         ):
             if moves:  # the number is a velocity: what slews it is an acceleration
-                found.append(dataclasses.replace(joint, acceleration=min(rate, joint.acceleration)))
+                found.append(
+                    dataclasses.replace(joint, acceleration=min(rate, joint.acceleration))
+                )
                 continue
-            position = self._interface == "position"
+            position = self._interface == 'position'
             found.append(
                 JointLimit(
                     max(low, joint.low) if position else low,
@@ -180,7 +182,7 @@ class SafetyGate:
 
     def _settle(self) -> None:
         """After a start: begin where the robot is, if that is known and a position is commanded."""
-        if not self._fresh or self._interface != "position" or not self.measured:
+        if not self._fresh or self._interface != 'position' or not self.measured:
             return
         there = self.last if self.last is not None else self._begin
         if self.last is None and self._nowhere and None in self.measured:
@@ -217,13 +219,13 @@ class SafetyGate:
 
     def _fault(self, command: Sequence[float] | None) -> str:
         if command is None or len(command) != len(self._limits):
-            found = "no" if command is None else len(command)
-            return f"command has {found} values, expected {len(self._limits)}"
+            found = 'no' if command is None else len(command)
+            return f'command has {found} values, expected {len(self._limits)}'
         for value, (low, high) in zip(command, self._limits, strict=True):
             if not low <= value <= high:  # NaN is within nothing
-                what = "outside the limits" if math.isfinite(value) else "not finite"
-                return f"command {list(command)} is {what}"
-        return ""
+                what = 'outside the limits' if math.isfinite(value) else 'not finite'
+                return f'command {list(command)} is {what}'
+        return ''
 
     def _gently(self, command: Sequence[float], now: float) -> Sequence[float]:
         elapsed = now - self._ramp_start
@@ -280,11 +282,11 @@ class SafetyGate:
         self, name: str, values: Sequence[float], limits: Sequence[tuple[float, float]]
     ) -> None:
         if len(values) != len(limits):
-            raise UserError(f"parameter {name} has {len(values)} values, expected {len(limits)}")
+            raise UserError(f'parameter {name} has {len(values)} values, expected {len(limits)}')
         for value, (low, high) in zip(values, limits, strict=True):
             if not low <= value <= high:
-                expected = "numbers above 0"
+                expected = 'numbers above 0'
                 if limits is self._limits:
                     lows, highs = zip(*limits, strict=True)
-                    expected = f"values within {list(lows)} and {list(highs)}"
-                raise UserError(f"parameter {name} is {list(values)}, expected {expected}")
+                    expected = f'values within {list(lows)} and {list(highs)}'
+                raise UserError(f'parameter {name} is {list(values)}, expected {expected}')

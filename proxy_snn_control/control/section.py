@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 import re
 import reprlib
-from collections.abc import Collection
 from typing import Any
 
 from proxy_snn_control.policy import UserError
@@ -14,9 +14,9 @@ from proxy_snn_control.policy import UserError
 TIMES = (0.001, 3600.0)
 LARGEST = 1e9
 # As ROS has topic names, with what it puts in for {node}, {ns} and {namespace}.
-_TOPIC = re.compile(r"(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*")
+_TOPIC = re.compile(r'(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*')
 # What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
 
 class Section:
@@ -29,15 +29,15 @@ class Section:
     def __init__(self, where: str, content: Any, known: Collection[str] | None = None) -> None:
         self.where = where
         if not isinstance(content, dict) or not content:
-            found = reprlib.repr(content) if content else "empty"
+            found = reprlib.repr(content) if content else 'empty'
             raise UserError(f"{where}: is {found}, expected lines of 'name: value'")
         for name in content:
             if not isinstance(name, str):
-                raise UserError(f"{where}: has the name {name!r}, expected text; quote it")
+                raise UserError(f'{where}: has the name {name!r}, expected text; quote it')
         self._content = content
         if known is not None and (unknown := [name for name in content if name not in known]):
             raise UserError(
-                f"{where}: {unknown[0]!r} does not exist, expected any of {', '.join(known)}"
+                f'{where}: {unknown[0]!r} does not exist, expected any of {", ".join(known)}'
             )
 
     @property
@@ -51,12 +51,12 @@ class Section:
     def get(self, name: str) -> Any:
         """A value as it is."""
         if name not in self._content:
-            raise UserError(f"{self.where}: {name} is missing")
+            raise UserError(f'{self.where}: {name} is missing')
         return self._content[name]
 
     def section(self, name: str, known: Collection[str] | None = None) -> Section:
         """A mapping; with `known`, no other names may stand in it."""
-        return Section(f"{self.where}: {name}", self.get(name), known)
+        return Section(f'{self.where}: {name}', self.get(name), known)
 
     def only(self, *known: str) -> None:
         """Refuse all names but these."""
@@ -67,15 +67,15 @@ class Section:
         if default is not None and name not in self._content:
             return default
         value = self.get(name)
-        if not isinstance(value, str) or (value == "" and default is None):
-            raise UserError(f"{self.where}: {name} is {reprlib.repr(value)}, expected text")
+        if not isinstance(value, str) or (value == '' and default is None):
+            raise UserError(f'{self.where}: {name} is {reprlib.repr(value)}, expected text')
         if allowed and value not in allowed:
             import difflib
 
             near = difflib.get_close_matches(value, allowed, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f'; did you mean {near[0]}?' if near else ''
             raise UserError(
-                f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}{hint}"
+                f'{self.where}: {name} is {value!r}, expected one of {", ".join(allowed)}{hint}'
             )
         return value
 
@@ -84,7 +84,7 @@ class Section:
         value = self._content.get(name, False)
         if not isinstance(value, bool):
             found = reprlib.repr(value)
-            raise UserError(f"{self.where}: {name} is {found}, expected true or false")
+            raise UserError(f'{self.where}: {name} is {found}, expected true or false')
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -97,17 +97,17 @@ class Section:
         value = self.number(name, default)
         if not TIMES[0] <= value <= TIMES[1]:
             raise UserError(
-                f"{self.where}: {name} is {value}, expected seconds from {TIMES[0]} to {TIMES[1]}"
+                f'{self.where}: {name} is {value}, expected seconds from {TIMES[0]} to {TIMES[1]}'
             )
         return value
 
     def topic(self) -> str:
         """The topic's name under `topic`."""
-        value = self.text("topic")
-        if not _TOPIC.fullmatch(value) or "__" in value:
+        value = self.text('topic')
+        if not _TOPIC.fullmatch(value) or '__' in value:
             raise UserError(
-                f"{self.where}: topic is {value!r}, expected names of letters, "
-                "digits and underscores with / between them"
+                f'{self.where}: topic is {value!r}, expected names of letters, '
+                'digits and underscores with / between them'
             )
         return value
 
@@ -116,7 +116,7 @@ class Section:
         value = self.get(name)
         if not isinstance(value, list) or len(value) != length:
             found = reprlib.repr(value)
-            raise UserError(f"{self.where}: {name} is {found}, expected {length} numbers")
+            raise UserError(f'{self.where}: {name} is {found}, expected {length} numbers')
         return [self._number(name, item) for item in value]
 
     def _number(self, name: str, value: Any) -> float:
@@ -125,7 +125,7 @@ class Section:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not fits or not abs(value) <= LARGEST:
             raise UserError(
-                f"{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at most "
-                f"{LARGEST:g}"
+                f'{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at most '
+                f'{LARGEST:g}'
             )
         return float(value)

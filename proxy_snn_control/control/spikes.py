@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.policy import UserError
 
@@ -26,20 +25,20 @@ def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> A
     identifies the request and is repeated in the answer; the second one's, or in a message of one
     layer that of another dimension of size 0, the policy file's `checksum`.
     """
-    message = message_class("std_msgs/UInt8MultiArray")()
-    dimension = message_class("std_msgs/MultiArrayDimension")
+    message = message_class('std_msgs/UInt8MultiArray')()
+    dimension = message_class('std_msgs/MultiArrayDimension')
     message.layout.dim = [dimension(size=layer.shape[1], stride=layer.size) for layer in layers]
     if len(layers) == 1:
         message.layout.dim.append(dimension())
     message.layout.dim[0].label, message.layout.dim[1].label = label, checksum
     flat = np.concatenate([np.asarray(layer, bool).ravel() for layer in layers])
-    message.data = array("B", np.packbits(flat, bitorder="little").tobytes())
+    message.data = array('B', np.packbits(flat, bitorder='little').tobytes())
     return message
 
 
 def labels_of(message: Any) -> tuple[str, str]:
     """The label and the checksum of a message of spikes, "" each where it has none."""
-    first, second = [*(dimension.label for dimension in message.layout.dim[:2]), "", ""][:2]
+    first, second = [*(dimension.label for dimension in message.layout.dim[:2]), '', ''][:2]
     return first, second
 
 
@@ -54,10 +53,10 @@ def spikes_of(message: Any, time_steps: int, sizes: Sequence[int]) -> list[np.nd
     count = sum(steps * size for steps, size in shapes)
     if given != shapes or len(message.data) != -(-count // 8):
         raise UserError(
-            f"a message of spikes has {len(message.data)} bytes for [time steps, neurons] of "
-            f"{given}, expected {-(-count // 8)} bytes for {shapes}"
+            f'a message of spikes has {len(message.data)} bytes for [time steps, neurons] of '
+            f'{given}, expected {-(-count // 8)} bytes for {shapes}'
         )
     packed = np.frombuffer(message.data, np.uint8)
-    flat = np.unpackbits(packed, count=count, bitorder="little").astype(bool)
+    flat = np.unpackbits(packed, count=count, bitorder='little').astype(bool)
     parts = np.split(flat, np.cumsum([steps * size for steps, size in shapes])[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -27,7 +27,7 @@ class Latencies:
         if not len(kept):
             return {}
         median, high = np.percentile(kept, (50, 99)) * 1e3
-        return {"latency_median_ms": f"{median:.3f}", "latency_99_ms": f"{high:.3f}"}
+        return {'latency_median_ms': f'{median:.3f}', 'latency_99_ms': f'{high:.3f}'}
 
 
 class Statistics:
@@ -45,4 +45,4 @@ class Statistics:
     def __init__(self) -> None:
         self.latencies = Latencies()
         self.spikes = self.operations = self.safe_commands = self.missed = 0
-        self.fault = self.last_fault = ""
+        self.fault = self.last_fault = ''

@@ -8,13 +8,15 @@ from collections.abc import Collection
 
 from proxy_snn_control.policy import UserError
 
-STOP_PRESSED = "topic stop is true"
-NOT_ARMED = "stopped; topic stop was released; call ~/arm to continue"
+STOP_PRESSED = 'topic stop is true'
+NOT_ARMED = 'stopped; topic stop was released; call ~/arm to continue'
 # What a controller finds that is started after another of its name.
-LATCHED = "stopped before this controller was started; call ~/arm to continue"
-DIED = "a controller of this name was active and did not shut down in order; call ~/arm to continue"
+LATCHED = 'stopped before this controller was started; call ~/arm to continue'
+DIED = (
+    'a controller of this name was active and did not shut down in order; call ~/arm to continue'
+)
 # Whoever publishes where that is not known.
-SOMEBODY = b""
+SOMEBODY = b''
 
 
 class StopLatch:
@@ -31,7 +33,7 @@ class StopLatch:
             heartbeat: seconds within which every known publisher must publish again,
                 and there must be at least one; 0 asks for none.
         """
-        self.fault = ""
+        self.fault = ''
         self.heartbeat = heartbeat
         self._pressing: set[bytes] = set()
         self._gone: set[bytes] = set()
@@ -73,12 +75,12 @@ class StopLatch:
     def silent(self, now: float) -> str:
         """Latch, if a publisher that is relied on has not published in time; why, or ""."""
         if not self.heartbeat:
-            return ""
+            return ''
         last = min(self._received.values(), default=self._since)
         if now - last <= self.heartbeat:
-            return ""
-        who = "a publisher of topic stop has not" if self._received else "topic stop has not been"
-        reason = f"{who} published for more than {self.heartbeat:g} s; call ~/arm to continue"
+            return ''
+        who = 'a publisher of topic stop has not' if self._received else 'topic stop has not been'
+        reason = f'{who} published for more than {self.heartbeat:g} s; call ~/arm to continue'
         if not self.fault:
             self.fault = reason
         return reason
@@ -91,14 +93,14 @@ class StopLatch:
         """
         if self._pressing:
             count = len(self._pressing)
-            by = f" by {count} publishers" if count > 1 else ""
-            raise UserError(f"{STOP_PRESSED}{by}, expected it to be released first")
+            by = f' by {count} publishers' if count > 1 else ''
+            raise UserError(f'{STOP_PRESSED}{by}, expected it to be released first')
         if self.heartbeat:
             # Those that are silent for good are relied on no more; somebody else must be there.
             self._received = {w: t for w, t in self._received.items() if now - t <= self.heartbeat}
             if not self._received:
                 raise UserError(
-                    f"topic stop has not been published for more than {self.heartbeat:g} s "
-                    "(parameter stop_heartbeat), expected a publisher that repeats false"
+                    f'topic stop has not been published for more than {self.heartbeat:g} s '
+                    '(parameter stop_heartbeat), expected a publisher that repeats false'
                 )
-        self.fault = ""
+        self.fault = ''

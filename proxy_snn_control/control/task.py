@@ -9,18 +9,18 @@ reset and advanced.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 import functools
 import importlib
 import importlib.util
+from pathlib import Path
 import re
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from proxy_snn_control.control.robot import Robot, load_robot, robot_names
+from proxy_snn_control.control.robot import load_robot, Robot, robot_names
 from proxy_snn_control.control.safety import SafetySettings
 from proxy_snn_control.control.section import Section
 from proxy_snn_control.policy import PolicySpec, UserError
@@ -29,14 +29,14 @@ from proxy_snn_control.yaml_file import read_yaml
 
 # ROS 2 Simulation Interfaces, as Gazebo, Isaac Sim and O3DE offer them: type and usual request.
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ResetSimulation": ("simulation_interfaces/srv/ResetSimulation", {"scope": 0}),
-    "StepSimulation": ("simulation_interfaces/srv/StepSimulation", {"steps": 1}),
-    "SetSimulationState": ("simulation_interfaces/srv/SetSimulationState", {}),
+    'ResetSimulation': ('simulation_interfaces/srv/ResetSimulation', {'scope': 0}),
+    'StepSimulation': ('simulation_interfaces/srv/StepSimulation', {'steps': 1}),
+    'SetSimulationState': ('simulation_interfaces/srv/SetSimulationState', {}),
 }
-SEED = "$seed"
-CLOCKS = ("wall", "sim")
+SEED = '$seed'
+CLOCKS = ('wall', 'sim')
 LONGEST = 10**9
-_TYPE = re.compile(r"[a-z][a-z0-9_]*/(srv/)?[A-Z][A-Za-z0-9]*")
+_TYPE = re.compile(r'[a-z][a-z0-9_]*/(srv/)?[A-Z][A-Za-z0-9]*')
 
 # Names and numbers of an observation, an action and the next observation to a reward, or to a
 # reward and whether the episode ends with it.
@@ -105,28 +105,28 @@ class TaskFile:
 
 
 KNOWN = (
-    "robot",
-    "control_period",
-    "episode_steps",
-    "actions",
-    "reward",
-    "start",
-    "reset",
-    "step",
-    "clock",
-    "settle",
-    "random_state",
-    "namespace",
-    "timeout",
-    "safety",
+    'robot',
+    'control_period',
+    'episode_steps',
+    'actions',
+    'reward',
+    'start',
+    'reset',
+    'step',
+    'clock',
+    'settle',
+    'random_state',
+    'namespace',
+    'timeout',
+    'safety',
 )
 SAFETY = {
-    "safe_command": "safe_command",
-    "safe_hold": "hold",
-    "slew_rate": "slew_rate",
-    "acceleration": "acceleration",
-    "start_command": "start_command",
-    "ramp_in": "ramp_in",
+    'safe_command': 'safe_command',
+    'safe_hold': 'hold',
+    'slew_rate': 'slew_rate',
+    'acceleration': 'acceleration',
+    'start_command': 'start_command',
+    'ramp_in': 'ramp_in',
 }
 
 
@@ -136,13 +136,13 @@ def load_task(path: str) -> TaskFile:
     Raises:
         UserError: a file is missing, or something in it is not as expected; names it.
     """
-    where = f"task file {path}"
-    content = Section(where, read_yaml("task file", path), KNOWN)
+    where = f'task file {path}'
+    content = Section(where, read_yaml('task file', path), KNOWN)
     folder = Path(path).parent
-    robot_path = str(folder / content.text("robot"))
+    robot_path = str(folder / content.text('robot'))
     observations, actions = robot_names(robot_path)
     limits = _limits(content, actions)
-    timeout = content.seconds("timeout", 5.0)
+    timeout = content.seconds('timeout', 5.0)
     # What a robot file is checked against: a policy of these names and limits.
     spec = PolicySpec.ordinary(
         len(observations),
@@ -152,12 +152,12 @@ def load_task(path: str) -> TaskFile:
         action_names=tuple(limits),
     )
     robot = load_robot(robot_path, spec, timeout, reliable=False)
-    period = content.number("control_period")
+    period = content.number('control_period')
     if not PERIOD[0] <= period <= PERIOD[1]:
-        raise UserError(f"{where}: control_period is {period}, expected seconds from {PERIOD[0]}")
-    step = _call(content.section("step")) if "step" in content else None
-    if step and "clock" in content:
-        raise UserError(f"{where}: clock goes with real time, but step is given, too")
+        raise UserError(f'{where}: control_period is {period}, expected seconds from {PERIOD[0]}')
+    step = _call(content.section('step')) if 'step' in content else None
+    if step and 'clock' in content:
+        raise UserError(f'{where}: clock goes with real time, but step is given, too')
     reward, topic = _reward(content, folder)
     return TaskFile(
         path=path,
@@ -167,15 +167,15 @@ def load_task(path: str) -> TaskFile:
         action_low=spec.action_low,
         action_high=spec.action_high,
         control_period=period,
-        episode_steps=_whole(content, "episode_steps", 1),
+        episode_steps=_whole(content, 'episode_steps', 1),
         reward=reward,
         reward_topic=topic,
-        start=_calls(content, "start"),
-        reset=_calls(content, "reset"),
+        start=_calls(content, 'start'),
+        reset=_calls(content, 'reset'),
         step=step,
-        clock=content.text("clock", CLOCKS, "wall"),
-        settle=_whole(content, "settle", 0) if "settle" in content else 0,
-        random_state=content.text("random_state", default=""),
+        clock=content.text('clock', CLOCKS, 'wall'),
+        settle=_whole(content, 'settle', 0) if 'settle' in content else 0,
+        random_state=content.text('random_state', default=''),
         namespace=_namespace(content),
         timeout=timeout,
         safety=_safety(content),
@@ -184,17 +184,17 @@ def load_task(path: str) -> TaskFile:
 
 def _limits(content: Section, outputs: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     """The policy's actions in their order, each with its limits; -1 to 1 unless it is given."""
-    if "actions" not in content:
+    if 'actions' not in content:
         return dict.fromkeys(outputs, (-1.0, 1.0))
-    section = content.section("actions", outputs)
+    section = content.section('actions', outputs)
     if lacking := [name for name in outputs if name not in section]:
-        raise UserError(f"{section.where}: lacks {lacking[0]}, an action of the robot file")
+        raise UserError(f'{section.where}: lacks {lacking[0]}, an action of the robot file')
     found = {}
     for name in section.names:
         low, high = section.numbers(name, 2)
         if not low < high:
             raise UserError(
-                f"{section.where}: {name} is [{low}, {high}], expected the lower limit first"
+                f'{section.where}: {name} is [{low}, {high}], expected the lower limit first'
             )
         found[name] = (low, high)
     return found
@@ -204,7 +204,7 @@ def _whole(content: Section, name: str, least: int) -> int:
     value = content.number(name)
     if value != int(value) or not least <= value <= LONGEST:
         raise UserError(
-            f"{content.where}: {name} is {value:g}, expected a whole number from {least}"
+            f'{content.where}: {name} is {value:g}, expected a whole number from {least}'
         )
     return int(value)
 
@@ -216,63 +216,65 @@ def _calls(content: Section, name: str) -> tuple[Call, ...]:
     given = content.get(name)
     several = given if isinstance(given, list) else [given]
     return tuple(
-        _call(Section(f"{content.where}: {name}[{i}]", each)) for i, each in enumerate(several)
+        _call(Section(f'{content.where}: {name}[{i}]', each)) for i, each in enumerate(several)
     )
 
 
 def _call(section: Section) -> Call:
-    section.only("service", "type", "request")
-    kind: str = section.text("type")
+    section.only('service', 'type', 'request')
+    kind: str = section.text('type')
     request: dict[str, Any] = {}
     if kind in PRESETS:
         kind, request = PRESETS[kind]
     elif not _TYPE.fullmatch(kind):
         raise UserError(
-            f"{section.where}: type is {kind!r}, expected one such as std_srvs/srv/Trigger, or any "
-            f"of {', '.join(PRESETS)}"
+            f'{section.where}: type is {kind!r}, expected one such as std_srvs/srv/Trigger, or any '
+            f'of {", ".join(PRESETS)}'
         )
-    if "request" in section and section.get("request"):
-        given = section.section("request")
+    if 'request' in section and section.get('request'):
+        given = section.section('request')
         request = {**request, **{name: given.get(name) for name in given.names}}
-    return Call(section.text("service"), kind, request)
+    return Call(section.text('service'), kind, request)
 
 
 def _namespace(content: Section) -> str:
-    value = content.text("namespace", default="")
+    value = content.text('namespace', default='')
     try:
         plain = value.format(seed=0, env=0)
     except (KeyError, IndexError, ValueError):
-        plain = "?"
-    if plain and not re.fullmatch(r"(/?[A-Za-z_][A-Za-z0-9_]*)+", plain):
+        plain = '?'
+    if plain and not re.fullmatch(r'(/?[A-Za-z_][A-Za-z0-9_]*)+', plain):
         raise UserError(
-            f"{content.where}: namespace is {value!r}, expected names with / between them, and "
-            "{seed} or {env} in them for those of the run"
+            f'{content.where}: namespace is {value!r}, expected names with / between them, and '
+            '{seed} or {env} in them for those of the run'
         )
     return value
 
 
 def _reward(content: Section, folder: Path) -> tuple[Reward | None, str]:
-    if isinstance(content.get("reward"), dict):
-        section = content.section("reward", ("topic",))
+    if isinstance(content.get('reward'), dict):
+        section = content.section('reward', ('topic',))
         return None, section.topic()
-    text = content.text("reward")
-    module, colon, name = text.partition(":")
-    where = f"{content.where}: reward is {text!r}"
-    if not colon or not all(part.isidentifier() for part in [*module.split("."), name]):
-        raise UserError(f"{where}, expected module:function, or topic: NAME")
+    text = content.text('reward')
+    module, colon, name = text.partition(':')
+    where = f'{content.where}: reward is {text!r}'
+    if not colon or not all(part.isidentifier() for part in [*module.split('.'), name]):
+        raise UserError(f'{where}, expected module:function, or topic: NAME')
     try:
-        function = getattr(_module(module, folder / f"{module}.py"), name, None)
+        function = getattr(_module(module, folder / f'{module}.py'), name, None)
     except Exception as error:  # it is anybody's code
-        raise UserError(f"{where}, which cannot be imported: {error}") from error
+        raise UserError(f'{where}, which cannot be imported: {error}') from error
     if not callable(function):
-        raise UserError(f"{where}, but there is no such function in that module")
-    return function, ""
+        raise UserError(f'{where}, but there is no such function in that module')
+    return function, ''
 
 
 def _module(name: str, beside: Path) -> Any:
     """The module of a file beside the task file, or else of Python's path; executed once."""
     known = sys.modules.get(name)
-    if not beside.is_file() or (known and getattr(known, "__file__", "") == str(beside.absolute())):
+    if not beside.is_file() or (
+        known and getattr(known, '__file__', '') == str(beside.absolute())
+    ):
         return importlib.import_module(name)
     return _from_file(name, beside.absolute())
 
@@ -293,19 +295,19 @@ def _from_file(name: str, path: Path) -> Any:
 
 
 def _safety(content: Section) -> SafetySettings:
-    if "safety" not in content:
+    if 'safety' not in content:
         return SafetySettings()
-    section = content.section("safety", SAFETY)
+    section = content.section('safety', SAFETY)
     given: dict[str, Any] = {}
     for name in section.names:
         value = section.get(name)
-        if name == "safe_hold":
+        if name == 'safe_hold':
             value = section.flag(name)
-        elif name == "ramp_in":
+        elif name == 'ramp_in':
             value = section.number(name)
         elif not isinstance(value, list):
             found = reprlib.repr(value)
-            raise UserError(f"{section.where}: {name} is {found}, expected a list of numbers")
+            raise UserError(f'{section.where}: {name} is {found}, expected a list of numbers')
         else:
             value = section.numbers(name, len(value))
         given[SAFETY[name]] = value

@@ -16,14 +16,13 @@ per step; to undo a scale s changes the volume, which costs log |s| a number (ch
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+import itertools
+import math
 
 import numpy as np
-
-from proxy_snn_control.control.robot import Vector, action_names, observation_names
+from proxy_snn_control.control.robot import action_names, observation_names, Vector
 from proxy_snn_control.policy import Policy
 
 # Two seconds at 20 Hz; half of them are enough for a finding.
@@ -124,13 +123,13 @@ class Wiring:
         self.has_model = bool(self._models)
         if self.has_model:
             self.scope = (
-                "compares the control period, the ranges and the transitions of observations: "
-                "exchanged joints and commands, signs, scales and offsets; not of a robot at rest"
+                'compares the control period, the ranges and the transitions of observations: '
+                'exchanged joints and commands, signs, scales and offsets; not of a robot at rest'
             )
         else:
             self.scope = (
-                "this policy file has no transition model (transition.whitening): "
-                "joints or commands that are exchanged, and signs, cannot "
+                'this policy file has no transition model (transition.whitening): '
+                'joints or commands that are exchanged, and signs, cannot '
                 "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
@@ -139,7 +138,7 @@ class Wiring:
     def objections(self, check_period: bool) -> list[str]:
         """Why the robot must not move yet, a sentence each."""
         if self._count < ENOUGH:
-            return [f"{self._count} observations were seen, expected {ENOUGH} first"]
+            return [f'{self._count} observations were seen, expected {ENOUGH} first']
         return self.findings(check_period)
 
     def forget(self) -> None:
@@ -197,7 +196,7 @@ class Wiring:
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
-        period = self._period_off(self._times[order]) if check_period else ""
+        period = self._period_off(self._times[order]) if check_period else ''
         outside = self._outside(self._rows[order, : self._observations])
         stuck = self._stuck(order)
         if period or stuck:
@@ -208,21 +207,21 @@ class Wiring:
     def _period_off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
         if self._period is None:
-            return ""
+            return ''
         mean = (times[-1] - times[0]) / (len(times) - 1)
         if abs(mean / self._period - 1) <= PERIOD:
-            return ""
+            return ''
         return (
-            f"a step every {mean * 1e3:.1f} ms, but the policy was trained with one every "
-            f"{self._period * 1e3:.1f} ms"
+            f'a step every {mean * 1e3:.1f} ms, but the policy was trained with one every '
+            f'{self._period * 1e3:.1f} ms'
         )
 
     def _outside(self, seen: np.ndarray) -> list[str]:
         """Dimensions that are far outside what training saw, in a tenth of the steps at least."""
         outside = (seen < self._low) | (seen > self._high)
         return [
-            f"{self._names[i]} is {seen[outside[:, i], i][-1]:.4g}, training saw "
-            f"{self._range[0][i]:.4g} to {self._range[1][i]:.4g}"
+            f'{self._names[i]} is {seen[outside[:, i], i][-1]:.4g}, training saw '
+            f'{self._range[0][i]:.4g} to {self._range[1][i]:.4g}'
             for i in np.nonzero(outside.mean(axis=0) >= 0.1)[0]
         ]
 
@@ -237,9 +236,9 @@ class Wiring:
         seen = rows[:, : self._observations]
         frozen = (seen == seen[0]).all(axis=0)
         if frozen.all():
-            return ["all observations repeat bit for bit, although commands change"]
+            return ['all observations repeat bit for bit, although commands change']
         found = [
-            f"topic {topic} repeats bit for bit, although commands change"
+            f'topic {topic} repeats bit for bit, although commands change'
             for topic, places in self._sources
             if frozen[places].all()
         ]
@@ -247,7 +246,7 @@ class Wiring:
         usual = self._changes if self.has_model else (0.1 * span) ** 2
         moved = np.minimum(np.diff(seen, axis=0) ** 2 / usual, 1.0).mean()
         if not found and moved < STILL:
-            found = ["nothing moves although commands change: does anything execute them?"]
+            found = ['nothing moves although commands change: does anything execute them?']
         return found
 
     def _mistakes(self, order: np.ndarray) -> Generator[None, None, tuple[list[str], bool]]:
@@ -277,7 +276,7 @@ class Wiring:
         least = OTHER_AXES if sentence in dict(others) else MISTAKE
         if gain >= max(least, EXPLAINS * excess):
             close = [other for value, other in explained[1:3] if gain - value < CLOSE]
-            return [" or ".join([sentence, *close])], True
+            return [' or '.join([sentence, *close])], True
         if excess <= ODD:
             return [], False
         return (yield from self._several(parts, precision, moments, others)), False
@@ -301,7 +300,7 @@ class Wiring:
         first = excess = _excess(precision, moments)
         undone, found = moments, []
         for _ in range(MOST_MISTAKES):
-            best: tuple[float, str, Undo | None] = (0.0, "", None)
+            best: tuple[float, str, Undo | None] = (0.0, '', None)
             for candidates in (
                 _group_explanations(parts, precision, undone),
                 _explanations(parts, precision, undone, True),
@@ -325,18 +324,18 @@ class Wiring:
                 found.append(sentence)
             yield
         if found and first - excess >= EXPLAINS * first:
-            return [f"several mistakes together, most likely: {', and '.join(found)}"]
+            return [f'several mistakes together, most likely: {", and ".join(found)}']
         # How much worse than in training each dimension fits, with all that it is tied to.
         misfit = 0.5 * (np.sum(precision * moments, axis=1) - 1)
         n, m = self._observations, self._actions
         acts = len(precision) == 2 * n + m + 1
-        names = [*self._names, *(f"command {i}" for i in range(m if acts else 0)), *self._names]
+        names = [*self._names, *(f'command {i}' for i in range(m if acts else 0)), *self._names]
         per_name: dict[str, float] = {}
         for name, value in zip(names, misfit[:-1], strict=True):
             per_name[name] = per_name.get(name, 0.0) + float(value)
         worst = sorted(per_name, key=per_name.__getitem__, reverse=True)[:MOST_NAMED]
-        odd = "observations change otherwise than in training, by no single wiring mistake"
-        return [f"{odd}; most of it in {', '.join(worst)}"]
+        odd = 'observations change otherwise than in training, by no single wiring mistake'
+        return [f'{odd}; most of it in {", ".join(worst)}']
 
     def _transitions(
         self, order: np.ndarray, rows: np.ndarray
@@ -379,18 +378,18 @@ def _models(
 def _parts(observations: Sequence[str], actions: Sequence[str]) -> list[Part]:
     """Dimensions by themselves, joints of which there are several dimensions, and commands."""
     n, m = len(observations), len(actions)
-    parts = [Part(name, ("dimension",), (i, i + n + m)) for i, name in enumerate(observations)]
+    parts = [Part(name, ('dimension',), (i, i + n + m)) for i, name in enumerate(observations)]
     joints: dict[str, dict[str, int]] = {}
     for i, name in enumerate(observations):
-        joint, _, what = name.rpartition(".")
+        joint, _, what = name.rpartition('.')
         joints.setdefault(joint, {})[what] = i
     for joint, dimensions in joints.items():
         if joint and len(dimensions) > 1:
             here = tuple(dimensions.values())
             places = (*here, *(i + n + m for i in here))
-            parts.append(Part(f"joint {joint}", ("joint", *dimensions), places))
+            parts.append(Part(f'joint {joint}', ('joint', *dimensions), places))
     return parts + [
-        Part(f"command {name}", ("command",), (n + i,)) for i, name in enumerate(actions)
+        Part(f'command {name}', ('command',), (n + i,)) for i, name in enumerate(actions)
     ]
 
 
@@ -407,10 +406,10 @@ def _moments(z: np.ndarray) -> np.ndarray:
 
 def _names_axes(vector: Vector) -> str:
     here, there = ("world's", "body's") if vector.frame else ("body's", "world's")
-    advice = "leave out frame: world" if vector.frame else "set frame: world"
+    advice = 'leave out frame: world' if vector.frame else 'set frame: world'
     return (
-        f"{vector.label} looks as if it were along the {here} axes, but in training along the "
-        f"{there} axes ({advice})"
+        f'{vector.label} looks as if it were along the {here} axes, but in training along the '
+        f'{there} axes ({advice})'
     )
 
 
@@ -452,23 +451,23 @@ def _group_explanations(
     before = _excess(precision, moments)
     whats: dict[str, list[int]] = {}
     for part in parts:
-        if part.kind == ("dimension",):
-            whats.setdefault(part.name.rpartition(".")[2], []).extend(part.places)
-    groups = [(f"all of .{what}", places) for what, places in whats.items() if len(places) > 2]
-    driven = {part.name.removeprefix("command ") for part in parts if part.kind == ("command",)}
+        if part.kind == ('dimension',):
+            whats.setdefault(part.name.rpartition('.')[2], []).extend(part.places)
+    groups = [(f'all of .{what}', places) for what, places in whats.items() if len(places) > 2]
+    driven = {part.name.removeprefix('command ') for part in parts if part.kind == ('command',)}
     joints = [
         place
         for part in parts
-        if part.kind == ("dimension",) and part.name.rpartition(".")[0] in driven
+        if part.kind == ('dimension',) and part.name.rpartition('.')[0] in driven
         for place in part.places
     ]
     if joints:
-        groups.append(("all joints with a command", joints))
+        groups.append(('all joints with a command', joints))
     for name, places in groups:
-        for factor, unit in ((DEGREES, "in degrees"), (1 / DEGREES, "in radians, not degrees")):
+        for factor, unit in ((DEGREES, 'in degrees'), (1 / DEGREES, 'in radians, not degrees')):
             undo = _undo_scale(places, 1 / factor)
             gain = before - _excess(precision, undo(moments)) - len(places) * math.log(factor)
-            yield gain, f"{name} look {unit}", undo
+            yield gain, f'{name} look {unit}', undo
     for kind in {part.kind for part in parts}:
         alike = {part.name: part for part in parts if part.kind == kind}
         for one, other, pairs in _sides(alike):
@@ -478,7 +477,7 @@ def _group_explanations(
                 order[here] = [*alike[b].places, *alike[a].places]
             undo = _undo_exchange(order)
             gain = before - _excess(precision, undo(moments))
-            yield gain, f"{one} and {other} look exchanged", undo
+            yield gain, f'{one} and {other} look exchanged', undo
 
 
 def _sides(names: Collection[str]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
@@ -497,7 +496,7 @@ def _sides(names: Collection[str]) -> Iterator[tuple[str, str, list[tuple[str, s
         pairs = [(stems[one][rest], stems[other][rest]) for rest in both]
         if len(pairs) > 1 and frozenset(pairs) not in tried:
             tried.add(frozenset(pairs))
-            yield f"{one}*", f"{other}*", pairs
+            yield f'{one}*', f'{other}*', pairs
 
 
 def _undo_scale(places: list[int], factor: float) -> Undo:
@@ -548,7 +547,7 @@ def _explanations(
             # Only the rows and columns of these change; what stands in both is counted once.
             rows = precision[here] * (moments[there][:, order] - moments[here])
             lost = 2 * float(rows.sum()) - float(rows[:, here].sum())
-            sentence = f"{one.name} and {other.name} look exchanged"
+            sentence = f'{one.name} and {other.name} look exchanged'
             yield -0.5 * lost, sentence, _undo_exchange(order)
 
 
@@ -558,7 +557,7 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
     own = float(weighted[np.ix_(places, places)].sum())
     cross = float(weighted[places].sum()) - own
     before = -0.5 * (own + 2 * cross)
-    best: tuple[float, str, Undo] = (-math.inf, "", _undo_scale(places, 1.0))
+    best: tuple[float, str, Undo] = (-math.inf, '', _undo_scale(places, 1.0))
     for sign in (1, -1):
         root = math.sqrt(cross * cross + 4 * own * k)
         u = (-cross + sign * root) / (2 * own) if own > 0 else 1.0
@@ -570,17 +569,17 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
             continue
         faults = []
         if u < 0:
-            faults.append("has the wrong sign")
+            faults.append('has the wrong sign')
         if not 0.67 < size < 1.5:
             # The action in z is the one that was sent: what is undone is what became of it.
-            command = part.kind == ("command",)
+            command = part.kind == ('command',)
             faults.append(
-                f"acts {1 / size:.2g} times as strongly as in training"
+                f'acts {1 / size:.2g} times as strongly as in training'
                 if command
-                else f"is {size:.2g} times what it was in training"
+                else f'is {size:.2g} times what it was in training'
             )
         if faults and gain > best[0]:
-            best = (gain, f"{part.name} {' and '.join(faults)}", _undo_scale(places, u))
+            best = (gain, f'{part.name} {" and ".join(faults)}', _undo_scale(places, u))
     return best
 
 
@@ -591,7 +590,7 @@ def _shifted(
     slope = float(precision[places] @ moments[:, -1] @ np.ones(len(places)))
     curvature = float(precision[np.ix_(places, places)].sum())
     if curvature <= 0 or len(places) > 2:
-        return -math.inf, "", _undo_shift(places, 0.0)
+        return -math.inf, '', _undo_shift(places, 0.0)
     offset = slope / curvature
-    gain, sentence = 0.5 * slope * slope / curvature, f"{part.name} is off by {offset:.3g}"
+    gain, sentence = 0.5 * slope * slope / curvature, f'{part.name} is off by {offset:.3g}'
     return gain, sentence, _undo_shift(places, -offset)

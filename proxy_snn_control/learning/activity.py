@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from proxy_snn_control.learning.targets import Actor
 from proxy_snn_control.spiking.actor import SpikingActor
+import torch
 
 SATURATED = math.tanh(2.0)  # of an action within (-1, 1): beyond it little gradient passes
 
@@ -17,9 +16,9 @@ SATURATED = math.tanh(2.0)  # of an action within (-1, 1): beyond it little grad
 def names(layers: int) -> list[str]:
     """The names of what `activity` gives for so many layers after the encoder, which is layer 0."""
     if not layers:
-        return ["saturated_outputs"]
-    rates = [f"firing_rate_{i}" for i in range(layers + 1)]
-    return ["saturated_outputs", *rates, *(f"inside_window_{i}" for i in range(1, layers + 1))]
+        return ['saturated_outputs']
+    rates = [f'firing_rate_{i}' for i in range(layers + 1)]
+    return ['saturated_outputs', *rates, *(f'inside_window_{i}' for i in range(1, layers + 1))]
 
 
 @torch.no_grad()

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proxy_snn_control.spiking.weights import Weights
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
-
-from proxy_snn_control.spiking.weights import Weights
 
 
 class Adam:
@@ -61,13 +60,13 @@ class Adam:
         if not self._steps[row]:
             return {}
         return {
-            "step": self._steps[row],
-            "exp_avg": self._first[row],
-            "exp_avg_sq": self._second[row],
+            'step': self._steps[row],
+            'exp_avg': self._first[row],
+            'exp_avg_sq': self._second[row],
         }
 
     def restore(self, row: int, moments: dict[str, Tensor]) -> None:
         """Put moments back that `moments` gave."""
-        self._steps[row] = moments["step"]
-        self._first[row] = moments["exp_avg"]
-        self._second[row] = moments["exp_avg_sq"]
+        self._steps[row] = moments['step']
+        self._first[row] = moments['exp_avg']
+        self._second[row] = moments['exp_avg_sq']

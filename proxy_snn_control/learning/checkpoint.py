@@ -14,22 +14,21 @@ damaged is not resumed from.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import hashlib
+import json
 from pathlib import Path
+import re
+import sys
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, remove, replacing
+from safetensors import safe_open, SafetensorError
+from safetensors.torch import save_file
+import torch
 
 VERSION = 7
 # Files of transitions shorter than this are joined with the next, so that many checkpoints in a
@@ -41,12 +40,12 @@ Spans = list[tuple[int, int]]
 
 def path_of(folder: Path, step: int) -> Path:
     """The checkpoint's file."""
-    return folder / f"checkpoint-{step:010d}.safetensors"
+    return folder / f'checkpoint-{step:010d}.safetensors'
 
 
 def steps(folder: Path) -> list[int]:
     """The steps of which there is a checkpoint, in order."""
-    found = (re.fullmatch(r"checkpoint-(\d+)\.safetensors", p.name) for p in folder.glob("*"))
+    found = (re.fullmatch(r'checkpoint-(\d+)\.safetensors', p.name) for p in folder.glob('*'))
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -56,7 +55,7 @@ def save(folder: Path, step: int, tensors: Tensors, state: dict[str, Any]) -> No
     Raises:
         WriteError: it cannot be written.
     """
-    _save(path_of(folder, step), tensors, json.dumps({"version": VERSION, **state}))
+    _save(path_of(folder, step), tensors, json.dumps({'version': VERSION, **state}))
 
 
 def save_transitions(
@@ -106,8 +105,8 @@ def load(folder: Path, step: int) -> tuple[Tensors, dict[str, Any]]:
     with reading(path):
         tensors, text = _load(path)
         state = json.loads(text)
-        if state["version"] != VERSION:
-            raise UserError(f"checkpoint {path} has version {state['version']}, not {VERSION}")
+        if state['version'] != VERSION:
+            raise UserError(f'checkpoint {path} has version {state["version"]}, not {VERSION}')
         return tensors, state
 
 
@@ -133,7 +132,7 @@ def load_transitions(
         with reading(path):
             found = {name: tensor.numpy() for name, tensor in _load(path)[0].items()}
             if {name: array.shape for name, array in found.items()} != shapes(last - first):
-                raise ValueError(f"it does not hold {last - first} transitions of this task")
+                raise ValueError(f'it does not hold {last - first} transitions of this task')
             write(first, found)
 
 
@@ -143,29 +142,29 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"checkpoint {path} does not fit this run: {reason}") from None
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(f'checkpoint {path} does not fit this run: {reason}') from None
 
 
 def check_spans(spans: Spans, count: int, held: int) -> None:
     """Raise a ValueError unless the files hold, one after the other, the whole replay buffer."""
     ends = [last for _, last in spans]
     if [first for first, _ in spans][1:] != ends[:-1] or ends[-1:] != ([count] if count else []):
-        raise ValueError(f"files of transitions {spans} are not those up to {count}")
+        raise ValueError(f'files of transitions {spans} are not those up to {count}')
     if spans and not (spans[0][0] <= count - held and all(a < b for a, b in spans)):
-        raise ValueError(f"files of transitions {spans} lack some of the last {held}")
+        raise ValueError(f'files of transitions {spans} lack some of the last {held}')
 
 
 def _transitions_path(folder: Path, first: int, last: int) -> Path:
-    return folder / f"replay-{first:010d}-{last:010d}.safetensors"
+    return folder / f'replay-{first:010d}-{last:010d}.safetensors'
 
 
-def _save(path: Path, tensors: Tensors, state: str = "") -> None:
+def _save(path: Path, tensors: Tensors, state: str = '') -> None:
     with replacing(path) as temporary:
         # Copies: safetensors takes no tensors that are views of one.
         whole = torch.contiguous_format
         copies = {k: t.detach().cpu().clone(memory_format=whole) for k, t in tensors.items()}
-        metadata = {"state": state, "sha256": _checksum(copies, state)}
+        metadata = {'state': state, 'sha256': _checksum(copies, state)}
         try:
             save_file(copies, temporary, metadata=metadata)
         except SafetensorError as error:  # what safetensors makes of a full disk
@@ -173,19 +172,19 @@ def _save(path: Path, tensors: Tensors, state: str = "") -> None:
 
 
 def _load(path: Path) -> tuple[Tensors, str]:
-    with opened("checkpoint", path, sys.maxsize), safe_open(path, "pt") as file:
+    with opened('checkpoint', path, sys.maxsize), safe_open(path, 'pt') as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if "sha256" not in metadata:
-        raise ValueError("it has no checksum; an earlier version has written it")
-    if metadata["sha256"] != _checksum(tensors, metadata["state"]):
-        raise ValueError("it is damaged: its checksum does not match its content")
-    return tensors, metadata["state"]
+    if 'sha256' not in metadata:
+        raise ValueError('it has no checksum; an earlier version has written it')
+    if metadata['sha256'] != _checksum(tensors, metadata['state']):
+        raise ValueError('it is damaged: its checksum does not match its content')
+    return tensors, metadata['state']
 
 
 def _checksum(tensors: Tensors, state: str) -> str:
     digest = hashlib.sha256(state.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(f'{name} {tensor.dtype} {list(tensor.shape)}'.encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

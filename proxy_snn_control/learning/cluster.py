@@ -8,13 +8,13 @@ lost is tried again by Ray, on whatever computer is free, and goes on from the r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 import logging
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from proxy_snn_control.learning.members import Member
@@ -76,13 +76,13 @@ class _Reporter(Listener):
         return self._stop
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        self._desk.post.remote("evaluation", member, row)
+        self._desk.post.remote('evaluation', member, row)
 
     def on_warning(self, member: Member, text: str) -> None:
-        self._desk.post.remote("warning", member, text)
+        self._desk.post.remote('warning', member, text)
 
     def log(self, text: str) -> None:
-        self._desk.post.remote("log", None, text)
+        self._desk.post.remote('log', None, text)
 
 
 # Trains runs, calls the listener for every event and logs how they were put together; gives whether
@@ -120,7 +120,7 @@ def train_on_cluster(
 
     with _connected(address):
         has = ray.cluster_resources()
-        log(f"a cluster of {has.get('CPU', 0):.0f} CPU cores and {has.get('GPU', 0):.0f} GPUs")
+        log(f'a cluster of {has.get("CPU", 0):.0f} CPU cores and {has.get("GPU", 0):.0f} GPUs')
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor = ray.remote(num_cpus=0)(Desk)
         desk: Any = actor.options(scheduling_strategy=here).remote()
@@ -138,9 +138,9 @@ def train_on_cluster(
                 desk.stop.remote()
             ready, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
             for kind, member, what in ray.get(desk.take.remote()):
-                if kind == "log":
+                if kind == 'log':
                     log(what)
-                elif kind == "evaluation":
+                elif kind == 'evaluation':
                     listener.on_evaluation(member, what)
                 else:
                     listener.on_warning(member, what)
@@ -149,7 +149,7 @@ def train_on_cluster(
                 try:
                     done, why = ray.get(each)
                 except ray.exceptions.RayError as error:
-                    done, why = True, [f"{batch[0].folder}: its task failed: {_first_line(error)}"]
+                    done, why = True, [f'{batch[0].folder}: its task failed: {_first_line(error)}']
                 finished &= done
                 failures += why
         return finished, failures
@@ -168,7 +168,7 @@ def _work(
         return False, []
     if ray.get(desk.begin.remote(number)):
         for member in members:
-            reporter.on_warning(member, "its worker was lost; it resumes from its checkpoint")
+            reporter.on_warning(member, 'its worker was lost; it resumes from its checkpoint')
     result = train(members, reporter, reporter.log)
     ray.get(desk.stopping.remote())  # calls are served in turn: now all messages are there
     return result
@@ -179,22 +179,22 @@ def _connected(address: str) -> Iterator[None]:
     """Be a driver of the cluster."""
     import ray
 
-    place = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    place = re.fullmatch(r'(?:ray://)?(.+):(\d+)', address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if place:  # Ray would try for minutes
             socket.create_connection((place[1], int(place[2])), CONNECT_SECONDS).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise UserError(f"--ray {address}: no Ray cluster answers: {_first_line(error)}") from None
+        raise UserError(f'--ray {address}: no Ray cluster answers: {_first_line(error)}') from None
     for number, handler in handlers.items():  # Ray sets its own, which end the process
         signal.signal(number, handler)
     try:
         yield
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise UserError(
-            f"--ray {address}: the cluster is lost: {_first_line(error)}; repeat the command "
-            "to continue"
+            f'--ray {address}: the cluster is lost: {_first_line(error)}; repeat the command '
+            'to continue'
         ) from None
     finally:
         ray.shutdown()
@@ -202,4 +202,4 @@ def _connected(address: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split(". ")[0][:300]
+    return text.splitlines()[0].split('. ')[0][:300]

@@ -9,23 +9,22 @@ AsyncVectorEnv sends each of them through pipes instead (benchmarks/environments
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 import ctypes
+from dataclasses import dataclass
 import logging
 import multiprocessing
+from multiprocessing.connection import Connection
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.learning.episode import Episode, Remembering, remembering
-from proxy_snn_control.learning.tasks import TaskSpec, clip_action
+from proxy_snn_control.learning.tasks import clip_action, TaskSpec
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 
@@ -33,8 +32,8 @@ PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited f
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 3.0
-STOP = ("stop", ())
-_log = logging.getLogger("proxy_snn_control")
+STOP = ('stop', ())
+_log = logging.getLogger('proxy_snn_control')
 
 
 class Place(NamedTuple):
@@ -62,7 +61,7 @@ class Place(NamedTuple):
 
     def make(self) -> gymnasium.Env:
         """Make the environment."""
-        own = {"seed": self.run_seed, "number": self.number} if self.one_world else {}
+        own = {'seed': self.run_seed, 'number': self.number} if self.one_world else {}
         return remembering(self.task.make(**own), self.history, self.previous_action)
 
 
@@ -115,7 +114,7 @@ class Arrays:
     @classmethod
     def memory(cls, places: int, widths: Sequence[int]) -> list[Any]:
         """Zeroed memory for them that processes started from here can share."""
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context('spawn')
         return [
             context.RawArray(ctypes.c_char, max(1, int(np.prod(shape)) * np.dtype(kind).itemsize))
             for shape, kind in cls.shapes(places, widths)
@@ -183,14 +182,14 @@ class Stage:
         Returns:
             False if asked to stop meanwhile.
         """
-        _log.warning("%s; the episode is discarded; waiting", error)
+        _log.warning('%s; the episode is discarded; waiting', error)
         while not self._should_stop():
             try:
                 self.episodes[i].begin()
             except Interrupted:
                 time.sleep(RETRY_SECONDS)
                 continue
-            _log.warning("the task answers again, a new episode begins")
+            _log.warning('the task answers again, a new episode begins')
             return True
         return False
 
@@ -211,7 +210,7 @@ class Stage:
         environment = episode.environment
         if isinstance(environment, Remembering):
             environment = environment.env
-        found, why = None, ""
+        found, why = None, ''
         random = episode.random
         while True:
             try:
@@ -292,7 +291,7 @@ class Collector:
         if not workers:
             self.stage = Stage(self.arrays, numbered, lambda: self.should_stop())
             return
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context('spawn')
         for first in range(workers):
             mine = {i: numbered[i] for i in range(first, len(places), workers)}
             ours, theirs = context.Pipe()
@@ -342,7 +341,7 @@ class Collector:
         if self.stage:
             return self.stage.apply(place, work, last)
         (worker,) = (each for each in self._workers if place in each.places)
-        found: tuple[Any, str] = self._ask(worker, "apply", place, work, last)
+        found: tuple[Any, str] = self._ask(worker, 'apply', place, work, last)
         return found
 
     def idle(self, places: Sequence[int]) -> None:
@@ -355,7 +354,7 @@ class Collector:
             return self.stage.states()
         found: dict[int, Any] = {}
         for worker in self._workers:
-            found |= self._ask(worker, "states")
+            found |= self._ask(worker, 'states')
         return found
 
     def restore(self, states: dict[int, Any]) -> list[int]:
@@ -369,7 +368,7 @@ class Collector:
         astray: list[int] = []
         for worker in self._workers:
             mine = {i: states[i] for i in worker.places if i in states}
-            astray += self._ask(worker, "restore", mine)
+            astray += self._ask(worker, 'restore', mine)
         return sorted(astray)
 
     def close(self) -> None:
@@ -379,7 +378,7 @@ class Collector:
         for worker in self._workers:
             if self._in_order:
                 with suppress(OSError):
-                    worker.connection.send(("close", ()))
+                    worker.connection.send(('close', ()))
                     worker.go.release()
                     worker.process.join(CLOSE_SECONDS)
             worker.process.kill()
@@ -391,7 +390,7 @@ class Collector:
         if self.stage:
             return self.stage.failures[i]
         (worker,) = (each for each in self._workers if i in each.places)
-        failures: dict[int, str] = self._ask(worker, "failures")
+        failures: dict[int, str] = self._ask(worker, 'failures')
         return failures[i]
 
     def _ask(self, worker: _Worker, name: str, *arguments: Any) -> Any:
@@ -409,7 +408,7 @@ class Collector:
         except EOFError:
             worker.process.join(PATIENCE)
             self._check(worker)
-            raise UserError("a process of environments closed its pipe") from None
+            raise UserError('a process of environments closed its pipe') from None
         if error:
             raise UserError(error)
         return answer
@@ -417,8 +416,8 @@ class Collector:
     def _check(self, worker: _Worker) -> None:
         if not worker.process.is_alive():
             raise UserError(
-                f"a process of environments (pid {worker.process.pid}) ended with exit status "
-                f"{worker.process.exitcode}"
+                f'a process of environments (pid {worker.process.pid}) ended with exit status '
+                f'{worker.process.exitcode}'
             )
 
 
@@ -426,19 +425,19 @@ class safe_path:
     """While children are started, keep modules of the current folder out of theirs."""
 
     def __enter__(self) -> None:
-        self._before = os.environ.get("PYTHONSAFEPATH")
-        os.environ["PYTHONSAFEPATH"] = "1"
+        self._before = os.environ.get('PYTHONSAFEPATH')
+        os.environ['PYTHONSAFEPATH'] = '1'
 
     def __exit__(self, *_: object) -> None:
         if self._before is None:
-            del os.environ["PYTHONSAFEPATH"]
+            del os.environ['PYTHONSAFEPATH']
         else:
-            os.environ["PYTHONSAFEPATH"] = self._before
+            os.environ['PYTHONSAFEPATH'] = self._before
 
 
 def end_with_parent() -> None:
     """Have this process killed when the one that started it ends, however it ends (Linux)."""
-    if hasattr(prctl := ctypes.CDLL(None), "prctl"):
+    if hasattr(prctl := ctypes.CDLL(None), 'prctl'):
         prctl.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent and not parent.is_alive():  # killed while this process was starting
@@ -473,10 +472,10 @@ def _work(
             if message == STOP:  # what it was about is over
                 continue
             name, arguments = message
-            if name == "close":
+            if name == 'close':
                 stage.close()
                 return
-            answer = stage.failures if name == "failures" else getattr(stage, name)(*arguments)
+            answer = stage.failures if name == 'failures' else getattr(stage, name)(*arguments)
             connection.send((None, answer))
             break
         else:

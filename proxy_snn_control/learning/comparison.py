@@ -7,74 +7,73 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+import re
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.learning.results import (
     DEAD,
-    LAST,
-    MACHINE_SETTINGS,
-    SCHEDULE_SETTINGS,
-    TASK_SETTINGS,
     Group,
-    Run,
     group_runs,
+    LAST,
     learner_order,
+    MACHINE_SETTINGS,
+    Run,
+    SCHEDULE_SETTINGS,
     seeds_text,
     settings_of,
     shown,
+    TASK_SETTINGS,
     unlike_the_paper,
 )
 from proxy_snn_control.learning.statistics import (
-    Interval,
     improvement_over_tasks,
+    Interval,
     iqm_over_tasks,
 )
 
 MUJOCO = {
-    *("Ant", "HalfCheetah", "Hopper", "Humanoid", "HumanoidStandup", "InvertedDoublePendulum"),
-    *("InvertedPendulum", "Pusher", "Reacher", "Swimmer", "Walker2d"),
+    *('Ant', 'HalfCheetah', 'Hopper', 'Humanoid', 'HumanoidStandup', 'InvertedDoublePendulum'),
+    *('InvertedPendulum', 'Pusher', 'Reacher', 'Swimmer', 'Walker2d'),
 }
 # Table 1 of Xu et al. 2025 (arXiv 2505.24161v2): mean and standard deviation of the maximum, five
 # seeds, 1,000,000 training steps after 25,000 random ones; and the average performance gain in %.
-PAPER_TASKS = ("InvertedDoublePendulum-v4", "Ant-v4", "HalfCheetah-v4", "Hopper-v4", "Walker2d-v4")
+PAPER_TASKS = ('InvertedDoublePendulum-v4', 'Ant-v4', 'HalfCheetah-v4', 'Hopper-v4', 'Walker2d-v4')
 PAPER_STEPS = 1_025_000
 PAPER: dict[tuple[str, str], tuple[str, tuple[tuple[int, int], ...], float]] = {
-    ("relu", "soft"): (
-        "ANN (TD3)",
+    ('relu', 'soft'): (
+        'ANN (TD3)',
         ((7503, 3713), (4770, 1014), (10857, 475), (3410, 164), (4340, 383)),
         0.0,
     ),
-    ("lif", "soft"): (
-        "vanilla LIF",
+    ('lif', 'soft'): (
+        'vanilla LIF',
         ((9347, 1), (4294, 1170), (9404, 625), (3520, 94), (1862, 1450)),
         -10.54,
     ),
-    ("clif", "proxy"): (
-        "PT-CLIF",
+    ('clif', 'proxy'): (
+        'PT-CLIF',
         ((9351, 1), (5014, 1074), (9663, 426), (3526, 112), (4564, 555)),
         5.46,
     ),
-    ("dn", "proxy"): (
-        "PT-DN",
+    ('dn', 'proxy'): (
+        'PT-DN',
         ((9350, 1), (5400, 277), (9347, 666), (3507, 144), (4277, 650)),
         5.06,
     ),
-    ("lif", "proxy"): (
-        "PT-LIF",
+    ('lif', 'proxy'): (
+        'PT-LIF',
         ((9348, 1), (5383, 250), (10103, 607), (3385, 157), (4314, 423)),
         5.84,
     ),
 }
 # What may differ from the paper where its figures stand beside ours, and is noted: the authors'
 # own faster setting.
-_FASTER = {"proxy_updates", "proxy_learning_rate"}
+_FASTER = {'proxy_updates', 'proxy_learning_rate'}
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,8 @@ class Comparison:
         ranked = []
         for learner in {learner for _, learner in self.groups}:
             runs = self.runs_of(learner)
-            kinds = {(run.settings.get("neuron"), run.settings.get("target")) for run in runs}
-            if kinds == {("relu", "soft")}:
+            kinds = {(run.settings.get('neuron'), run.settings.get('target')) for run in runs}
+            if kinds == {('relu', 'soft')}:
                 changed = {name for run in runs for name in unlike_the_paper(run)}
                 ranked.append((len(changed), -len(runs), learner))
         return [learner for *_, learner in sorted(ranked)]
@@ -134,7 +133,7 @@ class Comparison:
 
     def group(self, task: str, learner: str | None) -> Group | None:
         """A learner on a task, if it has a run with an evaluation there."""
-        group = self.groups.get((task, learner or ""))
+        group = self.groups.get((task, learner or ''))
         return group if group and group.counted else None
 
     def on(self, task: str) -> list[Group]:
@@ -171,9 +170,9 @@ class Comparison:
             firsts = [g.untrained for g in self.on(task) if g.untrained is not None]
             if self.baseline:
                 best = self.group(task, self.baseline)
-                tops = [best.figures("maximum").mean()] if best else []
+                tops = [best.figures('maximum').mean()] if best else []
             else:
-                tops = [group.figures("maximum").mean() for group in self.on(task)]
+                tops = [group.figures('maximum').mean() for group in self.on(task)]
             if firsts and tops and max(tops) > np.mean(firsts):
                 found[task] = (float(np.mean(firsts)), float(max(tops)))
         return found
@@ -202,7 +201,7 @@ class Comparison:
         None where the settings are not the paper's, its faster setting apart, or no task is.
         """
         runs = self.runs_of(learner)
-        kinds = {(str(r.settings.get("neuron")), str(r.settings.get("target"))) for r in runs}
+        kinds = {(str(r.settings.get('neuron')), str(r.settings.get('target'))) for r in runs}
         changed = {name for run in runs for name in unlike_the_paper(run)}
         known = PAPER.get(next(iter(kinds))) if len(kinds) == 1 else None
         if known is None or not changed <= _FASTER:
@@ -226,25 +225,25 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
     bases = defaultdict(set)
     for task, _ in groups:
         base, version = _versioned(task)
-        bases["MuJoCo" if base in MUJOCO else base].add(version)
+        bases['MuJoCo' if base in MUJOCO else base].add(version)
     parts: dict[str, dict[tuple[str, str], Group]] = defaultdict(dict)
     for (task, learner), group in groups.items():
         base, version = _versioned(task)
         bound = base in MUJOCO or len(bases[base]) > 1
-        parts[version if bound else ""][task, learner] = group
-    if len(parts) == 2 and "" in parts:
-        parts = {"": {key: group for part in parts.values() for key, group in part.items()}}
+        parts[version if bound else ''][task, learner] = group
+    if len(parts) == 2 and '' in parts:
+        parts = {'': {key: group for part in parts.values() for key, group in part.items()}}
     if len(parts) == 1:
-        return [Comparison("", next(iter(parts.values())))]
+        return [Comparison('', next(iter(parts.values())))]
     names = sorted(parts, key=lambda name: (not name, name))
-    return [Comparison(name or "other tasks", parts[name]) for name in names]
+    return [Comparison(name or 'other tasks', parts[name]) for name in names]
 
 
 def _versioned(task: str) -> tuple[str, str]:
     """A task's id without and with nothing but its version: ("Hopper", "-v4")."""
-    found = re.match(r"(.*?)(-v\d+)?(?: |$)", task)
+    found = re.match(r'(.*?)(-v\d+)?(?: |$)', task)
     assert found
-    return found[1], found[2] or ""
+    return found[1], found[2] or ''
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -266,8 +265,8 @@ def _seed_notes(comparison: Comparison) -> Iterable[str]:
         for learner in comparison.learners
     }
     if sum(collapsed.values()):
-        listed = ", ".join(f"{learner} {count}" for learner, count in collapsed.items() if count)
-        yield f"{sum(collapsed.values())} of {len(comparison.runs)} runs collapsed: {listed}."
+        listed = ', '.join(f'{learner} {count}' for learner, count in collapsed.items() if count)
+        yield f'{sum(collapsed.values())} of {len(comparison.runs)} runs collapsed: {listed}.'
     found = defaultdict(list)  # what is to be noted, of which learners on which tasks
     for learner in comparison.learners:
         for task in comparison.tasks:
@@ -277,52 +276,52 @@ def _seed_notes(comparison: Comparison) -> Iterable[str]:
         tasks_of = defaultdict(list)
         for learner, task in places:
             tasks_of[learner].append(task)
-        listed = "; ".join(
-            learner + (f" on {', '.join(tasks)}" if len(comparison.tasks) > 1 else "")
+        listed = '; '.join(
+            learner + (f' on {", ".join(tasks)}' if len(comparison.tasks) > 1 else '')
             for learner, tasks in tasks_of.items()
         )
-        yield f"{fact}: {listed}."
+        yield f'{fact}: {listed}.'
 
 
 def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str]:
     group = comparison.groups.get((task, learner))
     if group is None:
-        yield "No run"
+        yield 'No run'
         return
     # What another learner was given in place of a collapsed seed, this one need not have.
     seeds = {run.seed for run in comparison.runs} - {run.begun_again for run in comparison.runs}
     if absent := seeds - {run.seed for run in group.runs}:
-        yield f"No run of {seeds_text(absent)}, which others here have"
+        yield f'No run of {seeds_text(absent)}, which others here have'
     if idle := [run.seed for run in group.runs if not len(run.steps)]:
-        yield f"No evaluation yet of {seeds_text(idle)}"
+        yield f'No evaluation yet of {seeds_text(idle)}'
     for run in group.short:
         if len(run.steps):
             yield (
-                f"Seed {run.seed} is at {run.length:,} steps, the longest at {group.length:,}, so "
-                "it is listed but enters no mean"
+                f'Seed {run.seed} is at {run.length:,} steps, the longest at {group.length:,}, so '
+                'it is listed but enters no mean'
             )
     if len(group.counted) == 1:
-        yield "One seed in the mean, so the spread over seeds is unknown"
+        yield 'One seed in the mean, so the spread over seeds is unknown'
     for run in group.counted:
         if run.begun_again is not None:
             yield (
-                f"Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; "
-                f"both are counted, the first with its evaluations up to step {run.length:,}"
+                f'Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; '
+                f'both are counted, the first with its evaluations up to step {run.length:,}'
             )
         elif run.failure is not None and run.length < group.length:
-            why = "for its collapse" if DEAD in run.failure else "for numbers that were not finite"
+            why = 'for its collapse' if DEAD in run.failure else 'for numbers that were not finite'
             yield (
-                f"Seed {run.seed} was stopped {why}; it is counted with its evaluations up to step "
-                f"{run.length:,}"
+                f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to step '
+                f'{run.length:,}'
             )
         if run.missing:
-            steps = ", ".join(f"{step:,}" for step in run.missing[:5])
-            more = f" and {len(run.missing) - 5} more" if len(run.missing) > 5 else ""
-            yield f"Seed {run.seed} lacks the evaluation at step {steps}{more}"
+            steps = ', '.join(f'{step:,}' for step in run.missing[:5])
+            more = f' and {len(run.missing) - 5} more' if len(run.missing) > 5 else ''
+            yield f'Seed {run.seed} lacks the evaluation at step {steps}{more}'
     if few := [run.seed for run in group.counted if len(run.steps) < LAST]:
         yield (
             f"Fewer than {LAST} evaluations, the untrained policy's among them, so that the mean "
-            f"of the last is over those there are ({seeds_text(few)})"
+            f'of the last is over those there are ({seeds_text(few)})'
         )
 
 
@@ -332,17 +331,17 @@ def _length_notes(comparison: Comparison) -> Iterable[str]:
         for group in comparison.on(task):
             lengths[group.length].append(group.learner)
         if len(lengths) > 1:
-            listed = "; ".join(f"{', '.join(who)} {steps:,}" for steps, who in lengths.items())
+            listed = '; '.join(f'{", ".join(who)} {steps:,}' for steps, who in lengths.items())
             yield (
-                f"{task}: learners have taken unequally many steps ({listed}), so their figures "
-                "are of unequal training; the task is left out of all figures over tasks."
+                f'{task}: learners have taken unequally many steps ({listed}), so their figures '
+                'are of unequal training; the task is left out of all figures over tasks.'
             )
         for group in comparison.on(task):
             planned = max(run.planned for run in group.counted)
             if group.length < planned and not all(run.failure for run in group.counted):
                 yield (
-                    f"{group.learner} on {task}: unfinished, at {group.length:,} of {planned:,} "
-                    "steps."
+                    f'{group.learner} on {task}: unfinished, at {group.length:,} of {planned:,} '
+                    'steps.'
                 )
 
 
@@ -350,26 +349,26 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
     baseline, ordinary = comparison.baseline, comparison.ordinary
     if baseline is None:
         yield (
-            "No ANN learner (neuron relu, target soft) is here: there is no performance gain, and "
-            "scores are relative to the best learner of each task."
+            'No ANN learner (neuron relu, target soft) is here: there is no performance gain, and '
+            'scores are relative to the best learner of each task.'
         )
     elif len(ordinary) > 1:
         yield (
-            f"{len(ordinary)} learners are ANNs ({', '.join(ordinary)}); gains are over "
+            f'{len(ordinary)} learners are ANNs ({", ".join(ordinary)}); gains are over '
             f"{baseline}, the one with the fewest settings other than the paper's, then with the "
-            "most runs."
+            'most runs.'
         )
     for task in comparison.level:
         group = comparison.group(task, baseline)
-        if group and group.figures("maximum").mean() <= 0:
+        if group and group.figures('maximum').mean() <= 0:
             yield (
                 f"{task}: {baseline}'s mean return is not above zero, so that there is no relative "
-                "gain; the task is not in the average performance gain."
+                'gain; the task is not in the average performance gain.'
             )
     for task in set(comparison.level) - set(comparison.scale):
         yield (
             f"{task}: left out of the interquartile mean, for it lacks the untrained policy's "
-            "evaluation or the learner that scores are relative to, or that one has learnt nothing."
+            'evaluation or the learner that scores are relative to, or that one has learnt nothing.'
         )
     fewer = [
         learner
@@ -378,26 +377,26 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
     ]
     if fewer:
         yield (
-            f"Figures over tasks are over fewer tasks for {', '.join(fewer)}, and do not compare "
-            "with those of the others."
+            f'Figures over tasks are over fewer tasks for {", ".join(fewer)}, and do not compare '
+            'with those of the others.'
         )
     sizes = {len(group.counted) for task in comparison.level for group in comparison.on(task)}
     if sizes and min(sizes) < 5:
         yield (
-            f"Figures over tasks rest on {_span(sizes)} for each task and learner: a bootstrap "
-            "over so few is narrower than it looks"
-            + (", over one it has no width." if 1 in sizes else ".")
+            f'Figures over tasks rest on {_span(sizes)} for each task and learner: a bootstrap '
+            'over so few is narrower than it looks'
+            + (', over one it has no width.' if 1 in sizes else '.')
         )
     if len(sizes) > 1:
         yield (
-            "The interquartile mean pools unequally many seeds a task: tasks with more seeds weigh "
-            "more in it."
+            'The interquartile mean pools unequally many seeds a task: tasks with more seeds weigh '
+            'more in it.'
         )
 
 
 def _span(sizes: set[int]) -> str:
     low, high = min(sizes), max(sizes)
-    return f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
+    return f'{low} seed{"s" if low > 1 else ""}' if low == high else f'{low} to {high} seeds'
 
 
 def _setting_notes(comparison: Comparison) -> Iterable[str]:
@@ -411,19 +410,19 @@ def _setting_notes(comparison: Comparison) -> Iterable[str]:
                 for (_, other), group in comparison.groups.items()
                 if other == learner
             )
-            kind = "two settings under one name" if inside else "not the same on every task"
-            if name in (*MACHINE_SETTINGS, *SCHEDULE_SETTINGS, "precision"):
-                kind = "not the same in every run"
-            yield f"{learner}: {kind}: {name} is {valued(values, runs)}."
-    physics = by_value(comparison.runs, settings_of).get("paper_physics", {})
+            kind = 'two settings under one name' if inside else 'not the same on every task'
+            if name in (*MACHINE_SETTINGS, *SCHEDULE_SETTINGS, 'precision'):
+                kind = 'not the same in every run'
+            yield f'{learner}: {kind}: {name} is {valued(values, runs)}.'
+    physics = by_value(comparison.runs, settings_of).get('paper_physics', {})
     if len(physics) > 1:
         yield (
-            "Runs differ in the contact margins of Hopper and Ant (paper_physics): "
-            f"{valued(physics, comparison.runs)}."
+            'Runs differ in the contact margins of Hopper and Ant (paper_physics): '
+            f'{valued(physics, comparison.runs)}.'
         )
     for name, values in by_value(comparison.runs, lambda run: run.recorded).items():
         if len(values) > 1:
-            yield f"Runs differ in what was recorded: {name} is {valued(values, comparison.runs)}."
+            yield f'Runs differ in what was recorded: {name} is {valued(values, comparison.runs)}.'
 
 
 def valued(values: dict[str, list[Run]], runs: Sequence[Run]) -> str:
@@ -431,8 +430,8 @@ def valued(values: dict[str, list[Run]], runs: Sequence[Run]) -> str:
     if len(values) == 1:
         return next(iter(values))
     if len(values) > 5:
-        return f"one of {len(values)} values"
-    return "; ".join(f"{value} ({whose(found, runs)})" for value, found in values.items())
+        return f'one of {len(values)} values'
+    return '; '.join(f'{value} ({whose(found, runs)})' for value, found in values.items())
 
 
 def _paper_notes(comparison: Comparison) -> Iterable[str]:
@@ -443,20 +442,20 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
         if near := [task for task in PAPER_TASKS if _versioned(task)[0] in ours]:
             yield (
                 f"The paper's figures are of other versions of these tasks ({', '.join(near)}), "
-                "whose rewards or physics differ; they are not shown here."
+                'whose rewards or physics differ; they are not shown here.'
             )
         return
     for learner in comparison.learners:
         runs = comparison.runs_of(learner)
-        kind = (str(runs[0].settings.get("neuron")), str(runs[0].settings.get("target")))
+        kind = (str(runs[0].settings.get('neuron')), str(runs[0].settings.get('target')))
         changed = sorted({name for run in runs for name in unlike_the_paper(run)})
         if learner not in beside and kind in PAPER and changed:
             yield (
-                f"{learner}: no figures of the paper beside it, for its settings are not the "
+                f'{learner}: no figures of the paper beside it, for its settings are not the '
                 f"paper's ({', '.join(changed)})."
             )
         elif learner in beside and changed:
-            values = "; ".join(
+            values = '; '.join(
                 f"{name} {shown(value)}, the paper's {shown(paper)}"
                 for name, (value, paper) in unlike_the_paper(runs[0]).items()
             )
@@ -465,19 +464,19 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
         return
     lengths = {g.length for task in tasks for g in comparison.on(task) if g.learner in beside}
     if lengths - {PAPER_STEPS}:
-        listed = ", ".join(f"{length:,}" for length in sorted(lengths))
+        listed = ', '.join(f'{length:,}' for length in sorted(lengths))
         yield (
             f"The paper's figures are after {PAPER_STEPS:,} steps, the 25,000 random ones among "
-            f"them; ours after {listed}."
+            f'them; ours after {listed}.'
         )
     if {len(g.counted) for t in tasks for g in comparison.on(t) if g.learner in beside} - {5}:
         yield "The paper's figures are over five seeds; not all of ours are."
     moved = [
         task
-        for task in ("Ant-v4", "Hopper-v4")
+        for task in ('Ant-v4', 'Hopper-v4')
         if task in tasks
         and any(
-            not run.settings.get("paper_physics")
+            not run.settings.get('paper_physics')
             for group in comparison.on(task)
             if group.learner in beside
             for run in group.runs
@@ -486,7 +485,7 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
     if moved:
         yield (
             f"{' and '.join(moved)}: the paper's were run with MuJoCo 2.3, whose contact margins "
-            "for this task are half those of MuJoCo 3 and later (setting paper_physics)."
+            'for this task are half those of MuJoCo 3 and later (setting paper_physics).'
         )
 
 
@@ -500,7 +499,7 @@ def by_value(
     for name in names:
         values: dict[str, list[Run]] = defaultdict(list)
         for run, table in tables.items():
-            values[shown(table[name]) if name in table else "not there"].append(run)
+            values[shown(table[name]) if name in table else 'not there'].append(run)
         found[name] = dict(values)
     return found
 
@@ -512,19 +511,19 @@ def whose(some: Sequence[Run], runs: Sequence[Run]) -> str:
     learners = dict.fromkeys(run.learner for run in runs)
     for learner in learners:
         mine = [run for run in runs if run.learner == learner]
-        name = learner if len(learners) > 1 else ""
+        name = learner if len(learners) > 1 else ''
         if set(mine) <= chosen:
-            parts.append(name or "all")
+            parts.append(name or 'all')
             continue
         seeds = {}  # on each task
         for task in dict.fromkeys(run.task for run in mine):
             here = [run for run in mine if run.task == task]
             if in_it := [run for run in here if run in chosen]:
                 all_of_it = len(in_it) == len(here)
-                seeds[task] = "" if all_of_it else f" {seeds_text(run.seed for run in in_it)}"
+                seeds[task] = '' if all_of_it else f' {seeds_text(run.seed for run in in_it)}'
         if len(seeds) == len({run.task for run in mine}) and len(set(seeds.values())) == 1:
             parts.append((name + next(iter(seeds.values()))).strip())
         elif seeds:
-            on = ", ".join(task + text for task, text in seeds.items())
-            parts.append(f"{name} on {on}" if name else on)
-    return ", ".join(parts)
+            on = ', '.join(task + text for task, text in seeds.items())
+            parts.append(f'{name} on {on}' if name else on)
+    return ', '.join(parts)

@@ -8,12 +8,8 @@ autograd, and its networks run one after the other: slower, and nothing else dif
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+import math
 
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.policy.errors import UserError
@@ -21,6 +17,9 @@ from proxy_snn_control.policy.plugins import CRITICS
 from proxy_snn_control.spiking.actor import Sizes
 from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.weights import Weights
+import torch
+from torch import nn, Tensor
+from torch.func import functional_call
 
 # Observations, actions and hidden layers to a module from [batch, both] to [batch, 1].
 Make = Callable[[int, int, tuple[int, ...]], nn.Module]
@@ -97,25 +96,25 @@ class ModuleCritics:
 
     def _module(self, row: int) -> nn.Module:
         observations, actions = self._sizes[row]
-        where = f"critic {self._name!r}"
+        where = f'critic {self._name!r}'
         try:
             module = self._make(observations, actions, self._hidden)
         except Exception as error:  # it is anybody's code
-            raise UserError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
+            raise UserError(f'{where} cannot be made: {type(error).__name__}: {error}') from error
         if not isinstance(module, nn.Module):
-            raise UserError(f"{where} makes {type(module).__name__}, expected a torch module")
+            raise UserError(f'{where} makes {type(module).__name__}, expected a torch module')
         for name, _ in module.named_buffers():
-            raise UserError(f"{where} has the buffer {name}, expected parameters alone")
+            raise UserError(f'{where} has the buffer {name}, expected parameters alone')
         if not math.prod(p.dtype == torch.float32 for p in module.parameters()):
-            raise UserError(f"{where} has parameters that are not float32")
+            raise UserError(f'{where} has parameters that are not float32')
         try:
             with torch.no_grad():
                 result = module(torch.zeros(3, observations + actions))
         except Exception as error:
-            raise UserError(f"{where} fails: {type(error).__name__}: {error}") from error
+            raise UserError(f'{where} fails: {type(error).__name__}: {error}') from error
         if result.shape != (3, 1):
             raise UserError(
-                f"{where} gives shape {tuple(result.shape)} for 3 inputs, expected (3, 1)"
+                f'{where} gives shape {tuple(result.shape)} for 3 inputs, expected (3, 1)'
             )
         return module
 
@@ -125,25 +124,25 @@ Critics = ReLUNetwork | ModuleCritics
 
 def make_critics(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Critics:
     """Make two critics for each member, with zeros for weights."""
-    if config.critic != "dense":
-        if config.critic_norm != "none":
+    if config.critic != 'dense':
+        if config.critic_norm != 'none':
             raise UserError(
-                f"setting critic_norm is {config.critic_norm!r}, which critic {config.critic!r} of "
-                "a plugin does not have: expected none, and the norm in the module"
+                f'setting critic_norm is {config.critic_norm!r}, which critic {config.critic!r} of '
+                'a plugin does not have: expected none, and the norm in the module'
             )
         return ModuleCritics(config.critic, CRITICS[config.critic], sizes, config.critic_hidden)
     inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]
     return ReLUNetwork(
         [(i, *config.critic_hidden, 1) for i in inputs],
         products,
-        norm=config.critic_norm == "layer",
+        norm=config.critic_norm == 'layer',
     )
 
 
 def how_learnt(config: TrainConfig) -> str:
     """Where the critics' gradient comes from, as a sentence; "" of the package's own."""
-    if config.critic == "dense":
-        return ""
+    if config.critic == 'dense':
+        return ''
     return (
         f"critic {config.critic!r} is a torch module: its gradient is autograd's, which is slower "
         "than the written-out pass of the package's own"

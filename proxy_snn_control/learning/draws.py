@@ -11,8 +11,8 @@ elementwise operations on int64 tensors, whose products wrap around alike on eve
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+import math
 
 import numpy as np
 import torch
@@ -50,13 +50,13 @@ class Stream:
         """
         self._key, self._place = keys(list(seeds), purpose, place.device), place
         self._kind = kind
-        self._ahead = max(1, AT_ONCE // place[0].numel()) if place.device.type == "cpu" else 1
+        self._ahead = max(1, AT_ONCE // place[0].numel()) if place.device.type == 'cpu' else 1
         self._first: int | None = None
         self._block = place
 
     def at(self, counter: Tensor) -> Tensor:
         """Draw the numbers of a value of the counter, an int64 scalar: of the shape of `place`."""
-        if self._place.device.type != "cpu":
+        if self._place.device.type != 'cpu':
             return self._kind(bits(self._key, counter, self._place))
         now = int(counter)
         # A block begins at a multiple of its length, so that a resumed run draws the same blocks.

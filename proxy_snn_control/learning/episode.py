@@ -8,7 +8,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.input import Input
 from proxy_snn_control.policy.runtime import limits_within
@@ -100,33 +99,33 @@ class Episode:
         """What `restore` needs: something for JSON, and arrays."""
         space: Any = self.environment.action_space
         actions = np.array(self._actions, space.dtype).reshape(-1, *space.shape)
-        arrays = {"actions": actions, "observation": np.asarray(self.observation)}
-        return {"random": self._random, "total": self.total}, arrays
+        arrays = {'actions': actions, 'observation': np.asarray(self.observation)}
+        return {'random': self._random, 'total': self.total}, arrays
 
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> bool:
         """Go to where `state` was read off; False if the task does not repeat itself.
 
         The episode starts anew then, from where the task's random generator is.
         """
-        total = float(state["total"])
+        total = float(state['total'])
         try:
-            if state["random"] is None:
+            if state['random'] is None:
                 raise ValueError
             generator: Any = self.environment.unwrapped.np_random
-            generator.bit_generator.state = state["random"]
+            generator.bit_generator.state = state['random']
             self.begin()
-            for action in arrays["actions"]:
+            for action in arrays['actions']:
                 self.step(action)
         except (AttributeError, TypeError, ValueError, TaskError):
             self.begin()
             return False
-        if np.array_equal(self.observation, arrays["observation"]) and self.total == total:
+        if np.array_equal(self.observation, arrays['observation']) and self.total == total:
             return True
         self.begin()
         return False
 
     def _generator_state(self) -> dict[str, Any] | None:
-        generator = getattr(self.environment.unwrapped, "np_random", None)
+        generator = getattr(self.environment.unwrapped, 'np_random', None)
         if not isinstance(generator, np.random.Generator):
             return None
         return dict(generator.bit_generator.state)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.learning.tasks import clip_action, episode_seed, task_id
 from proxy_snn_control.policy.errors import TaskError
 from proxy_snn_control.policy.runtime import Policy
@@ -88,6 +87,6 @@ def check_length(environment: gymnasium.Env, length: int) -> None:
     """Raise a TaskError if an episode of this task has gone on for too long."""
     if length >= LONGEST:
         raise TaskError(
-            f"an episode of task {task_id(environment)!r} has not ended after {length} steps, "
-            "expected an end; max_episode_steps sets one where the task is registered"
+            f'an episode of task {task_id(environment)!r} has not ended after {length} steps, '
+            'expected an end; max_episode_steps sets one where the task is registered'
         )

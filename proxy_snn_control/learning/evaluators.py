@@ -9,17 +9,16 @@ training, for that takes a moment too.
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+import functools
+import multiprocessing
 from typing import NamedTuple
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
-from proxy_snn_control.learning.evaluate import Evaluation, evaluate
+from proxy_snn_control.learning.evaluate import evaluate, Evaluation
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy import plugins
@@ -84,12 +83,12 @@ def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
     if sample is None:
         size = snapshot.spec.observation_size
         quantiles = np.zeros((len(QUANTILE_LEVELS), size), np.float32)
-        return {**snapshot.weights, "observation.quantiles": quantiles}
+        return {**snapshot.weights, 'observation.quantiles': quantiles}
     quantiles = np.quantile(sample.observation, QUANTILE_LEVELS, axis=0)
     quantiles[0], quantiles[-1] = sample.low, sample.high
     return {
         **snapshot.weights,
-        "observation.quantiles": quantiles.astype(np.float32),
+        'observation.quantiles': quantiles.astype(np.float32),
         **transition_model(sample.observation, sample.action, sample.next_observation),
     }
 
@@ -122,7 +121,7 @@ class Evaluators:
         self.environments: dict[TaskSpec, gymnasium.Env] = {}
         self._pool = None
         if workers:
-            context = multiprocessing.get_context("spawn")
+            context = multiprocessing.get_context('spawn')
             about = (plugins.loaded(),)
             self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=about)
 

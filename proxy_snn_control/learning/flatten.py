@@ -7,9 +7,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
-
+import numpy as np
 from proxy_snn_control.policy.errors import UserError
 
 
@@ -22,7 +21,7 @@ class Part(NamedTuple):
     @property
     def name(self) -> str:
         """Keys of dictionaries and places in tuples, joined by dots."""
-        return ".".join(map(str, self.path))
+        return '.'.join(map(str, self.path))
 
 
 class Flattening:
@@ -69,10 +68,10 @@ def _parts(task: str, space: Any, path: tuple[Any, ...]) -> list[Part]:
     elif isinstance(space, spaces.Tuple):
         inner = enumerate(space.spaces)
     else:
-        where = f" in {Part(path, space).name!r}" if path else ""
+        where = f' in {Part(path, space).name!r}' if path else ''
         raise UserError(
-            f"task {task!r} has observation space {type(space).__name__}{where}, expected a Box, "
-            "or a Dict or Tuple of such"
+            f'task {task!r} has observation space {type(space).__name__}{where}, expected a Box, '
+            'or a Dict or Tuple of such'
         )
     return [part for key, each in inner for part in _parts(task, each, (*path, key))]
 
@@ -83,7 +82,7 @@ def _names_of(part: Part) -> list[str]:
     shape: Any = part.space.shape
     if isinstance(part.space, (spaces.Discrete, spaces.MultiDiscrete)):
         shape = (spaces.flatdim(part.space),)
-    return [".".join([part.name, *map(str, place)]) for place in np.ndindex(*shape)]
+    return ['.'.join([part.name, *map(str, place)]) for place in np.ndindex(*shape)]
 
 
 def _numbers(part: Part, observation: Any) -> np.ndarray:
@@ -92,15 +91,15 @@ def _numbers(part: Part, observation: Any) -> np.ndarray:
         try:
             value = value[key]
         except (LookupError, TypeError):
-            raise ValueError(f"it lacks {part.name!r}") from None
-    where = f"{part.name!r} " if part.path else ""
+            raise ValueError(f'it lacks {part.name!r}') from None
+    where = f'{part.name!r} ' if part.path else ''
     if isinstance(part.space, spaces.Box):
         numbers = np.asarray(value, np.float64)
         if numbers.shape != part.space.shape:
             raise ValueError(
-                f"{where}has shape {numbers.shape}, expected {part.space.shape} as its space has"
+                f'{where}has shape {numbers.shape}, expected {part.space.shape} as its space has'
             )
         return numbers.ravel()
     if not part.space.contains(value):
-        raise ValueError(f"{where}is {value!r:.60}, expected one of {part.space}")
+        raise ValueError(f'{where}is {value!r:.60}, expected one of {part.space}')
     return np.asarray(spaces.flatten(part.space, value), np.float64)

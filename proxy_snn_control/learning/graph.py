@@ -27,7 +27,7 @@ class Recorded:
     """
 
     def __init__(self, function: Callable[[], Any], device: torch.device) -> None:
-        self._function, self._on_gpu = function, device.type == "cuda"
+        self._function, self._on_gpu = function, device.type == 'cuda'
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._output: Any = None

@@ -8,35 +8,34 @@ at any moment, shared between computers, and given again.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
+import difflib
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.learning.config import (
-    RESUMABLE,
-    TrainConfig,
     check_name,
     load_plugins,
     plain,
+    RESUMABLE,
     resumed_config,
+    TrainConfig,
 )
 from proxy_snn_control.learning.members import Member
-from proxy_snn_control.learning.results import DEAD, begun_again, read_failure, read_progress
+from proxy_snn_control.learning.results import begun_again, DEAD, read_failure, read_progress
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import make_folder, read_file, write_bytes
 from proxy_snn_control.yaml_file import MAX_BYTES, parse_yaml
 
-COPY = "grid.yaml"  # in the sweep's folder: the grid it was last given
-PARTS = ("settings", "environments", "learners", "seeds")
+COPY = 'grid.yaml'  # in the sweep's folder: the grid it was last given
+PARTS = ('settings', 'environments', 'learners', 'seeds')
 # Collapsed runs are begun again with their seed and so many times this, at most so often.
 RESTART_STRIDE, RESTARTS = 100_000, 3
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_FOLDER = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]*')
 
 
 # -- the grid
@@ -52,42 +51,42 @@ def read_grid(path: Path, out: Path) -> list[Member]:
     Raises:
         UserError: no such file, or something in it is not as expected; names it.
     """
-    return _members(path, read_file("grid file", path, MAX_BYTES), out)
+    return _members(path, read_file('grid file', path, MAX_BYTES), out)
 
 
 def _members(path: Path, content: bytes, out: Path) -> list[Member]:
-    where = f"grid file {path}"
-    grid = parse_yaml("grid file", path, content)
+    where = f'grid file {path}'
+    grid = parse_yaml('grid file', path, content)
     if not isinstance(grid, dict):
-        raise UserError(f"{where}: expected a block for each of {', '.join(PARTS)}")
+        raise UserError(f'{where}: expected a block for each of {", ".join(PARTS)}')
     for name in grid:
         if name not in PARTS:
             near = difflib.get_close_matches(str(name), PARTS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f", expected {', '.join(PARTS)}"
-            raise UserError(f"{where}: there is no block {name!r}{hint}")
-    shared = _settings(f"{where}: settings", grid.get("settings"))
-    environments = {_folder_of(where, env): env for env in _several(where, grid, "environments")}
-    if len(environments) < len(grid["environments"]):
-        raise UserError(f"{where}: two of the environments would have the same folder")
-    learners = grid.get("learners")
+            hint = f'; did you mean {near[0]}?' if near else f', expected {", ".join(PARTS)}'
+            raise UserError(f'{where}: there is no block {name!r}{hint}')
+    shared = _settings(f'{where}: settings', grid.get('settings'))
+    environments = {_folder_of(where, env): env for env in _several(where, grid, 'environments')}
+    if len(environments) < len(grid['environments']):
+        raise UserError(f'{where}: two of the environments would have the same folder')
+    learners = grid.get('learners')
     if not isinstance(learners, dict) or not learners:
-        raise UserError(f"{where}: learners is {learners!r:.60}, expected names of settings")
+        raise UserError(f'{where}: learners is {learners!r:.60}, expected names of settings')
     members = []
     for learner, own in learners.items():
         if not isinstance(learner, str) or not _FOLDER.fullmatch(learner):
             raise UserError(
-                f"{where}: learner {learner!r} names a folder: expected letters, digits and "
-                "any of . _ + -, a letter or digit first"
+                f'{where}: learner {learner!r} names a folder: expected letters, digits and '
+                'any of . _ + -, a letter or digit first'
             )
-        settings = {**shared, **_settings(f"{where}: learner {learner}", own)}
+        settings = {**shared, **_settings(f'{where}: learner {learner}', own)}
         load_plugins(settings)
         for folder, env in environments.items():
-            for seed in _several(where, grid, "seeds"):
-                run = f"{folder}/{learner}/seed-{seed}"
+            for seed in _several(where, grid, 'seeds'):
+                run = f'{folder}/{learner}/seed-{seed}'
                 try:
-                    config = TrainConfig(**{**settings, "env": env, "seed": seed})
+                    config = TrainConfig(**{**settings, 'env': env, 'seed': seed})
                 except UserError as error:
-                    raise UserError(f"{where}: {run}: {error}") from None
+                    raise UserError(f'{where}: {run}: {error}') from None
                 members.append(Member(config, out / run))
     return members
 
@@ -102,22 +101,22 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
         UserError: the folder holds something else, or runs of the same name with other settings;
             or a task cannot be made.
     """
-    content = read_file("grid file", grid, MAX_BYTES)
+    content = read_file('grid file', grid, MAX_BYTES)
     members = _members(grid, content, out)
-    copy, kept = out / COPY, b""
+    copy, kept = out / COPY, b''
     if copy.is_file():
-        kept = read_file("grid file", copy, MAX_BYTES)
+        kept = read_file('grid file', copy, MAX_BYTES)
         before = {folder: config for config, folder in _members(copy, kept, out)}
         for config, folder in members:
             _compare(grid, folder, config, before.get(folder, config))
-    elif out.exists() and not (out.is_dir() and all(p.name[0] == "." for p in out.iterdir())):
-        raise UserError(f"folder {out} is not empty, and it holds no {COPY}: it is of no sweep")
+    elif out.exists() and not (out.is_dir() and all(p.name[0] == '.' for p in out.iterdir())):
+        raise UserError(f'folder {out} is not empty, and it holds no {COPY}: it is of no sweep')
     for task in {TaskSpec.of(member.config) for member in members}:
         task.make().close()  # an error now is better than one later
     try:
         begun = [as_begun(member) for member in members]
     except UserError as error:
-        raise UserError(f"grid file {grid}: {error}") from None
+        raise UserError(f'grid file {grid}: {error}') from None
     make_folder(out)
     if kept != content:
         write_bytes(copy, content)
@@ -133,10 +132,10 @@ def share(members: Sequence[Member], text: str) -> list[Member]:
     Raises:
         UserError: the text is no such share.
     """
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    match = re.fullmatch(r'(\d{1,9})/(\d{1,9})', text)
     i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
-        raise UserError(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+        raise UserError(f'--shard {text}: expected I/N with I from 1 to N, such as 1/4')
     return list(members[(i - 1) * len(members) // n : i * len(members) // n])
 
 
@@ -146,31 +145,31 @@ def _settings(where: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise UserError(f"{where}: {given!r:.60}, expected lines of 'setting: value'")
     for name in given:
-        if name in ("env", "seed"):
-            block = {"env": "environments", "seed": "seeds"}[name]
-            raise UserError(f"{where}: setting {name!r} has a block of its own, {block}")
+        if name in ('env', 'seed'):
+            block = {'env': 'environments', 'seed': 'seeds'}[name]
+            raise UserError(f'{where}: setting {name!r} has a block of its own, {block}')
         check_name(where, name)
     return given
 
 
 def _several(where: str, grid: dict[str, Any], name: str) -> list[Any]:
-    kind, expected = {"environments": (str, "task ids"), "seeds": (int, "whole numbers")}[name]
+    kind, expected = {'environments': (str, 'task ids'), 'seeds': (int, 'whole numbers')}[name]
     values = grid.get(name)
     if not isinstance(values, list) or not values:
-        raise UserError(f"{where}: {name} is {values!r:.60}, expected a list of {expected}")
+        raise UserError(f'{where}: {name} is {values!r:.60}, expected a list of {expected}')
     for value in values:
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise UserError(f"{where}: {name} has {value!r:.60}, expected {expected}")
+            raise UserError(f'{where}: {name} has {value!r:.60}, expected {expected}')
         if values.count(value) > 1:
-            raise UserError(f"{where}: {name} has {value!r} twice")
+            raise UserError(f'{where}: {name} has {value!r} twice')
     return values
 
 
 def _folder_of(where: str, env: str) -> str:
     """A task's folder: its id, where "module:Id" and "space/Id" have signs that no folder has."""
-    folder = re.sub(r"[^A-Za-z0-9._+-]", "_", env)
+    folder = re.sub(r'[^A-Za-z0-9._+-]', '_', env)
     if not _FOLDER.fullmatch(folder):
-        raise UserError(f"{where}: environments has {env!r}, which gives no folder name")
+        raise UserError(f'{where}: environments has {env!r}, which gives no folder name')
     return folder
 
 
@@ -179,9 +178,9 @@ def _compare(grid: Path, folder: Path, config: TrainConfig, before: TrainConfig)
     for name, value in plain(config).items():
         if name not in RESUMABLE and value != kept[name]:
             raise UserError(
-                f"grid file {grid}: {folder}: setting {name} is {value!r}, but this sweep was "
-                f"begun with {kept[name]!r}; give the learner another name, or the sweep another "
-                "folder"
+                f'grid file {grid}: {folder}: setting {name} is {value!r}, but this sweep was '
+                f'begun with {kept[name]!r}; give the learner another name, or the sweep another '
+                'folder'
             )
 
 
@@ -191,7 +190,7 @@ def as_begun(member: Member) -> Member:
         return member
     given = plain(member.config)
     if not member.config.threads:  # then it is what each computer finds best
-        del given["threads"]
+        del given['threads']
     return Member(resumed_config(member.folder, given), member.folder)
 
 
@@ -202,14 +201,14 @@ def is_done(member: Member) -> bool:
     """Whether the run was evaluated at its last step, or reached its goal."""
     config, folder = member
     progress = read_progress(folder)
-    steps, means = progress["step"], progress["eval_return_mean"]
+    steps, means = progress['step'], progress['eval_return_mean']
     goal = np.inf if config.stop_at_return is None else config.stop_at_return
     return bool(((steps >= config.total_steps) | ((steps > 0) & (means >= goal))).any())
 
 
 def steps_of(member: Member) -> int:
     """How far the run is, by its last evaluation."""
-    steps = read_progress(member.folder)["step"]
+    steps = read_progress(member.folder)['step']
     return int(min(steps.max(initial=0), member.config.total_steps))
 
 
@@ -224,16 +223,16 @@ def restarted(members: Sequence[Member]) -> list[Member]:
     for member in members:
         first, last = member.config.seed, member
         for attempt in range(1, RESTARTS + 1):
-            failure = read_failure(last.folder) or ""
-            if last.config.on_collapse != "restart" or DEAD not in failure:
+            failure = read_failure(last.folder) or ''
+            if last.config.on_collapse != 'restart' or DEAD not in failure:
                 break
             seed = (first + attempt * RESTART_STRIDE) % 2**32
             again = Member(
-                replace(member.config, seed=seed), member.folder.with_name(f"seed-{seed}")
+                replace(member.config, seed=seed), member.folder.with_name(f'seed-{seed}')
             )
-            if begun_again("", seed) not in failure:
+            if begun_again('', seed) not in failure:
                 text = begun_again(failure, seed)
-                write_bytes(last.folder / "failure.txt", f"{text}\n".encode())
+                write_bytes(last.folder / 'failure.txt', f'{text}\n'.encode())
             last = as_begun(again)
             found.append(last)
     return found
@@ -241,4 +240,4 @@ def restarted(members: Sequence[Member]) -> list[Member]:
 
 def is_replaced(member: Member) -> bool:
     """Whether the run collapsed, and another was started in its place."""
-    return begun_again("", 0)[:-1] in (read_failure(member.folder) or "")
+    return begun_again('', 0)[:-1] in (read_failure(member.folder) or '')

@@ -7,22 +7,21 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
+from pathlib import Path
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy
-import torch
-
 import proxy_snn_control
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.policy.errors import UserError
+import torch
 
 # Of what `record` gives, the entries that are no versions.
-MACHINE = ("processor", "threads", "gpu", "commit")
+MACHINE = ('processor', 'threads', 'gpu', 'commit')
 # Options of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -33,7 +32,7 @@ def has_bfloat16_units() -> bool:
     With AMX up to eight times faster, with AVX-512's bfloat16 instructions twice.
     """
     able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    return bool(able.get('amx_bf16') or able.get('avx512_bf16'))
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
@@ -46,14 +45,14 @@ def resolved(config: TrainConfig) -> TrainConfig:
         UserError: the device that is asked for is not there, or cannot do the precision.
     """
     device, precision = config.device, config.precision
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device == 'cuda' and not torch.cuda.is_available():
         raise UserError("setting device is 'cuda', but torch finds no usable GPU")
-    if precision == "auto":
-        on_cpu = "bfloat16" if has_bfloat16_units() else "float32"
-        precision = "tf32" if device == "cuda" else on_cpu
-    if precision == "tf32" and device == "cpu":
+    if precision == 'auto':
+        on_cpu = 'bfloat16' if has_bfloat16_units() else 'float32'
+        precision = 'tf32' if device == 'cuda' else on_cpu
+    if precision == 'tf32' and device == 'cpu':
         raise UserError("setting precision is 'tf32', which only a GPU has, but device is 'cpu'")
     return dataclasses.replace(config, device=device, precision=precision)
 
@@ -61,19 +60,19 @@ def resolved(config: TrainConfig) -> TrainConfig:
 def record(config: TrainConfig) -> dict[str, Any]:
     """What else decides how a run with these resolved settings goes: versions and hardware."""
     found: dict[str, Any] = {
-        "proxy_snn_control": proxy_snn_control.__version__,
-        "torch": str(torch.__version__),
-        "gymnasium": gymnasium.__version__,
-        "mujoco": mujoco.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
+        'proxy_snn_control': proxy_snn_control.__version__,
+        'torch': str(torch.__version__),
+        'gymnasium': gymnasium.__version__,
+        'mujoco': mujoco.__version__,
+        'numpy': numpy.__version__,
+        'python': platform.python_version(),
+        'processor': _processor(),
+        'threads': torch.get_num_threads(),
     }
-    if config.device == "cuda":
-        found["gpu"] = torch.cuda.get_device_name()
+    if config.device == 'cuda':
+        found['gpu'] = torch.cuda.get_device_name()
     if commit := _commit():
-        found["commit"] = commit
+        found['commit'] = commit
     return found
 
 
@@ -88,22 +87,22 @@ def use_processor(threads: int) -> None:
     torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
-    if hasattr(mallopt := ctypes.CDLL(None), "mallopt"):
+    if hasattr(mallopt := ctypes.CDLL(None), 'mallopt'):
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt.mallopt(option, 2**30)
 
 
 def staging(*shape: int, device: torch.device) -> torch.Tensor:
     """Zeros in this computer's memory, from which a GPU can copy by itself."""
-    return torch.zeros(*shape, pin_memory=device.type == "cuda")
+    return torch.zeros(*shape, pin_memory=device.type == 'cuda')
 
 
 @functools.cache
 def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
     except OSError:
         pass
     return platform.processor() or platform.machine()
@@ -113,12 +112,12 @@ def _processor() -> str:
 def _commit() -> str | None:
     """The git commit of a package that runs from its repository, with "+" if it was changed."""
     root = Path(proxy_snn_control.__file__).parents[1]
-    if not (root / ".git").exists():
+    if not (root / '.git').exists():
         return None
-    git = ["git", "-C", str(root)]
+    git = ['git', '-C', str(root)]
     try:
         commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+            [*git, 'rev-parse', 'HEAD'], capture_output=True, text=True, check=True, timeout=10
         )
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"],
@@ -126,4 +125,4 @@ def _commit() -> str | None:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return commit.stdout.strip() + ('+' if changed.stdout.strip() else '')

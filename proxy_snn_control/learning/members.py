@@ -4,23 +4,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from proxy_snn_control.learning.config import (
-    TrainConfig,
     configs_of,
     load_config,
     load_plugins,
     resumed_config,
     set_values,
+    TrainConfig,
 )
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
+import yaml
 
 
 class Member(NamedTuple):
@@ -32,7 +31,7 @@ class Member(NamedTuple):
     @property
     def is_begun(self) -> bool:
         """Whether there is a run in the folder to go on from."""
-        return (self.folder / "config.yaml").is_file()
+        return (self.folder / 'config.yaml').is_file()
 
 
 def gather_settings(
@@ -50,8 +49,8 @@ def gather_settings(
         settings |= load_config(file)
     settings = set_values(settings, assignments)
     load_plugins(settings)
-    if "plugins" in given:  # beside those of the files
-        given = {**given, "plugins": [*(settings.get("plugins") or []), *given["plugins"]]}
+    if 'plugins' in given:  # beside those of the files
+        given = {**given, 'plugins': [*(settings.get('plugins') or []), *given['plugins']]}
     settings = {**settings, **given}
     load_plugins(settings)
     return settings
@@ -64,18 +63,18 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
         UserError: a setting is no good, or `out` already holds something.
     """
     configs = configs_of(settings)
-    if configs[0].on_collapse == "restart":
+    if configs[0].on_collapse == 'restart':
         raise UserError("setting on_collapse is 'restart', expected warn or stop outside a sweep")
     if len(configs) == 1:
         check_free(out)
         return [Member(configs[0], out)]
     # With config.yaml alone it is of a population that could not begin.
-    if not (out.is_dir() and os.listdir(out) == ["config.yaml"]):
+    if not (out.is_dir() and os.listdir(out) == ['config.yaml']):
         check_free(out)
     make_folder(out)
     # What --resume finds the members by, also if this process ends before they have begun.
-    whole = {**settings, "seed": [config.seed for config in configs]}
-    write_bytes(out / "config.yaml", yaml.safe_dump(whole, sort_keys=False).encode())
+    whole = {**settings, 'seed': [config.seed for config in configs]}
+    write_bytes(out / 'config.yaml', yaml.safe_dump(whole, sort_keys=False).encode())
     return [_member(config, out) for config in configs]
 
 
@@ -89,18 +88,18 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
     Raises:
         UserError: the folder holds no run, or a setting is to be changed that cannot be.
     """
-    path = out / "config.yaml"
+    path = out / 'config.yaml'
     if not path.is_file():
-        raise UserError(f"there is no run to resume in {out}: it has no config.yaml")
+        raise UserError(f'there is no run to resume in {out}: it has no config.yaml')
     settings = load_config(path)
     load_plugins(settings)
-    if not isinstance(settings.get("seed"), list):
+    if not isinstance(settings.get('seed'), list):
         return [Member(resumed_config(out, given), out)]
-    seeds = given.pop("seed", settings["seed"])
-    if seeds != settings["seed"]:
+    seeds = given.pop('seed', settings['seed'])
+    if seeds != settings['seed']:
         raise UserError(
-            f"setting seed is {seeds}, but the runs in {out} have {settings['seed']}; to resume, "
-            "it cannot be changed"
+            f'setting seed is {seeds}, but the runs in {out} have {settings["seed"]}; to resume, '
+            'it cannot be changed'
         )
     members = []
     for config in configs_of(settings):
@@ -108,7 +107,7 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
         if member.is_begun:
             member = Member(resumed_config(member.folder, given), member.folder)
         elif given:
-            changed = {**settings, **given, "seed": config.seed}
+            changed = {**settings, **given, 'seed': config.seed}
             member = Member(TrainConfig(**changed), member.folder)
         members.append(member)
     return members
@@ -122,9 +121,9 @@ def check_free(folder: Path) -> None:
     """
     if is_taken(folder):
         raise UserError(
-            f"run folder {folder} is not an empty folder; resume that run or choose another"
+            f'run folder {folder} is not an empty folder; resume that run or choose another'
         )
 
 
 def _member(config: TrainConfig, out: Path) -> Member:
-    return Member(config, out / f"seed-{config.seed}")
+    return Member(config, out / f'seed-{config.seed}')

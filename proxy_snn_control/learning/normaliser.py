@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from proxy_snn_control.learning.hardware import staging
 from proxy_snn_control.policy.file import NORMALISATION
+import torch
+from torch import Tensor
 
 # Added to the variance: what never changed must not be divided by.
 EPSILON = 1e-8
@@ -80,9 +79,9 @@ class Normaliser:
         """What `take` needs to go on from here, by name."""
         size = self._sizes[member]
         return {
-            "normaliser.count": torch.tensor(self._count[member]),
-            "normaliser.mean": torch.from_numpy(self._mean[member, :size].copy()),
-            "normaliser.squares": torch.from_numpy(self._squares[member, :size].copy()),
+            'normaliser.count': torch.tensor(self._count[member]),
+            'normaliser.mean': torch.from_numpy(self._mean[member, :size].copy()),
+            'normaliser.squares': torch.from_numpy(self._squares[member, :size].copy()),
         }
 
     def take(self, member: int, tensors: dict[str, Tensor]) -> None:
@@ -93,11 +92,11 @@ class Normaliser:
         """
         for name, own in self.tensors(member).items():
             if name not in tensors or tensors[name].shape != own.shape:
-                raise ValueError(f"it lacks tensor {name} of shape {tuple(own.shape)}")
+                raise ValueError(f'it lacks tensor {name} of shape {tuple(own.shape)}')
         size = self._sizes[member]
-        self._count[member] = float(tensors.pop("normaliser.count"))
-        self._mean[member, :size] = tensors.pop("normaliser.mean").numpy()
-        self._squares[member, :size] = tensors.pop("normaliser.squares").numpy()
+        self._count[member] = float(tensors.pop('normaliser.count'))
+        self._mean[member, :size] = tensors.pop('normaliser.mean').numpy()
+        self._squares[member, :size] = tensors.pop('normaliser.squares').numpy()
         self._publish()
 
     def _now(self) -> tuple[np.ndarray, np.ndarray]:

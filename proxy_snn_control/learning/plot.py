@@ -4,24 +4,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import textwrap
-import time
 from collections import defaultdict
 from collections.abc import Sequence
+import csv
+import io
 from pathlib import Path
+import textwrap
+import time
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.learning.results import (
     Group,
-    Run,
     group_runs,
     learner_order,
     read_progress,
     read_runs,
+    Run,
     seeds_text,
 )
 from proxy_snn_control.learning.statistics import student_t
@@ -31,13 +30,13 @@ from proxy_snn_control.policy.files import replacing, write_bytes
 RASTER_ACTIONS = 40
 COLUMNS = 6  # runs in a picture of their health
 ENERGY_EPISODES = 5
-POLICY = "policy.safetensors"
-FORMATS = ("png", "pdf", "svg")
+POLICY = 'policy.safetensors'
+FORMATS = ('png', 'pdf', 'svg')
 # Okabe and Ito's colours, which colour-blind readers distinguish, without the yellow; with eight
 # markers no two of the first 56 learners look the same.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "os^DvPp*"
-_END: dict[str, Any] = {"marker": "X", "markersize": 8, "markeredgecolor": "black"}
+_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+_MARKERS = 'os^DvPp*'
+_END: dict[str, Any] = {'marker': 'X', 'markersize': 8, 'markeredgecolor': 'black'}
 _PANEL = (4.3, 2.9)  # inches, without title
 _LETTERS = 58  # in a line over a panel
 
@@ -57,7 +56,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
     groups = group_runs(read_runs(paths))
     if not any(group.counted for group in groups.values()):
         folder = next(iter(groups.values())).runs[0].folder
-        raise UserError(f"{folder}: no evaluation with a finite return yet, nor in another run")
+        raise UserError(f'{folder}: no evaluation with a finite return yet, nor in another run')
     save(draw_curves(groups), out)
 
 
@@ -67,10 +66,10 @@ def check_format(out: Path) -> str:
     Raises:
         UserError: it is none of those that can be written.
     """
-    suffix = out.suffix.lower().removeprefix(".")
+    suffix = out.suffix.lower().removeprefix('.')
     if out.name and suffix not in FORMATS:
-        expected = ", ".join(f".{name}" for name in FORMATS)
-        raise UserError(f"{out}: its suffix is {out.suffix!r}, expected one of {expected}")
+        expected = ', '.join(f'.{name}' for name in FORMATS)
+        raise UserError(f'{out}: its suffix is {out.suffix!r}, expected one of {expected}')
     return suffix
 
 
@@ -80,7 +79,7 @@ def save(figure: Any, out: Path) -> None:
 
     kind = check_format(out)
     # Fonts as outlines that printers and journals take; PostScript's Type 3 many refuse.
-    with replacing(out) as temporary, matplotlib.rc_context({"pdf.fonttype": 42}):
+    with replacing(out) as temporary, matplotlib.rc_context({'pdf.fonttype': 42}):
         figure.savefig(temporary, dpi=150, format=kind)
 
 
@@ -105,15 +104,18 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     width, height = (_PANEL[0] * across, _PANEL[1] * down) if len(tasks) > 1 else (6.6, 4.0)
     longest = max(int(run.steps[-1]) for g in drawn.values() for run in g.runs if len(run.steps))
     unit, unit_name = _unit(longest)
-    figure = Figure(layout="constrained")
+    figure = Figure(layout='constrained')
     panels = figure.subplots(down, across, squeeze=False)
     titles = {task: _panel_title(task, learners, drawn) for task in tasks}
     looks: dict[str, dict[str, Any]] = {
         learner: {
-            "color": _COLOURS[i % len(_COLOURS)],
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "markersize": 4,
-            "markevery": ((0.3 + i) / len(learners) / 8, 1 / 8),  # shares of the axis, no two alike
+            'color': _COLOURS[i % len(_COLOURS)],
+            'marker': _MARKERS[i % len(_MARKERS)],
+            'markersize': 4,
+            'markevery': (
+                (0.3 + i) / len(learners) / 8,
+                1 / 8,
+            ),  # shares of the axis, no two alike
         }
         for i, learner in enumerate(learners)
     }
@@ -129,36 +131,36 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
         below, above = panel.get_ylim()
         if high > low:
             panel.set_ylim(max(below, low - room), min(above, high + room))
-        panel.set_title(titles[task], loc="left", fontsize="small")
-        panel.set_xlabel(f"environment steps{unit_name}")
-        panel.set_ylabel("evaluation return\n(sum of rewards of an episode)")
+        panel.set_title(titles[task], loc='left', fontsize='small')
+        panel.set_xlabel(f'environment steps{unit_name}')
+        panel.set_ylabel('evaluation return\n(sum of rewards of an episode)')
         panel.grid(alpha=0.25, linewidth=0.5)
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[['top', 'right']].set_visible(False)
     for panel in panels.flat[len(tasks) :]:
         panel.set_axis_off()
     handles = [Line2D([], [], label=learner, **look) for learner, look in looks.items()]
     styles: dict[str, dict[str, Any]] = {
-        "one seed": {"linewidth": 0.8},
-        "collapsed seed": {"linewidth": 1.2, "linestyle": "--", **_END},
-        "mean without a seed that has ended": {"linestyle": ":"},
+        'one seed': {'linewidth': 0.8},
+        'collapsed seed': {'linewidth': 1.2, 'linestyle': '--', **_END},
+        'mean without a seed that has ended': {'linestyle': ':'},
     }
     handles += [
-        Line2D([], [], color="grey", label=label, **style)
+        Line2D([], [], color='grey', label=label, **style)
         for label, style in styles.items()
         if label in used
     ]
     letters = max(len(str(handle.get_label())) for handle in handles) + 7
     columns = max(1, min(len(handles), int(width * 13 / letters)))
     lines = sum(
-        max(titles[task].count("\n") + 1 for task in tasks[row * across : (row + 1) * across])
+        max(titles[task].count('\n') + 1 for task in tasks[row * across : (row + 1) * across])
         for row in range(down)
     )
     lines += 2 - (-len(handles) // columns)  # what the bands are, and the legend
     figure.set_size_inches(width, height + 0.21 * lines)
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, fontsize="small", frameon=False
+        handles=handles, loc='outside lower center', ncols=columns, fontsize='small', frameon=False
     )
-    figure.suptitle(textwrap.fill(_band_text(drawn, single), int(width * 13)), fontsize="small")
+    figure.suptitle(textwrap.fill(_band_text(drawn, single), int(width * 13)), fontsize='small')
     return figure
 
 
@@ -167,7 +169,7 @@ def _draw_group(
 ) -> set[str]:
     """Draw one learner on one task; adds to `limits` what was drawn, returns the styles used."""
     used = set()
-    colour = look["color"]
+    colour = look['color']
     alone = len(group.runs) == 1
     for run in group.runs:
         if not len(run.steps):
@@ -176,12 +178,12 @@ def _draw_group(
         x = run.steps / unit
         collapsed = run.seed in group.collapsed
         if collapsed:
-            panel.plot(x, run.returns, "--", color=colour, linewidth=1.2, zorder=4)
+            panel.plot(x, run.returns, '--', color=colour, linewidth=1.2, zorder=4)
             panel.plot(x[-1:], run.returns[-1:], color=colour, zorder=5, **_END)
-            used.add("collapsed seed")
+            used.add('collapsed seed')
         elif not alone:
             panel.plot(x, run.returns, color=colour, linewidth=0.6, alpha=0.35, zorder=1.5)
-            used.add("one seed")
+            used.add('one seed')
         if single:
             low, high = run.returns - run.deviations, run.returns + run.deviations
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -190,8 +192,8 @@ def _draw_group(
         return used
     steps, mean, low, high, whole = over_seeds(group)
     if not whole.all():
-        panel.plot(steps / unit, mean, ":", color=colour, linewidth=1.6, zorder=3)
-        used.add("mean without a seed that has ended")
+        panel.plot(steps / unit, mean, ':', color=colour, linewidth=1.6, zorder=3)
+        used.add('mean without a seed that has ended')
     panel.plot(steps / unit, np.where(whole, mean, np.nan), linewidth=1.6, zorder=3, **look)
     panel.fill_between(steps / unit, low, high, color=colour, alpha=0.13, linewidth=0)
     return used
@@ -227,41 +229,41 @@ def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], G
     listed = defaultdict(list)
     for learner in learners:
         if (task, learner) not in groups:
-            listed["no run"].append(learner)
+            listed['no run'].append(learner)
             continue
         group = groups[task, learner]
         text = seeds_text(run.seed for run in group.runs)
         if group.short:
-            text += f" ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)"
+            text += f' ({seeds_text(run.seed for run in group.short)} shorter, not in the mean)'
         listed[text].append(learner)
     lines = [task]
-    kept = "\N{NO-BREAK SPACE}"  # for the wrapping alone
+    kept = '\N{NO-BREAK SPACE}'  # for the wrapping alone
     for text, names in listed.items():
-        who = ", ".join(names)
+        who = ', '.join(names)
         if len(who) > _LETTERS and len(listed) == 1:  # the legend names them
-            who = f"all {len(names)} learners"
-        lines.append(f"{who}: {text.replace(' ', kept, 1)}")
-    return "\n".join(textwrap.fill(line, _LETTERS) for line in lines).replace(kept, " ")
+            who = f'all {len(names)} learners'
+        lines.append(f'{who}: {text.replace(" ", kept, 1)}')
+    return '\n'.join(textwrap.fill(line, _LETTERS) for line in lines).replace(kept, ' ')
 
 
 def _band_text(groups: dict[tuple[str, str], Group], single: bool) -> str:
     if single:
         return "Lines: evaluations. Bands: standard deviation over an evaluation's episodes."
     sizes = {len(group.counted) for group in groups.values()}
-    text = "Lines: mean over seeds, thin: each seed."
+    text = 'Lines: mean over seeds, thin: each seed.'
     if max(sizes) > 2:
         text += " Bands: 95% interval of the mean over seeds (Student's t)"
-        text += ", with two seeds their range." if 2 in sizes else "."
+        text += ', with two seeds their range.' if 2 in sizes else '.'
     elif 2 in sizes:
-        text += " Bands: range of the two seeds."
-    return text + (" One seed: no band." if 1 in sizes else "")
+        text += ' Bands: range of the two seeds.'
+    return text + (' One seed: no band.' if 1 in sizes else '')
 
 
 def _unit(longest: int) -> tuple[int, str]:
     """What the steps are counted in, and its name for the axis."""
     if longest >= 1_000_000:
-        return 1_000_000, " (millions)"
-    return (1000, " (thousands)") if longest >= 10_000 else (1, "")
+        return 1_000_000, ' (millions)'
+    return (1000, ' (thousands)') if longest >= 10_000 else (1, '')
 
 
 def plot_health(paths: Sequence[Path], out: Path) -> None:
@@ -278,59 +280,59 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
     check_format(out)
     runs = read_runs(paths)
     if len(runs) > COLUMNS:
-        raise UserError(f"--health draws {COLUMNS} runs at most, but {len(runs)} are given")
-    layers = range(1, 1 + max(len(run.settings.get("hidden", (0, 0))) for run in runs) + 1)
-    windows = [f"inside_window_{i}" for i in layers]
+        raise UserError(f'--health draws {COLUMNS} runs at most, but {len(runs)} are given')
+    layers = range(1, 1 + max(len(run.settings.get('hidden', (0, 0))) for run in runs) + 1)
+    windows = [f'inside_window_{i}' for i in layers]
     rows = [
-        read_progress(run.folder, ["actor_loss", "saturated_outputs", *windows]) for run in runs
+        read_progress(run.folder, ['actor_loss', 'saturated_outputs', *windows]) for run in runs
     ]
-    longest = max(float(each["step"].max(initial=0)) for each in rows)
+    longest = max(float(each['step'].max(initial=0)) for each in rows)
     unit, unit_name = _unit(int(longest))
-    figure = Figure((max(6.6, 3.6 * len(runs)), 9.0), layout="constrained")
-    panels = figure.subplots(4, len(runs), squeeze=False, sharex=True, sharey="row")
+    figure = Figure((max(6.6, 3.6 * len(runs)), 9.0), layout='constrained')
+    panels = figure.subplots(4, len(runs), squeeze=False, sharex=True, sharey='row')
     for column, run, each in zip(panels.T, runs, rows, strict=True):
-        steps = each["step"] / unit
-        column[0].plot(steps, each["eval_return_mean"], ".-", color=_COLOURS[0])
-        column[1].plot(steps, -each["actor_loss"], ".-", color=_COLOURS[0])
-        gradient = each["actor_gradient_norm"]
-        column[2].plot(steps, np.where(gradient > 0, gradient, np.nan), ".-", color=_COLOURS[0])
+        steps = each['step'] / unit
+        column[0].plot(steps, each['eval_return_mean'], '.-', color=_COLOURS[0])
+        column[1].plot(steps, -each['actor_loss'], '.-', color=_COLOURS[0])
+        gradient = each['actor_gradient_norm']
+        column[2].plot(steps, np.where(gradient > 0, gradient, np.nan), '.-', color=_COLOURS[0])
         dead = steps[gradient == 0]
         bottom = column[2].get_xaxis_transform()  # a logarithmic axis has no zero
         (crosses,) = column[2].plot(
-            dead, np.zeros(len(dead)), "X", color=_COLOURS[1], transform=bottom, clip_on=False
+            dead, np.zeros(len(dead)), 'X', color=_COLOURS[1], transform=bottom, clip_on=False
         )
         crosses.set_in_layout(False)
-        column[2].set_yscale("log")
+        column[2].set_yscale('log')
         for i, name in zip(layers, windows, strict=True):
-            where = "output layer" if i == layers[-1] else f"hidden layer {i}"
+            where = 'output layer' if i == layers[-1] else f'hidden layer {i}'
             colour = _COLOURS[(i + 1) % len(_COLOURS)]
             column[3].plot(
-                steps, each[name], ".-", color=colour, label=f"{where}: inside the window"
+                steps, each[name], '.-', color=colour, label=f'{where}: inside the window'
             )
-        saturated = each["saturated_outputs"]
-        column[3].plot(steps, saturated, ".--", color=_COLOURS[1], label="outputs saturated")
+        saturated = each['saturated_outputs']
+        column[3].plot(steps, saturated, '.--', color=_COLOURS[1], label='outputs saturated')
         column[3].set_ylim(-0.03, 1.03)
-        column[0].set_title(f"{run.task}, {run.learner}, seed {run.seed}", fontsize="small")
-        column[3].set_xlabel(f"environment steps{unit_name}")
+        column[0].set_title(f'{run.task}, {run.learner}, seed {run.seed}', fontsize='small')
+        column[3].set_xlabel(f'environment steps{unit_name}')
     # Before it learns there is nothing to see.
-    learnt = [each["step"][np.isfinite(each["actor_gradient_norm"])] for each in rows]
+    learnt = [each['step'][np.isfinite(each['actor_gradient_norm'])] for each in rows]
     first = min((float(steps[0]) for steps in learnt if len(steps)), default=0.0)
     if longest > first:
         margin = 0.03 * (longest - first)
         panels[0, 0].set_xlim((first - margin) / unit, (longest + margin) / unit)
-    names = ("evaluation return", "Q of the actor's actions", "actor's gradient norm", "fraction")
+    names = ('evaluation return', "Q of the actor's actions", "actor's gradient norm", 'fraction')
     for panel, name in zip(panels[:, 0], names, strict=True):
         panel.set_ylabel(name)
     for panel in panels.flat:
         panel.grid(alpha=0.25, linewidth=0.5)
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[['top', 'right']].set_visible(False)
     handles, labels = panels[3, 0].get_legend_handles_labels()
     figure.legend(
         [*handles, crosses],
-        [*labels, "gradient exactly zero"],
-        loc="outside lower center",
+        [*labels, 'gradient exactly zero'],
+        loc='outside lower center',
         ncols=3,
-        fontsize="small",
+        fontsize='small',
         frameon=False,
     )
     save(figure, out)
@@ -350,47 +352,47 @@ def plot_energy(paths: Sequence[Path], out: Path) -> None:
     check_format(out)
     rows = [_measured(run) for run in read_runs(paths)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    tasks = sorted({row["task"] for row in rows})
+    tasks = sorted({row['task'] for row in rows})
     axes = {
-        "nanojoules_per_action": "nJ an action (synaptic operations x 77 fJ)",
-        "latency_microseconds": "median latency of an action (\N{MICRO SIGN}s)",
+        'nanojoules_per_action': 'nJ an action (synaptic operations x 77 fJ)',
+        'latency_microseconds': 'median latency of an action (\N{MICRO SIGN}s)',
     }
-    figure = Figure((9.0, 3.6 * len(tasks)), layout="constrained")
-    panels = figure.subplots(len(tasks), 2, squeeze=False, sharey="row")
+    figure = Figure((9.0, 3.6 * len(tasks)), layout='constrained')
+    panels = figure.subplots(len(tasks), 2, squeeze=False, sharey='row')
     for pair, task in zip(panels, tasks, strict=True):
         for panel, (column, label) in zip(pair, axes.items(), strict=True):
-            here = sorted((row for row in rows if row["task"] == task), key=lambda r: r[column])
-            x, y = ([row[name] for row in here] for name in (column, "return_mean"))
-            deviations = [row["return_std"] for row in here]
-            panel.errorbar(x, y, deviations, fmt="o", color=_COLOURS[0], capsize=2, linewidth=0.8)
+            here = sorted((row for row in rows if row['task'] == task), key=lambda r: r[column])
+            x, y = ([row[name] for row in here] for name in (column, 'return_mean'))
+            deviations = [row['return_std'] for row in here]
+            panel.errorbar(x, y, deviations, fmt='o', color=_COLOURS[0], capsize=2, linewidth=0.8)
             for row in here:
                 panel.annotate(
                     row["learner"], (row[column], row["return_mean"]), fontsize="x-small",
                     xytext=(3, 3), textcoords="offset points",
                 )  # fmt: skip
             panel.set_xlabel(label)
-            panel.set_title(task, loc="left", fontsize="small")
+            panel.set_title(task, loc='left', fontsize='small')
             panel.grid(alpha=0.25, linewidth=0.5)
-            panel.spines[["top", "right"]].set_visible(False)
-        pair[0].set_ylabel("return")
+            panel.spines[['top', 'right']].set_visible(False)
+        pair[0].set_ylabel('return')
     save(figure, out)
-    write_bytes(out.with_suffix(".csv"), text.getvalue().encode())
+    write_bytes(out.with_suffix('.csv'), text.getvalue().encode())
 
 
 def _measured(run: Run) -> dict[str, Any]:
     """Return, energy and latency of a run's best policy, over some episodes of its task."""
-    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.config import load_config, TrainConfig
     from proxy_snn_control.learning.evaluate import evaluate
-    from proxy_snn_control.learning.tasks import TaskSpec, check_fit
+    from proxy_snn_control.learning.tasks import check_fit, TaskSpec
     from proxy_snn_control.policy import energy
     from proxy_snn_control.policy.runtime import load_policy
 
-    path = run.folder / "policy.safetensors"
+    path = run.folder / 'policy.safetensors'
     policy = load_policy(path)
-    config = TrainConfig(**load_config(run.folder / "config.yaml"))
+    config = TrainConfig(**load_config(run.folder / 'config.yaml'))
     environment = TaskSpec.of(config).make()
     check_fit(policy.spec, path, environment)
     result = evaluate(policy, environment, ENERGY_EPISODES, config.evaluation_seed)
@@ -404,15 +406,15 @@ def _measured(run: Run) -> dict[str, Any]:
         policy.act(observation)
         seconds.append(time.perf_counter() - began)
     return {
-        "task": run.task,
-        "learner": run.learner,
-        "seed": run.seed,
-        "spike_cost": config.spike_cost,
-        "return_mean": result.mean,
-        "return_std": result.std,
-        "synaptic_operations_per_action": activity.synaptic_operations,
-        "nanojoules_per_action": joules * 1e9,
-        "latency_microseconds": float(np.median(seconds)) * 1e6,
+        'task': run.task,
+        'learner': run.learner,
+        'seed': run.seed,
+        'spike_cost': config.spike_cost,
+        'return_mean': result.mean,
+        'return_std': result.std,
+        'synaptic_operations_per_action': activity.synaptic_operations,
+        'nanojoules_per_action': joules * 1e9,
+        'latency_microseconds': float(np.median(seconds)) * 1e6,
     }
 
 
@@ -429,8 +431,7 @@ def plot_spikes(path: Path, out: Path, env: str | None = None) -> None:
             does not spike, its task cannot be made, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
-
-    from proxy_snn_control.learning.config import TrainConfig, load_config
+    from proxy_snn_control.learning.config import load_config, TrainConfig
     from proxy_snn_control.learning.tasks import (
         check_fit,
         clip_action,
@@ -442,17 +443,17 @@ def plot_spikes(path: Path, out: Path, env: str | None = None) -> None:
     check_format(out)
     runs = read_runs([path])
     if len(runs) > 1:
-        raise UserError(f"{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}")
+        raise UserError(f'{path}: holds {len(runs)} runs, expected one, such as {runs[0].folder}')
     run = runs[0]
     policy = load_policy(run.folder / POLICY)
     if not policy.spec.spiking:
         neuron = policy.spec.neuron
-        raise UserError(f"{run.folder}: its policy is of {neuron} neurons, which do not spike")
+        raise UserError(f'{run.folder}: its policy is of {neuron} neurons, which do not spike')
     try:
-        config = TrainConfig(**load_config(run.folder / "config.yaml"))
+        config = TrainConfig(**load_config(run.folder / 'config.yaml'))
         environment = task_of_policy(policy.spec, run.folder / POLICY, env).make()
     except UserError as error:
-        raise UserError(f"{run.folder}: {error}") from None
+        raise UserError(f'{run.folder}: {error}') from None
     check_fit(policy.spec, run.folder / POLICY, environment)
     observation, _ = environment.reset(seed=episode_seed(config.evaluation_seed, 0))
     spikes: list[list[np.ndarray]] = []
@@ -468,16 +469,16 @@ def plot_spikes(path: Path, out: Path, env: str | None = None) -> None:
             break
     environment.close()
     layers = [np.concatenate(layer) for layer in zip(*spikes, strict=True)]
-    names = ["encoder", *(f"hidden {i + 1}" for i in range(len(layers) - 2)), "output"]
+    names = ['encoder', *(f'hidden {i + 1}' for i in range(len(layers) - 2)), 'output']
     heights = [max(layer.shape[1] ** 0.5, 6) for layer in layers] + [8]
-    figure = Figure(figsize=(9, 9), layout="constrained")
+    figure = Figure(figsize=(9, 9), layout='constrained')
     axes = figure.subplots(len(layers) + 1, sharex=True, height_ratios=heights)
     for axis, layer, name in zip(axes, layers, names, strict=False):
-        axis.imshow(layer.T, aspect="auto", cmap="Greys", interpolation="nearest", vmin=0, vmax=1)
-        axis.set_ylabel("neuron")
-        axis.set_title(f"{name}: firing rate {layer.mean():.2f}", fontsize="small", loc="left")
-    axes[-1].step(np.arange(len(actions)) * policy.spec.time_steps, actions, where="post")
-    axes[-1].set_ylabel("action")
-    axes[-1].set_xlabel(f"simulation steps, {policy.spec.time_steps} for each action")
-    figure.suptitle(f"{run.task}, {run.learner}, seed {run.seed}: spikes of the best policy")
+        axis.imshow(layer.T, aspect='auto', cmap='Greys', interpolation='nearest', vmin=0, vmax=1)
+        axis.set_ylabel('neuron')
+        axis.set_title(f'{name}: firing rate {layer.mean():.2f}', fontsize='small', loc='left')
+    axes[-1].step(np.arange(len(actions)) * policy.spec.time_steps, actions, where='post')
+    axes[-1].set_ylabel('action')
+    axes[-1].set_xlabel(f'simulation steps, {policy.spec.time_steps} for each action')
+    figure.suptitle(f'{run.task}, {run.learner}, seed {run.seed}: spikes of the best policy')
     save(figure, out)

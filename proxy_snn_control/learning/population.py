@@ -11,32 +11,30 @@ processes step while it is computed.
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
+import functools
+import os
+import threading
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-
 from proxy_snn_control.learning.activity import activity
 from proxy_snn_control.learning.collect import Collector, Place
 from proxy_snn_control.learning.config import check_alike
 from proxy_snn_control.learning.critics import how_learnt
 from proxy_snn_control.learning.evaluators import (
-    SAMPLES,
+    complete,
     Evaluators,
     Job,
+    judge,
     Sample,
+    SAMPLES,
     Snapshot,
     Verdict,
-    complete,
-    judge,
 )
 from proxy_snn_control.learning.hardware import resolved, staging, use_processor
 from proxy_snn_control.learning.members import Member
@@ -44,13 +42,14 @@ from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import DEAD
 from proxy_snn_control.learning.run import Run
-from proxy_snn_control.learning.tasks import TaskSpec, describe
+from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
 from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
 from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
+import torch
 
 PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
 
@@ -148,7 +147,7 @@ class Population:
             )
         except (MemoryError, RuntimeError):
             raise UserError(
-                f"setting replay_size is {config.replay_size}, more than the memory holds"
+                f'setting replay_size is {config.replay_size}, more than the memory holds'
             ) from None
         self.normaliser: Normaliser | None = None
         if config.normalise_observations:
@@ -161,11 +160,11 @@ class Population:
         try:
             self.td3 = TD3(configs, sizes, self.replay, self.device, self.normaliser)
         except RuntimeError as error:
-            if "memory" not in str(error):
+            if 'memory' not in str(error):
                 raise
             raise UserError(
-                f"settings critic_hidden {config.critic_hidden} and proxy_hidden "
-                f"{config.proxy_hidden} make networks larger than the memory"
+                f'settings critic_hidden {config.critic_hidden} and proxy_hidden '
+                f'{config.proxy_hidden} make networks larger than the memory'
             ) from None
         self._rows = staging(
             len(self.runs), config.num_envs, sum(self.replay.widths), device=self.device
@@ -204,7 +203,7 @@ class Population:
     @property
     def failures(self) -> list[str]:
         """Why members were stopped, a sentence each."""
-        return [f"{run.folder} {run.failure}" for run in self.runs if run.failure]
+        return [f'{run.folder} {run.failure}' for run in self.runs if run.failure]
 
     def run(self, listener: Listener) -> bool:
         """Train until done or asked to stop; keeps a checkpoint either way.
@@ -229,12 +228,12 @@ class Population:
         try:
             return self._train(listener)
         except WriteError as error:
-            raise UserError(f"at step {self.step}: {error}; {self._last_good()}") from error
+            raise UserError(f'at step {self.step}: {error}; {self._last_good()}') from error
         except OSError as error:
-            path = error.filename or self.runs[0].folder / "events.out.tfevents.*"
+            path = error.filename or self.runs[0].folder / 'events.out.tfevents.*'
             raise UserError(
-                f"at step {self.step}: {path}: cannot be written: {error.strerror}; "
-                f"{self._last_good()}"
+                f'at step {self.step}: {path}: cannot be written: {error.strerror}; '
+                f'{self._last_good()}'
             ) from error
         finally:
             threading.excepthook = hook
@@ -255,20 +254,20 @@ class Population:
             if self.normaliser:
                 tensors |= self.normaliser.tensors(m)
             if wrong := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
-                self._fail(m, f"{wrong[0]} is NaN or infinite")
+                self._fail(m, f'{wrong[0]} is NaN or infinite')
                 continue
             for e, place in enumerate(self._places_of(m)):
                 about, arrays = states[place]
                 episodes.append(about)
                 for name, array in arrays.items():
-                    tensors[f"episode.{e}.{name}"] = torch.from_numpy(np.array(array))
+                    tensors[f'episode.{e}.{name}'] = torch.from_numpy(np.array(array))
             state = {
-                "step": self.step,
-                "updates": self.td3.updates,
-                "acted": self.td3.acted,
-                "sums": {name: float(total[m]) for name, total in self.td3.sums.items()},
-                "zero_gradient": self._zero[m].tolist(),
-                "episodes": episodes,
+                'step': self.step,
+                'updates': self.td3.updates,
+                'acted': self.td3.acted,
+                'sums': {name: float(total[m]) for name, total in self.td3.sums.items()},
+                'zero_gradient': self._zero[m].tolist(),
+                'episodes': episodes,
             }
             run.save(state, tensors, self.replay, m)
         # Only now: until every member has its new checkpoint, all can go back to the one before.
@@ -361,7 +360,7 @@ class Population:
             return
         for m in self.active:
             if not finite[m].all():
-                self._fail(m, f"{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite")
+                self._fail(m, f'{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite')
             elif dead[m]:
                 if self._zero[m, 0] < 0:
                     self._warn_of_gradient(self.runs[m])
@@ -371,8 +370,8 @@ class Population:
             elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
                 first, last = self._zero[m].tolist()
                 text = (
-                    f"step {self.step}: the gradient of the actor is back: it was zero from step "
-                    f"{first} to {last}, if not all the time"
+                    f'step {self.step}: the gradient of the actor is back: it was zero from step '
+                    f'{first} to {last}, if not all the time'
                 )
                 self.warnings.append((self.runs[m], text))
                 self._zero[m] = -1
@@ -380,10 +379,10 @@ class Population:
     def _warn_of_gradient(self, run: Run) -> None:
         why = "no output neuron's membrane potential is inside the surrogate window"
         if not NEURONS[self.config.neuron].state:
-            why = "the units of a layer are all at zero"
+            why = 'the units of a layer are all at zero'
         text = (
             f"step {self.step}: the actor's gradient is exactly zero, so it no longer learns: "
-            f"{why}, or its actions are all at their limits"
+            f'{why}, or its actions are all at their limits'
         )
         self.warnings.append((run, text))
 
@@ -396,11 +395,11 @@ class Population:
         run = self.runs[m]
         if run.failure:
             return
-        failure = run.fail(f"at step {self.step} {why}")
+        failure = run.fail(f'at step {self.step} {why}')
         self.collector.idle(self._places_of(m))
         if not any(each.failure is None for each in self.runs):
             raise UserError(failure)
-        self.warnings.append((run, f"stopped {failure}"))
+        self.warnings.append((run, f'stopped {failure}'))
 
     def _pass_on(self, listener: Listener) -> None:
         while self.warnings:
@@ -421,9 +420,9 @@ class Population:
         """
         if any(run.task.one_world for run in self.runs):
             # Time passes there while the learner computes, here or on a GPU.
-            apart = self.device.type != "cpu" or any(run.task.real_time for run in self.runs)
+            apart = self.device.type != 'cpu' or any(run.task.real_time for run in self.runs)
             return (len(self.runs) * self.config.num_envs if apart else 0), 0
-        if self.device.type == "cpu":
+        if self.device.type == 'cpu':
             return 0, 0
         others = max(2, len(os.sched_getaffinity(0)) - 1)
         return max(1, others // 3), max(1, others - others // 3)
@@ -461,9 +460,9 @@ class Population:
             run = self.runs[m]
             run.seconds += elapsed
             row = {
-                "step": self.step,
-                "steps_per_second": (self.step - from_step) / elapsed,
-                "seconds": run.seconds,
+                'step': self.step,
+                'steps_per_second': (self.step - from_step) / elapsed,
+                'seconds': run.seconds,
                 **self._means(m),
                 **figures[m],
             }
@@ -505,9 +504,7 @@ class Population:
         """Asked to stop: evaluations that still wait for an episode's end are left out."""
         for each in self._held:
             run = self.runs[each.member]
-            text = (
-                f"the evaluation of step {each.snapshot.step} is skipped: its episode has not ended"
-            )
+            text = f'the evaluation of step {each.snapshot.step} is skipped: its episode has not ended'
             self.warnings.append((run, text))
             self._pending = [p for p in self._pending if p.verdict is not each.verdict]
         self._held = []
@@ -517,9 +514,9 @@ class Population:
         run, updates, delay = self.runs[m], self.td3.updates, self.config.policy_delay
         of_critics = updates - run.updates_counted
         of_actors = updates // delay - run.updates_counted // delay
-        counts = {"actor_loss": of_actors, "actor_gradient_norm": of_actors}
+        counts = {'actor_loss': of_actors, 'actor_gradient_norm': of_actors}
         if not self.td3.target_adam:
-            counts["proxy_loss"] = 0
+            counts['proxy_loss'] = 0
         means = {
             name: float(total[m]) / counts.get(name, of_critics)
             for name, total in self.td3.sums.items()
@@ -527,7 +524,7 @@ class Population:
         }
         total, episodes = run.returns
         if episodes:
-            means["train_return"] = total / episodes
+            means['train_return'] = total / episodes
         run.returns, run.updates_counted = [0.0, 0], updates
         return means
 
@@ -552,8 +549,8 @@ class Population:
             evaluation = verdict.evaluation
             row = {
                 **each.row,
-                "eval_return_mean": evaluation.mean,
-                "eval_return_std": evaluation.std,
+                'eval_return_mean': evaluation.mean,
+                'eval_return_std': evaluation.std,
             }
             run.evaluated = verdict.step
             if verdict.step:
@@ -562,8 +559,8 @@ class Population:
             for name, value in row.items():
                 self._boards[run.folder].add_scalar(name, value, verdict.step)
             listener.on_evaluation(run.member, row)
-            if run.config.on_collapse != "warn" and row.get("actor_gradient_norm") == 0:
-                self._fail(self.runs.index(run), f"collapsed: {DEAD}")
+            if run.config.on_collapse != 'warn' and row.get('actor_gradient_norm') == 0:
+                self._fail(self.runs.index(run), f'collapsed: {DEAD}')
                 continue
             if run.good_enough(verdict.step):
                 self._end(self.runs.index(run))
@@ -588,9 +585,9 @@ class Population:
             present = self._present(m)
             low, high = self.replay.range(m)
             sample = Sample(
-                held["observation"][:, present],
-                held["action"],
-                held["next_observation"][:, present],
+                held['observation'][:, present],
+                held['action'],
+                held['next_observation'][:, present],
                 low[present],
                 high[present],
             )
@@ -619,10 +616,10 @@ class Population:
         steps = {self.runs[m].folder: set(self.runs[m].checkpoints()) for m in going}
         common = set.intersection(*steps.values())
         if not common and any(each - {0} for each in steps.values()):
-            found = ", ".join(f"{f}: {max(each, default='none')}" for f, each in steps.items())
+            found = ', '.join(f'{f}: {max(each, default="none")}' for f, each in steps.items())
             raise UserError(
-                f"the runs have no checkpoint of the same step ({found}); resume each alone up to "
-                "the same step"
+                f'the runs have no checkpoint of the same step ({found}); resume each alone up to '
+                'the same step'
             )
         if not common:  # it ended before the first was whole
             return
@@ -633,7 +630,7 @@ class Population:
         for place in self.collector.restore(states):
             run = self.runs[place // self.config.num_envs]
             task = run.config.env
-            text = f"task {task!r} is not deterministic: the interrupted episode starts again"
+            text = f'task {task!r} is not deterministic: the interrupted episode starts again'
             self.warnings.append((run, text))
         self._asked = self.runs[going[0]].evaluated
         for m in going:
@@ -644,34 +641,34 @@ class Population:
         run, states = self.runs[m], {}
         tensors, state = run.load(self.step)
         with run.reading(self.step):
-            self.td3.restore(state["updates"], state["acted"])
-            self.replay.restore(state["replay_count"])
-            if len(state["episodes"]) != self.config.num_envs:
-                found = len(state["episodes"])
-                raise ValueError(f"{found} episodes, expected {self.config.num_envs}")
+            self.td3.restore(state['updates'], state['acted'])
+            self.replay.restore(state['replay_count'])
+            if len(state['episodes']) != self.config.num_envs:
+                found = len(state['episodes'])
+                raise ValueError(f'{found} episodes, expected {self.config.num_envs}')
             for e, (place, about) in enumerate(
-                zip(self._places_of(m), state["episodes"], strict=True)
+                zip(self._places_of(m), state['episodes'], strict=True)
             ):
                 arrays = {
-                    name: tensors.pop(f"episode.{e}.{name}").numpy()
-                    for name in ("actions", "observation")
+                    name: tensors.pop(f'episode.{e}.{name}').numpy()
+                    for name in ('actions', 'observation')
                 }
                 states[place] = about, arrays
             if self.normaliser:
                 self.normaliser.take(m, tensors)
             self.td3.put(m, tensors)
             for name, total in self.td3.sums.items():
-                total[m] = float(state["sums"][name])
-            self._zero[m] = [int(step) for step in state["zero_gradient"]]
+                total[m] = float(state['sums'][name])
+            self._zero[m] = [int(step) for step in state['zero_gradient']]
         run.load_transitions(self.replay, m)
         return states
 
 
 def _full_name(given: str, resolved: str) -> str:
     """A task's id with the version that Gymnasium took, and the module that it is registered by."""
-    if given.partition(":")[0] in TASKS:
+    if given.partition(':')[0] in TASKS:
         return given
-    module, colon, _ = given.rpartition(":")
+    module, colon, _ = given.rpartition(':')
     return module + colon + resolved
 
 

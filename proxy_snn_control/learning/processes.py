@@ -8,12 +8,12 @@ population of one, so a member's run is the same, to the last bit, as with its s
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+import multiprocessing
 from multiprocessing.connection import Connection, wait
+import os
+import time
 from typing import Any
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
@@ -63,7 +63,7 @@ class Processes:
     @property
     def failures(self) -> list[str]:
         """Why members were stopped, a sentence each."""
-        return [f"{self.members[m].folder} {why}" for m, why in self._failed.items()]
+        return [f'{self.members[m].folder} {why}' for m, why in self._failed.items()]
 
     @property
     def step(self) -> int:
@@ -76,7 +76,7 @@ class Processes:
         Raises:
             UserError: every member was stopped; names why.
         """
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context('spawn')
         waiting = list(range(len(self.members)))
         processes: dict[int, Any] = {}
         finished: dict[int, bool] = {}
@@ -86,10 +86,10 @@ class Processes:
                 if not stopping and listener.should_stop():
                     stopping = True
                     waiting = []
-                    self._send("stop")
+                    self._send('stop')
                 if paused != listener.is_paused():
                     paused = not paused
-                    self._send("pause" if paused else "go on")
+                    self._send('pause' if paused else 'go on')
                 while waiting and len(processes) < self._jobs and not paused:
                     m = waiting.pop(0)
                     ours, theirs = context.Pipe()
@@ -104,7 +104,7 @@ class Processes:
                     try:
                         message = self._connections[m].recv()
                     except EOFError:
-                        message = ("failed", "its process ended without an error message")
+                        message = ('failed', 'its process ended without an error message')
                     ended = self._receive(m, message, listener)
                     if ended is not None:
                         finished[m] = ended
@@ -114,12 +114,12 @@ class Processes:
             for process in processes.values():
                 process.kill()
         if len(self._failed) == len(self.members):
-            raise UserError("; ".join(self.failures))
+            raise UserError('; '.join(self.failures))
         return not stopping and all(finished.values())
 
     def checkpoint(self) -> None:
         """Have the members under way write checkpoints at their next step."""
-        self._send("checkpoint")
+        self._send('checkpoint')
 
     def close(self) -> None:
         """Nothing is left open after `run`."""
@@ -135,20 +135,20 @@ class Processes:
         """Pass a message on; once the member has ended, whether it is done."""
         kind, what = message
         member = self.members[m]
-        if kind == "step":
+        if kind == 'step':
             self._steps[m] = what
             listener.on_step(self.step)
-        elif kind == "episode":
+        elif kind == 'episode':
             listener.on_episode(member, *what)
-        elif kind == "evaluation":
+        elif kind == 'evaluation':
             listener.on_evaluation(member, what)
-        elif kind == "warning":
+        elif kind == 'warning':
             listener.on_warning(member, what)
-        elif kind == "failed":
+        elif kind == 'failed':
             self._failed[m] = what
             self._steps[m] = member.config.total_steps  # nobody waits for it
             if len(self.members) > len(self._failed):
-                listener.on_warning(member, f"stopped {what}")
+                listener.on_warning(member, f'stopped {what}')
             return True
         else:
             return bool(what)
@@ -163,7 +163,7 @@ def make_training(
     Raises:
         UserError: as of `Population`.
     """
-    if len(members) > 1 and resolved(members[0].config).device == "cpu":
+    if len(members) > 1 and resolved(members[0].config).device == 'cpu':
         return Processes(members, resume=resume, jobs=jobs)
     return Population(members, resume=resume)
 
@@ -180,10 +180,10 @@ class _Reporter(Listener):
     def should_stop(self) -> bool:
         while self._connection.poll():
             request = self._connection.recv()
-            self._stop |= request == "stop"
-            if request in ("pause", "go on"):
-                self._paused = request == "pause"
-            if request == "checkpoint" and self.population:
+            self._stop |= request == 'stop'
+            if request in ('pause', 'go on'):
+                self._paused = request == 'pause'
+            if request == 'checkpoint' and self.population:
                 self.population.checkpoint()
         return self._stop
 
@@ -193,16 +193,16 @@ class _Reporter(Listener):
     def on_step(self, step: int) -> None:
         if time.monotonic() - self._reported_at > REPORT_SECONDS:
             self._reported_at = time.monotonic()
-            self._connection.send(("step", step))
+            self._connection.send(('step', step))
 
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:
-        self._connection.send(("episode", (step, episode_return)))
+        self._connection.send(('episode', (step, episode_return)))
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        self._connection.send(("evaluation", row))
+        self._connection.send(('evaluation', row))
 
     def on_warning(self, member: Member, text: str) -> None:
-        self._connection.send(("warning", text))
+        self._connection.send(('warning', text))
 
 
 def _train(connection: Connection, member: Member, resume: bool) -> None:
@@ -212,10 +212,10 @@ def _train(connection: Connection, member: Member, resume: bool) -> None:
     reporter = _Reporter(connection)
     try:
         reporter.population = Population([member], resume=resume and member.is_begun)
-        connection.send(("step", reporter.population.step))
+        connection.send(('step', reporter.population.step))
         done = reporter.population.run(reporter)
-        connection.send(("step", reporter.population.step))
+        connection.send(('step', reporter.population.step))
     except UserError as error:
-        connection.send(("failed", str(error)))
+        connection.send(('failed', str(error)))
     else:
-        connection.send(("ended", done))
+        connection.send(('ended', done))

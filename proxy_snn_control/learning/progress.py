@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
+import sys
 
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
+from tqdm import tqdm
 
 
 class Progress(Listener):
@@ -28,7 +27,7 @@ class Progress(Listener):
         self._stop = should_stop
         self._last: dict[Path, float] = {}
         total = max(member.config.total_steps for member in members)
-        self._bar = tqdm(total=total, initial=step, unit="step", disable=None, smoothing=0.05)
+        self._bar = tqdm(total=total, initial=step, unit='step', disable=None, smoothing=0.05)
 
     def should_stop(self) -> bool:
         """Ask on."""
@@ -41,18 +40,18 @@ class Progress(Listener):
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:
         """Show the return of the last episode, of a run alone."""
         if not self._several:
-            self._bar.set_postfix_str(f"last return {episode_return:.0f}", refresh=False)
+            self._bar.set_postfix_str(f'last return {episode_return:.0f}', refresh=False)
 
     def on_warning(self, member: Member, text: str) -> None:
         """Print a line."""
-        who = f"{member.folder.name}: " if self._several else ""
-        tqdm.write(f"proxy-snn: warning: {who}{text}", file=sys.stderr)
+        who = f'{member.folder.name}: ' if self._several else ''
+        tqdm.write(f'proxy-snn: warning: {who}{text}', file=sys.stderr)
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Print a line, and show the lowest, mean and best of the members' last evaluations."""
-        who = f"{member.folder.name:>10}  " if self._several else ""
+        who = f'{member.folder.name:>10}  ' if self._several else ''
         _write_evaluation(who, row)
-        self._last[member.folder] = row["eval_return_mean"]
+        self._last[member.folder] = row['eval_return_mean']
         if self._several:
             self._bar.set_postfix_str(_spread(self._last.values()), refresh=False)
 
@@ -87,7 +86,7 @@ class SweepProgress(Listener):
         self._bar = tqdm(
             total=sum(self._goals.values()),
             initial=sum(steps.values()),
-            unit="step",
+            unit='step',
             disable=None,
             smoothing=0.05,
         )
@@ -100,8 +99,8 @@ class SweepProgress(Listener):
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Print a line, and move the bar."""
         config, folder = member
-        mean, step = row["eval_return_mean"], int(row["step"])
-        _write_evaluation(f"{run_name(folder)}  ", row)
+        mean, step = row['eval_return_mean'], int(row['step'])
+        _write_evaluation(f'{run_name(folder)}  ', row)
         self._last[folder] = mean
         goal = config.stop_at_return
         if step >= config.total_steps or (goal is not None and step > 0 and mean >= goal):
@@ -113,7 +112,7 @@ class SweepProgress(Listener):
 
     def on_warning(self, member: Member, text: str) -> None:
         """Print a line."""
-        tqdm.write(f"proxy-snn: warning: {run_name(member.folder)}: {text}", file=sys.stderr)
+        tqdm.write(f'proxy-snn: warning: {run_name(member.folder)}: {text}', file=sys.stderr)
 
     def log(self, text: str) -> None:
         """Print a line about the sweep."""
@@ -125,27 +124,25 @@ class SweepProgress(Listener):
         self._bar.close()
 
     def _show(self) -> None:
-        text = (
-            f"{self._done} of {self._number} runs done, slowest at step {min(self._steps.values())}"
-        )
+        text = f'{self._done} of {self._number} runs done, slowest at step {min(self._steps.values())}'
         if self._one_task and self._last:  # returns of different tasks have nothing in common
-            text += f", {_spread(self._last.values())}"
+            text += f', {_spread(self._last.values())}'
         self._bar.set_postfix_str(text)
 
 
 def run_name(folder: Path) -> str:
     """ENV/LEARNER/seed-N of a sweep's run."""
-    return "/".join(folder.parts[-3:])
+    return '/'.join(folder.parts[-3:])
 
 
 def _write_evaluation(who: str, row: dict[str, float]) -> None:
     tqdm.write(
-        f"{who}step {row['step']:>8}  evaluation {row['eval_return_mean']:9.1f} "
-        f"± {row['eval_return_std']:7.1f}  {row['steps_per_second']:6.0f} steps/s"
+        f'{who}step {row["step"]:>8}  evaluation {row["eval_return_mean"]:9.1f} '
+        f'± {row["eval_return_std"]:7.1f}  {row["steps_per_second"]:6.0f} steps/s'
     )
     sys.stdout.flush()
 
 
 def _spread(returns: Collection[float]) -> str:
     mean = sum(returns) / len(returns)
-    return f"returns: lowest {min(returns):.0f}, mean {mean:.0f}, best {max(returns):.0f}"
+    return f'returns: lowest {min(returns):.0f}, mean {mean:.0f}, best {max(returns):.0f}'

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from proxy_snn_control.learning import draws
 import torch
 from torch import Tensor
-
-from proxy_snn_control.learning import draws
 
 
 class Batch(NamedTuple):
@@ -106,7 +105,7 @@ class Replay:
 
     def write(self, member: int, start: int, transitions: dict[str, np.ndarray]) -> None:
         """Put a member's transitions back where they were as number `start` and on."""
-        n = len(transitions["reward"])
+        n = len(transitions['reward'])
         at = torch.arange(start, start + n, device=self.rows.device) % self.capacity
         rows = self.rows.new_zeros(n, sum(self.widths))
         for name, part in zip(Batch._fields, rows.split(self.widths, dim=1), strict=True):

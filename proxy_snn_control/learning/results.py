@@ -7,19 +7,18 @@ Needs neither torch nor the tasks, so that results can be read where nothing can
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+import csv
+import dataclasses
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+import os
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import read_file
 from proxy_snn_control.yaml_file import read_yaml
@@ -31,22 +30,22 @@ LAST = 10  # evaluations whose mean is the steadier figure
 COLLAPSED_BELOW = 0.25
 
 # Settings that make no other learner: what is learnt, where, for how long, and how it is measured.
-TASK_SETTINGS = ("env", "env_kwargs", "seed")
-MACHINE_SETTINGS = ("device", "threads", "checkpoint_every", "paper_physics")
-SCHEDULE_SETTINGS = ("steps", "eval_every", "eval_episodes", "stop_at_return", "on_collapse")
+TASK_SETTINGS = ('env', 'env_kwargs', 'seed')
+MACHINE_SETTINGS = ('device', 'threads', 'checkpoint_every', 'paper_physics')
+SCHEDULE_SETTINGS = ('steps', 'eval_every', 'eval_episodes', 'stop_at_return', 'on_collapse')
 ASIDE = (*TASK_SETTINGS, *MACHINE_SETTINGS, *SCHEDULE_SETTINGS)
 _SPIKING_ALONE = (
-    "time_steps",
-    "surrogate",
-    "encoder_",
-    "decoder_",
-    "neuron_constants",
-    "spike_cost",
+    'time_steps',
+    'surrogate',
+    'encoder_',
+    'decoder_',
+    'neuron_constants',
+    'spike_cost',
 )
 # Why a run is stopped, or counted among the collapsed.
 DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
-_AGAIN = "started again with seed "  # in the failure.txt of a run that another seed replaced
-_SEED_FOLDER = re.compile(r"seed-(\d+)")
+_AGAIN = 'started again with seed '  # in the failure.txt of a run that another seed replaced
+_SEED_FOLDER = re.compile(r'seed-(\d+)')
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,7 @@ class Run:
     @property
     def begun_again(self) -> int | None:
         """The seed that a sweep began in place of this one after a collapse."""
-        found = re.search(f"{_AGAIN}(\\d+)", self.failure or "")
+        found = re.search(f'{_AGAIN}(\\d+)', self.failure or '')
         return int(found[1]) if found else None
 
     @property
@@ -100,7 +99,7 @@ class Run:
     @property
     def planned(self) -> int:
         """Environment steps the run was to take; 0 where its settings have none."""
-        numbers = [self.settings.get(name) for name in ("random_steps", "steps")]
+        numbers = [self.settings.get(name) for name in ('random_steps', 'steps')]
         try:
             return int(sum(float(number) for number in numbers if number is not None))
         except (TypeError, ValueError):
@@ -111,7 +110,7 @@ class Run:
         """Environment steps at its end; those planned if it ended at the return asked for."""
         if not len(self.steps):
             return 0
-        goal = self.settings.get("stop_at_return")
+        goal = self.settings.get('stop_at_return')
         reached = isinstance(goal, (int, float)) and self.maximum >= goal
         return max(int(self.steps[-1]), self.planned if reached else 0)
 
@@ -153,18 +152,20 @@ class Group:
     def collapsed(self) -> dict[int, str]:
         """The seeds that collapsed, each with the reason."""
         found = {}
-        reference = float(np.median([run.maximum for run in self.counted])) if self.counted else 0.0
+        reference = (
+            float(np.median([run.maximum for run in self.counted])) if self.counted else 0.0
+        )
         for run in self.runs:
             if run.failure is not None:
-                found[run.seed] = f"stopped: {run.failure}"
+                found[run.seed] = f'stopped: {run.failure}'
             elif run.gradient == 0:
                 found[run.seed] = DEAD
             elif run in self.counted and len(run.steps) >= LAST and self.untrained is not None:
                 bound = self.untrained + COLLAPSED_BELOW * (reference - self.untrained)
                 if run.last < bound and reference > self.untrained:
                     found[run.seed] = (
-                        f"the mean of its last ten evaluations, {run.last:.4g}, is below "
-                        f"{bound:.4g}: {COLLAPSED_BELOW:.0%} of the way from the untrained return, "
+                        f'the mean of its last ten evaluations, {run.last:.4g}, is below '
+                        f'{bound:.4g}: {COLLAPSED_BELOW:.0%} of the way from the untrained return, '
                         f"{self.untrained:.4g}, to the median of the seeds' maxima, {reference:.4g}"
                     )
         return found
@@ -186,11 +187,11 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     found: dict[Path, Run] = {}
     for path in paths:
         if not path.is_dir():
-            reason = "is not a folder" if path.exists() else "No such file or directory"
-            raise UserError(f"{path}: {reason}, expected the folder of a run, population or sweep")
+            reason = 'is not a folder' if path.exists() else 'No such file or directory'
+            raise UserError(f'{path}: {reason}, expected the folder of a run, population or sweep')
         below = _find(path, set())
         if not below:
-            raise UserError(f"{path}: holds no run, neither itself nor below: no progress.csv")
+            raise UserError(f'{path}: holds no run, neither itself nor below: no progress.csv')
         for folder, settings in below:
             if folder.resolve() not in found:
                 found[folder.resolve()] = _read(folder, settings)
@@ -213,7 +214,7 @@ def learner_order(groups: dict[tuple[str, str], Group]) -> list[str]:
     ranks = {}
     for (_, learner), group in groups.items():
         settings = group.runs[0].settings
-        spiking, proxy = settings.get("neuron") != "relu", settings.get("target") != "soft"
+        spiking, proxy = settings.get('neuron') != 'relu', settings.get('target') != 'soft'
         ranks[learner] = (spiking, proxy, learner)
     return sorted(ranks, key=lambda learner: ranks[learner])
 
@@ -227,24 +228,24 @@ def seeds_text(seeds: Iterable[int]) -> str:
             runs[-1].append(seed)
         else:
             runs.append([seed])
-    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
-    return f"seed{'s' if len(ordered) > 1 else ''} {', '.join(parts)}"
+    parts = [f'{run[0]}-{run[-1]}' if len(run) > 2 else ', '.join(map(str, run)) for run in runs]
+    return f'seed{"s" if len(ordered) > 1 else ""} {", ".join(parts)}'
 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """The settings that have an effect, those left out at the value they have by default."""
     settings = {**_defaults(run.settings), **run.settings}
     without: tuple[str, ...] = ()
-    if settings.get("target") == "soft":
-        without += ("proxy_",)
-    if settings.get("neuron") == "relu":
+    if settings.get('target') == 'soft':
+        without += ('proxy_',)
+    if settings.get('neuron') == 'relu':
         without += _SPIKING_ALONE
-    if settings.get("surrogate") != "tailed":
-        without += ("surrogate_tail",)
+    if settings.get('surrogate') != 'tailed':
+        without += ('surrogate_tail',)
     return {
         name: _plain(value)
         for name, value in settings.items()
-        if not name.startswith(without or "\n")
+        if not name.startswith(without or '\n')
     }
 
 
@@ -254,7 +255,7 @@ def unlike_the_paper(run: Run) -> dict[str, tuple[Any, Any]]:
     return {
         name: (value, paper[name])
         for name, value in settings_of(run).items()
-        if name in paper and value != paper[name] and name not in (*ASIDE, "precision")
+        if name in paper and value != paper[name] and name not in (*ASIDE, 'precision')
     }
 
 
@@ -263,27 +264,27 @@ def _find(path: Path, seen: set[Path]) -> list[tuple[Path, dict[str, Any] | None
     if path.resolve() in seen:  # a link to a folder above it
         return []
     seen.add(path.resolve())
-    if (path / "progress.csv").exists():
+    if (path / 'progress.csv').exists():
         return [(path, None)]
-    settings = _settings(path) if (path / "config.yaml").exists() else {}
-    seeds = settings.get("seed")
+    settings = _settings(path) if (path / 'config.yaml').exists() else {}
+    seeds = settings.get('seed')
     below = []
     for child in sorted(path.iterdir()):
-        if child.is_dir() and not child.name.startswith("."):
+        if child.is_dir() and not child.name.startswith('.'):
             below += _find(child, seen)
     if isinstance(seeds, list) and len(seeds) > 1:
         begun = {folder.name for folder, _ in below}
         below += [
-            (path / f"seed-{seed}", {**settings, "seed": seed})
+            (path / f'seed-{seed}', {**settings, 'seed': seed})
             for seed in seeds
-            if f"seed-{seed}" not in begun
+            if f'seed-{seed}' not in begun
         ]
-    return below or ([(path, None)] if "seed" in settings else [])
+    return below or ([(path, None)] if 'seed' in settings else [])
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
-    settings = read_yaml("config file", path)
+    path = folder / 'config.yaml'
+    settings = read_yaml('config file', path)
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
         raise UserError(f"config file {path}: expected lines of 'setting: value'")
     return settings
@@ -291,52 +292,52 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _read(folder: Path, inherited: dict[str, Any] | None) -> Run:
     """Read one run's files; its learner's name is only the sweep's, or empty."""
-    own = (folder / "config.yaml").exists() or inherited is None
+    own = (folder / 'config.yaml').exists() or inherited is None
     settings = dict(_settings(folder) if own else inherited or {})
-    recorded = settings.pop("recorded", None)
-    seed = settings.get("seed", 0)
+    recorded = settings.pop('recorded', None)
+    seed = settings.get('seed', 0)
     seed = seed[0] if isinstance(seed, list) and len(seed) == 1 else seed
     if not isinstance(seed, int) or isinstance(seed, bool):
-        path = folder / "config.yaml"
-        raise UserError(f"config file {path}: setting seed is {seed!r}, expected a whole number")
-    task = str(settings.get("env"))
-    if "env" not in settings:
-        raise UserError(f"config file {folder / 'config.yaml'}: has no setting env")
-    if settings.get("env_kwargs"):
-        task += f" {shown(_plain(settings['env_kwargs']))}"
+        path = folder / 'config.yaml'
+        raise UserError(f'config file {path}: setting seed is {seed!r}, expected a whole number')
+    task = str(settings.get('env'))
+    if 'env' not in settings:
+        raise UserError(f'config file {folder / "config.yaml"}: has no setting env')
+    if settings.get('env_kwargs'):
+        task += f' {shown(_plain(settings["env_kwargs"]))}'
     columns = read_progress(folder)
-    kept = np.isfinite(columns["eval_return_mean"])
-    steps = columns["step"].astype(int)
-    gradients = columns["actor_gradient_norm"]
+    kept = np.isfinite(columns['eval_return_mean'])
+    steps = columns['step'].astype(int)
+    gradients = columns['actor_gradient_norm']
     return Run(
         folder=folder,
         task=task,
-        learner=_sweep_learner(folder.resolve(), str(settings.get("env"))),
+        learner=_sweep_learner(folder.resolve(), str(settings.get('env'))),
         seed=seed,
         settings=settings,
         recorded=_recorded(recorded),
         steps=steps[kept],
-        returns=columns["eval_return_mean"][kept],
-        deviations=columns["eval_return_std"][kept],
-        gradient=float(gradients[-1]) if len(gradients) else float("nan"),
-        missing=_missing(settings.get("eval_every"), steps, steps[kept]),
+        returns=columns['eval_return_mean'][kept],
+        deviations=columns['eval_return_std'][kept],
+        gradient=float(gradients[-1]) if len(gradients) else float('nan'),
+        missing=_missing(settings.get('eval_every'), steps, steps[kept]),
         failure=read_failure(folder),
     )
 
 
 def read_failure(folder: Path) -> str | None:
     """Why a run was stopped, by its failure.txt; None if it was not."""
-    path = folder / "failure.txt"
+    path = folder / 'failure.txt'
     if not path.exists():
         return None
-    return " ".join(
-        read_file("failure", path, _MAX_FAILURE_BYTES).decode("utf-8", "replace").split()
+    return ' '.join(
+        read_file('failure', path, _MAX_FAILURE_BYTES).decode('utf-8', 'replace').split()
     )
 
 
 def begun_again(failure: str, seed: int) -> str:
     """A failure's sentence with the seed that was started in its place."""
-    return f"{failure}; {_AGAIN}{seed}"
+    return f'{failure}; {_AGAIN}{seed}'
 
 
 def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -349,18 +350,18 @@ def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarra
     Raises:
         UserError: the file is no progress of a run.
     """
-    path = folder / "progress.csv"
-    names = ("step", "eval_return_mean", "eval_return_std", "actor_gradient_norm", *more)
+    path = folder / 'progress.csv'
+    names = ('step', 'eval_return_mean', 'eval_return_std', 'actor_gradient_norm', *more)
     rows: dict[float, list[float]] = {}
-    content = read_file("progress of a run", path, _MAX_PROGRESS_BYTES) if path.exists() else b""
+    content = read_file('progress of a run', path, _MAX_PROGRESS_BYTES) if path.exists() else b''
     try:
-        for row in csv.DictReader(content.decode("utf-8").splitlines()):
-            numbers = [float(row.get(name) or "nan") for name in names]
-            if row["eval_return_mean"] is None or not numbers[0] >= 0:
+        for row in csv.DictReader(content.decode('utf-8').splitlines()):
+            numbers = [float(row.get(name) or 'nan') for name in names]
+            if row['eval_return_mean'] is None or not numbers[0] >= 0:
                 raise ValueError
             rows[numbers[0]] = numbers  # where a step stands twice the later line holds
     except (KeyError, ValueError, TypeError, csv.Error):
-        raise UserError(f"{path}: is not the progress of a run") from None
+        raise UserError(f'{path}: is not the progress of a run') from None
     table = np.array([rows[step] for step in sorted(rows)]).reshape(-1, len(names))
     return dict(zip(names, table.T, strict=True))
 
@@ -378,15 +379,15 @@ def _missing(every: Any, steps: np.ndarray, evaluated: np.ndarray) -> tuple[int,
 def _sweep_learner(folder: Path, task: str) -> str:
     """LEARNER if the folder is DIR/ENV/LEARNER/seed-N of that task, else nothing."""
     if not _SEED_FOLDER.fullmatch(folder.name) or len(folder.parents) < 2:
-        return ""
-    names = {task, re.split("[:/]", task)[-1]}
-    names |= {re.sub(r"-v\d+$", "", name) for name in names}
+        return ''
+    names = {task, re.split('[:/]', task)[-1]}
+    names |= {re.sub(r'-v\d+$', '', name) for name in names}
     parent = _letters(folder.parents[1].name)
-    return folder.parent.name if parent in map(_letters, names) else ""
+    return folder.parent.name if parent in map(_letters, names) else ''
 
 
 def _letters(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
+    return re.sub('[^a-z0-9]', '', name.lower())
 
 
 def _name(runs: list[Run]) -> list[Run]:
@@ -406,20 +407,20 @@ def _name(runs: list[Run]) -> list[Run]:
         differing = {setting for (_, setting), seen in values.items() if len(seen) > 1} - {*ASIDE}
         for run in members:
             listed = [
-                f"K = {value}" if setting == "proxy_updates" else f"{setting} {shown(value)}"
+                f'K = {value}' if setting == 'proxy_updates' else f'{setting} {shown(value)}'
                 for setting, value in settings_of(run).items()
                 if setting in differing
             ]
-            names[run.folder] = f"{kind} ({', '.join(listed)})" if listed else kind
+            names[run.folder] = f'{kind} ({", ".join(listed)})' if listed else kind
     return [replace(run, learner=run.learner or names[run.folder]) for run in runs]
 
 
 def _kind(settings: dict[str, Any]) -> str:
     """What the paper calls a learner of this neuron and target."""
-    neuron, target = str(settings.get("neuron")), str(settings.get("target"))
-    if neuron == "relu":
-        return {"soft": "ANN (TD3)", "proxy": "ANN with proxy"}.get(target, f"ANN, {target}")
-    named = {"proxy": "PT-{}", "soft": "vanilla {}"}.get(target, "{}, " + target)
+    neuron, target = str(settings.get('neuron')), str(settings.get('target'))
+    if neuron == 'relu':
+        return {'soft': 'ANN (TD3)', 'proxy': 'ANN with proxy'}.get(target, f'ANN, {target}')
+    named = {'proxy': 'PT-{}', 'soft': 'vanilla {}'}.get(target, '{}, ' + target)
     return named.format(neuron.upper())
 
 
@@ -434,22 +435,22 @@ def _tell_apart(runs: list[Run]) -> list[Run]:
         folders = [run.folder.resolve() for run in runs if run.learner == learner]
         above = Path(os.path.commonpath(folders))
         for folder in folders:
-            names[folder] = f"{learner} ({folder.relative_to(above).parts[0]})"
+            names[folder] = f'{learner} ({folder.relative_to(above).parts[0]})'
     found: dict[tuple[str, str, int], Run] = {}
     for run in runs:
         named = replace(run, learner=names.get(run.folder.resolve(), run.learner))
         other = found.setdefault((named.task, named.learner, named.seed), named)
         if other is not named:
             raise UserError(
-                f"{other.folder} and {run.folder}: both are seed {run.seed} of {run.learner} on "
-                f"{run.task}, expected one of them"
+                f'{other.folder} and {run.folder}: both are seed {run.seed} of {run.learner} on '
+                f'{run.task}, expected one of them'
             )
     return list(found.values())
 
 
 def _defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Every setting at its default, the paper's, for this task, neuron and target."""
-    return _defaults_of(*(str(settings.get(name)) for name in ("env", "neuron", "target")))
+    return _defaults_of(*(str(settings.get(name)) for name in ('env', 'neuron', 'target')))
 
 
 @lru_cache
@@ -474,23 +475,23 @@ def _plain(value: Any) -> Any:
 def shown(value: Any) -> str:
     """A setting's value as text."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {shown(item)}" for name, item in value.items()) + "}"
+        return '{' + ', '.join(f'{name}: {shown(item)}' for name, item in value.items()) + '}'
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(shown, value)) + "]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return '[' + ', '.join(map(shown, value)) + ']'
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
 def _recorded(given: Any) -> dict[str, Any]:
     """What a run recorded, by name; of what was another when it was resumed, both."""
     found: dict[str, list[Any]] = {}
     for part in given if isinstance(given, list) else [given]:
-        for name, value in _flat("", part):
+        for name, value in _flat('', part):
             values = found.setdefault(name, [])
             if value not in values:
                 values.append(value)
-    found.pop("from_step", None)
+    found.pop('from_step', None)
     return {
-        name: values[0] if len(values) == 1 else ", then ".join(map(shown, values))
+        name: values[0] if len(values) == 1 else ', then '.join(map(shown, values))
         for name, values in found.items()
     }
 
@@ -499,6 +500,6 @@ def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     """What a mapping of mappings holds, names joined by a point."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(f"{name}.{key}" if name else str(key), item)
+            yield from _flat(f'{name}.{key}' if name else str(key), item)
     elif name:
         yield name, _plain(value)

@@ -8,15 +8,14 @@ so far by evaluation) and policy_last.safetensors; failure.txt holds why a run w
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 import csv
+from datetime import datetime, timezone
 import functools
 import io
-from contextlib import AbstractContextManager
-from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.learning import activity, checkpoint, hardware
 from proxy_snn_control.learning.config import (
     fixed_settings,
@@ -24,7 +23,7 @@ from proxy_snn_control.learning.config import (
     save_config,
 )
 from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
-from proxy_snn_control.learning.members import Member, check_free
+from proxy_snn_control.learning.members import check_free, Member
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import read_failure, read_progress
 from proxy_snn_control.learning.tasks import Task
@@ -66,9 +65,9 @@ class Run:
         self.failure: str | None = None
         self.done = False
         self._spans: checkpoint.Spans = []
-        self._checkpoints = self.folder / "checkpoint"
+        self._checkpoints = self.folder / 'checkpoint'
         self._record = hardware.record(self.config)
-        check_spec(self.folder / "policy.safetensors", self.spec(0, {}))
+        check_spec(self.folder / 'policy.safetensors', self.spec(0, {}))
 
     @property
     def member(self) -> Member:
@@ -85,7 +84,7 @@ class Run:
                 work on it.
         """
         if resume and not self.member.is_begun:
-            raise UserError(f"there is no run to resume in {self.folder}: it has no config.yaml")
+            raise UserError(f'there is no run to resume in {self.folder}: it has no config.yaml')
         if not resume:
             check_free(self.folder)
         make_folder(self.folder)
@@ -93,12 +92,12 @@ class Run:
 
     def open(self, step: int) -> None:
         """Write config.yaml; the run goes on, or begins, at this step."""
-        remove(self.folder.glob(".*.tmp"))  # what a kill -9 left half written
-        remove([self.folder / "failure.txt"])
-        path = self.folder / "config.yaml"
+        remove(self.folder.glob('.*.tmp'))  # what a kill -9 left half written
+        remove([self.folder / 'failure.txt'])
+        path = self.folder / 'config.yaml'
         record = load_record(path) if path.is_file() else []
-        now = {"from_step": step, **self._record}
-        if not record or {**record[-1], "from_step": step} != now:
+        now = {'from_step': step, **self._record}
+        if not record or {**record[-1], 'from_step': step} != now:
             record.append(now)
         # First: a folder with anything else in it could be neither resumed nor begun anew.
         save_config(path, self.config, record)
@@ -108,23 +107,23 @@ class Run:
 
     def fail(self, why: str) -> str:
         """Stop the member; returns the sentence that the folder's failure.txt then holds."""
-        self.failure = f"{why}; {self.last_good()}"
-        write_bytes(self.folder / "failure.txt", f"{self.failure}\n".encode())
+        self.failure = f'{why}; {self.last_good()}'
+        write_bytes(self.folder / 'failure.txt', f'{self.failure}\n'.encode())
         return self.failure
 
     def see_end(self) -> None:
         """See from the folder whether the member was stopped, or reached its goal."""
         self.failure = read_failure(self.folder)
         if self.failure is None and self.config.stop_at_return is not None:
-            means = read_progress(self.folder)["eval_return_mean"][1:]
+            means = read_progress(self.folder)['eval_return_mean'][1:]
             self.done = bool((means >= self.config.stop_at_return).any())
 
     def last_good(self) -> str:
         """Which checkpoint there is."""
         steps = checkpoint.steps(self._checkpoints)
         if not steps:
-            return "there is no checkpoint"
-        return f"the last good checkpoint is {checkpoint.path_of(self._checkpoints, steps[-1])}"
+            return 'there is no checkpoint'
+        return f'the last good checkpoint is {checkpoint.path_of(self._checkpoints, steps[-1])}'
 
     # -- evaluations
 
@@ -137,21 +136,21 @@ class Run:
         """Write the policy that was evaluated, and also as the best if it is."""
         evaluation = verdict.evaluation
         about = {
-            "episodes": len(evaluation.returns),
-            "mean": evaluation.mean,
-            "std": evaluation.std,
+            'episodes': len(evaluation.returns),
+            'mean': evaluation.mean,
+            'std': evaluation.std,
         }
-        names = ["policy_last.safetensors"]
+        names = ['policy_last.safetensors']
         if evaluation.mean > self.best:
             self.best = evaluation.mean
-            names.append("policy.safetensors")
+            names.append('policy.safetensors')
         spec = self.spec(verdict.step, about)
         for name in names:
             write_policy(self.folder / name, spec, verdict.tensors)
 
     def keep_last(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Write a policy that was not evaluated."""
-        write_policy(self.folder / "policy_last.safetensors", self.spec(step, {}), tensors)
+        write_policy(self.folder / 'policy_last.safetensors', self.spec(step, {}), tensors)
 
     def good_enough(self, step: int) -> bool:
         """Whether the last evaluation, at this step, reached the goal of the settings."""
@@ -161,14 +160,14 @@ class Run:
     def write_progress(self) -> None:
         """Write progress.csv."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns(), restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns(), restval='', lineterminator='\n')
         writer.writeheader()
         writer.writerows(self.rows)
-        write_bytes(self.folder / "progress.csv", text.getvalue().encode())
+        write_bytes(self.folder / 'progress.csv', text.getvalue().encode())
 
     def _columns(self) -> list[str]:
-        columns = ["step", "eval_return_mean", "eval_return_std", "train_return"]
-        columns += ["steps_per_second", "seconds", *MEASURED]
+        columns = ['step', 'eval_return_mean', 'eval_return_std', 'train_return']
+        columns += ['steps_per_second', 'seconds', *MEASURED]
         spiking = bool(NEURONS[self.config.neuron].state)
         return columns + activity.names(len(self.config.hidden) + 1 if spiking else 0)
 
@@ -197,32 +196,32 @@ class Run:
             history=config.history,
             previous_action=config.previous_action,
             provenance={
-                "env": config.env,
+                'env': config.env,
                 **self._plugins(),
-                **({"env_kwargs": config.env_kwargs} if config.env_kwargs else {}),
-                "target": config.target,
-                **({"paper_physics": True} if config.paper_physics else {}),
-                "seed": config.seed,
-                "step": step,
-                "evaluation": evaluation,
-                "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "device": config.device,
-                "precision": config.precision,
+                **({'env_kwargs': config.env_kwargs} if config.env_kwargs else {}),
+                'target': config.target,
+                **({'paper_physics': True} if config.paper_physics else {}),
+                'seed': config.seed,
+                'step': step,
+                'evaluation': evaluation,
+                'created': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+                'device': config.device,
+                'precision': config.precision,
                 **machine,
-                "versions": versions,
+                'versions': versions,
             },
         )
 
     def _plugins(self) -> dict[str, Any]:
         """Which plugins a policy of this run needs, and which its training did, by kind."""
         named = {
-            "neuron": NEURONS.plugin(self.config.neuron),
-            "target": TARGETS.plugin(self.config.target),
-            "critic": CRITICS.plugin(self.config.critic),
-            "task": TASKS.plugin(self.config.env.partition(":")[0]),
+            'neuron': NEURONS.plugin(self.config.neuron),
+            'target': TARGETS.plugin(self.config.target),
+            'critic': CRITICS.plugin(self.config.critic),
+            'task': TASKS.plugin(self.config.env.partition(':')[0]),
         }
         found = {kind: module for kind, module in named.items() if module}
-        return {"plugins": found} if found else {}
+        return {'plugins': found} if found else {}
 
     # -- checkpoints
 
@@ -246,18 +245,18 @@ class Run:
             self._checkpoints, self._spans, replay.count, len(replay), read
         )
         mine = {
-            "settings": fixed_settings(self.config),
-            "evaluated": self.evaluated,
-            "seconds": self.seconds,
-            "best": None if self.best == -np.inf else self.best,
-            "updates_counted": self.updates_counted,
-            "returns": self.returns,
-            "rows": self.rows,
-            "replay": spans,
-            "replay_count": replay.count,
+            'settings': fixed_settings(self.config),
+            'evaluated': self.evaluated,
+            'seconds': self.seconds,
+            'best': None if self.best == -np.inf else self.best,
+            'updates_counted': self.updates_counted,
+            'returns': self.returns,
+            'rows': self.rows,
+            'replay': spans,
+            'replay_count': replay.count,
         }
-        checkpoint.save(self._checkpoints, state["step"], tensors, {**state, **mine})
-        self._spans, self._saved = spans, state["step"]
+        checkpoint.save(self._checkpoints, state['step'], tensors, {**state, **mine})
+        self._spans, self._saved = spans, state['step']
 
     def prune(self) -> None:
         """Remove every checkpoint but the last."""
@@ -268,36 +267,38 @@ class Run:
         tensors, state = checkpoint.load(self._checkpoints, step)
         with self.reading(step):
             for name, value in fixed_settings(self.config).items():
-                if state["settings"][name] != value:
+                if state['settings'][name] != value:
                     raise ValueError(
-                        f"it was written with {name} {state['settings'][name]!r}, not {value!r}"
+                        f'it was written with {name} {state["settings"][name]!r}, not {value!r}'
                     )
             known = set(self._columns())
-            for row in state["rows"]:
-                fits = isinstance(row, dict) and {"step", "eval_return_mean"} <= row.keys() <= known
+            for row in state['rows']:
+                fits = (
+                    isinstance(row, dict) and {'step', 'eval_return_mean'} <= row.keys() <= known
+                )
                 if not (fits and all(type(value) in (int, float) for value in row.values())):
-                    raise ValueError("rows are no lines of progress.csv")
+                    raise ValueError('rows are no lines of progress.csv')
             for name in (
-                "step",
-                "evaluated",
-                "updates",
-                "acted",
-                "updates_counted",
-                "replay_count",
+                'step',
+                'evaluated',
+                'updates',
+                'acted',
+                'updates_counted',
+                'replay_count',
             ):
                 if type(state[name]) is not int:
-                    raise ValueError(f"{name} is {state[name]!r}, expected a whole number")
-            if state["step"] != step:
-                raise ValueError(f"it is of step {state['step']}")
-            self.evaluated, self.seconds = state["evaluated"], float(state["seconds"])
-            self.best = -np.inf if state["best"] is None else float(state["best"])
-            self.updates_counted = state["updates_counted"]
-            total, number = state["returns"]
+                    raise ValueError(f'{name} is {state[name]!r}, expected a whole number')
+            if state['step'] != step:
+                raise ValueError(f'it is of step {state["step"]}')
+            self.evaluated, self.seconds = state['evaluated'], float(state['seconds'])
+            self.best = -np.inf if state['best'] is None else float(state['best'])
+            self.updates_counted = state['updates_counted']
+            total, number = state['returns']
             self.returns = [float(total), int(number)]
-            self.rows = state["rows"]
-            self._spans = [(int(first), int(last)) for first, last in state["replay"]]
-            held = min(state["replay_count"], self.config.replay_size)
-            checkpoint.check_spans(self._spans, state["replay_count"], held)
+            self.rows = state['rows']
+            self._spans = [(int(first), int(last)) for first, last in state['replay']]
+            held = min(state['replay_count'], self.config.replay_size)
+            checkpoint.check_spans(self._spans, state['replay_count'], held)
         return tensors, state
 
     def load_transitions(self, replay: Replay, member: int) -> None:

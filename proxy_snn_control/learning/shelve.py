@@ -4,24 +4,23 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+import time
 from typing import Any
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.learning.comparison import PAPER, PAPER_TASKS
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.learning.evaluate import Evaluation, evaluate
-from proxy_snn_control.learning.tasks import TaskSpec, check_fit, clip_action, task_of_policy
+from proxy_snn_control.learning.evaluate import evaluate, Evaluation
+from proxy_snn_control.learning.tasks import check_fit, clip_action, task_of_policy, TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy import (
+    energy,
     Policy,
     PolicySpec,
-    UserError,
-    energy,
     read_policy,
+    UserError,
     write_policy,
 )
 from proxy_snn_control.policy.files import make_folder, write_bytes
@@ -49,17 +48,17 @@ def shelve(path: Path, name: str, folder: Path) -> None:
     policy = Policy(spec, tensors)
     result = evaluate(policy, environment, EPISODES, SEED)
     assert result is not None
-    origin = spec.provenance.get("transitions", "of training")
+    origin = spec.provenance.get('transitions', 'of training')
     if policy.whitening is None:
         model = transition_model(*explore(policy, environment))
         tensors = {**tensors, **model}
-        origin = "measured after training" if model else "not known: too many numbers"
-        spec.provenance["transitions"] = origin
+        origin = 'measured after training' if model else 'not known: too many numbers'
+        spec.provenance['transitions'] = origin
     environment.close()
     make_folder(folder)
-    write_policy(folder / f"{name}.safetensors", spec, tensors)
+    write_policy(folder / f'{name}.safetensors', spec, tensors)
     text = card(name, spec, task, result, latency(policy), origin)
-    write_bytes(folder / f"{name}.md", text.encode())
+    write_bytes(folder / f'{name}.md', text.encode())
 
 
 def explore(
@@ -111,67 +110,67 @@ def card(
     operations = activity.synaptic_operations
     possible = energy.possible_synaptic_operations(spec)
     nanojoules = energy.inference_energy(spec, operations) * 1e9
-    rates = ", ".join(f"{rate:.0%}" for rate in activity.firing_rates)
-    step, whole = int(about.get("step", 0)), TrainConfig().total_steps
-    physics = ", contacts as in the paper's MuJoCo" if task.paper_physics else ""
-    versions = about.get("versions", {})
-    made = [f"{each} {versions[each]}" for each in ("gymnasium", "mujoco") if each in versions]
+    rates = ', '.join(f'{rate:.0%}' for rate in activity.firing_rates)
+    step, whole = int(about.get('step', 0)), TrainConfig().total_steps
+    physics = ", contacts as in the paper's MuJoCo" if task.paper_physics else ''
+    versions = about.get('versions', {})
+    made = [f'{each} {versions[each]}' for each in ('gymnasium', 'mujoco') if each in versions]
     rows = {
-        "task": f"{task.env}{physics}",
-        "learner": f"{spec.neuron} neurons, {about.get('target')} target, hidden layers "
-        + " and ".join(map(str, spec.hidden)),
-        "seed": f"{about.get('seed')}, one run",
-        "trained for": f"{step:,} environment steps, {step / whole:.0%} of the paper's",
-        "trained with": ", ".join(made) or "not recorded",
-        "return": f"{result.mean:.0f} ± {result.std:.0f}, lowest {min(result.returns):.0f}, over "
-        f"{EPISODES} episodes from seed {SEED} on",
+        'task': f'{task.env}{physics}',
+        'learner': f'{spec.neuron} neurons, {about.get("target")} target, hidden layers '
+        + ' and '.join(map(str, spec.hidden)),
+        'seed': f'{about.get("seed")}, one run',
+        'trained for': f"{step:,} environment steps, {step / whole:.0%} of the paper's",
+        'trained with': ', '.join(made) or 'not recorded',
+        'return': f'{result.mean:.0f} ± {result.std:.0f}, lowest {min(result.returns):.0f}, over '
+        f'{EPISODES} episodes from seed {SEED} on',
         "paper's": _paper(spec, task),
-        "energy": f"{nanojoules:.2f} nJ an action by the paper's constants ({operations:.0f} "
-        f"synaptic operations, {operations / possible:.0%} of those possible)"
+        'energy': f"{nanojoules:.2f} nJ an action by the paper's constants ({operations:.0f} "
+        f'synaptic operations, {operations / possible:.0%} of those possible)'
         if possible
         else f"{nanojoules:.2f} nJ an action by the paper's constants",
-        "firing rates": f"{rates}, from the encoder on" if rates else "none: it does not spike",
-        "an action takes": f"{seconds * 1e6:.0f} \N{MICRO SIGN}s where this card was made",
-        "control period": f"{spec.control_period} s" if spec.control_period else "not known",
-        "wiring check": "none: it has no transition model"
-        if origin.startswith("not known")
-        else f"all of it; transitions {origin}",
+        'firing rates': f'{rates}, from the encoder on' if rates else 'none: it does not spike',
+        'an action takes': f'{seconds * 1e6:.0f} \N{MICRO SIGN}s where this card was made',
+        'control period': f'{spec.control_period} s' if spec.control_period else 'not known',
+        'wiring check': 'none: it has no transition model'
+        if origin.startswith('not known')
+        else f'all of it; transitions {origin}',
     }
     use = (
-        f"`proxy-snn evaluate {name}`, "
-        f"`ros2 launch proxy_snn_control control.launch.py policy:={name}`."
+        f'`proxy-snn evaluate {name}`, '
+        f'`ros2 launch proxy_snn_control control.launch.py policy:={name}`.'
     )
     lines = [
-        f"# {name}",
-        "",
-        use + " Made by `proxy-snn shelve`.",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {what} | {value} |" for what, value in rows.items()),
-        "",
-        "## Limits",
-        "",
-        *(f"- {limit}" for limit in _limits(spec, task, result, step / whole, origin)),
-        "",
+        f'# {name}',
+        '',
+        use + ' Made by `proxy-snn shelve`.',
+        '',
+        '| | |',
+        '|---|---|',
+        *(f'| {what} | {value} |' for what, value in rows.items()),
+        '',
+        '## Limits',
+        '',
+        *(f'- {limit}' for limit in _limits(spec, task, result, step / whole, origin)),
+        '',
     ]
-    return "\n".join(lines)
+    return '\n'.join(lines)
 
 
 def _paper(spec: PolicySpec, task: TaskSpec) -> str:
-    learner = PAPER.get((spec.neuron, str(spec.provenance.get("target"))))
+    learner = PAPER.get((spec.neuron, str(spec.provenance.get('target'))))
     if learner is None or task.env not in PAPER_TASKS:
-        return "none for this task and learner"
+        return 'none for this task and learner'
     name, figures, _ = learner
     mean, deviation = figures[PAPER_TASKS.index(task.env)]
-    return f"{name} {mean} ± {deviation}: best evaluations of five seeds after 1,025,000 steps"
+    return f'{name} {mean} ± {deviation}: best evaluations of five seeds after 1,025,000 steps'
 
 
 def _limits(
     spec: PolicySpec, task: TaskSpec, result: Evaluation, part: float, origin: str
 ) -> list[str]:
     limits = [
-        "Trained in simulation alone, on one physics without variation: no policy for a real robot."
+        'Trained in simulation alone, on one physics without variation: no policy for a real robot.'
     ]
     if part < 0.9:
         limits.append(f"Trained for {part:.0%} of the paper's steps, with one seed.")
@@ -179,19 +178,19 @@ def _limits(
     if known is not None and result.mean < 0.5 * known:
         limits.append(
             f"A weak policy: {result.mean / known:.0%} of the paper's return. For trying out, "
-            "not for figures of returns or firing rates."
+            'not for figures of returns or firing rates.'
         )
-    if "after training" in origin:
+    if 'after training' in origin:
         limits.append(
-            "The transition model was measured after training, on random and on noisy actions: the "
-            "wiring check may report states that occurred only in training."
+            'The transition model was measured after training, on random and on noisy actions: the '
+            'wiring check may report states that occurred only in training.'
         )
     return limits
 
 
 def _known(spec: PolicySpec, task: TaskSpec) -> float | None:
     """The paper's return for this learner and task, if it has one."""
-    learner: Any = PAPER.get((spec.neuron, str(spec.provenance.get("target"))))
+    learner: Any = PAPER.get((spec.neuron, str(spec.provenance.get('target'))))
     if learner is None or task.env not in PAPER_TASKS:
         return None
     return float(learner[1][PAPER_TASKS.index(task.env)][0])
@@ -199,5 +198,5 @@ def _known(spec: PolicySpec, task: TaskSpec) -> float | None:
 
 def check_name(name: str) -> None:
     """Raise a UserError unless a policy on the shelf can have this name."""
-    if not name.isascii() or not name.replace("_", "").isalnum() or name != name.lower():
-        raise UserError(f"--name is {name!r}, expected small letters, digits and _")
+    if not name.isascii() or not name.replace('_', '').isalnum() or name != name.lower():
+        raise UserError(f'--name is {name!r}, expected small letters, digits and _')

@@ -9,8 +9,8 @@ to the numbers of the authors' package, rliable 1.2.0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+import math
 
 import numpy as np
 

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import functools
-import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+import functools
+import gc
 from typing import NamedTuple
-
-import torch
 
 from proxy_snn_control.learning import checkpoint
 from proxy_snn_control.learning.config import (
@@ -23,8 +21,9 @@ from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.results import read_failure
-from proxy_snn_control.learning.tasks import TaskSpec, describe
+from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.policy.errors import UserError
+import torch
 
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
 FOR_REPLAY = 0.8
@@ -54,7 +53,7 @@ def batches(members: Sequence[Member], most: int | None = None) -> list[list[Mem
         alike.setdefault(shared_settings(member.config), []).append(member)
     found = []
     for group in alike.values():
-        steps = {m.folder: checkpoint.steps(m.folder / "checkpoint") or [0] for m in group}
+        steps = {m.folder: checkpoint.steps(m.folder / 'checkpoint') or [0] for m in group}
         while group:
             # What was killed while it wrote checkpoints has some members at two steps.
             held = Counter(step for member in group for step in steps[member.folder])
@@ -84,23 +83,23 @@ def train_here(
         UserError: a device that is asked for is not there.
     """
     failures = [
-        f"{member.folder} {why}" for member in members if (why := read_failure(member.folder))
+        f'{member.folder} {why}' for member in members if (why := read_failure(member.folder))
     ]
     todo = [as_begun(m) for m in members if not (is_done(m) or read_failure(m.folder))]
     here = [Member(resolved(config), folder) for config, folder in todo]
     on_cpu = [
         Member(replace(config, threads=config.threads or 1), folder)
         for config, folder in here
-        if config.device == "cpu"
+        if config.device == 'cpu'
     ]
-    on_gpu = batches([member for member in here if member.config.device != "cpu"])
+    on_gpu = batches([member for member in here if member.config.device != 'cpu'])
     if on_gpu:
         room, _ = torch.cuda.mem_get_info()
         on_gpu = [part for batch in on_gpu for part in fit(batch, int(FOR_REPLAY * room))]
         for i, batch in enumerate(on_gpu):
             log(
-                f"batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of "
-                f"{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
+                f'batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of '
+                f'{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free'
             )
     alone = [on_cpu] if len(on_cpu) == 1 else []
     for batch in [*on_gpu, *alone]:
@@ -160,7 +159,7 @@ def _guarded(
     except UserError as error:
         failures = training.failures if training else []
         if len(failures) < len(batch):  # what stopped the others is reported nowhere else
-            failures.append(f"{_names(batch)}: {error}")
+            failures.append(f'{_names(batch)}: {error}')
         return Result(True, failures)
     finally:
         if training:
@@ -179,7 +178,7 @@ def _parts(batch: list[Member], count: int) -> list[list[Member]]:
 
 def _names(batch: Sequence[Member]) -> str:
     first = str(batch[0].folder)
-    return first if len(batch) == 1 else f"{first} and {len(batch) - 1} more"
+    return first if len(batch) == 1 else f'{first} and {len(batch) - 1} more'
 
 
 def train_anywhere(
@@ -209,17 +208,17 @@ def train_anywhere(
     if ray is None:
         return train_here(members, listener, log, jobs)
     for config, folder in members:
-        if config.env.startswith("ros:"):
-            raise UserError(f"task {config.env} of {folder} does not go with --ray: train it here")
+        if config.env.startswith('ros:'):
+            raise UserError(f'task {config.env} of {folder} does not go with --ray: train it here')
     from proxy_snn_control.learning.cluster import train_on_cluster
 
-    wanted = "cuda" if gpus_per_run else "cpu"
+    wanted = 'cuda' if gpus_per_run else 'cpu'
     placed = []
     for config, folder in members:
-        if config.device not in ("auto", wanted):
+        if config.device not in ('auto', wanted):
             raise UserError(
-                f"setting device of {folder} is {config.device!r}, which does not go with "
-                f"--gpus-per-run {gpus_per_run:g}"
+                f'setting device of {folder} is {config.device!r}, which does not go with '
+                f'--gpus-per-run {gpus_per_run:g}'
             )
         placed.append(Member(replace(config, device=wanted), folder.resolve()))
     most = max(1, int(1 / gpus_per_run + 1e-9)) if gpus_per_run else 1

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import copy
 
-import torch
-from torch import Tensor
-
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.spiking.actor import Limits, ReLUActor, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
+import torch
+from torch import Tensor
 
 Actor = SpikingActor | ReLUActor
 

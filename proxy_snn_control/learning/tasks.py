@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from ctypes.util import find_library
+from dataclasses import dataclass
 import difflib
 import importlib.util
 import json
@@ -14,31 +18,26 @@ import reprlib
 import shlex
 import sys
 import traceback
-import warnings
-from collections.abc import Sequence
-from contextlib import suppress
-from ctypes.util import find_library
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+import warnings
 
 import gymnasium
 import numpy as np
-
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.flatten import Flattening
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
-from proxy_snn_control.policy.plugins import TASKS, not_loaded
+from proxy_snn_control.policy.plugins import not_loaded, TASKS
 
-PAPER_TASKS = ("Ant", "HalfCheetah", "Hopper", "InvertedDoublePendulum", "Walker2d")
+PAPER_TASKS = ('Ant', 'HalfCheetah', 'Hopper', 'InvertedDoublePendulum', 'Walker2d')
 LARGEST = float(np.finfo(np.float32).max)
 # Gymnasium's wrappers that go on learning for as long as the environment is used.
 LEARNING_WRAPPERS = {
-    gymnasium.wrappers.NormalizeObservation: "training and evaluation would get different "
-    "statistics, and the robot none; leave it out and set normalise_observations: true",
-    gymnasium.wrappers.NormalizeReward: "training and evaluation would get different statistics, "
-    "and evaluations no returns that could be compared; leave it out",
+    gymnasium.wrappers.NormalizeObservation: 'training and evaluation would get different '
+    'statistics, and the robot none; leave it out and set normalise_observations: true',
+    gymnasium.wrappers.NormalizeReward: 'training and evaluation would get different statistics, '
+    'and evaluations no returns that could be compared; leave it out',
 }
 
 
@@ -52,7 +51,7 @@ class TaskSpec(NamedTuple):
     """
 
     env: str
-    env_kwargs: str = "{}"
+    env_kwargs: str = '{}'
     paper_physics: bool = False
 
     @classmethod
@@ -64,7 +63,7 @@ class TaskSpec(NamedTuple):
     @property
     def words(self) -> str:
         """What it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
-        return shlex.join(f"{k}={json.dumps(v)}" for k, v in json.loads(self.env_kwargs).items())
+        return shlex.join(f'{k}={json.dumps(v)}' for k, v in json.loads(self.env_kwargs).items())
 
     def make(self, **options: Any) -> Checked:
         """Make it; `options` go over its own. Raises as `make_environment`."""
@@ -110,7 +109,7 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
             actions are no bounded Box; it brings statistics of its own; or it cannot be made, or
             has no such physics.
     """
-    kind, _, rest = task_id.partition(":")
+    kind, _, rest = task_id.partition(':')
     try:
         if kind in TASKS:
             environment = TASKS[kind](rest, **options)
@@ -118,20 +117,20 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
             return Checked(task_id, environment)
         with warnings.catch_warnings():
             # Asking for a -v4 task is a choice (the paper's), not an oversight.
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter('ignore', DeprecationWarning)
             environment = gymnasium.make(task_id, **options)
     except gymnasium.error.UnregisteredEnv:
         near = difflib.get_close_matches(task_id, gymnasium.registry, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"task {task_id!r} is not registered with Gymnasium{hint}") from None
+        hint = f'; did you mean {near[0]}?' if near else ''
+        raise UserError(f'task {task_id!r} is not registered with Gymnasium{hint}') from None
     except UserError:
         raise
     except Exception as error:  # a task, and the module that registers it, is anybody's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
         reason = _first_line(error) if isinstance(error, usual) else _reason(error)
-        if "mujoco" in "".join(traceback.format_exception(error)).lower():
+        if 'mujoco' in ''.join(traceback.format_exception(error)).lower():
             reason = mujoco_failure() or reason
-        raise UserError(f"task {task_id!r} cannot be made: {reason}") from error
+        raise UserError(f'task {task_id!r} cannot be made: {reason}') from error
     try:
         if paper_physics:
             _use_paper_physics(environment)
@@ -149,27 +148,27 @@ def mujoco_failure() -> str:
     Returns:
         "" if it can, or is not installed.
     """
-    if importlib.util.find_spec("mujoco") is None:
-        return ""
+    if importlib.util.find_spec('mujoco') is None:
+        return ''
     try:
         import mujoco  # noqa: F401
     except Exception as error:  # whatever the graphics libraries raise where there are none
-        through = os.environ.get("MUJOCO_GL", "")
+        through = os.environ.get('MUJOCO_GL', '')
         why = _first_line(error)
-        if through == "osmesa" and not find_library("OSMesa"):
-            why = "the library OSMesa is not installed; Debian and Ubuntu have it as libosmesa6"
+        if through == 'osmesa' and not find_library('OSMesa'):
+            why = 'the library OSMesa is not installed; Debian and Ubuntu have it as libosmesa6'
         return (
-            f"MuJoCo cannot be loaded ({why}); the environment variable MUJOCO_GL is {through!r}, "
-            "expected egl, osmesa or glfw, or none where nothing is drawn"
+            f'MuJoCo cannot be loaded ({why}); the environment variable MUJOCO_GL is {through!r}, '
+            'expected egl, osmesa or glfw, or none where nothing is drawn'
         )
-    return ""
+    return ''
 
 
 def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
     while isinstance(environment, gymnasium.Wrapper):
         for kind, why in LEARNING_WRAPPERS.items():
             if isinstance(environment, kind):
-                raise UserError(f"task {task_id!r} has the wrapper {kind.__name__}: {why}")
+                raise UserError(f'task {task_id!r} has the wrapper {kind.__name__}: {why}')
         environment = environment.env
 
 
@@ -180,13 +179,13 @@ def _use_paper_physics(environment: gymnasium.Env) -> None:
     larger. The other tasks of the paper have no margins.
     """
     named = task_id(environment)
-    name = re.sub(r"-v\d+$", "", named)
+    name = re.sub(r'-v\d+$', '', named)
     if name not in PAPER_TASKS:
-        expected = ", ".join(PAPER_TASKS)
-        raise UserError(f"setting paper_physics is true for task {named!r}, expected {expected}")
+        expected = ', '.join(PAPER_TASKS)
+        raise UserError(f'setting paper_physics is true for task {named!r}, expected {expected}')
     import mujoco
 
-    if name in ("Ant", "Hopper") and int(mujoco.__version__.split(".")[0]) >= 3:
+    if name in ('Ant', 'Hopper') and int(mujoco.__version__.split('.')[0]) >= 3:
         environment.unwrapped.model.geom_margin *= 0.5  # type: ignore[attr-defined]
 
 
@@ -195,16 +194,16 @@ def _check_actions(task_id: str, space: Any) -> None:
         found = type(space).__name__
         raise UserError(
             f"task {task_id!r} has action space {found}, expected a Box: a policy's actions are "
-            "continuous numbers"
+            'continuous numbers'
         )
     if not np.prod(space.shape):
-        raise UserError(f"task {task_id!r} has an empty action space, expected a number or more")
+        raise UserError(f'task {task_id!r} has an empty action space, expected a number or more')
     low, high = space.low.ravel(), space.high.ravel()
     for i in np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))[:1]:
         raise UserError(
-            f"task {task_id!r} has actions without limits (action[{i}] from {low[i]} to "
+            f'task {task_id!r} has actions without limits (action[{i}] from {low[i]} to '
             f"{high[i]}), expected a bounded Box: a policy's actions and its exploration are "
-            "scaled to the limits"
+            'scaled to the limits'
         )
     _check_limits(task_id, low, high)
 
@@ -214,9 +213,9 @@ def _check_limits(task_id: str, low: np.ndarray, high: np.ndarray) -> None:
     largest = policy_file.LARGEST
     apart = low.astype(np.float32) < high.astype(np.float32)
     for i in np.flatnonzero(~apart | (low < -largest) | (high > largest))[:1]:
-        expected = f"limits within {-largest:g} to {largest:g}" if apart[i] else "a range"
+        expected = f'limits within {-largest:g} to {largest:g}' if apart[i] else 'a range'
         raise UserError(
-            f"task {task_id!r} has action[{i}] from {low[i]} to {high[i]}, expected {expected}"
+            f'task {task_id!r} has action[{i}] from {low[i]} to {high[i]}, expected {expected}'
         )
 
 
@@ -227,8 +226,8 @@ def _first_line(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     """An error of somebody's code, in one line, with the place to look at."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line} ({where.filename}:{where.lineno})"
+    line = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {line} ({where.filename}:{where.lineno})'
 
 
 class Checked(gymnasium.Wrapper):
@@ -251,8 +250,8 @@ class Checked(gymnasium.Wrapper):
             UserError: its spaces are none that a policy can be trained for.
         """
         super().__init__(environment)
-        observations: Any = _attribute(environment, "observation_space", environment)
-        actions: Any = _attribute(environment, "action_space", environment)
+        observations: Any = _attribute(environment, 'observation_space', environment)
+        actions: Any = _attribute(environment, 'action_space', environment)
         flattening = Flattening(name, observations)
         is_vector = isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
         self.flattening = None if is_vector else flattening
@@ -260,7 +259,7 @@ class Checked(gymnasium.Wrapper):
             self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (flattening.size,))
         if not self.observation_space.shape[0]:  # type: ignore[index]
             raise UserError(
-                f"task {name!r} has an empty observation space, expected a number or more"
+                f'task {name!r} has an empty observation space, expected a number or more'
             )
         _check_actions(name, actions)
         self._action_shape = actions.shape
@@ -274,8 +273,8 @@ class Checked(gymnasium.Wrapper):
         except Interrupted:
             raise
         except Exception as error:  # a task is anybody's code
-            raise self._failure("reset", error) from error
-        observation, about = self._all_of("reset", given, ("observation", "info"))
+            raise self._failure('reset', error) from error
+        observation, about = self._all_of('reset', given, ('observation', 'info'))
         return self._vector(observation), about
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -285,14 +284,14 @@ class Checked(gymnasium.Wrapper):
         except Interrupted:
             raise
         except Exception as error:
-            raise self._failure("step", error) from error
-        names = ("observation", "reward", "terminated", "truncated", "info")
-        observation, reward, *ends, about = self._all_of("step", given, names)
+            raise self._failure('step', error) from error
+        names = ('observation', 'reward', 'terminated', 'truncated', 'info')
+        observation, reward, *ends, about = self._all_of('step', given, names)
         observation = self._vector(observation)
         for name, end in zip(names[2:], ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
                 raise TaskError(
-                    f"{name} of task {self.id!r} is {reprlib.repr(end)}, expected True or False"
+                    f'{name} of task {self.id!r} is {reprlib.repr(end)}, expected True or False'
                 )
         return observation, self._number(reward), bool(ends[0]), bool(ends[1]), about
 
@@ -301,7 +300,7 @@ class Checked(gymnasium.Wrapper):
         try:
             self.env.close()
         except Exception as error:
-            raise self._failure("close", error) from error
+            raise self._failure('close', error) from error
 
     @property
     def id(self) -> str:
@@ -311,8 +310,8 @@ class Checked(gymnasium.Wrapper):
     def _all_of(self, method: str, given: Any, names: Sequence[str]) -> Any:
         if not isinstance(given, tuple) or len(given) != len(names):
             raise TaskError(
-                f"{method} of task {self.id!r} gives {reprlib.repr(given)}, expected "
-                f"{len(names)} values: {', '.join(names)}"
+                f'{method} of task {self.id!r} gives {reprlib.repr(given)}, expected '
+                f'{len(names)} values: {", ".join(names)}'
             )
         return given
 
@@ -321,13 +320,13 @@ class Checked(gymnasium.Wrapper):
             found = np.asarray(reward)
         except Exception:  # it is anybody's object
             found = np.asarray(None)
-        if found.dtype.kind not in "biuf" or found.size != 1:
+        if found.dtype.kind not in 'biuf' or found.size != 1:
             raise TaskError(
-                f"the reward of task {self.id!r} is {reprlib.repr(reward)}, expected a number"
+                f'the reward of task {self.id!r} is {reprlib.repr(reward)}, expected a number'
             )
         number = float(found.reshape(()))
         if not abs(number) <= LARGEST:
-            raise TaskError(f"the reward of task {self.id!r} is NaN or infinite")
+            raise TaskError(f'the reward of task {self.id!r} is NaN or infinite')
         return number
 
     def _vector(self, observation: Any) -> Any:
@@ -338,26 +337,26 @@ class Checked(gymnasium.Wrapper):
             numbers = np.asarray(observation, np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(
-                f"the observation of task {self.id!r} is no array of numbers: {error}"
+                f'the observation of task {self.id!r} is no array of numbers: {error}'
             ) from None
         if numbers.shape != self.observation_space.shape:
             raise TaskError(
-                f"the observation of task {self.id!r} has shape {numbers.shape}, expected "
-                f"{self.observation_space.shape} as its space has"
+                f'the observation of task {self.id!r} has shape {numbers.shape}, expected '
+                f'{self.observation_space.shape} as its space has'
             )
         wrong = ~(np.abs(numbers) <= LARGEST)
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
-            raise TaskError(f"observation[{i}] of task {self.id!r} is NaN or infinite")
+            raise TaskError(f'observation[{i}] of task {self.id!r} is NaN or infinite')
         return observation
 
     def _failure(self, method: str, error: Exception) -> TaskError:
-        return TaskError(f"task {self.id!r} failed in {method}: {_reason(error)}")
+        return TaskError(f'task {self.id!r} failed in {method}: {_reason(error)}')
 
 
 def task_id(environment: gymnasium.Env) -> str:
     """The Gymnasium id or registered name, or the name of the task's class where it has none."""
-    if name := getattr(environment.unwrapped, "registered_name", ""):
+    if name := getattr(environment.unwrapped, 'registered_name', ''):
         return str(name)
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
@@ -371,8 +370,8 @@ def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
         return getattr(of or environment.unwrapped, name, None)
     except Exception as error:  # a property is anybody's code too
         raise TaskError(
-            f"the attribute {name} of task {task_id(environment)!r} cannot be read: "
-            f"{_reason(error)}"
+            f'the attribute {name} of task {task_id(environment)!r} cannot be read: '
+            f'{_reason(error)}'
         ) from error
 
 
@@ -388,24 +387,24 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
     Raises:
         UserError: none is named and the file names none, or one that a module registers.
     """
-    recorded, kwargs = spec.provenance.get("env"), spec.provenance.get("env_kwargs")
+    recorded, kwargs = spec.provenance.get('env'), spec.provenance.get('env_kwargs')
     if env is None:
         if not isinstance(recorded, str):
-            raise UserError(f"policy file {path} names no usable task, expected --env ID")
-        plugin = TASKS.plugin(recorded.partition(":")[0])
+            raise UserError(f'policy file {path} names no usable task, expected --env ID')
+        plugin = TASKS.plugin(recorded.partition(':')[0])
         if lacks := not_loaded(TASKS, spec.provenance):
-            raise UserError(f"policy file {path}: {lacks}")
+            raise UserError(f'policy file {path}: {lacks}')
         # A module that is there already is not imported any more.
-        there = recorded.rpartition(":")[0] in sys.modules
-        if ":" in recorded and not (plugin or there):
+        there = recorded.rpartition(':')[0] in sys.modules
+        if ':' in recorded and not (plugin or there):
             raise UserError(
-                f"policy file {path} names no usable task: it was trained on {recorded!r}, and no "
-                f"module is imported because a file names it; give --env {recorded} to have it so"
+                f'policy file {path} names no usable task: it was trained on {recorded!r}, and no '
+                f'module is imported because a file names it; give --env {recorded} to have it so'
             )
         env = recorded
-    is_same = isinstance(recorded, str) and env.rpartition(":")[2] == recorded.rpartition(":")[2]
+    is_same = isinstance(recorded, str) and env.rpartition(':')[2] == recorded.rpartition(':')[2]
     known = kwargs if is_same and isinstance(kwargs, dict) else {}
-    physics = is_same and spec.provenance.get("paper_physics") is True
+    physics = is_same and spec.provenance.get('paper_physics') is True
     return TaskSpec(env, json.dumps(known, sort_keys=True), physics)
 
 
@@ -417,8 +416,8 @@ def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
     expected = spec.observation_size, spec.action_size
     if found != expected:
         raise UserError(
-            f"task {task_id(environment)!r} has {found[0]} observations and {found[1]} actions, "
-            f"policy file {path} is for {expected[0]} and {expected[1]}"
+            f'task {task_id(environment)!r} has {found[0]} observations and {found[1]} actions, '
+            f'policy file {path} is for {expected[0]} and {expected[1]}'
         )
 
 
@@ -435,30 +434,30 @@ def describe(environment: gymnasium.Env) -> Task:
         action_low=tuple(map(float, actions.low)),
         action_high=tuple(map(float, actions.high)),
         control_period=_control_period(environment),
-        observation_names=_declared_names(environment, "observation")
+        observation_names=_declared_names(environment, 'observation')
         or _structure_names(environment)
         or _observation_names(environment),
-        action_names=_declared_names(environment, "action") or _action_names(environment),
-        one_world=bool(_attribute(environment, "one_world")),
-        real_time=bool(_attribute(environment, "real_time")),
+        action_names=_declared_names(environment, 'action') or _action_names(environment),
+        one_world=bool(_attribute(environment, 'one_world')),
+        real_time=bool(_attribute(environment, 'real_time')),
     )
 
 
 def _declared_names(environment: gymnasium.Env, kind: str) -> tuple[str, ...] | None:
     """What the task declares as its attribute `observation_names` or `action_names`."""
-    given = _attribute(environment, f"{kind}_names")
+    given = _attribute(environment, f'{kind}_names')
     if given is None:
         return None
     space: Any = (
-        environment.observation_space if kind == "observation" else environment.action_space
+        environment.observation_space if kind == 'observation' else environment.action_space
     )
     names = None
     if isinstance(given, (list, tuple, np.ndarray)) and all(isinstance(n, str) for n in given):
         names = _all_different(list(map(str, given)), space.shape[0])
     if names is None:
         raise TaskError(
-            f"the attribute {kind}_names of task {task_id(environment)!r} is "
-            f"{reprlib.repr(given)}, expected {space.shape[0]} different printable texts, or None"
+            f'the attribute {kind}_names of task {task_id(environment)!r} is '
+            f'{reprlib.repr(given)}, expected {space.shape[0]} different printable texts, or None'
         )
     return names
 
@@ -485,24 +484,24 @@ def episode_seed(seed: int, episode: int) -> int:
 
 def _control_period(environment: gymnasium.Env) -> float | None:
     """Seconds of simulated time per action: declared as `control_period`, in MuJoCo tasks `dt`."""
-    name, given = "control_period", _attribute(environment, "control_period")
+    name, given = 'control_period', _attribute(environment, 'control_period')
     if given is None:
-        name, given = "dt", _attribute(environment, "dt")
+        name, given = 'dt', _attribute(environment, 'dt')
     if given is None:
         return None
     low, high = policy_file.PERIOD
     is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
     if not is_number or not low <= given <= high:
         raise TaskError(
-            f"the attribute {name} of task {task_id(environment)!r} is {reprlib.repr(given)}, "
-            f"expected the seconds of an action, from {low} to {high}, or None"
+            f'the attribute {name} of task {task_id(environment)!r} is {reprlib.repr(given)}, '
+            f'expected the seconds of an action, from {low} to {high}, or None'
         )
     return float(given)
 
 
 def _mujoco(environment: gymnasium.Env) -> tuple[Any, Any] | None:
     """MuJoCo's model and data, if the task has them; others may call something else so."""
-    model, data = _attribute(environment, "model"), _attribute(environment, "data")
+    model, data = _attribute(environment, 'model'), _attribute(environment, 'data')
     if model is None or data is None:
         return None
     try:
@@ -563,24 +562,24 @@ def _layouts(model: Any, data: Any) -> list[tuple[list[str], np.ndarray]]:
     qvel = np.asarray(data.qvel)
     layouts = []
     contact = [
-        f"{model.body(b).name or b}.contact_{axis}"
+        f'{model.body(b).name or b}.contact_{axis}'
         for b in range(1, model.nbody)
-        for axis in ("torque_x", "torque_y", "torque_z", "force_x", "force_y", "force_z")
+        for axis in ('torque_x', 'torque_y', 'torque_z', 'force_x', 'force_y', 'force_z')
     ]
     for limit in (np.inf, 10.0):
         for skip in range(3):
-            names = [f"{n}.position" for n in positions[skip:]]
-            names += [f"{n}.velocity" for n in velocities]
+            names = [f'{n}.position' for n in positions[skip:]]
+            names += [f'{n}.velocity' for n in velocities]
             values = np.concatenate([qpos[skip:], np.clip(qvel, -limit, limit)])
             layouts.append((names, values))
             forces = np.clip(data.cfrc_ext[1:], -1, 1).ravel()
             layouts.append((names + contact, np.concatenate([values, forces])))
     if len(positions) == 3 and model.nv == 3:  # InvertedDoublePendulum: cart and two poles
         cart, *poles = positions
-        names = [f"{cart}.position"]
-        names += [f"{pole}.{part}" for part in ("sin", "cos") for pole in poles]
-        names += [f"{n}.velocity" for n in velocities]
-        names += [f"{n}.constraint_force" for n in positions]
+        names = [f'{cart}.position']
+        names += [f'{pole}.{part}' for part in ('sin', 'cos') for pole in poles]
+        names += [f'{n}.velocity' for n in velocities]
+        names += [f'{n}.constraint_force' for n in positions]
         values = np.concatenate(
             [
                 qpos[:1],
@@ -601,13 +600,13 @@ def _coordinate_names(model: Any) -> tuple[list[str], list[str]]:
     free, ball = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)
     positions, velocities = [], []
     for i in range(model.njnt):
-        name, kind = model.joint(i).name or f"joint{i}", int(model.jnt_type[i])
+        name, kind = model.joint(i).name or f'joint{i}', int(model.jnt_type[i])
         if kind == free:
-            positions += [f"{name}.{c}" for c in ("x", "y", "z", "qw", "qx", "qy", "qz")]
-            velocities += [f"{name}.{c}" for c in ("x", "y", "z", "wx", "wy", "wz")]
+            positions += [f'{name}.{c}' for c in ('x', 'y', 'z', 'qw', 'qx', 'qy', 'qz')]
+            velocities += [f'{name}.{c}' for c in ('x', 'y', 'z', 'wx', 'wy', 'wz')]
         elif kind == ball:
-            positions += [f"{name}.{c}" for c in ("qw", "qx", "qy", "qz")]
-            velocities += [f"{name}.{c}" for c in ("wx", "wy", "wz")]
+            positions += [f'{name}.{c}' for c in ('qw', 'qx', 'qy', 'qz')]
+            velocities += [f'{name}.{c}' for c in ('wx', 'wy', 'wz')]
         else:
             positions.append(name)
             velocities.append(name)

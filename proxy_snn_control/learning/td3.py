@@ -12,14 +12,11 @@ summed over members is only ever a loss, of which each member's weights get thei
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from proxy_snn_control.learning import draws
 from proxy_snn_control.learning.adam import Adam
 from proxy_snn_control.learning.config import TrainConfig
@@ -28,14 +25,16 @@ from proxy_snn_control.learning.graph import Recorded
 from proxy_snn_control.learning.hardware import staging
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Batch, Replay
-from proxy_snn_control.learning.targets import Actor, Target, average
+from proxy_snn_control.learning.targets import Actor, average, Target
 from proxy_snn_control.policy.plugins import NEURONS, TARGETS
 from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
+import torch
+from torch import Tensor
 
-MEASURED = ("critic_loss", "actor_loss", "proxy_loss", "actor_gradient_norm")
+MEASURED = ('critic_loss', 'actor_loss', 'proxy_loss', 'actor_gradient_norm')
 
 
 class TD3:
@@ -90,10 +89,10 @@ class TD3:
             values = [float(getattr(config, name)) for config in configs]
             return torch.tensor(values, device=device)[:, None, None]
 
-        self.discount, self.exploration = own("discount"), own("exploration_noise")
-        self.noise, self.noise_clip = own("target_noise"), own("target_noise_clip")
-        self.tau = own("tau")[:, 0]
-        costs = own("spike_cost")[:, 0, 0]
+        self.discount, self.exploration = own('discount'), own('exploration_noise')
+        self.noise, self.noise_clip = own('target_noise'), own('target_noise_clip')
+        self.tau = own('tau')[:, 0]
+        costs = own('spike_cost')[:, 0, 0]
         self.spike_cost = costs if any(config.spike_cost for config in configs) else None
         self.tau_of_critics = self.tau.repeat_interleave(2, 0)
 
@@ -174,7 +173,7 @@ class TD3:
             for state, action in zip(states, actions.split(n, dim=1), strict=True):
                 proxy_loss, slope = self.target.imitation(state, action)
                 self.target_adam.step(slope)
-            self.sums["proxy_loss"] += proxy_loss
+            self.sums['proxy_loss'] += proxy_loss
 
         # 2. The critics learn from the target's smoothed action and the lower of two target Qs.
         with torch.no_grad():
@@ -187,7 +186,7 @@ class TD3:
             error = q.unflatten(0, (-1, 2)) - goal[:, None]
             critic_loss = (error * error).mean((2, 3)).sum(1)  # of both critics
             self.critic_adam.step(pullback(error.flatten(0, 1) * (2 / n)))
-        self.sums["critic_loss"] += critic_loss
+        self.sums['critic_loss'] += critic_loss
 
         # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.
@@ -201,8 +200,8 @@ class TD3:
             average(self.target_critic.weights, self.critic.weights, self.tau_of_critics)
             self.target.follow(self.actor, self.tau)
             self.gradient_norm.copy_(torch.linalg.vector_norm(slope[:, : self._undecoded], dim=1))
-            self.sums["actor_loss"] += actor_loss.detach()
-            self.sums["actor_gradient_norm"] += self.gradient_norm
+            self.sums['actor_loss'] += actor_loss.detach()
+            self.sums['actor_gradient_norm'] += self.gradient_norm
 
     def normalised(self, observation: Tensor) -> Tensor:
         """What the networks see of observations [members, batch, observations]."""
@@ -262,9 +261,9 @@ class TD3:
             found |= _under(name, weights.of(row, weights.flat[row]))
             moments = dict(adam.moments(row)) if adam else {}
             if moments:
-                found[f"{name}.adam.step"] = moments.pop("step")
+                found[f'{name}.adam.step'] = moments.pop('step')
             for moment, numbers in moments.items():
-                found |= _under(f"{name}.adam.{moment}", weights.of(row, numbers))
+                found |= _under(f'{name}.adam.{moment}', weights.of(row, numbers))
         return found
 
     def put(self, member: int, tensors: dict[str, Tensor]) -> None:
@@ -277,41 +276,41 @@ class TD3:
         for name, weights, row, adam in self._parts(member):
             own = weights.of(row, weights.flat[row])
             expected |= _under(name, own)
-            steps = self.updates // (self.config.policy_delay if name == "actor" else 1)
+            steps = self.updates // (self.config.policy_delay if name == 'actor' else 1)
             if adam and steps:  # an optimiser has moments once it took a step
-                expected[f"{name}.adam.step"] = torch.zeros(())
-                expected |= _under(f"{name}.adam.exp_avg", own)
-                expected |= _under(f"{name}.adam.exp_avg_sq", own)
+                expected[f'{name}.adam.step'] = torch.zeros(())
+                expected |= _under(f'{name}.adam.exp_avg', own)
+                expected |= _under(f'{name}.adam.exp_avg_sq', own)
         for name in sorted(expected.keys() | tensors.keys()):
             shapes = [tuple(t[name].shape) if name in t else None for t in (tensors, expected)]
             if shapes[0] != shapes[1]:
-                raise ValueError(f"tensor {name} has shape {shapes[0]}, expected {shapes[1]}")
+                raise ValueError(f'tensor {name} has shape {shapes[0]}, expected {shapes[1]}')
         for name, weights, row, adam in self._parts(member):
             weights.put(row, weights.flat[row], _within(name, tensors))
-            if not adam or f"{name}.adam.step" not in tensors:
+            if not adam or f'{name}.adam.step' not in tensors:
                 continue
             moments = {}
-            for moment in ("exp_avg", "exp_avg_sq"):
+            for moment in ('exp_avg', 'exp_avg_sq'):
                 moments[moment] = torch.zeros_like(weights.flat[row].detach())
-                weights.put(row, moments[moment], _within(f"{name}.adam.{moment}", tensors))
-            step = tensors[f"{name}.adam.step"].to(self.device, copy=True)
-            adam.restore(row, {"step": step, **moments})
+                weights.put(row, moments[moment], _within(f'{name}.adam.{moment}', tensors))
+            step = tensors[f'{name}.adam.step'].to(self.device, copy=True)
+            adam.restore(row, {'step': step, **moments})
 
     def _parts(self, member: int) -> list[tuple[str, Weights, int, Adam | None]]:
         """What a member has: name, weights or statistics, its row in them, and their optimiser."""
         actor, target, critic = self.actor.weights, self.target.weights, self.critic.weights
         soft, row = self.target_critic.weights, 2 * member
         statistics = {
-            "actor.statistics": self.actor.statistics,
-            "target.statistics": self.target.statistics,
+            'actor.statistics': self.actor.statistics,
+            'target.statistics': self.target.statistics,
         }
         return [
-            ("actor", actor, member, self.actor_adam),
-            ("target", target, member, self.target_adam),
-            ("critic.0", critic, row, self.critic_adam),
-            ("critic.1", critic, row + 1, self.critic_adam),
-            ("target_critic.0", soft, row, None),
-            ("target_critic.1", soft, row + 1, None),
+            ('actor', actor, member, self.actor_adam),
+            ('target', target, member, self.target_adam),
+            ('critic.0', critic, row, self.critic_adam),
+            ('critic.1', critic, row + 1, self.critic_adam),
+            ('target_critic.0', soft, row, None),
+            ('target_critic.1', soft, row + 1, None),
             *((name, each.weights, member, None) for name, each in statistics.items() if each),
         ]
 
@@ -342,7 +341,7 @@ def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
 def make_actor(configs: Sequence[TrainConfig], sizes: Sequence[Sizes], products: str) -> Actor:
     """Make the actors that the settings ask for, with zeros for weights."""
     config = configs[0]
-    normalised = config.actor_norm == "care_bn"
+    normalised = config.actor_norm == 'care_bn'
     if not NEURONS[config.neuron].state:
         return ReLUActor(sizes, hidden=config.hidden, normalised=normalised, products=products)
     return SpikingActor(
@@ -357,18 +356,18 @@ def make_actor(configs: Sequence[TrainConfig], sizes: Sequence[Sizes], products:
         encoder_span=(config.encoder_span[0], config.encoder_span[1]),
         encoder_sigma=config.encoder_sigma,
         decoder_population=config.decoder_population,
-        tails=[c.surrogate_tail if c.surrogate == "tailed" else 0.0 for c in configs],
+        tails=[c.surrogate_tail if c.surrogate == 'tailed' else 0.0 for c in configs],
         normalised=normalised,
         products=products,
     )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+    return {f'{prefix}.{name}': tensor for name, tensor in tensors.items()}
 
 
 def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
+    start = f'{prefix}.'
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
 
 

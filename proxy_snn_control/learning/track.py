@@ -7,10 +7,10 @@ Where and as whom is set as these programs have it: WANDB_MODE, MLFLOW_TRACKING_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 import importlib
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.policy.errors import UserError
 
-SERVICES = ("wandb", "mlflow")
+SERVICES = ('wandb', 'mlflow')
 
 
 class Tracked(Listener):
@@ -35,16 +35,16 @@ class Tracked(Listener):
             library = importlib.import_module(service)
         except ModuleNotFoundError:
             raise UserError(
-                f"--track {service}: the Python module {service!r} is not installed: pip install "
+                f'--track {service}: the Python module {service!r} is not installed: pip install '
                 f"'proxy_snn_control[{service}]'"
             ) from None
-        begin: Any = {"wandb": _Wandb, "mlflow": _Mlflow}[service]
+        begin: Any = {'wandb': _Wandb, 'mlflow': _Mlflow}[service]
         try:
             self._runs = {member.folder: begin(library, member) for member in members}
         except Exception as error:  # whatever the service raises without a server or an account
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = ' '.join(str(error).split()).rstrip('.')
             raise UserError(
-                f"--track {service}: no run can begin: {reason}; then continue with --resume"
+                f'--track {service}: no run can begin: {reason}; then continue with --resume'
             ) from error
 
     def should_stop(self) -> bool:
@@ -66,8 +66,8 @@ class Tracked(Listener):
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Pass it on, and log the row's finite numbers."""
         self._listener.on_evaluation(member, row)
-        numbers = {k: float(v) for k, v in row.items() if k != "step" and math.isfinite(float(v))}
-        self._runs[member.folder].log(numbers, int(row["step"]))
+        numbers = {k: float(v) for k, v in row.items() if k != 'step' and math.isfinite(float(v))}
+        self._runs[member.folder].log(numbers, int(row['step']))
 
     def on_warning(self, member: Member, text: str) -> None:
         """Pass it on."""
@@ -82,11 +82,11 @@ class Tracked(Listener):
 class _Wandb:
     def __init__(self, wandb: Any, member: Member) -> None:
         self._run = wandb.init(
-            project="proxy_snn_control",
+            project='proxy_snn_control',
             name=_name(member.folder),
             dir=str(member.folder.parent),
             config=dataclasses.asdict(member.config),
-            reinit="create_new",
+            reinit='create_new',
         )
 
     def log(self, numbers: dict[str, float], step: int) -> None:
@@ -99,7 +99,7 @@ class _Wandb:
 class _Mlflow:
     def __init__(self, mlflow: Any, member: Member) -> None:
         self._client = mlflow.MlflowClient()
-        name = "proxy_snn_control"
+        name = 'proxy_snn_control'
         found = self._client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else self._client.create_experiment(name)
         self._id = self._client.create_run(experiment, run_name=_name(member.folder)).info.run_id
@@ -116,4 +116,4 @@ class _Mlflow:
 
 def _name(folder: Path) -> str:
     """A run's name, of a population with the population's."""
-    return "-".join(folder.absolute().parts[-2:])
+    return '-'.join(folder.absolute().parts[-2:])

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from proxy_snn_control.policy.file import MAX_TRANSITION, PolicySpec
 
 # Numbers that hang together without any play get as much as float32 resolves.
@@ -22,16 +21,16 @@ def transition_model(
     """
     if 2 * observations.shape[1] + actions.shape[1] + 1 > MAX_TRANSITION:
         return {}
-    return {"transition.whitening": whitening(observations, actions, following)}
+    return {'transition.whitening': whitening(observations, actions, following)}
 
 
 def why_left_out(spec: PolicySpec) -> str:
     """A sentence for the user if this policy's file will not hold it, else nothing."""
     size = spec.transition_size
     if size <= MAX_TRANSITION:
-        return ""
+        return ''
     return (
-        f"a transition has {size} numbers, more than the {MAX_TRANSITION} of a transition model: "
+        f'a transition has {size} numbers, more than the {MAX_TRANSITION} of a transition model: '
         "the wiring check will find values far outside of training's range, but no other mistake"
     )
 

@@ -14,19 +14,18 @@ come from neurons that fire at every step, in every layer that another one follo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-
 from proxy_snn_control.policy import PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
 from proxy_snn_control.policy.native import TOGETHER
 from proxy_snn_control.policy.neurons import DN, State
 
-NEURONS = ("lif", "clif", "dn")
-FIXED_NEURONS = ("lif", "clif")  # up to their threshold they are linear
+NEURONS = ('lif', 'clif', 'dn')
+FIXED_NEURONS = ('lif', 'clif')  # up to their threshold they are linear
 # Loihi 2, as Lava's bit-accurate models have it: bits of a decay, and of the states u and v with
 # their sign; how far synaptic input and thresholds are shifted up to the states; the bias.
 DECAY_BITS, STATE_BITS, SHIFT = 12, 24, 6
@@ -76,7 +75,7 @@ def refuse_others(spec: PolicySpec, neurons: tuple[str, ...], where: str) -> Non
         *first, last = map(repr, neurons)
         raise UserError(
             f"the policy's neuron is {spec.neuron!r}, expected {', '.join(first)} or {last}: "
-            f"{where} has no other"
+            f'{where} has no other'
         )
 
 
@@ -86,19 +85,19 @@ def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
     Raises:
         UserError: its neurons are none of `NEURONS`.
     """
-    refuse_others(spec, NEURONS, "the neuromorphic backend")
-    constants = {"current_decay": 0.0, "voltage_decay": 0.0, **spec.neuron_constants}
+    refuse_others(spec, NEURONS, 'the neuromorphic backend')
+    constants = {'current_decay': 0.0, 'voltage_decay': 0.0, **spec.neuron_constants}
     dynamic: tuple[float, ...] = ()
-    if spec.neuron == "dn":
+    if spec.neuron == 'dn':
         dynamic = tuple(spec.neuron_constants[name] for name in DN.constants)
     return with_neurons_always_on(
         [
             Layer(
-                np.column_stack([tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]]),
+                np.column_stack([tensors[f'layers.{i}.weight'], tensors[f'layers.{i}.bias']]),
                 neurons=size,
                 always_on=1,
-                decays=(constants["current_decay"], constants["voltage_decay"]),
-                threshold=constants["threshold"],
+                decays=(constants['current_decay'], constants['voltage_decay']),
+                threshold=constants['threshold'],
                 constants=dynamic,
             )
             for i, size in enumerate(spec.layer_sizes[1:])
@@ -179,7 +178,7 @@ class DynamicNeurons:
     def __init__(self, drive: np.ndarray, constants: tuple[float, ...]) -> None:
         self._always_on = np.asarray(drive) > 0
         self._constants = tuple(np.array(value, np.float32) for value in constants)
-        self._threshold = self._constants[list(DN.constants).index("threshold")]
+        self._threshold = self._constants[list(DN.constants).index('threshold')]
         self.reset()
 
     def reset(self) -> None:
@@ -189,7 +188,7 @@ class DynamicNeurons:
 
     def step(self, synaptic: np.ndarray) -> np.ndarray:
         """Take synaptic input [neurons] for one step; which neurons fire, bool [neurons]."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a potential may run away
+        with np.errstate(over='ignore', invalid='ignore'):  # a potential may run away
             self._state = DN.step(synaptic, self._fired, self._state, self._constants)
             spikes: np.ndarray = self._state[0] > self._threshold
         self._fired = spikes.astype(np.float32)

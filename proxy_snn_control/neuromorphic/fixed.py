@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-
 from proxy_snn_control.policy import Policy, PolicySpec, UserError
 from proxy_snn_control.policy.file import Tensors
 
@@ -31,12 +30,12 @@ from .chip import (
     BIAS_MANTISSA,
     DECAY_BITS,
     FIXED_NEURONS,
-    SHIFT,
-    STATE_LIMIT,
     FixedNeurons,
     FixedSynapses,
     Layer,
     refuse_others,
+    SHIFT,
+    STATE_LIMIT,
     with_neurons_always_on,
 )
 
@@ -63,11 +62,11 @@ def fixed_layers(
         UserError: its neurons are neither LIF nor CLIF, or a layer's weights are too large for its
             threshold to be represented beside them.
     """
-    refuse_others(spec, FIXED_NEURONS, "fixed point")
+    refuse_others(spec, FIXED_NEURONS, 'fixed point')
     recorded = _spikes_of(Policy(spec, tensors), observations)
     layers = []
     for i in range(len(spec.hidden) + 1):
-        weights = np.column_stack([tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]])
+        weights = np.column_stack([tensors[f'layers.{i}.weight'], tensors[f'layers.{i}.bias']])
         before, after = recorded[i : i + 2]
         upper = _inverse_root(before)
         candidates = [_convert(spec, i, weights, upper, limit) for limit in LIMITS]
@@ -109,9 +108,9 @@ def _convert(
     spec: PolicySpec, index: int, weights: np.ndarray, upper: np.ndarray, limit: float
 ) -> Layer:
     """One layer, of weights [neurons, axons + 1], with those beyond `limit` of the largest cut."""
-    constants = {"current_decay": 0.0, **spec.neuron_constants}
+    constants = {'current_decay': 0.0, **spec.neuron_constants}
     current_decay, voltage_decay, threshold = (
-        constants[name] for name in ("current_decay", "voltage_decay", "threshold")
+        constants[name] for name in ('current_decay', 'voltage_decay', 'threshold')
     )
     largest = max(
         limit * abs(weights[:, :-1]).max(),
@@ -136,14 +135,14 @@ def _convert(
             break
     else:
         raise UserError(
-            f"layer {index} of the policy has a weighted sum of up to {most * step / 2:.3g}, "
-            "more than fixed point can hold"
+            f'layer {index} of the policy has a weighted sum of up to {most * step / 2:.3g}, '
+            'more than fixed point can hold'
         )
     whole_threshold = round(threshold * units / 2**SHIFT)
     if whole_threshold == 0:
         raise UserError(
-            f"layer {index} of the policy has the threshold {threshold:.3g} and weights up to "
-            f"{largest:.3g}, which fixed point cannot hold together"
+            f'layer {index} of the policy has the threshold {threshold:.3g} and weights up to '
+            f'{largest:.3g}, which fixed point cannot hold together'
         )
     one = 1 << DECAY_BITS
     return Layer(

@@ -9,16 +9,15 @@ Both are the runtime's to the last bit: with the same spikes the actions are the
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
+import ctypes
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-
 from proxy_snn_control.policy import Policy, PolicySpec
 from proxy_snn_control.policy.file import Tensors
-from proxy_snn_control.policy.runtime import SpikingNetwork, limits_of, scale
+from proxy_snn_control.policy.runtime import limits_of, scale, SpikingNetwork
 
 # The compiled pass calls the C library's, to which NumPy's is not equal in the last places.
 _tanh = ctypes.CDLL(None).tanhf
@@ -56,7 +55,7 @@ class ChipPolicy(Policy):
 
     def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Compute the action for one observation, as `Policy.act`."""
-        assert self._layers, "a policy without layers can only ask and answer"
+        assert self._layers, 'a policy without layers can only ask and answer'
         action = self.answer(self._layers.infer(self.ask(observation)))
         if out is None:
             return action
@@ -105,7 +104,7 @@ class _Host(SpikingNetwork):
         """Take the layers' spikes and fill in the action, added up as the compiled pass does."""
         for kept, layer in zip(self.spikes[1:], spikes, strict=True):
             kept[:] = layer
-        weight, total = self._tensors["decoder.weight"], self._tensors["decoder.bias"]
+        weight, total = self._tensors['decoder.weight'], self._tensors['decoder.bias']
         rate = np.add.reduce(self.spikes[-1], axis=0) / self._time_steps
         for weights, rates in zip(weight.T, rate.reshape(weight.shape).T, strict=True):
             total = total + weights * rates

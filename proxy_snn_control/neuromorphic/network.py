@@ -17,11 +17,10 @@ Both run on Lava's runtime under the Loihi protocol, in the same T + L time step
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+import math
 from typing import Any
 
-import numpy as np
 from lava.magma.core.decorator import implements, requires
 from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort
@@ -37,16 +36,17 @@ from lava.proc.io.injector import Injector, PyLoihiInjectorModel
 from lava.proc.lif.models import PyLifResetModelBitAcc
 from lava.proc.lif.process import LIFReset
 from lava.utils.weightutils import SignMode
+import numpy as np
 
 from . import chip
 from .chip import (
+    answers,
     BIAS_EXPONENT,
-    DECAY_BITS,
     Chip,
+    DECAY_BITS,
     FloatNeurons,
     FloatSynapses,
     Layer,
-    answers,
     reset_offset,
     with_axons,
 )
@@ -93,8 +93,8 @@ class LIFResetInOrder(PyLoihiProcessModel):
         self.neurons = self.neurons or FloatNeurons(
             self.bias_mant, (1 - self.du, 1 - self.dv), self.vth
         )
-        interval = self.proc_params["reset_interval"]
-        if self.time_step % interval == self.proc_params["reset_offset"] % interval:
+        interval = self.proc_params['reset_interval']
+        if self.time_step % interval == self.proc_params['reset_offset'] % interval:
             self.neurons.reset()
         self.s_out.send(self.neurons.step(self.a_in.recv()))
 
@@ -119,10 +119,10 @@ class DynamicNeuronsModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Reset if an inference begins, and take one step."""
-        layer = self.proc_params["layer"]
+        layer = self.proc_params['layer']
         self.neurons = self.neurons or chip.DynamicNeurons(layer.drive, layer.constants)
-        interval = self.proc_params["reset_interval"]
-        if self.time_step % interval == self.proc_params["reset_offset"] % interval:
+        interval = self.proc_params['reset_interval']
+        if self.time_step % interval == self.proc_params['reset_offset'] % interval:
             self.neurons.reset()
         self.s_out.send(self.neurons.step(self.a_in.recv()))
 
@@ -263,7 +263,7 @@ class AllLayersModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.policies = proc_params["policies"]
+        self.policies = proc_params['policies']
         self.chips = [Chip(*policy) for policy in self.policies]
         self.incoming: Any = None
         self.which = 0

@@ -15,14 +15,14 @@ them leaves them waiting for ever, and their memory in /dev/shm. Here
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 import ctypes
 import mmap
 import os
-import signal
-import warnings
-from collections.abc import Callable
 from queue import Empty
+import signal
 from typing import Any
+import warnings
 
 from lava.magma.compiler.channels.pypychannel import CspRecvPort
 from lava.magma.core.process.message_interface_enum import ActorType
@@ -92,7 +92,7 @@ class RunningNetwork:
         """
         with warnings.catch_warnings():
             # Lava looks for models in all modules beside a process's, as if in no package.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter('ignore')
             executable = process.compile(Loihi2SimCfg(exception_proc_model_map=models))
         self._runtime = _Runtime(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(self._runtime)
@@ -106,7 +106,7 @@ class RunningNetwork:
         ports = [
             port for each in executable.proc_builders for port in (*each.in_ports, *each.out_ports)
         ]
-        names = "external_pipe_csp_send_port", "external_pipe_csp_recv_port"
+        names = 'external_pipe_csp_send_port', 'external_pipe_csp_recv_port'
         self._pipes = [
             getattr(port, name) for port in ports for name in names if hasattr(port, name)
         ]
@@ -135,7 +135,7 @@ class RunningNetwork:
                 return
             except Empty:
                 if not all(actor.is_alive() for actor in self._actors):
-                    raise NetworkError("a process of the Lava network has ended") from None
+                    raise NetworkError('a process of the Lava network has ended') from None
 
     def close(self) -> None:
         """End all processes. They have nothing to put in order, so they are killed."""

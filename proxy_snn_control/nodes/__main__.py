@@ -11,49 +11,49 @@ import sys
 
 from proxy_snn_control.nodes import stopping
 
-NODES = ("controller", "sim", "train", "neuromorphic", "guard", "view", "record")
-USAGE = "[-h] [--ros-args -p PARAMETER:=VALUE --params-file FILE -r FROM:=TO ...]"
+NODES = ('controller', 'sim', 'train', 'neuromorphic', 'guard', 'view', 'record')
+USAGE = '[-h] [--ros-args -p PARAMETER:=VALUE --params-file FILE -r FROM:=TO ...]'
 
 
 def main() -> int:
     """Start the node named first on the command line; the rest is for ROS."""
     if len(sys.argv) < 2 or sys.argv[1] not in NODES:
-        print(f"usage: python -m {__package__} {{{','.join(NODES)}}} {USAGE}")
+        print(f'usage: python -m {__package__} {{{",".join(NODES)}}} {USAGE}')
         return 2
     # Before rclpy, torch or MuJoCo load: a Ctrl-C during those seconds is a clean stop too.
     stopping.install()
     name = sys.argv[1]
     given = _not_for_ros(sys.argv[2:])
-    unknown = [argument for argument in given if argument not in ("-h", "--help")]
+    unknown = [argument for argument in given if argument not in ('-h', '--help')]
     if unknown:
-        print(f"{name}: unknown argument {unknown[0]!r}; usage: {name} {USAGE}", file=sys.stderr)
+        print(f'{name}: unknown argument {unknown[0]!r}; usage: {name} {USAGE}', file=sys.stderr)
         return 2
     gc.disable()  # all that modules make stays: to look through it again and again takes 12 ms
     try:
         from proxy_snn_control.policy.errors import UserError
 
-        module = importlib.import_module(f"proxy_snn_control.nodes.{name}")
+        module = importlib.import_module(f'proxy_snn_control.nodes.{name}')
     except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("proxy_snn_control"):
+        if error.name and error.name.startswith('proxy_snn_control'):
             raise
-        needs = {"sim": "ros,sim", "train": "ros,train", "neuromorphic": "ros,lava"}.get(
-            name, "ros"
+        needs = {'sim': 'ros,sim', 'train': 'ros,train', 'neuromorphic': 'ros,lava'}.get(
+            name, 'ros'
         )
         print(
-            f"{name}: the Python module {error.name!r} is not installed; source a ROS 2 "
+            f'{name}: the Python module {error.name!r} is not installed; source a ROS 2 '
             f"installation or pip install 'proxy_snn_control[{needs}]'",
             file=sys.stderr,
         )
         return 1
     except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f'{name}: {error}', file=sys.stderr)
         return 1
     gc.freeze()
     gc.enable()
     if given:
-        print(f"usage: {name} {USAGE}\n\n{(module.__doc__ or '').splitlines()[0]}\n\nparameters:")
+        print(f'usage: {name} {USAGE}\n\n{(module.__doc__ or "").splitlines()[0]}\n\nparameters:')
         for parameter in module.PARAMETERS:
-            print(f"  {parameter.name}, {parameter.default!r}: {parameter.description}")
+            print(f'  {parameter.name}, {parameter.default!r}: {parameter.description}')
         return 0
     status: int = module.main(sys.argv[2:])
     stopping.finish()
@@ -67,14 +67,14 @@ def _not_for_ros(arguments: list[str]) -> list[str]:
     """The arguments outside of --ros-args ... [--]; no node has any besides --help."""
     found, for_ros = [], False
     for argument in arguments:
-        if argument == "--ros-args":
+        if argument == '--ros-args':
             for_ros = True
-        elif argument == "--" and for_ros:
+        elif argument == '--' and for_ros:
             for_ros = False
         elif not for_ros:
             found.append(argument)
     return found
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     sys.exit(main())

@@ -8,16 +8,15 @@ stop and signals must go on, and a process that is to end must not wait for that
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
-from rclpy.node import Node
-
 from proxy_snn_control.policy import UserError
+from rclpy.node import Node
 
 Work = Callable[[], Any]
 
@@ -30,7 +29,7 @@ class Aside:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="aside", daemon=True).start()
+        threading.Thread(target=self._run, name='aside', daemon=True).start()
 
     def do(self, work: Work) -> Future[Any]:
         """Do this after all else that was asked for; the future gets what it returns or raises."""
@@ -80,7 +79,7 @@ class LateService:
                 of the answer. Of a UserError that any of the three raises the answer is made.
             on_defect: called there with any other exception.
         """
-        self._node, self._label = node, name.removeprefix("~/")
+        self._node, self._label = node, name.removeprefix('~/')
         self._begin, self._end, self._on_defect = begin, end, on_defect
         self._aside: Aside | None = None
         self._waiting: list[tuple[Future[Any], Any, float]] = []
@@ -143,5 +142,5 @@ class LateService:
             self._on_defect(error)
 
     def _refuse(self, response: Any, why: object) -> None:
-        self._node.get_logger().error(f"{self._label}: {why}")
+        self._node.get_logger().error(f'{self._label}: {why}')
         response.success, response.message = False, str(why)

@@ -18,12 +18,12 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-TOPIC = "bond"
+TOPIC = 'bond'
 # As bondcpp and Nav2: how often in seconds, and how many seconds of silence break the bond.
 PERIOD, TIMEOUT = 0.1, 4.0
 # How long it waits at most, in seconds, until the manager has received that the bond ends.
 GOODBYE = 0.1
-INSTALLED = importlib.util.find_spec("bond") is not None
+INSTALLED = importlib.util.find_spec('bond') is not None
 
 
 class Bond:

@@ -8,23 +8,13 @@ gymnasium nor mujoco: it runs on the robot.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import functools
 import gc
 import time
 import traceback
-from collections.abc import Callable, Sequence
 from typing import Any
-
-import rclpy
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from std_msgs.msg import Bool, UInt8MultiArray
-from std_srvs.srv import Trigger
 
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
@@ -32,17 +22,26 @@ from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.nodes import stopping
-from proxy_snn_control.nodes.aside import SLOW, Aside, LateService
-from proxy_snn_control.nodes.bond import INSTALLED, Bond
+from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
+from proxy_snn_control.nodes.bond import Bond, INSTALLED
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
-from proxy_snn_control.nodes.memory import ACTIVE, STOPPED, Memory
+from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
-from proxy_snn_control.nodes.parameters import PARAMETERS, SAFETY, check_choices, safety_settings
+from proxy_snn_control.nodes.parameters import check_choices, PARAMETERS, SAFETY, safety_settings
 from proxy_snn_control.nodes.process import await_receipt, declare, run, value_of
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
+from rcl_interfaces.msg import SetParametersResult
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from std_msgs.msg import Bool, UInt8MultiArray
+from std_srvs.srv import Trigger
 
 # Of a source's timeout: how often it is looked at.
 WATCH = 0.1
@@ -73,7 +72,7 @@ def logged(transition: Transition) -> Transition:
         try:
             return transition(self, state)
         except Exception:
-            self.get_logger().fatal(f"{transition.__name__} failed: {traceback.format_exc()}")
+            self.get_logger().fatal(f'{transition.__name__} failed: {traceback.format_exc()}')
             raise
 
     return call
@@ -88,13 +87,13 @@ class Controller(LifecycleNode):
     """
 
     def __init__(self) -> None:
-        super().__init__("controller")
+        super().__init__('controller')
         self.exit_status: int | None = None
         self.failure: Exception | None = None
         declare(self, PARAMETERS)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._loop: Loop | None = None
-        self._policy_path = ""
+        self._policy_path = ''
         self._publisher: Any = None
         self._requests: Any = None
         self._entities: list[Callable[[], Any]] = []
@@ -112,16 +111,16 @@ class Controller(LifecycleNode):
         self._remember()
         self.create_timer(1.0, self._on_second, clock=self._steady)
         self._reload = LateService(
-            self, Trigger, "~/reload", self._begin_reload, self._end_reload, self._on_defect
+            self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
-        self.create_service(Trigger, "~/arm", self._on_arm)
+        self.create_service(Trigger, '~/arm', self._on_arm)
         # A stop must be received whatever its publisher's QoS, and one that was published before we
         # came too, if it was kept: no one subscription does all that. To receive one thrice does no
         # harm, and that not every subscription fits every publisher is nothing to warn of.
         ignore = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         on_stop = with_publisher(self._on_stop)
         for qos in STOP:
-            self.create_subscription(Bool, "stop", on_stop, qos, event_callbacks=ignore)
+            self.create_subscription(Bool, 'stop', on_stop, qos, event_callbacks=ignore)
 
     def get_logger(self) -> Log:
         """A log that this thread need not wait for."""
@@ -129,17 +128,17 @@ class Controller(LifecycleNode):
 
     def start(self) -> None:
         """Configure and activate, if the parameter autostart is true; end if that fails."""
-        if not self._parameter("autostart"):
+        if not self._parameter('autostart'):
             name = self.get_fully_qualified_name()
             self.get_logger().info(
-                "waits to be configured and activated: ros2 lifecycle set "
-                f"{name} configure, then activate; with autostart:=true it does so by itself"
+                'waits to be configured and activated: ros2 lifecycle set '
+                f'{name} configure, then activate; with autostart:=true it does so by itself'
             )
             return
         succeeded = TransitionCallbackReturn.SUCCESS
         if self.trigger_configure() != succeeded:
             self.exit_status = 0 if stopping.requested() else 1
-        elif self._parameter("wiring") == "require":
+        elif self._parameter('wiring') == 'require':
             self._starting = True  # once enough was seen: _on_second
         elif self.trigger_activate() != succeeded:
             self.exit_status = 1
@@ -155,7 +154,7 @@ class Controller(LifecycleNode):
             self._release()
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        self._locked = self._parameter("lock")
+        self._locked = self._parameter('lock')
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -163,10 +162,10 @@ class Controller(LifecycleNode):
         """Start to command, if the wiring is as it is required to be."""
         assert self._loop is not None
         loop = self._loop
-        if self._parameter("wiring") == "require":
+        if self._parameter('wiring') == 'require':
             wrong = loop.wiring.objections(loop.checks_period)
             if wrong:
-                self.get_logger().error(f"wiring: {'; '.join(wrong)}; not activated")
+                self.get_logger().error(f'wiring: {"; ".join(wrong)}; not activated')
                 return TransitionCallbackReturn.FAILURE
         # Whatever was made up to now stays: without this a collection takes 30 ms in the loop.
         gc.collect()
@@ -179,8 +178,8 @@ class Controller(LifecycleNode):
             loop.activate()
             self._keep(KEEP_SECONDS)
             topic = self._publisher.topic_name
-            held = f", but {self._stop.fault}" if self._stop.fault else ""
-            self.get_logger().info(f"active: commands go to {topic}{held}")
+            held = f', but {self._stop.fault}' if self._stop.fault else ''
+            self.get_logger().info(f'active: commands go to {topic}{held}')
         return result
 
     @logged
@@ -216,7 +215,7 @@ class Controller(LifecycleNode):
         if self._loop is not None and self._loop.active:
             self._send_last_command()
             await_receipt(self._publisher)
-        self._reload.drop("the controller ends")
+        self._reload.drop('the controller ends')
         self._keep(KEEP_SECONDS)
         self._publish_diagnostics()
         self._telemetry.close()
@@ -226,16 +225,16 @@ class Controller(LifecycleNode):
     def _configure(self) -> None:
         parameter = self._parameter
         values = self._values()
-        self._stop.heartbeat = values["stop_heartbeat"]
+        self._stop.heartbeat = values['stop_heartbeat']
         loop = self._wait_for(self._loading(values))
         spec = loop.policy.spec
         qos = QoSProfile(depth=1)
-        if parameter("command_deadline") > 0:
-            qos.deadline = Duration(seconds=parameter("command_deadline"))
-        if parameter("command_lease") > 0:
-            qos.liveliness_lease_duration = Duration(seconds=parameter("command_lease"))
-        loop.shadows = parameter("shadow")
-        topic = "~/shadow_command" if loop.shadows else loop.robot.command.topic
+        if parameter('command_deadline') > 0:
+            qos.deadline = Duration(seconds=parameter('command_deadline'))
+        if parameter('command_lease') > 0:
+            qos.liveliness_lease_duration = Duration(seconds=parameter('command_lease'))
+        loop.shadows = parameter('shadow')
+        topic = '~/shadow_command' if loop.shadows else loop.robot.command.topic
         kind = loop.robot.command.type
         self._publisher = self._endpoint(
             topic, kind, self.create_lifecycle_publisher, loop.commands.message_type, topic, qos
@@ -264,25 +263,25 @@ class Controller(LifecycleNode):
             self._every(loop.period, self._on_timer)
         if isinstance(loop.backend, Neuromorphic):
             self._requests = self.create_publisher(
-                UInt8MultiArray, "neuromorphic/request", RELIABLE
+                UInt8MultiArray, 'neuromorphic/request', RELIABLE
             )
             self._entities.append(lambda: self.destroy_publisher(self._requests))
             answers = self.create_subscription(
-                UInt8MultiArray, "neuromorphic/answer", self._on_answer, RELIABLE
+                UInt8MultiArray, 'neuromorphic/answer', self._on_answer, RELIABLE
             )
             self._entities.append(lambda: self.destroy_subscription(answers))
-            deadline = parameter("backend_deadline") or loop.period / 2
+            deadline = parameter('backend_deadline') or loop.period / 2
             self._deadline = self._every(deadline, self._on_deadline)
             self._deadline.cancel()  # until there is a question
-        self._loop, self._policy_path = loop, parameter("policy")
+        self._loop, self._policy_path = loop, parameter('policy')
         log = self.get_logger()
         log.info(
-            f"policy {parameter('policy')} ({loop.checksum[:12]}): {spec.observation_size} "
-            f"observations, {spec.action_size} actions, trained on "
-            f"{spec.provenance.get('env', 'an unnamed task')}"
+            f'policy {parameter("policy")} ({loop.checksum[:12]}): {spec.observation_size} '
+            f'observations, {spec.action_size} actions, trained on '
+            f'{spec.provenance.get("env", "an unnamed task")}'
         )
         if loop.watches_wiring:
-            log.info(f"wiring: {loop.wiring.scope}")
+            log.info(f'wiring: {loop.wiring.scope}')
         for sentence in loop.assumptions():
             log.info(sentence)
 
@@ -307,16 +306,16 @@ class Controller(LifecycleNode):
         while not future.done():
             concurrent.futures.wait([future], SIGNAL_SECONDS)
             if stopping.requested():
-                raise UserError("stopped while the files were read")
+                raise UserError('stopped while the files were read')
             if time.monotonic() > warn_at:
-                warn_at = float("inf")
-                self.get_logger().warning(f"{self._being_read(SLOW)}; the transition waits")
+                warn_at = float('inf')
+                self.get_logger().warning(f'{self._being_read(SLOW)}; the transition waits')
         return future.result()
 
     def _being_read(self, seconds: float) -> str:
         return (
-            f"policy file {self._parameter('policy')}, or the robot file, has been read for "
-            f"{seconds:.0f} s: does the drive respond?"
+            f'policy file {self._parameter("policy")}, or the robot file, has been read for '
+            f'{seconds:.0f} s: does the drive respond?'
         )
 
     def _endpoint(
@@ -329,10 +328,10 @@ class Controller(LifecycleNode):
             raise
         except Exception as error:
             # rclpy raises private types for topics of two types, and for names.
-            reason = " ".join(str(error).split())
+            reason = ' '.join(str(error).split())
             raise UserError(
-                f"topic {topic}: cannot be created as {kind}: {reason}; is it in use with "
-                "another type?"
+                f'topic {topic}: cannot be created as {kind}: {reason}; is it in use with '
+                'another type?'
             ) from error
 
     def _every(self, seconds: float, callback: Callable[[], None]) -> Any:
@@ -343,7 +342,7 @@ class Controller(LifecycleNode):
     def _release(self) -> None:
         if self._publisher is not None:
             self._publisher.wait_for_all_acked(Duration(seconds=RELEASE_SECONDS))
-        self._reload.drop("the policy was unloaded while the file was read")
+        self._reload.drop('the policy was unloaded while the file was read')
         for destroy in reversed(self._entities):
             destroy()
         self._entities = []
@@ -357,7 +356,7 @@ class Controller(LifecycleNode):
         try:
             if self._locked:
                 raise UserError(
-                    "the controller is locked (parameter lock): no changes are accepted"
+                    'the controller is locked (parameter lock): no changes are accepted'
                 )
             check_choices(changed)
             if self._loop is not None and not changed.keys().isdisjoint(SAFETY):
@@ -369,12 +368,12 @@ class Controller(LifecycleNode):
     def _begin_reload(self) -> Callable[[], tuple[str, Loop]]:
         """What is done in another thread to swap the policy."""
         if self._locked:
-            raise UserError("the controller is locked (parameter lock)")
+            raise UserError('the controller is locked (parameter lock)')
         if self._loop is None:
-            raise UserError("there is no policy to replace: the controller is not configured")
+            raise UserError('there is no policy to replace: the controller is not configured')
         values = self._values()
         loading = self._loading(values)
-        return lambda: (values["policy"], loading())
+        return lambda: (values['policy'], loading())
 
     def _end_reload(self, found: tuple[str, Loop]) -> str:
         """Swap the policy between two commands; a bad file leaves the old one at work."""
@@ -382,18 +381,18 @@ class Controller(LifecycleNode):
         assert self._loop is not None  # `_release` has dropped the others
         wrong = differences(new, self._loop)
         if wrong:
-            raise UserError(f"policy file {path}: {wrong}")
+            raise UserError(f'policy file {path}: {wrong}')
         self._loop.replace(new)
         self._policy_path = path
-        self.get_logger().info(f"policy {path} ({new.checksum[:12]}) loaded")
-        return f"policy {new.checksum[:12]} loaded"
+        self.get_logger().info(f'policy {path} ({new.checksum[:12]}) loaded')
+        return f'policy {new.checksum[:12]} loaded'
 
     def _on_defect(self, error: Exception) -> None:
         self.failure = error
 
     # ---- the loop
 
-    def _on_message(self, index: int, message: Any, publisher: bytes = b"") -> None:
+    def _on_message(self, index: int, message: Any, publisher: bytes = b'') -> None:
         loop = self._loop
         if loop is None or not loop.take(index, message, publisher) or self._task is not None:
             return
@@ -463,7 +462,7 @@ class Controller(LifecycleNode):
     def _send_last_command(self) -> None:
         if self._loop is not None and self._loop.active:
             self._repeating.cancel()
-            self._loop.deactivate("no longer active")
+            self._loop.deactivate('no longer active')
         self._keep()
         if self._bond is not None:
             self._bond.destroy()
@@ -477,7 +476,7 @@ class Controller(LifecycleNode):
             if loop.answered(message):
                 self._deadline.cancel()
         except UserError as error:
-            self.get_logger().error(f"topic neuromorphic/answer: {error}")
+            self.get_logger().error(f'topic neuromorphic/answer: {error}')
         if loop.faulty:
             self._on_fault(loop)
 
@@ -485,7 +484,7 @@ class Controller(LifecycleNode):
         self._deadline.cancel()
         loop = self._loop
         if loop is not None and loop.settle():
-            self.get_logger().warning("the neuromorphic node did not answer in time")
+            self.get_logger().warning('the neuromorphic node did not answer in time')
             if loop.faulty:
                 self._on_fault(loop)
 
@@ -496,7 +495,7 @@ class Controller(LifecycleNode):
         state = self._memory.recall()
         if state == STOPPED:
             self._stop.latch(LATCHED)
-        elif state == ACTIVE and not self._parameter("resume_after_crash"):
+        elif state == ACTIVE and not self._parameter('resume_after_crash'):
             self._stop.latch(DIED)
         if self._stop.fault:
             self.get_logger().warning(self._stop.fault)
@@ -505,7 +504,7 @@ class Controller(LifecycleNode):
     def _keep(self, seconds: float = 0.0) -> None:
         """Keep what a controller that is started after us must know; wait so long at most."""
         active = self._loop is not None and self._loop.active
-        self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else "", seconds)
+        self._memory.keep(STOPPED if self._stop.fault else ACTIVE if active else '', seconds)
         if self._memory.trouble:
             self._telemetry.log_once(self._memory.trouble)
 
@@ -524,7 +523,7 @@ class Controller(LifecycleNode):
         """Let commands go out again after a stop."""
         try:
             if self._locked:
-                raise UserError("the controller is locked (parameter lock)")
+                raise UserError('the controller is locked (parameter lock)')
             self._see_who_stops()
             was = self._stop.fault
             if self._loop is not None:
@@ -532,15 +531,15 @@ class Controller(LifecycleNode):
             else:
                 self._stop.arm(time.monotonic())
             self._keep()
-            response.success, response.message = True, "armed"
-            self.get_logger().info(f"armed{f' (was: {was})' if was else ''}")
+            response.success, response.message = True, 'armed'
+            self.get_logger().info(f'armed{f" (was: {was})" if was else ""}')
         except UserError as error:
-            self.get_logger().warning(f"not armed: {error}")
+            self.get_logger().warning(f'not armed: {error}')
             response.success, response.message = False, str(error)
         return response
 
     def _see_who_stops(self) -> None:
-        there = publishers(self, self.resolve_topic_name("stop"))
+        there = publishers(self, self.resolve_topic_name('stop'))
         self._stop.present([gid for _, gid, _ in there])
 
     # ---- every second
@@ -558,28 +557,28 @@ class Controller(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         loop = self._loop
         state = self._state_machine.current_state[1]
-        values: dict[str, object] = {"state": state, "robot": self._parameter("robot")}
+        values: dict[str, object] = {'state': state, 'robot': self._parameter('robot')}
         if loop is None:
-            values["policy"] = self._parameter("policy")
+            values['policy'] = self._parameter('policy')
             warnings = [self._stop.fault] if self._stop.fault else []
-            self._telemetry.publish(state, "", warnings, values)
+            self._telemetry.publish(state, '', warnings, values)
             return
         values |= self._telemetry.values(loop, self._policy_path)
         others = rivals(self, loop, self._publisher.topic_name, time.monotonic())
-        loop.rivalry = "; ".join(others) if self._parameter("rivals") == "stop" else ""
+        loop.rivalry = '; '.join(others) if self._parameter('rivals') == 'stop' else ''
         warnings = [
             *loop.assumptions(warnings=True),
-            *(f"wiring: {each}" for each in loop.wiring.found),
+            *(f'wiring: {each}' for each in loop.wiring.found),
             *others,
             *self._telemetry.dropped(loop),
         ]
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f"nobody subscribes to topic {self._publisher.topic_name}")
+            warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())
         if reading > SLOW:
-            warnings.append(f"reload: {self._being_read(reading)}")
+            warnings.append(f'reload: {self._being_read(reading)}')
         for sentence in warnings:
             self._telemetry.log_once(sentence)
         fault = loop.statistics.fault

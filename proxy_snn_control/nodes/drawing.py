@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.policy import UserError
 
 # Geoms of higher groups are collision shapes and helpers, which MuJoCo's viewer hides too.
@@ -32,14 +31,13 @@ class Model:
             UserError: the task cannot be made or has no MuJoCo model.
         """
         import mujoco
-
         from proxy_snn_control.learning.tasks import make_environment
         from proxy_snn_control.nodes.sensors import find_base
 
         environment = make_environment(env)
-        model: Any = getattr(environment.unwrapped, "model", None)
+        model: Any = getattr(environment.unwrapped, 'model', None)
         if not isinstance(model, mujoco.MjModel):
-            raise UserError(f"parameter env is {env!r}, expected a task with a MuJoCo model")
+            raise UserError(f'parameter env is {env!r}, expected a task with a MuJoCo model')
         self._model: Any = model
         self._mujoco, self._recording = mujoco, recording
         self._data = mujoco.MjData(self._model)
@@ -52,9 +50,9 @@ class Model:
         self._base = find_base(self._model)
         self._moved = True
         # Under their parents, so that a page which has got a part of a step shows a whole robot.
-        self._paths = ["robot"]
+        self._paths = ['robot']
         for body in range(1, self._model.nbody):
-            self._paths.append(f"{self._paths[self._model.body_parentid[body]]}/body_{body}")
+            self._paths.append(f'{self._paths[self._model.body_parentid[body]]}/body_{body}')
         self.extent = float(np.clip(self._model.stat.extent / 2, 0.5, 4.0))
         for geom in range(self._model.ngeom):
             self._log_shape(geom)
@@ -90,8 +88,8 @@ class Model:
             self._mujoco.mju_mulQuat(turn, back, self._data.xquat[body])
             self._mujoco.mju_rotVecQuat(place, self._data.xpos[body] - origin, back)
             pose: dict[str, Any] = {
-                "translation": place,
-                "quaternion": np.roll(turn, -1),
+                'translation': place,
+                'quaternion': np.roll(turn, -1),
             }  # x y z w
             self._recording.log(self._paths[body], rr.Transform3D(**pose))
 
@@ -103,10 +101,10 @@ class Model:
             return
         kind, size = int(model.geom_type[geom]), model.geom_size[geom]
         color = [(model.geom_rgba[geom] * 255).astype(np.uint8)]
-        look: dict[str, Any] = {"colors": color, "fill_mode": "solid"}
+        look: dict[str, Any] = {'colors': color, 'fill_mode': 'solid'}
         place = {
-            "translation": model.geom_pos[geom],
-            "quaternion": np.roll(model.geom_quat[geom], -1),
+            'translation': model.geom_pos[geom],
+            'quaternion': np.roll(model.geom_quat[geom], -1),
         }
         # Rerun's capsules begin at their origin, MuJoCo's are about it.
         along = [[0.0, 0.0, -size[1]]]
@@ -134,7 +132,7 @@ class Model:
         else:
             return  # a plane: the page's grid is at the same height
         body = int(model.geom_bodyid[geom])
-        path = f"{self._paths[body]}/geom_{geom}"
+        path = f'{self._paths[body]}/geom_{geom}'
         self._recording.log(path, rr.Transform3D(**place), shape, static=True)
 
 
@@ -150,14 +148,14 @@ class Urdf:
         from rerun.urdf import UrdfTree
 
         if not Path(path).is_file():
-            raise UserError(f"parameter urdf is {path!r}: no such file")
+            raise UserError(f'parameter urdf is {path!r}: no such file')
         self._recording = recording
         try:
-            self._tree = UrdfTree.from_file_path(path, entity_path_prefix="robot")
+            self._tree = UrdfTree.from_file_path(path, entity_path_prefix='robot')
             self._tree.log_urdf_to_recording(recording)
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"urdf {path}: {reason}, expected a URDF file") from error
+            reason = ' '.join(str(error).split())
+            raise UserError(f'urdf {path}: {reason}, expected a URDF file') from error
         self._positions: dict[str, float] = {}
         self.extent = 2.0
 
@@ -174,4 +172,4 @@ class Urdf:
         for joint in self._tree.joints():
             if joint.name in positions:
                 place = joint.compute_transform(positions[joint.name])
-                self._recording.log(f"robot/joints/{joint.name}", place)
+                self._recording.log(f'robot/joints/{joint.name}', place)

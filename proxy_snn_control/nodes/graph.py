@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+import inspect
 from typing import Any
-
-from rclpy.node import Node
 
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.readers import JointStates
+from rclpy.node import Node
 
 # Within which two publishers of the same joint count as publishing at the same time.
 TOGETHER_SECONDS = 2.0
@@ -26,8 +25,8 @@ def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None
 
     def call(*received: Any) -> None:
         message, info = received if len(received) == 2 else received[0]
-        gid = info.get("publisher_gid")  # since Jazzy
-        callback(message, bytes(gid["data"]) if gid else b"")
+        gid = info.get('publisher_gid')  # since Jazzy
+        callback(message, bytes(gid['data']) if gid else b'')
 
     def two(message: Any, info: Any) -> None: ...
 
@@ -39,9 +38,9 @@ def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
     """Node, endpoint and message type of all who publish a topic, by its full name."""
     return [
         (
-            f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+            f'{info.node_namespace.rstrip("/")}/{info.node_name}',
             bytes(info.endpoint_gid),
-            info.topic_type.replace("/msg/", "/"),
+            info.topic_type.replace('/msg/', '/'),
         )
         for info in node.get_publishers_info_by_topic(topic)
     ]
@@ -62,26 +61,26 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     if own in commanding:
         commanding.remove(own)
     if commanding:
-        found.append(f"topic {command_topic} has other publishers: {', '.join(commanding)}")
+        found.append(f'topic {command_topic} has other publishers: {", ".join(commanding)}')
     for stream in loop.inputs.streams:
         topic = node.resolve_topic_name(stream.source.topic)
         there = publishers(node, topic)
-        wrong = [f"{name} as {kind}" for name, _, kind in there if kind != stream.source.type]
+        wrong = [f'{name} as {kind}' for name, _, kind in there if kind != stream.source.type]
         if wrong:
             found.append(
-                f"topic {topic} is published by {', '.join(wrong)}, expected {stream.source.type}"
+                f'topic {topic} is published by {", ".join(wrong)}, expected {stream.source.type}'
             )
         publishing = [(name, gid) for name, gid, kind in there if kind == stream.source.type]
         if len(publishing) < 2:
             continue
-        names = ", ".join(sorted(name for name, _ in publishing))
+        names = ', '.join(sorted(name for name, _ in publishing))
         if not isinstance(stream.reader, JointStates):
-            found.append(f"topic {topic} has {len(publishing)} publishers: {names}")
+            found.append(f'topic {topic} has {len(publishing)} publishers: {names}')
             continue
         twice = stream.reader.published_twice(now, TOGETHER_SECONDS)
         if twice:
             known = {gid: name for name, gid in publishing}
             gids = sorted({gid for each in twice.values() for gid in each})
-            who = ", ".join(known.get(gid, "one that is gone") for gid in gids)
-            found.append(f"topic {topic}: joint {', '.join(sorted(twice))} is published by {who}")
+            who = ', '.join(known.get(gid, 'one that is gone') for gid in gids)
+            found.append(f'topic {topic}: joint {", ".join(sorted(twice))} is published by {who}')
     return found

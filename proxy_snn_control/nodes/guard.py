@@ -9,31 +9,30 @@ with the last command for ever. It holds no policy and decides nothing else.
 
 from __future__ import annotations
 
-import math
-import time
 from array import array
 from collections.abc import Sequence
+import math
+import time
 
 from diagnostic_msgs.msg import DiagnosticArray
+from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
+from proxy_snn_control.nodes.process import await_receipt, declare, Parameter, run, value_of
+from proxy_snn_control.policy import UserError
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
-from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
-from proxy_snn_control.nodes.process import Parameter, await_receipt, declare, run, value_of
-from proxy_snn_control.policy import UserError
-
 PARAMETERS = (
     Parameter(
-        "safe_command",
+        'safe_command',
         [],
-        "What is sent when no command comes: one value for each number of the command.",
+        'What is sent when no command comes: one value for each number of the command.',
     ),
     Parameter(
-        "timeout",
+        'timeout',
         0.1,
-        "Seconds without a command after which the safe command is sent.",
+        'Seconds without a command after which the safe command is sent.',
         low=0.001,
         high=60.0,
     ),
@@ -48,36 +47,36 @@ class Guard(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("guard")
+        super().__init__('guard')
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        safe = [float(value) for value in value_of(self, "safe_command")]
+        safe = [float(value) for value in value_of(self, 'safe_command')]
         if not safe or not all(map(math.isfinite, safe)):
             raise UserError(
-                f"parameter safe_command is {safe}, expected a finite value for each number of the "
-                "command"
+                f'parameter safe_command is {safe}, expected a finite value for each number of the '
+                'command'
             )
-        self._safe, self._timeout = safe, value_of(self, "timeout")
+        self._safe, self._timeout = safe, value_of(self, 'timeout')
         self._received_at: float | None = None
-        self._fault = ""
+        self._fault = ''
         self._passed = self._refused = self._safe_commands = 0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
-        self._commands = self.create_publisher(Float64MultiArray, "guarded_command", RELIABLE)
-        self.create_subscription(Float64MultiArray, "command", self._on_command, RELIABLE)
+        self._commands = self.create_publisher(Float64MultiArray, 'guarded_command', RELIABLE)
+        self.create_subscription(Float64MultiArray, 'command', self._on_command, RELIABLE)
         self.create_timer(self._timeout / 4, self._on_watch, clock=steady)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.get_logger().info(
-            f"passes {self.resolve_topic_name('command')} on to {self._commands.topic_name}; "
-            f"{safe} after {self._timeout:g} s without"
+            f'passes {self.resolve_topic_name("command")} on to {self._commands.topic_name}; '
+            f'{safe} after {self._timeout:g} s without'
         )
 
     def close(self) -> None:
         """End with the safe command, if any command went out."""
         if self._received_at is not None:
-            self._send_safe("the guard ends")
+            self._send_safe('the guard ends')
             await_receipt(self._commands)
         self._publish_diagnostics()
 
@@ -85,32 +84,32 @@ class Guard(Node):
         if len(message.data) != len(self._safe) or not all(map(math.isfinite, message.data)):
             self._refused += 1
             self.get_logger().error(
-                f"topic command: {message.data.tolist()}, expected {len(self._safe)} finite values",
+                f'topic command: {message.data.tolist()}, expected {len(self._safe)} finite values',
                 throttle_duration_sec=1.0,
             )
             return
         if self._fault:
-            self.get_logger().info("commands are received again")
-        self._received_at, self._fault = time.monotonic(), ""
+            self.get_logger().info('commands are received again')
+        self._received_at, self._fault = time.monotonic(), ''
         self._passed += 1
         self._commands.publish(message)
 
     def _on_watch(self) -> None:
         if self._received_at is not None and time.monotonic() - self._received_at > self._timeout:
-            self._send_safe(f"no command for more than {self._timeout:g} s on topic command")
+            self._send_safe(f'no command for more than {self._timeout:g} s on topic command')
 
     def _send_safe(self, fault: str) -> None:
         if not self._fault:
-            self.get_logger().error(f"{fault}; sent the safe command")
+            self.get_logger().error(f'{fault}; sent the safe command')
         self._fault = fault
         self._safe_commands += 1
-        self._commands.publish(Float64MultiArray(data=array("d", self._safe)))
+        self._commands.publish(Float64MultiArray(data=array('d', self._safe)))
 
     def _publish_diagnostics(self) -> None:
         values = {
-            "commands": self._passed,
-            "commands_refused": self._refused,
-            "safe_commands": self._safe_commands,
+            'commands': self._passed,
+            'commands_refused': self._refused,
+            'safe_commands': self._safe_commands,
         }
         self._diagnostics.publish(diagnostics(self, self._fault, values))
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+import time
 from typing import Any
 
 from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
-from proxy_snn_control.control.limits import MAX_BYTES, JointLimit, read_urdf
+from proxy_snn_control.control.limits import JointLimit, MAX_BYTES, read_urdf
 from proxy_snn_control.control.loop import Loop, Send
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import CommandTopic, load_robot, plain_robot
@@ -18,7 +18,7 @@ from proxy_snn_control.control.safety import SafetyGate
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.parameters import check_choices, safety_settings
-from proxy_snn_control.policy import Policy, UserError, plugins, read_policy
+from proxy_snn_control.policy import plugins, Policy, read_policy, UserError
 from proxy_snn_control.policy.files import read_file
 
 # How often commands go out if neither the rate nor the policy sets it.
@@ -48,19 +48,19 @@ def load_loop(
     Raises:
         UserError: a file or a parameter is not as it should be.
     """
-    path = values["policy"]
+    path = values['policy']
     if not path:
-        raise UserError("parameter policy is empty, expected the path of a policy file")
+        raise UserError('parameter policy is empty, expected the path of a policy file')
     check_choices(values)
-    plugins.load(values["plugins"])
-    rate, lockstep = values["rate"], values["lockstep"]
+    plugins.load(values['plugins'])
+    rate, lockstep = values['rate'], values['lockstep']
     if 0 < rate < 1e-3:
-        raise UserError(f"parameter rate is {rate}, expected 0 or 0.001 and more")
+        raise UserError(f'parameter rate is {rate}, expected 0 or 0.001 and more')
     spec, tensors, checksum = read_policy(path)
     policy = Policy(spec, tensors)
-    timeout = values["observation_timeout"]
-    if values["robot"]:
-        robot = load_robot(values["robot"], spec, timeout, lockstep)
+    timeout = values['observation_timeout']
+    if values['robot']:
+        robot = load_robot(values['robot'], spec, timeout, lockstep)
     else:
         robot = plain_robot(spec, timeout, lockstep)
     joints = joint_limits(robot.command)
@@ -78,14 +78,14 @@ def load_loop(
         last(robot.command),
     )
     backend: Native | Neuromorphic = Native(policy)
-    if values["backend"] == "lava":
-        fallback = policy if values["backend_fallback"] == "native" else None
+    if values['backend'] == 'lava':
+        fallback = policy if values['backend_fallback'] == 'native' else None
         backend = Neuromorphic(spec, tensors, checksum, fallback, ask)
     wiring = Wiring(policy, robot.given_by_source(), robot.vectors())
-    if values["wiring"] == "require" and not wiring.has_model:
+    if values['wiring'] == 'require' and not wiring.has_model:
         raise UserError(
             f"policy file {path}: parameter wiring is 'require', but {wiring.scope}; expected a "
-            "policy file with transition.whitening, or wiring warn or none"
+            'policy file with transition.whitening, or wiring warn or none'
         )
     loop = Loop(
         policy,
@@ -102,7 +102,7 @@ def load_loop(
         send,
     )
     loop.at_rate = rate > 0
-    loop.watches_wiring = values["wiring"] != "none"
+    loop.watches_wiring = values['wiring'] != 'none'
     loop.checks_period = not lockstep
     return loop
 
@@ -113,29 +113,30 @@ def differences(new: Loop, old: Loop) -> str:
     sizes = [(spec.observation_size, spec.action_size) for spec in specs]
     if sizes[0] != sizes[1]:
         return (
-            f"has {sizes[0][0]} observations and {sizes[0][1]} actions, expected {sizes[1][0]} "
-            f"and {sizes[1][1]}"
+            f'has {sizes[0][0]} observations and {sizes[0][1]} actions, expected {sizes[1][0]} '
+            f'and {sizes[1][1]}'
         )
     wrong = []
     if any(
         getattr(specs[0], name) != getattr(specs[1], name)
-        for name in ("observation_names", "action_names")
+        for name in ('observation_names', 'action_names')
     ):
-        wrong.append("names")
+        wrong.append('names')
     if any(
-        getattr(specs[0], name) != getattr(specs[1], name) for name in ("action_low", "action_high")
+        getattr(specs[0], name) != getattr(specs[1], name)
+        for name in ('action_low', 'action_high')
     ):
-        wrong.append("limits")
+        wrong.append('limits')
     if specs[0].control_period != specs[1].control_period:
-        wrong.append("control period")
+        wrong.append('control period')
     if wrong:
-        return f"its {' and '.join(wrong)} are not those of the active policy, expected the same"
+        return f'its {" and ".join(wrong)} are not those of the active policy, expected the same'
     if (new.robot, new.period) != (old.robot, old.period):
         return (
-            "other parameters or the robot file were changed since configure; cleanup and "
-            "configure apply them"
+            'other parameters or the robot file were changed since configure; cleanup and '
+            'configure apply them'
         )
-    return ""
+    return ''
 
 
 def joint_limits(command: CommandTopic) -> list[JointLimit]:
@@ -143,9 +144,11 @@ def joint_limits(command: CommandTopic) -> list[JointLimit]:
     if not command.urdf:
         return []
     path = command.urdf
-    text = read_file("urdf", path, MAX_BYTES).decode(errors="replace")
+    text = read_file('urdf', path, MAX_BYTES).decode(errors='replace')
     names = [output.joint for output in command.outputs]
-    if "" in names:
-        raise UserError(f"urdf {path}: an output of the command has no joint, expected one in each")
+    if '' in names:
+        raise UserError(
+            f'urdf {path}: an output of the command has no joint, expected one in each'
+        )
     found = read_urdf(text, path, names)
     return [found[name] for name in names]

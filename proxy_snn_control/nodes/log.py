@@ -20,7 +20,11 @@ class Log(RcutilsLogger):
     """rclpy's logger; where a message comes from is read off the caller's frame alone."""
 
     def log(
-        self, message: str, severity: int | LoggingSeverity, name: str | None = None, **filters: Any
+        self,
+        message: str,
+        severity: int | LoggingSeverity,
+        name: str | None = None,
+        **filters: Any,
     ) -> bool:
         """Log a message, if the level is not set higher, or with filters as rclpy does."""
         if filters:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import time
 from pathlib import Path
+import time
 from typing import Any
 
-from proxy_snn_control.nodes.aside import SLOW, Aside
+from proxy_snn_control.nodes.aside import Aside, SLOW
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.policy.files import read_file
 
-FOLDER = "proxy_snn_control"
-STOPPED, ACTIVE = "stopped", "active"
+FOLDER = 'proxy_snn_control'
+STOPPED, ACTIVE = 'stopped', 'active'
 _MAX_NAME = 200
 _MAX_BYTES = 64
 
@@ -34,8 +34,8 @@ class Memory:
             domain: the ROS domain.
             node: the node's full name.
         """
-        home = os.environ.get("ROS_HOME") or Path.home() / ".ros"
-        name = f"{domain}{node.replace('/', '.')}"[:_MAX_NAME]
+        home = os.environ.get('ROS_HOME') or Path.home() / '.ros'
+        name = f'{domain}{node.replace("/", ".")}'[:_MAX_NAME]
         self._path = Path(home) / FOLDER / name
         self._aside = Aside()
         self._state: str | None = None
@@ -48,12 +48,12 @@ class Memory:
         What cannot be read counts as STOPPED.
         """
         if not os.path.lexists(self._path):
-            self._state = ""
-            return ""
+            self._state = ''
+            return ''
         try:
-            content = read_file("state file", self._path, _MAX_BYTES)
+            content = read_file('state file', self._path, _MAX_BYTES)
         except UserError:
-            content = b""
+            content = b''
         self._state = ACTIVE if content == ACTIVE.encode() else STOPPED
         return self._state
 
@@ -73,19 +73,19 @@ class Memory:
     @property
     def trouble(self) -> str:
         """Why what was to be kept last could not be, or ""."""
-        reason, error = "", self._failure
+        reason, error = '', self._failure
         if error is not None:
-            reason = str(getattr(error, "strerror", None) or error)
+            reason = str(getattr(error, 'strerror', None) or error)
         elif self._writing is not None and not self._writing.done():
             seconds = time.monotonic() - self._began
             reason = (
-                f"written for {seconds:.0f} s: does the drive respond?" if seconds > SLOW else ""
+                f'written for {seconds:.0f} s: does the drive respond?' if seconds > SLOW else ''
             )
         if not reason:
-            return ""
+            return ''
         return (
-            f"{self._path}: cannot be written ({reason}); a stop would be unknown to a "
-            "controller that is started again"
+            f'{self._path}: cannot be written ({reason}); a stop would be unknown to a '
+            'controller that is started again'
         )
 
     def _write(self, state: str) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+import numpy as np
 from rclpy.node import Node
 from rclpy.qos import (
     QoSDurabilityPolicy,
@@ -47,11 +47,11 @@ def raster(spikes: Sequence[np.ndarray], label: str) -> UInt8MultiArray:
     """
     message = UInt8MultiArray()
     message.layout.dim = [
-        MultiArrayDimension(label=f"{i} {label}".strip(), size=layer.shape[1], stride=layer.size)
+        MultiArrayDimension(label=f'{i} {label}'.strip(), size=layer.shape[1], stride=layer.size)
         for i, layer in enumerate(spikes)
     ]
     flat = [np.asarray(layer).astype(np.uint8).ravel() for layer in spikes]
-    message.data = array("B", np.concatenate(flat).tobytes())
+    message.data = array('B', np.concatenate(flat).tobytes())
     return message
 
 
@@ -59,8 +59,8 @@ def diagnostics(
     node: Node,
     fault: str,
     values: Mapping[str, object],
-    warning: str = "",
-    otherwise: str = "running",
+    warning: str = '',
+    otherwise: str = 'running',
 ) -> DiagnosticArray:
     """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise."""
     level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK

@@ -11,39 +11,38 @@ request is the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import os
 import time
-from collections.abc import Sequence
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
+from proxy_snn_control.control.statistics import Latencies
+from proxy_snn_control.neuromorphic.chip import float_layers, Layer
+from proxy_snn_control.neuromorphic.fixed import fixed_layers
+from proxy_snn_control.neuromorphic.network import Several
+from proxy_snn_control.neuromorphic.processes import NetworkError
+from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
+from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.policy import Policy, PolicyFile, read_policy, UserError
+from proxy_snn_control.policy.energy import typical_observations
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
 
-from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
-from proxy_snn_control.control.statistics import Latencies
-from proxy_snn_control.neuromorphic.chip import Layer, float_layers
-from proxy_snn_control.neuromorphic.fixed import fixed_layers
-from proxy_snn_control.neuromorphic.network import Several
-from proxy_snn_control.neuromorphic.processes import NetworkError
-from proxy_snn_control.nodes.messages import RELIABLE, diagnostics
-from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.policy import Policy, PolicyFile, UserError, read_policy
-from proxy_snn_control.policy.energy import typical_observations
-
 PARAMETERS = (
     Parameter(
-        "policy", "", "The policy file; its neurons must spike. Several, with commas between."
+        'policy', '', 'The policy file; its neurons must spike. Several, with commas between.'
     ),
     Parameter(
-        "precision",
-        "float",
+        'precision',
+        'float',
         "float for the runtime's own spikes, fixed for the arithmetic of Loihi 2.",
     ),
 )
-PRECISIONS = ("float", "fixed")
+PRECISIONS = ('float', 'fixed')
 
 
 class Neuromorphic(Node):
@@ -54,34 +53,34 @@ class Neuromorphic(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("neuromorphic")
+        super().__init__('neuromorphic')
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        path, precision = value_of(self, "policy"), value_of(self, "precision")
+        path, precision = value_of(self, 'policy'), value_of(self, 'precision')
         if not path:
-            raise UserError("parameter policy is empty, expected the path of a policy file")
+            raise UserError('parameter policy is empty, expected the path of a policy file')
         if precision not in PRECISIONS:
             raise UserError(
-                f"parameter precision is {precision!r}, expected {' or '.join(PRECISIONS)}"
+                f'parameter precision is {precision!r}, expected {" or ".join(PRECISIONS)}'
             )
-        names = [path] if os.path.exists(path) else path.split(",")
+        names = [path] if os.path.exists(path) else path.split(',')
         files = [read_policy(name.strip()) for name in names]
         self._specs = [file.spec for file in files]
         self._checksums = [file.digest for file in files]
-        self._fault, self._latencies = "", Latencies()
+        self._fault, self._latencies = '', Latencies()
         self._network = Several(
             [(_layers(file, precision), file.spec.time_steps) for file in files]
         )
         for i, spec in enumerate(self._specs):
             self._network.infer(i, np.zeros((spec.time_steps, spec.layer_sizes[0]), bool))
         self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
-        self._answers = self.create_publisher(UInt8MultiArray, "~/answer", RELIABLE)
-        self.create_subscription(UInt8MultiArray, "~/request", self._on_request, RELIABLE)
+        self._answers = self.create_publisher(UInt8MultiArray, '~/answer', RELIABLE)
+        self.create_subscription(UInt8MultiArray, '~/request', self._on_request, RELIABLE)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
-        self.get_logger().info(f"policy {path} ({self._short()}), {precision} point")
+        self.get_logger().info(f'policy {path} ({self._short()}), {precision} point')
 
     def close(self) -> None:
         """End Lava's processes."""
@@ -94,7 +93,7 @@ class Neuromorphic(Node):
         try:
             if checksum not in self._checksums:
                 raise UserError(
-                    f"a request is for policy {checksum[:12]!r}, expected {self._short()}"
+                    f'a request is for policy {checksum[:12]!r}, expected {self._short()}'
                 )
             which = self._checksums.index(checksum)
             spec = self._specs[which]
@@ -102,7 +101,7 @@ class Neuromorphic(Node):
             fired = self._network.infer(which, spikes)
         except UserError as error:
             self._fault = str(error)
-            self.get_logger().error(f"{error}; not answered", throttle_duration_sec=1.0)
+            self.get_logger().error(f'{error}; not answered', throttle_duration_sec=1.0)
             return
         except NetworkError as error:
             self._fault = str(error)
@@ -110,18 +109,18 @@ class Neuromorphic(Node):
             self.exit_status = 1
             return
         self._answers.publish(spikes_message(fired, label, checksum))
-        self._fault = ""
+        self._fault = ''
         self._latencies.add(time.monotonic() - received)
 
     def _short(self) -> str:
-        return " or ".join(checksum[:12] for checksum in self._checksums)
+        return ' or '.join(checksum[:12] for checksum in self._checksums)
 
     def _publish_diagnostics(self) -> None:
         values = {
-            "policy": value_of(self, "policy"),
-            "policy_sha256": ",".join(self._checksums),
-            "precision": value_of(self, "precision"),
-            "answers": self._latencies.count,
+            'policy': value_of(self, 'policy'),
+            'policy_sha256': ','.join(self._checksums),
+            'precision': value_of(self, 'precision'),
+            'answers': self._latencies.count,
             **self._latencies.milliseconds(),
         }
         self._diagnostics.publish(diagnostics(self, self._fault, values))
@@ -130,7 +129,7 @@ class Neuromorphic(Node):
 def _layers(file: PolicyFile, precision: str) -> list[Layer]:
     """A policy's layers in the precision that was asked for."""
     spec, tensors, _ = file
-    if precision == "float":
+    if precision == 'float':
         return float_layers(spec, tensors)
     return fixed_layers(spec, tensors, typical_observations(Policy(spec, tensors)))
 

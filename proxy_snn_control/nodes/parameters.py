@@ -18,142 +18,142 @@ _writable = functools.partial(Parameter, read_only=False)
 _seconds = functools.partial(_writable, low=0.0, high=3600.0)
 
 PLUGINS = Parameter(
-    "plugins",
-    [""],
+    'plugins',
+    [''],
     "Python modules to import first, which register a policy's neuron or a task.",
 )
 PARAMETERS = (
     _writable(
-        "policy", "", "The policy file; a change takes effect at the next configure or ~/reload."
+        'policy', '', 'The policy file; a change takes effect at the next configure or ~/reload.'
     ),
     _writable(
-        "robot",
-        "",
-        "The robot file (YAML): topics of the observation and of the command. Empty: "
-        "Float64MultiArray on the topics observation and command.",
+        'robot',
+        '',
+        'The robot file (YAML): topics of the observation and of the command. Empty: '
+        'Float64MultiArray on the topics observation and command.',
     ),
     _writable(
-        "safe_command",
+        'safe_command',
         [],
-        "The command sent on any fault and at shutdown, one value per number of the command and "
-        "in its units. If empty zeros, or for positions the last command. Changes take effect at "
-        "once.",
+        'The command sent on any fault and at shutdown, one value per number of the command and '
+        'in its units. If empty zeros, or for positions the last command. Changes take effect at '
+        'once.',
     ),
     _writable(
-        "safe_hold",
+        'safe_hold',
         False,
-        "As the safe command, repeat the last one that was sent, once there is one. Changes "
-        "take effect at once.",
+        'As the safe command, repeat the last one that was sent, once there is one. Changes '
+        'take effect at once.',
     ),
     _writable(
-        "start_command",
+        'start_command',
         [],
         "Where commands begin at the first activation, if the robot's positions are unknown; the "
-        "safe command if empty. Changes take effect at once.",
+        'safe command if empty. Changes take effect at once.',
     ),
     _writable(
-        "slew_rate",
+        'slew_rate',
         [],
-        "How far each number of the command may change in a second; no limit if empty. The safe "
-        "command goes out without it. Changes take effect at once.",
+        'How far each number of the command may change in a second; no limit if empty. The safe '
+        'command goes out without it. Changes take effect at once.',
     ),
     _writable(
-        "acceleration",
+        'acceleration',
         [],
-        "How far that change may change in a second, for each number of the command; no limit if "
-        "empty. The safe command goes out without it. Changes take effect at once.",
+        'How far that change may change in a second, for each number of the command; no limit if '
+        'empty. The safe command goes out without it. Changes take effect at once.',
     ),
     _seconds(
-        "ramp_in",
+        'ramp_in',
         0.0,
-        "Seconds after activation, and after a stop, over which commands grow from what was sent "
+        'Seconds after activation, and after a stop, over which commands grow from what was sent '
         "last to the policy's. Changes take effect at the next of these.",
     ),
     _writable(
-        "observation_timeout",
+        'observation_timeout',
         0.5,
-        "Seconds without a message of a source after which the safe command is sent; a source in "
-        "the robot file may have its own.",
+        'Seconds without a message of a source after which the safe command is sent; a source in '
+        'the robot file may have its own.',
         low=0.001,
         high=3600.0,
     ),
     _writable(
-        "rate",
+        'rate',
         0.0,
-        "Commands a second, each from the latest observation; 0 answers every observation.",
+        'Commands a second, each from the latest observation; 0 answers every observation.',
         low=0.0,
         high=10_000.0,
     ),
     _writable(
-        "lockstep",
+        'lockstep',
         False,
-        "A sim waits for every command: subscribe to observations reliably (QoS), and do not "
+        'A sim waits for every command: subscribe to observations reliably (QoS), and do not '
         "compare their period with the policy's.",
     ),
-    _writable("shadow", False, "Publish to ~/shadow_command instead of the command topic."),
+    _writable('shadow', False, 'Publish to ~/shadow_command instead of the command topic.'),
     _writable(
-        "wiring",
-        "warn",
-        "Compare what arrives with what the policy was trained on. warn: report differences; "
-        "require: also do not activate before all is well, nor a policy that cannot be checked; "
-        "none: no check.",
-        choices=("warn", "require", "none"),
+        'wiring',
+        'warn',
+        'Compare what arrives with what the policy was trained on. warn: report differences; '
+        'require: also do not activate before all is well, nor a policy that cannot be checked; '
+        'none: no check.',
+        choices=('warn', 'require', 'none'),
     ),
     _writable(
-        "rivals",
-        "warn",
-        "When others publish on a source or the command topic. warn: report who; stop: also send "
-        "the safe command while they do. Changes take effect at once.",
-        choices=("warn", "stop"),
+        'rivals',
+        'warn',
+        'When others publish on a source or the command topic. warn: report who; stop: also send '
+        'the safe command while they do. Changes take effect at once.',
+        choices=('warn', 'stop'),
     ),
     _seconds(
-        "stop_heartbeat",
+        'stop_heartbeat',
         0.0,
-        "Seconds within which every publisher of stop must publish again, or it counts as "
-        "pressed; 0: no check.",
+        'Seconds within which every publisher of stop must publish again, or it counts as '
+        'pressed; 0: no check.',
     ),
     _writable(
-        "resume_after_crash",
+        'resume_after_crash',
         False,
-        "Whether the controller may command without ~/arm if the last one of its name died while "
-        "active.",
+        'Whether the controller may command without ~/arm if the last one of its name died while '
+        'active.',
     ),
     Parameter(
-        "lock",
+        'lock',
         False,
-        "From the first configure on refuse to change parameters, ~/reload and ~/arm.",
+        'From the first configure on refuse to change parameters, ~/reload and ~/arm.',
     ),
     _seconds(
-        "command_deadline",
+        'command_deadline',
         0.0,
-        "The deadline in seconds that the command topic offers (QoS); 0 offers none.",
+        'The deadline in seconds that the command topic offers (QoS); 0 offers none.',
     ),
     _seconds(
-        "command_lease",
+        'command_lease',
         0.0,
-        "The liveliness lease in seconds that the command topic offers (QoS); 0 offers none.",
+        'The liveliness lease in seconds that the command topic offers (QoS); 0 offers none.',
     ),
     _writable(
-        "backend",
-        "native",
-        "What runs the spiking layers: this process, or the neuromorphic node (lava).",
-        choices=("native", "lava"),
+        'backend',
+        'native',
+        'What runs the spiking layers: this process, or the neuromorphic node (lava).',
+        choices=('native', 'lava'),
     ),
     _seconds(
-        "backend_deadline",
+        'backend_deadline',
         0.0,
         "Seconds to wait for the neuromorphic node's answer; 0: half a control period.",
     ),
     _writable(
-        "backend_fallback",
-        "native",
-        "What commands if it does not answer in time: the native runtime, or the safe command.",
-        choices=("native", "safe"),
+        'backend_fallback',
+        'native',
+        'What commands if it does not answer in time: the native runtime, or the safe command.',
+        choices=('native', 'safe'),
     ),
     PLUGINS,
-    Parameter("autostart", False, "Configure and activate at start; end if that fails."),
+    Parameter('autostart', False, 'Configure and activate at start; end if that fails.'),
 )
-SAFETY = ("safe_command", "safe_hold", "slew_rate", "ramp_in", "acceleration", "start_command")
+SAFETY = ('safe_command', 'safe_hold', 'slew_rate', 'ramp_in', 'acceleration', 'start_command')
 
 
 def check_choices(values: dict[str, Any]) -> None:
@@ -165,8 +165,8 @@ def check_choices(values: dict[str, Any]) -> None:
     for parameter in PARAMETERS:
         value = values.get(parameter.name)
         if parameter.choices and value is not None and value not in parameter.choices:
-            expected = ", ".join(parameter.choices)
-            raise UserError(f"parameter {parameter.name} is {value!r}, expected one of {expected}")
+            expected = ', '.join(parameter.choices)
+            raise UserError(f'parameter {parameter.name} is {value!r}, expected one of {expected}')
 
 
 def safety_settings(values: dict[str, Any]) -> SafetySettings:

@@ -4,21 +4,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 import itertools
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import rclpy
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.policy import UserError
+from proxy_snn_control.policy.errors import one_line
+from proxy_snn_control.policy.files import opened
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
     SetParametersResult,
 )
+import rclpy
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -26,11 +30,6 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
-
-from proxy_snn_control.nodes import stopping
-from proxy_snn_control.policy import UserError
-from proxy_snn_control.policy.errors import one_line
-from proxy_snn_control.policy.files import opened
 
 try:
     from rclpy.experimental import EventsExecutor as Executor  # the quickest; since Kilted
@@ -41,7 +40,7 @@ SPIN_SECONDS = 0.1
 # For all the last messages of a node to reach those who subscribe.
 ACKNOWLEDGE_SECONDS = 0.5
 # Options of --ros-args that name a file for ROS to read, and how large one may be.
-FILES = ("--params-file", "--log-config-file")
+FILES = ('--params-file', '--log-config-file')
 MAX_FILE_BYTES = 2**20
 
 
@@ -72,13 +71,15 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
         descriptor = ParameterDescriptor(
             description=parameter.description,
             read_only=parameter.read_only,
-            additional_constraints=", ".join(parameter.choices),
+            additional_constraints=', '.join(parameter.choices),
             dynamic_typing=parameter.dynamic,
         )
         default = parameter.default
-        if default == [""]:  # an empty list of texts
+        if default == ['']:  # an empty list of texts
             default = rclpy.Parameter.Type.STRING_ARRAY
-        elif default == []:  # an empty list has no type of elements, so rclpy gets the type instead
+        elif (
+            default == []
+        ):  # an empty list has no type of elements, so rclpy gets the type instead
             default = rclpy.Parameter.Type.DOUBLE_ARRAY
         elif parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [
@@ -89,14 +90,14 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high or 0))
             ]
         node.declare_parameter(parameter.name, default, descriptor)
-    known = list(node.get_parameters_by_prefix(""))
+    known = list(node.get_parameters_by_prefix(''))
     for name in node._parameter_overrides:  # no public attribute has what was given
         if not node.has_parameter(name):
             import difflib
 
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"parameter {name!r} does not exist{hint}")
+            hint = f'; did you mean {near[0]}?' if near else ''
+            raise UserError(f'parameter {name!r} does not exist{hint}')
 
 
 def _on_set(parameters: list[Any]) -> SetParametersResult:
@@ -105,7 +106,7 @@ def _on_set(parameters: list[Any]) -> SetParametersResult:
         value = parameter.value
         texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         if not all(text.isprintable() for text in texts if isinstance(text, str)):
-            reason = f"parameter {parameter.name} is {value!r}, expected printable text"
+            reason = f'parameter {parameter.name} is {value!r}, expected printable text'
             return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
 
@@ -158,12 +159,12 @@ def run(
     try:
         for option, value in itertools.pairwise(arguments):
             if option in FILES:
-                with opened("parameter file", value, MAX_FILE_BYTES):
+                with opened('parameter file', value, MAX_FILE_BYTES):
                     pass  # ROS would wait for a pipe
         rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # rclpy raises bare and private types for --ros-args it cannot read, parameter files too.
-        print(f"ROS arguments: {_sentence(error)}", file=sys.stderr)
+        print(f'ROS arguments: {_sentence(error)}', file=sys.stderr)
         return 1
     node = None
     try:
@@ -183,7 +184,7 @@ def run(
         _report(node, _sentence(error))
     except Exception as error:
         status = 1
-        _report(node, f"stopped by a defect: {type(error).__name__}: {_sentence(error)}")
+        _report(node, f'stopped by a defect: {type(error).__name__}: {_sentence(error)}')
         raise
     finally:
         if node is not None:
@@ -200,14 +201,14 @@ def run(
 def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
     while not stopping.requested() and node.exit_status is None:
         spin(SPIN_SECONDS)
-        failure: Exception | None = getattr(node, "failure", None)
+        failure: Exception | None = getattr(node, 'failure', None)
         if failure is not None:  # in a task, which an executor does not survive raising it
             raise failure
 
 
 def _sentence(error: Exception) -> str:
     """An error's text, in one line, without places in the sources of ROS."""
-    return one_line(re.sub(r", at /\S+:\d+|[\s^]*$", "", " ".join(str(error).split())))
+    return one_line(re.sub(r', at /\S+:\d+|[\s^]*$', '', ' '.join(str(error).split())))
 
 
 def _report(node: Node | None, sentence: str) -> None:

@@ -8,31 +8,30 @@ diagnostics, and of the controller observations, actions and spikes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
+import time
 from typing import Any
 
+from proxy_snn_control.control.messages import message_class
+from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.policy import UserError
+from proxy_snn_control.share import robot_file
+from proxy_snn_control.yaml_file import read_yaml
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
-from proxy_snn_control.control.messages import message_class
-from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.policy import UserError
-from proxy_snn_control.share import robot_file
-from proxy_snn_control.yaml_file import read_yaml
-
 PARAMETERS = (
-    Parameter("out", "", "The bag: a folder that does not exist yet."),
-    Parameter("robot", "", "A robot file: its sources and its command topic are recorded."),
+    Parameter('out', '', 'The bag: a folder that does not exist yet.'),
+    Parameter('robot', '', 'A robot file: its sources and its command topic are recorded.'),
     Parameter(
-        "topics",
-        "",
-        "The topics to record, separated by spaces; if empty those of the robot file, or "
-        "observation and command, and what the controller publishes.",
+        'topics',
+        '',
+        'The topics to record, separated by spaces; if empty those of the robot file, or '
+        'observation and command, and what the controller publishes.',
     ),
-    Parameter("controller", "controller", "The controller's name, as topics begin with it."),
+    Parameter('controller', 'controller', "The controller's name, as topics begin with it."),
 )
 DEPTH = 1000
 
@@ -41,21 +40,21 @@ class Recorder(Node):
     """Subscribes to topics as they appear, with the QoS of their publishers, and writes them."""
 
     def __init__(self) -> None:
-        super().__init__("record")
+        super().__init__('record')
         self.exit_status: int | None = None
         self._writer: Any = None
         declare(self, PARAMETERS)
         try:
             from rosbags.rosbag2 import StoragePlugin, Writer
-            from rosbags.typesys import Stores, get_typestore
+            from rosbags.typesys import get_typestore, Stores
         except ModuleNotFoundError as error:
             raise UserError(
                 "the Python module 'rosbags' is not installed: pip install "
                 "'proxy_snn_control[bags]'; ros2 bag record does the same"
             ) from error
-        out = value_of(self, "out")
+        out = value_of(self, 'out')
         if not out or Path(out).exists():
-            raise UserError(f"parameter out is {out!r}, expected a folder that does not exist yet")
+            raise UserError(f'parameter out is {out!r}, expected a folder that does not exist yet')
         self._types = get_typestore(Stores.ROS2_KILTED)
         self._wanted = {self.resolve_topic_name(name) for name in self._topics()}
         self._counts: dict[str, int] = {}
@@ -63,37 +62,37 @@ class Recorder(Node):
         try:
             writer.open()
         except OSError as error:
-            raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+            raise UserError(f'{out}: cannot be written: {error.strerror or error}') from error
         self._writer = writer
         self.create_timer(0.2, self._on_look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"records {', '.join(sorted(self._wanted))} to {out}")
+        self.get_logger().info(f'records {", ".join(sorted(self._wanted))} to {out}')
 
     def close(self) -> None:
         """Finish the bag."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-            counts = ", ".join(f"{n} of {topic}" for topic, n in sorted(self._counts.items()))
-            self.get_logger().info(f"recorded {counts or 'no message'}")
+            counts = ', '.join(f'{n} of {topic}' for topic, n in sorted(self._counts.items()))
+            self.get_logger().info(f'recorded {counts or "no message"}')
 
     def _topics(self) -> list[str]:
-        topics: str = value_of(self, "topics")
+        topics: str = value_of(self, 'topics')
         if topics:
             return topics.split()
-        sources = ["observation", "command"]
-        path = value_of(self, "robot")
+        sources = ['observation', 'command']
+        path = value_of(self, 'robot')
         if path:
-            content = read_yaml("robot file", path := robot_file(path))
+            content = read_yaml('robot file', path := robot_file(path))
             try:
-                sources = [each["topic"] for each in content["sources"].values()]
-                sources.append(content["command"]["topic"])
+                sources = [each['topic'] for each in content['sources'].values()]
+                sources.append(content['command']['topic'])
             except (TypeError, KeyError, AttributeError):
                 raise UserError(
-                    f"robot file {path}: expected a topic in each of sources and in command"
+                    f'robot file {path}: expected a topic in each of sources and in command'
                 ) from None
-        name = value_of(self, "controller")
-        published = (f"{name}/{each}" for each in ("observation", "action", "spikes"))
-        return [*sources, "stop", "/diagnostics", *published]
+        name = value_of(self, 'controller')
+        published = (f'{name}/{each}' for each in ('observation', 'action', 'spikes'))
+        return [*sources, 'stop', '/diagnostics', *published]
 
     def _on_look(self) -> None:
         """Subscribe to the topics that have appeared."""
@@ -108,7 +107,7 @@ class Recorder(Node):
         self._counts[topic] = 0
         kind = publishers[0].topic_type
         if kind not in self._types.types:
-            self.get_logger().error(f"topic {topic}: type {kind} is not known here, not recorded")
+            self.get_logger().error(f'topic {topic}: type {kind} is not known here, not recorded')
             return
         reliable = all(
             each.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE for each in publishers
@@ -144,7 +143,7 @@ class Recorder(Node):
             self._writer.write(connection, time.time_ns(), message)
 
         self.create_subscription(
-            message_class(kind.replace("/msg/", "/")), topic, write, qos, raw=True
+            message_class(kind.replace('/msg/', '/')), topic, write, qos, raw=True
         )
 
 

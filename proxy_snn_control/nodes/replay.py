@@ -8,22 +8,21 @@ when they were received, with the checks and limits of a controller. Nothing is 
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+import csv
 from dataclasses import dataclass, field
+import io
+import json
 from pathlib import Path
+import re
+import sys
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control.control.loop import Loop
-from proxy_snn_control.control.messages import UNASKED, label_of, message_class
-from proxy_snn_control.control.robot import TRAJECTORY, VECTOR, CommandTopic, action_names
+from proxy_snn_control.control.messages import label_of, message_class, UNASKED
+from proxy_snn_control.control.robot import action_names, CommandTopic, TRAJECTORY, VECTOR
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.nodes.loading import load_loop
@@ -36,8 +35,8 @@ WATCH = 0.1  # of the shortest timeout, as the controller
 SAME = 1e-6  # of a number's size, and at least this much: a command that differs by less is equal
 # Recorders take topics in any order: a command may be so many seconds before its observation.
 SLACK = 0.005
-BOOL = "std_msgs/Bool"
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+BOOL = 'std_msgs/Bool'
+_NUMBER = re.compile(r'\d+(\.\d+)?')
 
 
 @dataclass
@@ -46,8 +45,8 @@ class Command:
 
     at: float
     numbers: list[float]
-    label: str = ""
-    fault: str = ""
+    label: str = ''
+    fault: str = ''
     observation: np.ndarray | None = None
     sent: Command | None = None
 
@@ -69,7 +68,7 @@ class Replay:
     recorded: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
-    scope: str = ""
+    scope: str = ''
 
     def summary(self) -> dict[str, Any]:
         """The figures, for printing and JSON."""
@@ -80,57 +79,57 @@ class Replay:
         different = (off > SAME * np.maximum(1.0, np.abs(theirs))).any(axis=1)
         first = next((pairs[i][2] for i in np.flatnonzero(different)), None)
         return {
-            "recomputed": len(self.commands),
-            "recorded": self.recorded,
-            "compared": len(pairs),
-            "different": int(different.sum()),
-            "first_difference_at": first,
-            "outputs": {
+            'recomputed': len(self.commands),
+            'recorded': self.recorded,
+            'compared': len(pairs),
+            'different': int(different.sum()),
+            'first_difference_at': first,
+            'outputs': {
                 name: {
-                    "largest_difference": _finite(off[:, i].max(initial=0.0)),
-                    "rms_difference": _rms(off[:, i]),
-                    "rms_sent": _rms(theirs[:, i]),
+                    'largest_difference': _finite(off[:, i].max(initial=0.0)),
+                    'rms_difference': _rms(off[:, i]),
+                    'rms_sent': _rms(theirs[:, i]),
                 }
                 for i, name in enumerate(self.names)
             },
-            "safe_commands": dict(self.faults),
-            "wiring": self.findings,
-            "wiring_checks": self.scope,
+            'safe_commands': dict(self.faults),
+            'wiring': self.findings,
+            'wiring_checks': self.scope,
         }
 
     def text(self) -> str:
         """The figures as lines."""
         values = self.summary()
         head = (
-            f"{values['recomputed']} commands recomputed, {values['recorded']} recorded, "
-            f"{values['compared']} compared: {values['different']} differ"
+            f'{values["recomputed"]} commands recomputed, {values["recorded"]} recorded, '
+            f'{values["compared"]} compared: {values["different"]} differ'
         )
-        first = values["first_difference_at"]
-        lines = [head + (f", first {first:.3f} s after the start" if first is not None else "")]
-        if values["compared"]:
-            lines.append(f"{'output':<24} {'largest':>10} {'rms':>10} {'rms sent':>10}")
-            for name, each in values["outputs"].items():
-                numbers = " ".join(f"{str(number)[:10]:>10}" for number in each.values())
-                lines.append(f"{name:<24} {numbers}")
-        lines += [f"safe command, {n} times: {why}" for why, n in self.faults.most_common()]
-        lines += [f"wiring: {sentence}" for sentence in self.findings or ["nothing found"]]
-        lines.append(f"wiring check: {self.scope}")
-        return "\n".join(lines)
+        first = values['first_difference_at']
+        lines = [head + (f', first {first:.3f} s after the start' if first is not None else '')]
+        if values['compared']:
+            lines.append(f'{"output":<24} {"largest":>10} {"rms":>10} {"rms sent":>10}')
+            for name, each in values['outputs'].items():
+                numbers = ' '.join(f'{str(number)[:10]:>10}' for number in each.values())
+                lines.append(f'{name:<24} {numbers}')
+        lines += [f'safe command, {n} times: {why}' for why, n in self.faults.most_common()]
+        lines += [f'wiring: {sentence}' for sentence in self.findings or ['nothing found']]
+        lines.append(f'wiring check: {self.scope}')
+        return '\n'.join(lines)
 
     def table(self) -> str:
         """Every command as CSV: time, what was recomputed, what was sent, the fault."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        columns = [f"{name}.{kind}" for kind in ("policy", "sent") for name in self.names]
-        writer.writerow(["seconds", *columns, "fault"])
+        writer = csv.writer(out, lineterminator='\n')
+        columns = [f'{name}.{kind}' for kind in ('policy', 'sent') for name in self.names]
+        writer.writerow(['seconds', *columns, 'fault'])
         for each in self.commands:
-            sent = each.sent.numbers if each.sent else [""] * len(self.names)
-            writer.writerow([f"{each.at:.6f}", *each.numbers, *sent, each.fault])
+            sent = each.sent.numbers if each.sent else [''] * len(self.names)
+            writer.writerow([f'{each.at:.6f}', *each.numbers, *sent, each.fault])
         return out.getvalue()
 
 
 def replay(
-    bag: str, policy: str, robot: str = "", params: str = "", namespace: str = "/"
+    bag: str, policy: str, robot: str = '', params: str = '', namespace: str = '/'
 ) -> Replay:
     """Recompute a policy's commands on a bag.
 
@@ -145,7 +144,7 @@ def replay(
         UserError: a file is not as it should be, or the bag lacks a source.
     """
     values = {each.name: each.default for each in PARAMETERS} | _given(params)
-    values |= {"policy": policy, "robot": robot, "wiring": "none", "backend": "native"}
+    values |= {'policy': policy, 'robot': robot, 'wiring': 'none', 'backend': 'native'}
     return _Replayer(values, bag, namespace).run()
 
 
@@ -153,16 +152,18 @@ def _given(path: str) -> dict[str, Any]:
     """The controller's parameters in a parameter file."""
     if not path:
         return {}
-    content = read_yaml("parameter file", path)
+    content = read_yaml('parameter file', path)
     given: dict[str, Any] = {}
-    for node in ("/**", "controller", "/controller"):
+    for node in ('/**', 'controller', '/controller'):
         section = content.get(node) if isinstance(content, dict) else None
-        if isinstance(section, dict) and isinstance(section.get("ros__parameters"), dict):
-            given |= section["ros__parameters"]
-    unknown = given.keys() - {each.name for each in PARAMETERS} - {"use_sim_time"}
+        if isinstance(section, dict) and isinstance(section.get('ros__parameters'), dict):
+            given |= section['ros__parameters']
+    unknown = given.keys() - {each.name for each in PARAMETERS} - {'use_sim_time'}
     if unknown or not given:
-        what = f"parameter {min(unknown)} does not exist" if unknown else "has no parameters"
-        raise UserError(f"parameter file {path}: {what}, expected the controller's ros__parameters")
+        what = f'parameter {min(unknown)} does not exist' if unknown else 'has no parameters'
+        raise UserError(
+            f"parameter file {path}: {what}, expected the controller's ros__parameters"
+        )
     return given
 
 
@@ -171,17 +172,17 @@ class _Replayer:
 
     def __init__(self, values: dict[str, Any], bag: str, namespace: str) -> None:
         self._now = 0.0
-        self._stop = StopLatch(values["stop_heartbeat"])
+        self._stop = StopLatch(values['stop_heartbeat'])
         self._loop: Loop = load_loop(
             values, self._stop, self._send, lambda _: None, lambda _: None, lambda: self._now
         )
         self._loop.on_action = self._note
-        self._bag, self._namespace = bag, "/" + namespace.strip("/")
+        self._bag, self._namespace = bag, '/' + namespace.strip('/')
         command = self._loop.robot.command
         actions = action_names(self._loop.policy.spec)
         names = [output.place or actions[output.action] for output in command.outputs]
         self._result = Replay(names)
-        self._lockstep = values["lockstep"]
+        self._lockstep = values['lockstep']
         self._reasons: dict[str, str] = {}
 
     def run(self) -> Replay:
@@ -231,19 +232,19 @@ class _Replayer:
         for command in self._result.commands[before:]:
             command.fault = fault
             if fault:
-                first = self._reasons.setdefault(_NUMBER.sub("#", fault), fault)
+                first = self._reasons.setdefault(_NUMBER.sub('#', fault), fault)
                 self._result.faults[first] += 1
 
     def _span(self, events: Sequence[Any], commands: Sequence[Command]) -> tuple[float, float]:
         """When the controller was active: around the recorded commands, or always."""
         if not commands:
-            return (events[0][0] if events else 0.0), float("inf")
+            return (events[0][0] if events else 0.0), float('inf')
         intervals = np.diff([command.at for command in commands])
         margin = min(self._loop.period, *(intervals[:20].tolist() or [self._loop.period])) / 2
         begin = commands[0].at - margin
         label = commands[0].label
         if label not in (
-            "",
+            '',
             UNASKED,
         ):  # a sim in lockstep: the command answers the observation of the same label
             for at, event in events:
@@ -261,7 +262,7 @@ class _Replayer:
 
     def _match(self, commands: Sequence[Command]) -> None:
         """Give each recomputed command the recorded one: of its label, or the next in time."""
-        by_label = {c.label: c for c in commands if c.label not in ("", UNASKED)}
+        by_label = {c.label: c for c in commands if c.label not in ('', UNASKED)}
         at, tolerance = 0, self._loop.period / 2
         for each in self._result.commands:
             if each.label in by_label:
@@ -287,7 +288,7 @@ class _Replayer:
             wiring.add(each.observation, loop.commands.action(numbers), each.at)
             if wiring.due():
                 for finding in wiring.findings(check_period=not self._lockstep):
-                    seen.setdefault(_NUMBER.sub("#", finding), f"{finding} (at {each.at:.1f} s)")
+                    seen.setdefault(_NUMBER.sub('#', finding), f'{finding} (at {each.at:.1f} s)')
         self._result.findings = list(seen.values())
 
     # ---- the bag
@@ -309,19 +310,19 @@ class _Replayer:
         }
         command_topic = self._full(robot.command.topic)
         bag = Path(self._bag)
-        for path in (bag, *bag.glob("*")):
+        for path in (bag, *bag.glob('*')):
             if path.exists() and not path.is_dir():
-                with opened("bag", path, sys.maxsize):
+                with opened('bag', path, sys.maxsize):
                     pass  # rosbags would wait for a pipe
         try:
             with Reader(bag) as reader:
-                kinds = {c.topic: c.msgtype.replace("/msg/", "/") for c in reader.connections}
+                kinds = {c.topic: c.msgtype.replace('/msg/', '/') for c in reader.connections}
                 self._check(kinds, {topic: kind for topic, (kind, _) in readers.items()}, True)
-                optional = {command_topic: robot.command.type, self._full("stop"): BOOL}
+                optional = {command_topic: robot.command.type, self._full('stop'): BOOL}
                 self._check(kinds, optional, False)
                 wanted = {**{topic: kind for topic, (kind, _) in readers.items()}, **optional}
                 # Those of the files: metadata.yaml may have another QoS, and then nothing is read.
-                files = getattr(reader.storage, "storages", [reader.storage])
+                files = getattr(reader.storage, 'storages', [reader.storage])
                 chosen = [c for file in files for c in file.connections if c.topic in wanted]
                 start = reader.start_time
                 for connection, nanoseconds, data in reader.messages(connections=chosen):
@@ -332,29 +333,31 @@ class _Replayer:
                         yield at, (readers[topic][1], message)
                     if topic == command_topic:
                         yield at, _command(robot.command, message, at)
-                    elif topic == self._full("stop"):
+                    elif topic == self._full('stop'):
                         yield at, bool(message.data)
         except (OSError, ReaderError) as error:
-            reason = " ".join(str(error).split())
-            if "metadata file" in reason or "end magic" in reason:
-                reason += " Was its recording cut off? ros2 bag reindex or mcap recover repairs it."
-            raise UserError(f"bag {self._bag}: cannot be read: {reason}") from error
+            reason = ' '.join(str(error).split())
+            if 'metadata file' in reason or 'end magic' in reason:
+                reason += (
+                    ' Was its recording cut off? ros2 bag reindex or mcap recover repairs it.'
+                )
+            raise UserError(f'bag {self._bag}: cannot be read: {reason}') from error
 
     def _check(self, kinds: dict[str, str], wanted: dict[str, str], needed: bool) -> None:
         for topic, kind in wanted.items():
             if topic not in kinds and needed:
-                there = ", ".join(sorted(kinds)) or "nothing"
+                there = ', '.join(sorted(kinds)) or 'nothing'
                 raise UserError(
                     f"bag {self._bag}: topic {topic} is not in it, which the robot's sources need; "
-                    f"it has {there} (another namespace: --namespace)"
+                    f'it has {there} (another namespace: --namespace)'
                 )
             if kinds.get(topic, kind) != kind:
                 raise UserError(
-                    f"bag {self._bag}: topic {topic} is {kinds[topic]}, expected {kind}"
+                    f'bag {self._bag}: topic {topic} is {kinds[topic]}, expected {kind}'
                 )
 
     def _full(self, topic: str) -> str:
-        return topic if topic.startswith("/") else f"{self._namespace.rstrip('/')}/{topic}"
+        return topic if topic.startswith('/') else f'{self._namespace.rstrip("/")}/{topic}'
 
 
 def _finite(number: float) -> float | None:
@@ -366,7 +369,7 @@ def _rms(numbers: np.ndarray) -> float | None:
 
 
 def _label(message: Any) -> str:
-    return label_of(message) if hasattr(message, "layout") else ""
+    return label_of(message) if hasattr(message, 'layout') else ''
 
 
 def _command(topic: CommandTopic, message: Any, at: float) -> Command:
@@ -380,8 +383,8 @@ def _command(topic: CommandTopic, message: Any, at: float) -> Command:
         return Command(at, [float(found.get(place, np.nan)) for place in places])
     numbers = []
     for place in places:
-        number = message.twist if topic.type.endswith("TwistStamped") else message
-        for part in place.split("."):
+        number = message.twist if topic.type.endswith('TwistStamped') else message
+        for part in place.split('.'):
             number = getattr(number, part)
         numbers.append(float(number))
     return Command(at, numbers)

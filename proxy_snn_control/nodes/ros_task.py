@@ -10,16 +10,28 @@ happens in the order of the program.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 import functools
 import importlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
+from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.messages import message_class
+from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.safety import SafetyGate
+from proxy_snn_control.control.stop import StopLatch
+from proxy_snn_control.control.task import Call, load_task, SEED, TaskFile
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.loading import joint_limits
+from proxy_snn_control.nodes.messages import RELIABLE
+from proxy_snn_control.nodes.process import Executor
+from proxy_snn_control.policy import ObservationError, UserError
+from proxy_snn_control.policy.errors import Interrupted
 import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -27,20 +39,7 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
-from proxy_snn_control.control.command import CommandMap
-from proxy_snn_control.control.messages import message_class
-from proxy_snn_control.control.observation import Inputs
-from proxy_snn_control.control.safety import SafetyGate
-from proxy_snn_control.control.stop import StopLatch
-from proxy_snn_control.control.task import SEED, Call, TaskFile, load_task
-from proxy_snn_control.nodes import stopping
-from proxy_snn_control.nodes.loading import joint_limits
-from proxy_snn_control.nodes.messages import RELIABLE
-from proxy_snn_control.nodes.process import Executor
-from proxy_snn_control.policy import ObservationError, UserError
-from proxy_snn_control.policy.errors import Interrupted
-
-NODE = "training_task"
+NODE = 'training_task'
 PROMPT_SECONDS = 1.0  # after which a wait ends when a signal asks to stop
 CONNECT_SECONDS = 20.0  # DDS may take seconds until it knows who is there
 # A service is known before its server knows us; an answer sent in between is lost.
@@ -56,7 +55,7 @@ SIMULATION_OK = (1, 101)
 # Of a control period: a command that comes so long after its observation is late. And of an
 # episode's steps: more late ones are warned of.
 LATE, LATE_SHARE = 0.25, 0.05
-_log = logging.getLogger("proxy_snn_control")
+_log = logging.getLogger('proxy_snn_control')
 
 
 def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask:
@@ -73,8 +72,8 @@ def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask
     """
     if others:
         raise UserError(
-            f"task ros:{path}: is made with {', '.join(others)}, expected none: a world over ROS "
-            "is what its simulator makes it, and is not rendered here"
+            f'task ros:{path}: is made with {", ".join(others)}, expected none: a world over ROS '
+            'is what its simulator makes it, and is not rendered here'
         )
     if not path:
         raise UserError("task 'ros:' names no file, expected ros:TASK.yaml")
@@ -140,14 +139,14 @@ class RosTask(gymnasium.Env):
             self._connect()
         self._wait(
             self._is_alone,
-            f"topic {self._publisher.topic_name} is commanded by another training, too (several "
-            "seeds or num_envs need a simulator each, as by namespace: robot_{seed})",
+            f'topic {self._publisher.topic_name} is commanded by another training, too (several '
+            'seeds or num_envs need a simulator each, as by namespace: robot_{seed})',
             CONNECT_SECONDS,
         )
         if not self._started:
             for call in self.task.start:
                 self._call(call)
-            self._publish(self._gate.check(None, "", self._taken())[0])
+            self._publish(self._gate.check(None, '', self._taken())[0])
             self._await_receipt()
             self._started = True
         if self.task.random_state:
@@ -162,7 +161,7 @@ class RosTask(gymnasium.Env):
             self._begin()  # what came up to now may be from before
         self._steps = self._late = 0
         for _ in range(self.task.settle):
-            self._publish(self._gate.check(None, "", self._taken())[0])
+            self._publish(self._gate.check(None, '', self._taken())[0])
             self._advance()
         if not self.task.settle:
             self._observe()
@@ -179,13 +178,13 @@ class RosTask(gymnasium.Env):
         numbers = self._commands.numbers(np.asarray(action, np.float32))
         if self._measures:
             self._gate.measure(self._inputs.measured())
-        sent, _ = self._gate.check(numbers, "", self._taken())
+        sent, _ = self._gate.check(numbers, '', self._taken())
         self._publish(sent)
         self._sent, self._raw = self._commands.action(sent), np.asarray(action).tolist()
         self._advance()
         if self._set_back and self._steps:  # in the first step it is the reset's doing
             self._started = False
-            raise Interrupted(f"task ros:{self.task.path}: the time on topic /clock went back")
+            raise Interrupted(f'task ros:{self.task.path}: the time on topic /clock went back')
         self._set_back = False
         self._observation = self._look()
         reward, terminated = self._reward(before, action)
@@ -199,7 +198,7 @@ class RosTask(gymnasium.Env):
         """Leave the robot with the safe command, and ROS."""
         if self._node is None:
             return
-        self._publish(self._gate.check(None, "the task ends", self._taken())[0])
+        self._publish(self._gate.check(None, 'the task ends', self._taken())[0])
         self._publisher.wait_for_all_acked(Duration(seconds=ACQUAINTANCE_SECONDS))
         self._node.destroy_node()
         self._node = None
@@ -237,13 +236,13 @@ class RosTask(gymnasium.Env):
             self._rewards: list[tuple[float, bool]] = []
             if self.task.reward_topic:
                 self._subscribe(Float64MultiArray, self.task.reward_topic, self._on_reward, True)
-            if self.real_time and self.task.clock == "sim":
+            if self.real_time and self.task.clock == 'sim':
                 self._subscribe(
-                    message_class("rosgraph_msgs/Clock"), "/clock", self._on_clock, False
+                    message_class('rosgraph_msgs/Clock'), '/clock', self._on_clock, False
                 )
             self._wait(
                 lambda: self._publisher.get_subscription_count() > 0,
-                f"nobody subscribes to topic {self._publisher.topic_name}",
+                f'nobody subscribes to topic {self._publisher.topic_name}',
                 CONNECT_SECONDS,
             )
             self._idle(ACQUAINTANCE_SECONDS)  # who else commands the robot is known by then
@@ -260,7 +259,7 @@ class RosTask(gymnasium.Env):
         name = node.resolve_topic_name(topic)
         self._wait(
             lambda: node.count_publishers(name) > 0,
-            f"topic {name} has no publisher",
+            f'topic {name} has no publisher',
             CONNECT_SECONDS,
         )
         offered = [p.qos_profile.reliability for p in node.get_publishers_info_by_topic(name)]
@@ -275,7 +274,7 @@ class RosTask(gymnasium.Env):
         subscription = node.create_subscription(kind, topic, callback, qos)
         self._wait(
             lambda: subscription.get_publisher_count() > 0,
-            f"topic {name}: its publisher does not match (other QoS?)",
+            f'topic {name}: its publisher does not match (other QoS?)',
             CONNECT_SECONDS,
         )
 
@@ -297,7 +296,7 @@ class RosTask(gymnasium.Env):
             left = seconds - waited
             if left <= 0 or (waited > PROMPT_SECONDS and stopping.requested()):
                 self._started = False
-                raise Interrupted(f"task ros:{self.task.path}: {why} for {waited:.0f} s")
+                raise Interrupted(f'task ros:{self.task.path}: {why} for {waited:.0f} s')
             self._executor.spin_once(timeout_sec=min(left, SPIN_SECONDS))
 
     def _client(self, name: str, kind: Any) -> Any:
@@ -309,7 +308,7 @@ class RosTask(gymnasium.Env):
         client = self._clients[name]
         if not client.service_is_ready():
             service = self._node.resolve_service_name(name)
-            self._wait(client.service_is_ready, f"there is no service {service}", seconds)
+            self._wait(client.service_is_ready, f'there is no service {service}', seconds)
             self._idle(ACQUAINTANCE_SECONDS)
         return client
 
@@ -323,7 +322,7 @@ class RosTask(gymnasium.Env):
         client = self._client(name, kind)
         future = client.call_async(request)
         try:
-            self._wait(future.done, f"no answer of service {client.srv_name}", self.task.timeout)
+            self._wait(future.done, f'no answer of service {client.srv_name}', self.task.timeout)
         except Interrupted:
             client.remove_pending_request(future)
             raise
@@ -339,15 +338,15 @@ class RosTask(gymnasium.Env):
         values = {**call.request}
         request = fill(kind.Request(), values, call, lambda: int(self.np_random.integers(2**31)))
         answer = self._ask(call.service, kind, request)
-        why = ""
-        if getattr(answer, "success", True) is not True:
-            why = getattr(answer, "message", "") or "success is false"
-        result: Any = getattr(answer, "result", None)
-        if hasattr(result, "result") and result.result not in SIMULATION_OK:
-            why = f"result {result.result} {result.error_message}"
+        why = ''
+        if getattr(answer, 'success', True) is not True:
+            why = getattr(answer, 'message', '') or 'success is false'
+        result: Any = getattr(answer, 'result', None)
+        if hasattr(result, 'result') and result.result not in SIMULATION_OK:
+            why = f'result {result.result} {result.error_message}'
         if why:
             self._started = False
-            raise Interrupted(f"task ros:{self.task.path}: service {call.service} reports: {why}")
+            raise Interrupted(f'task ros:{self.task.path}: service {call.service} reports: {why}')
 
     # -- the world's random generator
 
@@ -357,20 +356,20 @@ class RosTask(gymnasium.Env):
 
         text = json.dumps(self.np_random.bit_generator.state)
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
-        request = SetParameters.Request(parameters=[Parameter(name="random_state", value=value)])
+        request = SetParameters.Request(parameters=[Parameter(name='random_state', value=value)])
         node = self.task.random_state
-        (result,) = self._ask(f"{node}/set_parameters", SetParameters, request).results
+        (result,) = self._ask(f'{node}/set_parameters', SetParameters, request).results
         if not result.successful:
             raise UserError(
-                f"task file {self.task.path}: random_state is {node!r}, whose parameter "
-                f"random_state cannot be set: {result.reason}"
+                f'task file {self.task.path}: random_state is {node!r}, whose parameter '
+                f'random_state cannot be set: {result.reason}'
             )
 
     def _take_random_state(self) -> None:
         from rcl_interfaces.srv import GetParameters
 
-        request = GetParameters.Request(names=["random_state"])
-        name = f"{self.task.random_state}/get_parameters"
+        request = GetParameters.Request(names=['random_state'])
+        name = f'{self.task.random_state}/get_parameters'
         (value,) = self._ask(name, GetParameters, request).values
         self.np_random.bit_generator.state = json.loads(value.string_value)
 
@@ -416,8 +415,8 @@ class RosTask(gymnasium.Env):
         if not self._publisher.wait_for_all_acked(Duration(seconds=self.task.timeout)):
             self._started = False
             raise Interrupted(
-                f"task ros:{self.task.path}: a command on topic {self._publisher.topic_name} was "
-                f"not received for {self.task.timeout:g} s"
+                f'task ros:{self.task.path}: a command on topic {self._publisher.topic_name} was '
+                f'not received for {self.task.timeout:g} s'
             )
 
     def _pass_time(self) -> None:
@@ -428,10 +427,10 @@ class RosTask(gymnasium.Env):
             self._due = started
         self._due += self.task.control_period
         while (left := self._due - self._clock_now()) > 0:
-            if self.task.clock == "sim":
+            if self.task.clock == 'sim':
                 self._wait(
                     functools.partial(self._clock_moved, self._clock),
-                    "no message on topic /clock",
+                    'no message on topic /clock',
                     self.task.timeout,
                 )
             else:
@@ -451,7 +450,7 @@ class RosTask(gymnasium.Env):
                 return
 
     def _clock_now(self) -> float:
-        return self._clock if self.task.clock == "sim" else time.monotonic()
+        return self._clock if self.task.clock == 'sim' else time.monotonic()
 
     # -- what is received
 
@@ -475,13 +474,13 @@ class RosTask(gymnasium.Env):
 
     def _observe(self) -> None:
         """Wait for an observation of now, and for its reward where a topic has that."""
-        topics = ", ".join(source.topic for source in self.task.robot.sources)
+        topics = ', '.join(source.topic for source in self.task.robot.sources)
         try:
-            self._wait(self._observed, f"no complete observation on {topics}", self.task.timeout)
+            self._wait(self._observed, f'no complete observation on {topics}', self.task.timeout)
         except Interrupted as error:
             now = self._now() + (0 if self.real_time else self.task.timeout)
             if fault := self._inputs.fault(now):
-                raise Interrupted(f"task ros:{self.task.path}: {fault}") from None
+                raise Interrupted(f'task ros:{self.task.path}: {fault}') from None
             raise error from None
         if not self.real_time and not self._end_stamp and self._inputs.stamp:
             self._idle(QUIET_SECONDS)  # a simulator may publish several messages within a step
@@ -504,14 +503,14 @@ class RosTask(gymnasium.Env):
         found = np.array(self._inputs.observation(self._sent, self._raw))
         if not np.isfinite(found).all():
             i = int(np.flatnonzero(~np.isfinite(found))[0])
-            raise ObservationError(f"{self.observation_names[i]} is NaN or infinite")
+            raise ObservationError(f'{self.observation_names[i]} is NaN or infinite')
         return found
 
     def _reward(self, before: np.ndarray, action: np.ndarray) -> tuple[float, bool]:
         if self.task.reward is None:
             topic = self.task.reward_topic
             self._wait(
-                lambda: bool(self._rewards), f"no reward on topic {topic}", self.task.timeout
+                lambda: bool(self._rewards), f'no reward on topic {topic}', self.task.timeout
             )
             return self._rewards[-1]
         given = self.task.reward(
@@ -521,7 +520,7 @@ class RosTask(gymnasium.Env):
         )
         if isinstance(given, tuple):
             if len(given) != 2:
-                raise UserError(f"its reward gives {len(given)} values, expected 2")
+                raise UserError(f'its reward gives {len(given)} values, expected 2')
             return float(given[0]), bool(given[1])
         return float(given), False
 
@@ -534,15 +533,15 @@ class RosTask(gymnasium.Env):
             if (told := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
                 stamp.sec, stamp.nanosec = divmod(max(told), 10**9)  # the time of the world
             measured = self._inputs.measured() if self._measures else ()
-            self._publisher.publish(self._commands.message(numbers, "", stamp, measured))
+            self._publisher.publish(self._commands.message(numbers, '', stamp, measured))
 
     def _end(self) -> None:
         """End an episode: the robot gets the safe command until the next one."""
-        self._publish(self._gate.check(None, "the episode is over", self._taken())[0])
+        self._publish(self._gate.check(None, 'the episode is over', self._taken())[0])
         if self.real_time and self._late > LATE_SHARE * self._steps:
             _log.warning(
-                "task ros:%s: %d of %d steps were late: the learner takes longer than the control "
-                "period",
+                'task ros:%s: %d of %d steps were late: the learner takes longer than the control '
+                'period',
                 self.task.path,
                 self._late,
                 self._steps,
@@ -556,13 +555,13 @@ def service_class(kind: str) -> Any:
     Raises:
         UserError: its package is not installed, or has no such service.
     """
-    package, name = kind.split("/")[0], kind.rpartition("/")[2]
+    package, name = kind.split('/')[0], kind.rpartition('/')[2]
     try:
-        return getattr(importlib.import_module(f"{package}.srv"), name)
+        return getattr(importlib.import_module(f'{package}.srv'), name)
     except (ModuleNotFoundError, AttributeError):
         raise UserError(
-            f"service type {kind}: it is not installed; expected a ROS 2 installation that has the "
-            f"package {package}"
+            f'service type {kind}: it is not installed; expected a ROS 2 installation that has the '
+            f'package {package}'
         ) from None
 
 
@@ -572,25 +571,25 @@ def fill(message: Any, values: Mapping[str, Any], call: Call, seed: Callable[[],
     Raises:
         UserError: there is no such field, or it is of another type.
     """
-    where = f"service {call.service} ({call.type})"
+    where = f'service {call.service} ({call.type})'
     fields = message.get_fields_and_field_types()
     message._check_fields = True  # since Kilted rclpy's messages take anything otherwise
     for name, value in values.items():
         if name not in fields:
             raise UserError(
-                f"{where}: its request has no field {name!r}, expected any of {', '.join(fields)}"
+                f'{where}: its request has no field {name!r}, expected any of {", ".join(fields)}'
             )
         if isinstance(value, dict):
             fill(getattr(message, name), value, call, seed)
             continue
         if value == SEED:
             value = seed()
-        if isinstance(value, int) and fields[name] in ("double", "float"):
+        if isinstance(value, int) and fields[name] in ('double', 'float'):
             value = float(value)
         try:
             setattr(message, name, value)
         except (AssertionError, TypeError, ValueError) as error:
             raise UserError(
-                f"{where}: field {name} is {value!r}, expected {fields[name]}: {error}"
+                f'{where}: field {name} is {value!r}, expected {fields[name]}: {error}'
             ) from None
     return message

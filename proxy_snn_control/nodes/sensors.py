@@ -9,15 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import mujoco
-import numpy as np
 from geometry_msgs.msg import Point, Quaternion, Vector3
+import mujoco
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Image, Imu
-from std_msgs.msg import Header
-
+import numpy as np
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.video import make_drawable
+from sensor_msgs.msg import Image, Imu
+from std_msgs.msg import Header
 
 # The body's own frame, not the one along its axes of inertia; and vectors given in that frame.
 BODY_FRAME, LOCAL = mujoco.mjtObj.mjOBJ_XBODY, 1
@@ -114,8 +113,8 @@ class Camera:
             UserError: this machine cannot draw the task, or the task has no such camera.
         """
         self._thread = ThreadPoolExecutor(1)
-        options = {"width": width, "height": height, "camera_name": name or None}
-        made = self._thread.submit(make_drawable, task, "parameter camera", **options)
+        options = {'width': width, 'height': height, 'camera_name': name or None}
+        made = self._thread.submit(make_drawable, task, 'parameter camera', **options)
         self._environment: Any = made.result().unwrapped
         self._last: Future[None] | None = None
 
@@ -147,8 +146,8 @@ class Camera:
         mujoco.mj_forward(task.model, task.data)
         pixels = task.render()
         height, width, _ = pixels.shape
-        image = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
-        image.data = array("B", pixels.tobytes())
+        image = Image(header=header, height=height, width=width, encoding='rgb8', step=3 * width)
+        image.data = array('B', pixels.tobytes())
         publish(image)
 
 

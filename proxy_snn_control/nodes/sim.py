@@ -4,17 +4,45 @@
 
 from __future__ import annotations
 
-import json
-import time
 from array import array
 from collections.abc import Callable, Sequence
+import json
+import time
 from typing import Any
 
-import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
+import numpy as np
+from proxy_snn_control.control.messages import AT_STAMP, BEGINS, label_of, number_array
+from proxy_snn_control.control.statistics import Latencies
+from proxy_snn_control.learning.config import named_values
+from proxy_snn_control.learning.tasks import (
+    clip_action,
+    describe,
+    episode_seed,
+    mujoco_failure,
+    TaskSpec,
+)
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.messages import (
+    diagnostics,
+    EPISODE_RETURNS,
+    RELIABLE,
+    SENSOR_DATA,
+    values_of,
+)
+from proxy_snn_control.nodes.parameters import PLUGINS
+from proxy_snn_control.nodes.process import (
+    await_receipt,
+    declare,
+    Parameter,
+    run,
+    SPIN_SECONDS,
+    value_of,
+)
+from proxy_snn_control.policy import plugins, UserError
+import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -23,38 +51,8 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.control.messages import AT_STAMP, BEGINS, label_of, number_array
-from proxy_snn_control.control.statistics import Latencies
-from proxy_snn_control.learning.config import named_values
-from proxy_snn_control.learning.tasks import (
-    TaskSpec,
-    clip_action,
-    describe,
-    episode_seed,
-    mujoco_failure,
-)
-from proxy_snn_control.nodes import stopping
-from proxy_snn_control.nodes.messages import (
-    EPISODE_RETURNS,
-    RELIABLE,
-    SENSOR_DATA,
-    diagnostics,
-    values_of,
-)
-from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import (
-    SPIN_SECONDS,
-    Parameter,
-    await_receipt,
-    declare,
-    run,
-    value_of,
-)
-from proxy_snn_control.policy import UserError, plugins
-
 try:
     import mujoco
-
     from proxy_snn_control.nodes.sensors import Base, Camera, find_base
 except ModuleNotFoundError:
     raise
@@ -63,48 +61,48 @@ except Exception as error:
 
 SEED_LIMIT = 2**31 - 1
 PARAMETERS = (
-    Parameter("env", "InvertedDoublePendulum-v5", "The Gymnasium task, a MuJoCo one."),
-    Parameter("env_kwargs", "", "What the task is made with: NAME=VALUE NAME=VALUE .."),
+    Parameter('env', 'InvertedDoublePendulum-v5', 'The Gymnasium task, a MuJoCo one.'),
+    Parameter('env_kwargs', '', 'What the task is made with: NAME=VALUE NAME=VALUE ..'),
     Parameter(
-        "paper_physics",
+        'paper_physics',
         False,
         "Hopper's and Ant's contact margins as in the MuJoCo of the paper (setting paper_physics).",
     ),
     Parameter(
-        "mode",
-        "lockstep",
+        'mode',
+        'lockstep',
         "lockstep: one step per command. realtime: at the task's own rate, holding the command. "
-        "stepped: one step per call of ~/step, for training over ROS.",
+        'stepped: one step per call of ~/step, for training over ROS.',
     ),
     Parameter(
-        "seed",
+        'seed',
         0,
-        "Episode i starts from seed + i, as in proxy-snn evaluate.",
+        'Episode i starts from seed + i, as in proxy-snn evaluate.',
         low=0,
         high=SEED_LIMIT,
     ),
     Parameter(
-        "random_state",
-        "",
+        'random_state',
+        '',
         "The state of the task's random generator (JSON) from which the next reset draws, and "
-        "afterwards the state that follows; if empty, resets are seeded by seed.",
+        'afterwards the state that follows; if empty, resets are seeded by seed.',
         read_only=False,
     ),
-    Parameter("episodes", 0, "End after so many episodes; 0 never ends.", low=0, high=2**31 - 1),
+    Parameter('episodes', 0, 'End after so many episodes; 0 never ends.', low=0, high=2**31 - 1),
     PLUGINS,
     Parameter(
-        "publish_clock",
+        'publish_clock',
         True,
-        "Publish /clock; of the sims that share one /clock at most one may.",
+        'Publish /clock; of the sims that share one /clock at most one may.',
     ),
-    Parameter("odom_frame", "odom", "The frame of the world, in which odometry gives the pose."),
-    Parameter("base_frame", "base_link", "The frame of the base: odometry's twist and the IMU."),
+    Parameter('odom_frame', 'odom', 'The frame of the world, in which odometry gives the pose.'),
+    Parameter('base_frame', 'base_link', "The frame of the base: odometry's twist and the IMU."),
     Parameter(
-        "image_rate", 0.0, "Images per second of simulated time; 0 draws none.", low=0.0, high=1e3
+        'image_rate', 0.0, 'Images per second of simulated time; 0 draws none.', low=0.0, high=1e3
     ),
-    Parameter("image_width", 320, "Pixels.", low=1, high=4096),
-    Parameter("image_height", 240, "Pixels.", low=1, high=4096),
-    Parameter("camera", "", "The model's camera to look through; the task's own view if empty."),
+    Parameter('image_width', 320, 'Pixels.', low=1, high=4096),
+    Parameter('image_height', 240, 'Pixels.', low=1, high=4096),
+    Parameter('camera', '', "The model's camera to look through; the task's own view if empty."),
 )
 # In lockstep an observation is repeated this often until it is answered: the controller may not
 # have been there, or not active, when it first went out.
@@ -132,24 +130,24 @@ class Sim(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("sim")
+        super().__init__('sim')
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
-        mode = self.get_parameter("mode").value
-        if mode not in ("lockstep", "realtime", "stepped"):
-            raise UserError(f"parameter mode is {mode!r}, expected lockstep, realtime or stepped")
-        self._lockstep, self._stepped = mode == "lockstep", mode == "stepped"
-        self._seed = self.get_parameter("seed").value
-        self._episodes = self.get_parameter("episodes").value
-        plugins.load(value_of(self, "plugins"))
-        env, kwargs = (self.get_parameter(name).value for name in ("env", "env_kwargs"))
-        kwargs = json.dumps(named_values("parameter env_kwargs", kwargs))
-        task = TaskSpec(env, kwargs, self.get_parameter("paper_physics").value)
+        mode = self.get_parameter('mode').value
+        if mode not in ('lockstep', 'realtime', 'stepped'):
+            raise UserError(f'parameter mode is {mode!r}, expected lockstep, realtime or stepped')
+        self._lockstep, self._stepped = mode == 'lockstep', mode == 'stepped'
+        self._seed = self.get_parameter('seed').value
+        self._episodes = self.get_parameter('episodes').value
+        plugins.load(value_of(self, 'plugins'))
+        env, kwargs = (self.get_parameter(name).value for name in ('env', 'env_kwargs'))
+        kwargs = json.dumps(named_values('parameter env_kwargs', kwargs))
+        task = TaskSpec(env, kwargs, self.get_parameter('paper_physics').value)
         self._environment = task.make()
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
-        if not hasattr(mujoco_task, "data") or self._task.control_period is None:
-            raise UserError(f"task {self._task.id!r} is no MuJoCo task, expected one")
+        if not hasattr(mujoco_task, 'data') or self._task.control_period is None:
+            raise UserError(f'task {self._task.id!r} is no MuJoCo task, expected one')
         self._period = self._task.control_period
         self._data, self._model = mujoco_task.data, mujoco_task.model
         self._find_joints()
@@ -157,38 +155,42 @@ class Sim(Node):
         self._base = None if body is None else Base(self._model, body)
 
         self._observations = self.create_publisher(
-            Float64MultiArray, "observation", SENSOR_DATA if mode == "realtime" else RELIABLE
+            Float64MultiArray, 'observation', SENSOR_DATA if mode == 'realtime' else RELIABLE
         )
-        self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
+        self._joint_states = self.create_publisher(
+            JointState, 'joint_states', QoSProfile(depth=10)
+        )
         self._clock_topic: Any = None
-        if self.get_parameter("publish_clock").value:
-            self._clock_topic = self.create_publisher(ClockMessage, "/clock", QoSProfile(depth=1))
+        if self.get_parameter('publish_clock').value:
+            self._clock_topic = self.create_publisher(ClockMessage, '/clock', QoSProfile(depth=1))
         if self._base:
-            self._odometry = self.create_publisher(Odometry, "odometry", QoSProfile(depth=10))
-            self._imu = self.create_publisher(Imu, "imu", QoSProfile(depth=10))
+            self._odometry = self.create_publisher(Odometry, 'odometry', QoSProfile(depth=10))
+            self._imu = self.create_publisher(Imu, 'imu', QoSProfile(depth=10))
         self._camera: Camera | None = None
-        self._image_rate = self.get_parameter("image_rate").value
+        self._image_rate = self.get_parameter('image_rate').value
         if self._image_rate:
-            looks = [self.get_parameter(p).value for p in ("camera", "image_width", "image_height")]
+            looks = [
+                self.get_parameter(p).value for p in ('camera', 'image_width', 'image_height')
+            ]
             self._camera = Camera(task, *looks)
-            self._images = self.create_publisher(Image, "image", QoSProfile(depth=1))
-        self._episode_returns = self.create_publisher(Float64, "~/episode_return", EPISODE_RETURNS)
+            self._images = self.create_publisher(Image, 'image', QoSProfile(depth=1))
+        self._episode_returns = self.create_publisher(Float64, '~/episode_return', EPISODE_RETURNS)
         self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
-        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(Trigger, '~/reset', self._on_reset)
         if self._stepped:
-            self.create_service(Trigger, "~/step", self._on_step)
-            self._rewards = self.create_publisher(Float64MultiArray, "~/reward", RELIABLE)
+            self.create_service(Trigger, '~/step', self._on_step)
+            self._rewards = self.create_publisher(Float64MultiArray, '~/reward', RELIABLE)
             self._offer_simulation_interfaces()
-        self.create_subscription(Float64MultiArray, "command", self._on_command, RELIABLE)
+        self.create_subscription(Float64MultiArray, 'command', self._on_command, RELIABLE)
 
         self._sequence = self._steps = self._episode = self._refused = 0
         self._ticks = self._images_due = 0
         self._lost_seconds = self._complained = 0.0
         self._was_reset = False
         self._since_reset = 0  # steps
-        self._fault = ""
+        self._fault = ''
         self._round_trips = Latencies()
         self._first_command = self._last_command = 0.0
         neutral = np.zeros(len(self._task.action_low))
@@ -200,7 +202,7 @@ class Sim(Node):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         if self._lockstep:
             self.create_timer(REPEAT_SECONDS / 2, self._repeat, clock=steady)
-        self.get_logger().info(f"{self._task.id} in {mode}, seed {self._seed}")
+        self.get_logger().info(f'{self._task.id} in {mode}, seed {self._seed}')
 
     def work(self, spin: Callable[[float], None]) -> None:
         """Let ROS work until the end; in realtime, step whenever a control period has passed.
@@ -232,12 +234,12 @@ class Sim(Node):
         """Look up the hinge and slide joints: those that JointState can hold."""
         simple = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
         joints = [i for i in range(self._model.njnt) if int(self._model.jnt_type[i]) in simple]
-        self._joint_names = [self._model.joint(i).name or f"joint{i}" for i in joints]
+        self._joint_names = [self._model.joint(i).name or f'joint{i}' for i in joints]
         self._qpos = self._model.jnt_qposadr[joints]
         self._qvel = self._model.jnt_dofadr[joints]
 
     def _begin_episode(self) -> None:
-        state = self.get_parameter("random_state").value
+        state = self.get_parameter('random_state').value
         if state:
             self._begin_from(state)
         else:
@@ -256,18 +258,18 @@ class Sim(Node):
             generator.bit_generator.state = json.loads(text)
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"parameter random_state is {text!r}, expected the state of a generator: {error}"
+                f'parameter random_state is {text!r}, expected the state of a generator: {error}'
             ) from None
         self._observation, _ = self._environment.reset()
         state = json.dumps(generator.bit_generator.state)
-        self.set_parameters([rclpy.Parameter("random_state", value=state)])
+        self.set_parameters([rclpy.Parameter('random_state', value=state)])
 
     def _publish_state(self) -> None:
         """Publish a new observation, and the other messages of the step."""
         if self._begins and self._lockstep and self._sequence:
             self._ticks += EPISODE_PERIODS - 1
         self._sequence += 1
-        self._label = f"observation {self._sequence}{BEGINS if self._begins else ''}"
+        self._label = f'observation {self._sequence}{BEGINS if self._begins else ""}'
         self._begins = False
         self._stamp_label = AT_STAMP.format(_nanoseconds(self._ticks * self._period))
         self._publish()
@@ -285,9 +287,9 @@ class Sim(Node):
                 JointState(
                     header=Header(stamp=stamp),
                     name=self._joint_names,
-                    position=array("d", self._data.qpos[self._qpos]),
-                    velocity=array("d", self._data.qvel[self._qvel]),
-                    effort=array("d", self._data.qfrc_actuator[self._qvel]),
+                    position=array('d', self._data.qpos[self._qpos]),
+                    velocity=array('d', self._data.qvel[self._qvel]),
+                    effort=array('d', self._data.qfrc_actuator[self._qvel]),
                 )
             )
         if self._base:
@@ -303,9 +305,9 @@ class Sim(Node):
         if not odometry_wanted and not imu_wanted:
             return
         base.follow(self._data)
-        frame = self.get_parameter("base_frame").value
+        frame = self.get_parameter('base_frame').value
         if odometry_wanted:
-            world = self.get_parameter("odom_frame").value
+            world = self.get_parameter('odom_frame').value
             self._odometry.publish(base.odometry(Header(stamp=stamp, frame_id=world), frame))
         if imu_wanted:
             self._imu.publish(base.imu(Header(stamp=stamp, frame_id=frame)))
@@ -318,7 +320,7 @@ class Sim(Node):
         if camera.busy:
             return  # in realtime, which waits for no image
         self._images_due = due
-        frame = self.get_parameter("camera").value or "camera"
+        frame = self.get_parameter('camera').value or 'camera'
         drawn = camera.draw(self._data, Header(stamp=stamp, frame_id=frame), self._images.publish)
         if self._lockstep:
             drawn.result()
@@ -333,16 +335,16 @@ class Sim(Node):
         if self.exit_status is not None:
             return
         label = label_of(message)
-        if self._lockstep and label not in ("", self._label, self._stamp_label):
+        if self._lockstep and label not in ('', self._label, self._stamp_label):
             return  # a second answer to an earlier observation
         action = values_of(message)
         if action.shape != self._held.shape:
-            self._refuse(f"command has {action.size} values, expected {self._held.size}")
+            self._refuse(f'command has {action.size} values, expected {self._held.size}')
             return
         if not np.isfinite(action).all():
-            self._refuse(f"command {action.tolist()} is not finite")
+            self._refuse(f'command {action.tolist()} is not finite')
             return
-        self._fault = ""
+        self._fault = ''
         if not self._first_command and not (self._lockstep or self._stepped):
             # What went by while nobody commanded is no part of the first episode.
             self._begin_episode()
@@ -356,7 +358,7 @@ class Sim(Node):
 
     def _refuse(self, reason: str) -> None:
         self._refused += 1
-        self._fault = f"topic command: {reason}"
+        self._fault = f'topic command: {reason}'
         now = time.monotonic()  # rclpy's own throttle takes longer than all the rest of a command
         if now - self._complained >= COMPLAINT_SECONDS:
             self._complained = now
@@ -378,7 +380,7 @@ class Sim(Node):
         self._steps += 1
         if self._stepped:  # when an episode ends is up to who steps
             message = number_array(
-                [float(reward), float(terminated)], f"observation {self._sequence + 1}"
+                [float(reward), float(terminated)], f'observation {self._sequence + 1}'
             )
             self._rewards.publish(message)
             return
@@ -389,7 +391,7 @@ class Sim(Node):
             return
         self._episode_returns.publish(Float64(data=self._return))
         self._episode += 1
-        self.get_logger().info(f"episode {self._episode}: return {self._return:.2f}")
+        self.get_logger().info(f'episode {self._episode}: return {self._return:.2f}')
         if self._episodes and self._episode >= self._episodes:
             self.exit_status = 0
         else:
@@ -405,7 +407,7 @@ class Sim(Node):
         except UserError as error:
             response.success, response.message = False, str(error)
             return response
-        response.success, response.message = True, f"episode {self._episode} starts over"
+        response.success, response.message = True, f'episode {self._episode} starts over'
         return response
 
     def _reset(self) -> None:
@@ -463,7 +465,7 @@ class Sim(Node):
                 response.result.result = response.ALREADY_IN_TARGET_STATE
             else:
                 response.result.result = Result.RESULT_OPERATION_FAILED
-                response.result.error_message = "mode stepped is always paused"
+                response.result.error_message = 'mode stepped is always paused'
             return response
 
         def state(request: Any, response: Any) -> Any:
@@ -472,27 +474,27 @@ class Sim(Node):
             return response
 
         for kind, name, callback in (
-            (ResetSimulation, "reset_simulation", reset),
-            (StepSimulation, "step_simulation", step),
-            (SetSimulationState, "set_simulation_state", change),
-            (GetSimulationState, "get_simulation_state", state),
+            (ResetSimulation, 'reset_simulation', reset),
+            (StepSimulation, 'step_simulation', step),
+            (SetSimulationState, 'set_simulation_state', change),
+            (GetSimulationState, 'get_simulation_state', state),
         ):
-            self.create_service(kind, f"~/{name}", callback)
+            self.create_service(kind, f'~/{name}', callback)
 
     def _publish_diagnostics(self) -> None:
         elapsed = self._last_command - self._first_command
         values: dict[str, object] = {
-            "env": self._task.id,
-            "mode": self.get_parameter("mode").value,
-            "episode": self._episode,
-            "steps": self._steps,
-            "commands": self._round_trips.count,
-            "commands_refused": self._refused,
+            'env': self._task.id,
+            'mode': self.get_parameter('mode').value,
+            'episode': self._episode,
+            'steps': self._steps,
+            'commands': self._round_trips.count,
+            'commands_refused': self._refused,
         }
         if not (self._lockstep or self._stepped):
-            values["lost_seconds"] = f"{self._lost_seconds:.3f}"
+            values['lost_seconds'] = f'{self._lost_seconds:.3f}'
         if elapsed > 0:
-            values["commands_per_second"] = f"{(self._round_trips.count - 1) / elapsed:.1f}"
+            values['commands_per_second'] = f'{(self._round_trips.count - 1) / elapsed:.1f}'
         values |= self._round_trips.milliseconds()
         self._diagnostics.publish(diagnostics(self, self._fault, values))
 

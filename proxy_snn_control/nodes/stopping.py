@@ -8,8 +8,8 @@ Imports nothing heavy, so that it can be in place before anything else is loaded
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
+import signal
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -60,9 +60,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _ready:
         return
     # Some modules look for their libraries in a child process while they load: it ends with us.
-    for children in Path("/proc/self/task").glob("*/children"):
+    for children in Path('/proc/self/task').glob('*/children'):
         for child in children.read_text().split():
             os.kill(int(child), signal.SIGKILL)
     if _early_status:
-        os.write(2, b"stopped\n")
+        os.write(2, b'stopped\n')
     os._exit(_early_status)

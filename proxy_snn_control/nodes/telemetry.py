@@ -4,32 +4,31 @@
 
 from __future__ import annotations
 
-import re
-import time
 from array import array
 from collections.abc import Mapping, Sequence
+import re
+import time
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
+from proxy_snn_control.control.backend import Neuromorphic
+from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.control.robot import action_names, observation_names
+from proxy_snn_control.nodes.messages import diagnostics, raster, SENSOR_DATA
+from proxy_snn_control.nodes.process import await_receipt
+from proxy_snn_control.policy import Policy
+from proxy_snn_control.policy.energy import inference_energy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import UInt8MultiArray
 
-from proxy_snn_control.control.backend import Neuromorphic
-from proxy_snn_control.control.loop import Loop
-from proxy_snn_control.control.robot import action_names, observation_names
-from proxy_snn_control.nodes.messages import SENSOR_DATA, diagnostics, raster
-from proxy_snn_control.nodes.process import await_receipt
-from proxy_snn_control.policy import Policy
-from proxy_snn_control.policy.energy import inference_energy
-
 # Of the messages of a source that come within a second: how many may be left out.
 DROPPED_SHARE = 0.05
 # So many at least: one doubled message of three is no share.
 DROPPED_LEAST = 3
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+_NUMBER = re.compile(r'-?\d+(\.\d+)?(e[-+]?\d+)?')
 
 
 class Telemetry:
@@ -38,11 +37,11 @@ class Telemetry:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._diagnostics = node.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
-        self._spikes = node.create_publisher(UInt8MultiArray, "~/spikes", SENSOR_DATA)
-        self._observations = node.create_publisher(JointState, "~/observation", SENSOR_DATA)
-        self._actions = node.create_publisher(JointState, "~/action", SENSOR_DATA)
+        self._spikes = node.create_publisher(UInt8MultiArray, '~/spikes', SENSOR_DATA)
+        self._observations = node.create_publisher(JointState, '~/observation', SENSOR_DATA)
+        self._actions = node.create_publisher(JointState, '~/action', SENSOR_DATA)
         self._shown = [False] * 3
         self._counted, self._counted_at = 0, time.monotonic()
         self._before: dict[str, tuple[int, int]] = {}
@@ -73,7 +72,7 @@ class Telemetry:
             (actions, self._actions, action_names, action),
         ):
             if shown:
-                message = JointState(name=names(policy.spec), position=array("d", numbers))
+                message = JointState(name=names(policy.spec), position=array('d', numbers))
                 message.header.stamp, message.header.frame_id = stamp, label
                 publisher.publish(message)
 
@@ -91,12 +90,12 @@ class Telemetry:
         now = time.monotonic()
         if now - self._faults_logged_at > 1.0:
             self._faults_logged_at = now
-            what = "sent the safe command" if sent else "nothing is sent"
-            self._node.get_logger().error(f"{fault}; {what}")
+            what = 'sent the safe command' if sent else 'nothing is sent'
+            self._node.get_logger().error(f'{fault}; {what}')
 
     def log_once(self, sentence: str) -> None:
         """Log a warning, unless the same was logged, but for its numbers."""
-        key = _NUMBER.sub("#", sentence)
+        key = _NUMBER.sub('#', sentence)
         if key not in self._logged:
             self._logged.add(key)
             self._node.get_logger().warning(sentence)
@@ -110,9 +109,9 @@ class Telemetry:
             self._before[topic] = (stream.received, total)
             share = (total - before) / max(stream.received - received, 1)
             if total - before >= DROPPED_LEAST and share > DROPPED_SHARE:
-                reasons = ", ".join(f"{n} {reason}" for reason, n in stream.dropped.items())
+                reasons = ', '.join(f'{n} {reason}' for reason, n in stream.dropped.items())
                 found.append(
-                    f"topic {topic}: {share:.0%} of its messages were left out (so far {reasons})"
+                    f'topic {topic}: {share:.0%} of its messages were left out (so far {reasons})'
                 )
         return found
 
@@ -123,39 +122,39 @@ class Telemetry:
         rate = (count - self._counted) / max(now - self._counted_at, 1e-3)
         self._counted, self._counted_at = count, now
         values: dict[str, object] = {
-            "policy": policy,
-            "policy_sha256": loop.checksum,
-            "commands": count,
-            "commands_per_second": f"{rate:.1f}",
-            "safe_commands": statistics.safe_commands,
-            "last_fault": statistics.last_fault,
-            "missed_deadlines": statistics.missed,
+            'policy': policy,
+            'policy_sha256': loop.checksum,
+            'commands': count,
+            'commands_per_second': f'{rate:.1f}',
+            'safe_commands': statistics.safe_commands,
+            'last_fault': statistics.last_fault,
+            'missed_deadlines': statistics.missed,
             **statistics.latencies.milliseconds(),
-            "stale_sources": "; ".join(inputs.stale(now)),
-            "ignored_messages": inputs.ignored,
-            "missed_observations": inputs.missed,
-            "wiring": "; ".join(loop.wiring.found),
-            "wiring_checks": loop.wiring.scope,
+            'stale_sources': '; '.join(inputs.stale(now)),
+            'ignored_messages': inputs.ignored,
+            'missed_observations': inputs.missed,
+            'wiring': '; '.join(loop.wiring.found),
+            'wiring_checks': loop.wiring.scope,
         }
         for topic, age, skew in inputs.timing(now):
-            values[f"{topic}: age_ms"] = f"{age * 1e3:.1f}"
-            values[f"{topic}: skew_ms"] = f"{skew * 1e3:.1f}"
+            values[f'{topic}: age_ms'] = f'{age * 1e3:.1f}'
+            values[f'{topic}: skew_ms'] = f'{skew * 1e3:.1f}'
         for stream in inputs.streams:
             for reason, number in stream.dropped.items():
-                values[f"{stream.source.topic}: {reason}"] = number
+                values[f'{stream.source.topic}: {reason}'] = number
         if isinstance(loop.backend, Neuromorphic):
             values |= {
-                "backend": "fallback" if loop.backend.lost else "lava",
-                "backend_fallbacks": loop.backend.fallbacks,
-                "backend_late_answers": loop.backend.late,
+                'backend': 'fallback' if loop.backend.lost else 'lava',
+                'backend_fallbacks': loop.backend.fallbacks,
+                'backend_late_answers': loop.backend.late,
             }
         if count:
             operations, spikes = statistics.operations / count, statistics.spikes / count
             joules = inference_energy(loop.policy.spec, operations)
             values |= {
-                "spikes_per_command": f"{spikes:.1f}",
-                "synaptic_operations_per_command": f"{operations:.0f}",
-                "nanojoules_per_command": f"{joules * 1e9:.3f}",
+                'spikes_per_command': f'{spikes:.1f}',
+                'synaptic_operations_per_command': f'{operations:.0f}',
+                'nanojoules_per_command': f'{joules * 1e9:.3f}',
             }
         return values
 
@@ -163,7 +162,7 @@ class Telemetry:
         self, state: str, fault: str, warnings: list[str], values: Mapping[str, object]
     ) -> None:
         """Publish the diagnostics."""
-        message: Any = diagnostics(self._node, fault, values, "; ".join(warnings), state)
+        message: Any = diagnostics(self._node, fault, values, '; '.join(warnings), state)
         self._diagnostics.publish(message)
 
     def close(self) -> None:

@@ -4,12 +4,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from proxy_snn_control.learning.members import (
+    gather_settings,
+    Member,
+    new_members,
+    resumed_members,
+)
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.learning.processes import make_training
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.messages import diagnostics
+from proxy_snn_control.nodes.parameters import PLUGINS
+from proxy_snn_control.nodes.process import (
+    await_receipt,
+    declare,
+    Parameter,
+    run,
+    SPIN_SECONDS,
+    value_of,
+)
+from proxy_snn_control.policy import plugins, UserError
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -17,43 +37,27 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
-from proxy_snn_control.learning.members import Member, gather_settings, new_members, resumed_members
-from proxy_snn_control.learning.population import Listener
-from proxy_snn_control.learning.processes import make_training
-from proxy_snn_control.nodes import stopping
-from proxy_snn_control.nodes.messages import diagnostics
-from proxy_snn_control.nodes.parameters import PLUGINS
-from proxy_snn_control.nodes.process import (
-    SPIN_SECONDS,
-    Parameter,
-    await_receipt,
-    declare,
-    run,
-    value_of,
-)
-from proxy_snn_control.policy import UserError, plugins
-
-FROM_CONFIG = "; if left out, as in the config file"
+FROM_CONFIG = '; if left out, as in the config file'
 PARAMETERS = (
-    Parameter("config", "", "YAML file of settings; the paper's if empty."),
-    Parameter("env", "", f"The Gymnasium task{FROM_CONFIG}."),
-    Parameter("neuron", "", f"The spiking neuron{FROM_CONFIG}."),
-    Parameter("target", "", f"The target actor{FROM_CONFIG}."),
-    Parameter("device", "", f"auto, cpu or cuda{FROM_CONFIG}."),
+    Parameter('config', '', "YAML file of settings; the paper's if empty."),
+    Parameter('env', '', f'The Gymnasium task{FROM_CONFIG}.'),
+    Parameter('neuron', '', f'The spiking neuron{FROM_CONFIG}.'),
+    Parameter('target', '', f'The target actor{FROM_CONFIG}.'),
+    Parameter('device', '', f'auto, cpu or cuda{FROM_CONFIG}.'),
     Parameter(
-        "steps", -1, f"Training steps after the random ones{FROM_CONFIG}.", low=-1, high=10**9
+        'steps', -1, f'Training steps after the random ones{FROM_CONFIG}.', low=-1, high=10**9
     ),
     Parameter(
-        "seed",
+        'seed',
         -1,
-        "A seed, or several ([0, 1, 2]) to be trained at once, each into out/seed-N"
+        'A seed, or several ([0, 1, 2]) to be trained at once, each into out/seed-N'
         + FROM_CONFIG
-        + ".",
+        + '.',
         dynamic=True,
     ),
-    Parameter("out", "", "The run's folder, which must be new or empty unless resume is set."),
+    Parameter('out', '', "The run's folder, which must be new or empty unless resume is set."),
     PLUGINS,
-    Parameter("resume", False, "Resume from the checkpoint in the run's folder."),
+    Parameter('resume', False, "Resume from the checkpoint in the run's folder."),
 )
 # Between two environment steps ROS gets to work this often; steps take milliseconds.
 POLL_SECONDS = 0.02
@@ -66,25 +70,25 @@ class Train(Node, Listener):
     """
 
     def __init__(self) -> None:
-        super().__init__("train")
+        super().__init__('train')
         self.exit_status: int | None = None
         declare(self, PARAMETERS)
         parameters = {p.name: value_of(self, p.name) for p in PARAMETERS}
         self._members = _members(parameters)
-        self._out = parameters["out"]
-        self._training = make_training(self._members, resume=parameters["resume"])
-        self._steps = self.create_publisher(Float64, "~/step", QoSProfile(depth=10))
-        self._episodes = self._topics("episode_return")
-        self._evaluations = self._topics("eval_return")
+        self._out = parameters['out']
+        self._training = make_training(self._members, resume=parameters['resume'])
+        self._steps = self.create_publisher(Float64, '~/step', QoSProfile(depth=10))
+        self._episodes = self._topics('episode_return')
+        self._evaluations = self._topics('eval_return')
         self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
         for name, callback in (
-            ("checkpoint", self._on_checkpoint),
-            ("pause", self._on_pause),
-            ("resume", self._on_resume),
+            ('checkpoint', self._on_checkpoint),
+            ('pause', self._on_pause),
+            ('resume', self._on_resume),
         ):
-            self.create_service(Trigger, f"~/{name}", callback)
+            self.create_service(Trigger, f'~/{name}', callback)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._spin: Callable[[float], None] = lambda seconds: None
         self._paused = False
@@ -96,17 +100,17 @@ class Train(Node, Listener):
         """Train until done or stopped."""
         self._spin = spin
         config = self._members[0].config
-        seeds = ", ".join(str(member.config.seed) for member in self._members)
+        seeds = ', '.join(str(member.config.seed) for member in self._members)
         self.get_logger().info(
-            f"{config.env}, {config.neuron} with {config.target} target, seed {seeds}, "
-            f"into {self._out}"
+            f'{config.env}, {config.neuron} with {config.target} target, seed {seeds}, '
+            f'into {self._out}'
         )
         finished = self._training.run(self)
-        where = f"step {self._training.step}; checkpoint and policy are in {self._out}"
-        self.get_logger().info(f"{'done at' if finished else 'stopped at'} {where}")
+        where = f'step {self._training.step}; checkpoint and policy are in {self._out}'
+        self.get_logger().info(f'{"done at" if finished else "stopped at"} {where}')
         if failures := self._training.failures:
             raise UserError(
-                f"{len(failures)} of {len(self._members)} runs failed: {'; '.join(failures)}"
+                f'{len(failures)} of {len(self._members)} runs failed: {"; ".join(failures)}'
             )
 
     def should_stop(self) -> bool:
@@ -128,15 +132,15 @@ class Train(Node, Listener):
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Publish and log an evaluation."""
         self._rows[member.folder] = row
-        self._evaluations[member.folder].publish(Float64(data=row["eval_return_mean"]))
+        self._evaluations[member.folder].publish(Float64(data=row['eval_return_mean']))
         self.get_logger().info(
-            f"{self._who(member)}step {row['step']:.0f}: evaluation {row['eval_return_mean']:.1f} "
-            f"± {row['eval_return_std']:.1f}, {row['steps_per_second']:.0f} steps/s"
+            f'{self._who(member)}step {row["step"]:.0f}: evaluation {row["eval_return_mean"]:.1f} '
+            f'± {row["eval_return_std"]:.1f}, {row["steps_per_second"]:.0f} steps/s'
         )
 
     def on_warning(self, member: Member, text: str) -> None:
         """Log what the user should know at once."""
-        self.get_logger().warning(f"{self._who(member)}{text}")
+        self.get_logger().warning(f'{self._who(member)}{text}')
 
     def close(self) -> None:
         """Publish the last state; the runs have put their own files in order."""
@@ -145,7 +149,7 @@ class Train(Node, Listener):
         await_receipt(*self._episodes.values(), *self._evaluations.values())
 
     def _who(self, member: Member) -> str:
-        return f"seed {member.config.seed}, " if len(self._members) > 1 else ""
+        return f'seed {member.config.seed}, ' if len(self._members) > 1 else ''
 
     def _topics(self, name: str) -> dict[Path, Publisher]:
         several = len(self._members) > 1
@@ -162,21 +166,21 @@ class Train(Node, Listener):
         rate = (step - self._reported_step) / max(now - self._reported, 1e-9)
         self._reported, self._reported_step = now, step
         self._steps.publish(Float64(data=float(step)))
-        state = "paused" if self._paused else "training"
+        state = 'paused' if self._paused else 'training'
         for config, folder in self._members:
             values = {
-                "env": config.env,
-                "seed": config.seed,
-                "out": folder,
-                "state": state,
-                "steps_per_second": f"{rate:.1f}",
-                "total_steps": config.total_steps,
+                'env': config.env,
+                'seed': config.seed,
+                'out': folder,
+                'state': state,
+                'steps_per_second': f'{rate:.1f}',
+                'total_steps': config.total_steps,
                 **self._rows.get(folder, {}),
-                "step": step,
+                'step': step,
             }
-            message = diagnostics(self, "", values, otherwise=state)
+            message = diagnostics(self, '', values, otherwise=state)
             if len(self._members) > 1:
-                message.status[0].name += f": seed {config.seed}"
+                message.status[0].name += f': seed {config.seed}'
             self._diagnostics.publish(message)
 
     def _on_checkpoint(
@@ -185,39 +189,41 @@ class Train(Node, Listener):
         try:
             self._training.checkpoint()
             response.success = True
-            response.message = f"checkpoint at step {self._training.step}"
+            response.message = f'checkpoint at step {self._training.step}'
         except UserError as error:
             response.success, response.message = False, str(error)
         return response
 
     def _on_pause(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._paused = True
-        response.success, response.message = True, f"paused at step {self._training.step}"
+        response.success, response.message = True, f'paused at step {self._training.step}'
         return response
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._paused = False
-        response.success, response.message = True, f"resumed at step {self._training.step}"
+        response.success, response.message = True, f'resumed at step {self._training.step}'
         return response
 
 
 def _members(parameters: dict[str, Any]) -> list[Member]:
-    out, resume = Path(parameters["out"]), parameters["resume"]
-    if not parameters["out"]:
-        raise UserError("parameter out is empty, expected the folder for the run")
+    out, resume = Path(parameters['out']), parameters['resume']
+    if not parameters['out']:
+        raise UserError('parameter out is empty, expected the folder for the run')
     given = {
         name: parameters[name]
-        for name in ("env", "neuron", "target", "device", "steps")
-        if parameters[name] not in ("", -1)
+        for name in ('env', 'neuron', 'target', 'device', 'steps')
+        if parameters[name] not in ('', -1)
     }
-    if (seeds := _seeds(parameters["seed"])) is not None:
-        given["seed"] = seeds
-    if parameters["plugins"] and not resume:
-        given["plugins"] = parameters["plugins"]
-    config_file = parameters["config"]
+    if (seeds := _seeds(parameters['seed'])) is not None:
+        given['seed'] = seeds
+    if parameters['plugins'] and not resume:
+        given['plugins'] = parameters['plugins']
+    config_file = parameters['config']
     if resume and config_file:
-        raise UserError("parameter config does not go with resume: the run has its own config.yaml")
-    plugins.load(parameters["plugins"])
+        raise UserError(
+            'parameter config does not go with resume: the run has its own config.yaml'
+        )
+    plugins.load(parameters['plugins'])
     if resume:
         return resumed_members(out, given)
     return new_members(gather_settings([Path(config_file)] if config_file else [], [], given), out)
@@ -231,8 +237,8 @@ def _seeds(value: Any) -> int | list[int] | None:
         seeds = [value] if type(value) is int else []
     except ValueError:
         seeds = []
-    if not seeds and value != "":
-        raise UserError(f"parameter seed is {value!r}, expected whole numbers")
+    if not seeds and value != '':
+        raise UserError(f'parameter seed is {value!r}, expected whole numbers')
     if seeds in ([], [-1]):
         return None
     return seeds[0] if len(seeds) == 1 else seeds

@@ -9,47 +9,46 @@ bind to the loopback interface unless the parameter `bind` is set.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import contextlib
 import ctypes
+from importlib.util import find_spec
 import itertools
 import os
+from pathlib import Path
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
+import numpy as np
+from proxy_snn_control.nodes.messages import SENSOR_DATA
+from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.policy import UserError
+from proxy_snn_control.policy.energy import PAPER
+from proxy_snn_control.policy.files import check_target
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import UInt8MultiArray
 
-from proxy_snn_control.nodes.messages import SENSOR_DATA
-from proxy_snn_control.nodes.process import Parameter, declare, run, value_of
-from proxy_snn_control.policy import UserError
-from proxy_snn_control.policy.energy import PAPER
-from proxy_snn_control.policy.files import check_target
-
 PARAMETERS = (
-    Parameter("controller", "controller", "The controller's name, as topics begin with it."),
+    Parameter('controller', 'controller', "The controller's name, as topics begin with it."),
     Parameter(
-        "env",
-        "",
-        "The Gymnasium MuJoCo task of the robot, as the node sim runs it: draws its model.",
+        'env',
+        '',
+        'The Gymnasium MuJoCo task of the robot, as the node sim runs it: draws its model.',
     ),
-    Parameter("urdf", "", "The robot's URDF file: draws the robot from joint_states."),
-    Parameter("bind", "127.0.0.1", "The address that page and data are served on."),
-    Parameter("port", 9090, "The port of the page; data are on the next one.", low=1, high=65534),
-    Parameter("record", "", "A file (.rrd) for all that is shown, to be opened later."),
-    Parameter("rate", 10.0, "Updates of the page a second.", low=0.1, high=60.0),
-    Parameter("memory", 256, "MiB of data kept for pages that open later.", low=16, high=65536),
+    Parameter('urdf', '', "The robot's URDF file: draws the robot from joint_states."),
+    Parameter('bind', '127.0.0.1', 'The address that page and data are served on.'),
+    Parameter('port', 9090, 'The port of the page; data are on the next one.', low=1, high=65534),
+    Parameter('record', '', 'A file (.rrd) for all that is shown, to be opened later.'),
+    Parameter('rate', 10.0, 'Updates of the page a second.', low=0.1, high=60.0),
+    Parameter('memory', 256, 'MiB of data kept for pages that open later.', low=16, high=65536),
 )
 # Of a plot's lines, in turn; Rerun's own may come twice among the first four.
 COLOURS = (0x1F77B4FF, 0xFF7F0EFF, 0x2CA02CFF, 0xD62728FF, 0x9467BDFF, 0x8C564BFF, 0xE377C2FF)
@@ -90,7 +89,7 @@ class Series:
         import rerun as rr
 
         if self._rows:
-            times = rr.TimeColumn("time", timestamp=self._times)
+            times = rr.TimeColumn('time', timestamp=self._times)
             columns = rr.Scalars.columns(scalars=np.array(self._rows))
             self._recording.send_columns(self._path, [times], columns)
             self._times, self._rows = [], []
@@ -125,36 +124,36 @@ class Rasters:
             for i, layer in enumerate(self._layers):
                 # Repeated, so that a layer of few neurons is no thin line.
                 picture = np.repeat(layer, max(1, 180 // len(layer)), axis=0)
-                self._recording.log(f"spikes/layer_{i}", rr.Image(picture, color_model="L"))
+                self._recording.log(f'spikes/layer_{i}', rr.Image(picture, color_model='L'))
 
 
 class View(Node):
     """Collects what is published, and logs it to the recording a few times a second."""
 
     def __init__(self) -> None:
-        super().__init__("view")
+        super().__init__('view')
         self.exit_status: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
         declare(self, PARAMETERS)
-        os.environ["RERUN_ANALYTICS"] = "0"
+        os.environ['RERUN_ANALYTICS'] = '0'
         try:
             import rerun as rr
         except ModuleNotFoundError as error:
             raise UserError(
                 "the Python module 'rerun' is not installed: pip install 'proxy_snn_control[view]'"
             ) from error
-        self._recording: Any = rr.RecordingStream("proxy_snn_control")
-        self._controller = value_of(self, "controller")
-        paths = "observation", "action", "joints", "rates", "energy", "latency", "commands"
+        self._recording: Any = rr.RecordingStream('proxy_snn_control')
+        self._controller = value_of(self, 'controller')
+        paths = 'observation', 'action', 'joints', 'rates', 'energy', 'latency', 'commands'
         self._series = {path: Series(self._recording, path) for path in paths}
         self._rasters, self._layers = Rasters(self._recording), LAYERS
         self._drawing = self._make_drawing()
-        self._logged = ""
+        self._logged = ''
         self._image: Image | None = None
         self._serve(rr)
         self._subscribe()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / value_of(self, "rate"), self._on_update, clock=steady)
+        self.create_timer(1 / value_of(self, 'rate'), self._on_update, clock=steady)
 
     def close(self) -> None:
         """End the page's server; the recording's file gets its end."""
@@ -162,22 +161,22 @@ class View(Node):
             self._server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._server.wait(2.0)
-        if hasattr(self, "_recording"):
+        if hasattr(self, '_recording'):
             self._recording.disconnect()
 
     # ---- serving
 
     def _serve(self, rr: Any) -> None:
-        bind, port, record = (value_of(self, name) for name in ("bind", "port", "record"))
-        limit = f"{value_of(self, 'memory')}MiB"
+        bind, port, record = (value_of(self, name) for name in ('bind', 'port', 'record'))
+        limit = f'{value_of(self, "memory")}MiB'
         for number in (port, port + 1):  # Rerun only logs what goes wrong here
             try:
                 with socket.create_server((bind, number)):
                     pass
             except OSError as error:
                 raise UserError(
-                    f"the view cannot be served on {bind}:{number}: {error.strerror or error} "
-                    "(parameters bind and port)"
+                    f'the view cannot be served on {bind}:{number}: {error.strerror or error} '
+                    '(parameters bind and port)'
                 ) from error
         sinks = [rr.GrpcServerSink(bind, port + 1, server_memory_limit=limit)]
         if record:
@@ -185,52 +184,54 @@ class View(Node):
             sinks.append(rr.FileSink(record))
         self._recording.set_sinks(*sinks, default_blueprint=self._blueprint(LAYERS))
         # Beside the module: the command `rerun` is a wrapper that leaves its child behind.
-        found = find_spec("rerun_cli")
-        program = Path(((found and found.submodule_search_locations) or [""])[0]) / "rerun"
-        uri = f"rerun+http://{bind}:{port + 1}/proxy"
+        found = find_spec('rerun_cli')
+        program = Path(((found and found.submodule_search_locations) or [''])[0]) / 'rerun'
+        uri = f'rerun+http://{bind}:{port + 1}/proxy'
         self._server = subprocess.Popen(
             [
                 str(program),
-                "--serve-web",
-                *("--bind", bind, "--web-viewer-port", str(port), uri),
+                '--serve-web',
+                *('--bind', bind, '--web-viewer-port', str(port), uri),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
         )
-        self._page = f"http://{bind}:{port}/?url={uri}".replace("+", "%2B")
-        self.get_logger().info(f"the view is on {self._page}")
+        self._page = f'http://{bind}:{port}/?url={uri}'.replace('+', '%2B')
+        self.get_logger().info(f'the view is on {self._page}')
         if record:
-            self.get_logger().info(f"recorded to {record}; rerun {record} opens it later")
+            self.get_logger().info(f'recorded to {record}; rerun {record} opens it later')
 
     def _blueprint(self, layers: int) -> Any:
         return _blueprint(self._drawing.extent if self._drawing is not None else 2.0, layers)
 
     def _subscribe(self) -> None:
         name = self._controller
-        observation, action = self._series["observation"], self._series["action"]
+        observation, action = self._series['observation'], self._series['action']
         topics = (
-            (JointState, f"{name}/observation", lambda m: observation.add(m.name, m.position)),
-            (JointState, f"{name}/action", lambda m: action.add(m.name, m.position)),
-            (UInt8MultiArray, f"{name}/spikes", self._on_spikes),
-            (JointState, "joint_states", self._on_joints),
-            (Odometry, "odometry", self._on_odometry),
-            (Image, "image", self._on_image),
+            (JointState, f'{name}/observation', lambda m: observation.add(m.name, m.position)),
+            (JointState, f'{name}/action', lambda m: action.add(m.name, m.position)),
+            (UInt8MultiArray, f'{name}/spikes', self._on_spikes),
+            (JointState, 'joint_states', self._on_joints),
+            (Odometry, 'odometry', self._on_odometry),
+            (Image, 'image', self._on_image),
         )
         for kind, topic, callback in topics:
             self.create_subscription(kind, topic, callback, SENSOR_DATA)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def _make_drawing(self) -> Any:
-        env, urdf = value_of(self, "env"), value_of(self, "urdf")
+        env, urdf = value_of(self, 'env'), value_of(self, 'urdf')
         if env and urdf:
-            raise UserError("parameters env and urdf are both given, expected one of them")
+            raise UserError('parameters env and urdf are both given, expected one of them')
         if not (env or urdf):
             return None
         from proxy_snn_control.nodes import drawing
 
-        return (drawing.Model(self._recording, env)) if env else drawing.Urdf(self._recording, urdf)
+        return (
+            (drawing.Model(self._recording, env)) if env else drawing.Urdf(self._recording, urdf)
+        )
 
     # ---- messages
 
@@ -247,17 +248,17 @@ class View(Node):
         if len(layers) != self._layers:
             self._layers = len(layers)
             self._recording.send_blueprint(self._blueprint(self._layers))
-        names = [f"layer {i}" for i in range(len(layers))]
-        self._series["rates"].add(names, [float(layer.mean()) for layer in layers])
+        names = [f'layer {i}' for i in range(len(layers))]
+        self._series['rates'].add(names, [float(layer.mean()) for layer in layers])
         operations = sum(
             int(before.sum()) * after.shape[1] for before, after in itertools.pairwise(layers)
         )
         energy = operations * PAPER.synaptic_operation * 1e9
-        self._series["energy"].add(["nJ per command"], [energy])
+        self._series['energy'].add(['nJ per command'], [energy])
 
     def _on_joints(self, message: JointState) -> None:
         if len(message.position) == len(message.name):
-            self._series["joints"].add(message.name, message.position)
+            self._series['joints'].add(message.name, message.position)
             if self._drawing is not None:
                 self._drawing.joints(dict(zip(message.name, message.position, strict=True)))
 
@@ -273,31 +274,31 @@ class View(Node):
         import rerun as rr
 
         for status in message.status:
-            if status.name.rsplit("/", 1)[-1] != self._controller.rsplit("/", 1)[-1]:
+            if status.name.rsplit('/', 1)[-1] != self._controller.rsplit('/', 1)[-1]:
                 continue
             values = {pair.key: pair.value for pair in status.values}
             for path, keys in (
-                ("latency", ("latency_median_ms", "latency_99_ms")),
-                ("commands", ("commands_per_second", "safe_commands", "missed_deadlines")),
+                ('latency', ('latency_median_ms', 'latency_99_ms')),
+                ('commands', ('commands_per_second', 'safe_commands', 'missed_deadlines')),
             ):
                 if all(number_of(values.get(key)) is not None for key in keys):
                     self._series[path].add(keys, [float(values[key]) for key in keys])
-            levels = {DiagnosticStatus.OK: "INFO", DiagnosticStatus.WARN: "WARN"}
+            levels = {DiagnosticStatus.OK: 'INFO', DiagnosticStatus.WARN: 'WARN'}
             if status.message != self._logged:
                 self._logged = status.message
-                level = levels.get(status.level, "ERROR")
-                self._recording.set_time("time", timestamp=time.time())
-                self._recording.log("log", rr.TextLog(status.message, level=level))
-            rows = "".join(f"| {key} | {value} |\n" for key, value in values.items() if value)
-            text = f"**{status.message}**\n\n| | |\n|---|---|\n{rows}"
-            document = rr.TextDocument(text, media_type="text/markdown")
-            self._recording.set_time("time", timestamp=time.time())
-            self._recording.log("diagnostics", document)
+                level = levels.get(status.level, 'ERROR')
+                self._recording.set_time('time', timestamp=time.time())
+                self._recording.log('log', rr.TextLog(status.message, level=level))
+            rows = ''.join(f'| {key} | {value} |\n' for key, value in values.items() if value)
+            text = f'**{status.message}**\n\n| | |\n|---|---|\n{rows}'
+            document = rr.TextDocument(text, media_type='text/markdown')
+            self._recording.set_time('time', timestamp=time.time())
+            self._recording.log('diagnostics', document)
 
     def _on_update(self) -> None:
         import rerun as rr
 
-        self._recording.set_time("time", timestamp=time.time())
+        self._recording.set_time('time', timestamp=time.time())
         for series in self._series.values():
             series.flush()
         self._rasters.flush()
@@ -305,23 +306,23 @@ class View(Node):
             self._drawing.flush()
         if self._image is not None:
             message, self._image = self._image, None
-            if message.encoding == "rgb8" and len(message.data) == message.height * message.step:
+            if message.encoding == 'rgb8' and len(message.data) == message.height * message.step:
                 rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
                 shape = message.height, message.width, 3
                 picture = rows[:, : 3 * message.width].reshape(shape)
-                self._recording.log("image", rr.Image(picture).compress(jpeg_quality=80))
+                self._recording.log('image', rr.Image(picture).compress(jpeg_quality=80))
         if self._server is not None and self._server.poll() is not None:
-            port = value_of(self, "port")
+            port = value_of(self, 'port')
             raise UserError(
                 f"the page's server ended with status {self._server.returncode}; is port {port} "
-                "in use? expected a free one (parameter port)"
+                'in use? expected a free one (parameter port)'
             )
 
 
 def number_of(text: str | None) -> float | None:
     """The finite number that a diagnostics value is, or None."""
     try:
-        number = float(text or "")
+        number = float(text or '')
     except ValueError:
         return None
     return number if np.isfinite(number) else None
@@ -338,26 +339,26 @@ def _blueprint(extent: float, layers: int) -> Any:
         position=(0.3 * extent, -1.2 * extent, 0.6 * extent), look_target=(0.0, 0.0, 0.2 * extent)
     )
     robot = rrb.Tabs(
-        rrb.Spatial3DView(name="robot", origin="robot", eye_controls=eye),
-        rrb.Spatial2DView(name="camera", origin="image"),
+        rrb.Spatial3DView(name='robot', origin='robot', eye_controls=eye),
+        rrb.Spatial2DView(name='camera', origin='image'),
     )
     rasters = [
-        rrb.Spatial2DView(name=f"spikes, layer {i}", origin=f"spikes/layer_{i}")
+        rrb.Spatial2DView(name=f'spikes, layer {i}', origin=f'spikes/layer_{i}')
         for i in range(layers)
     ]
     left = rrb.Vertical(
-        robot, plot("observation", "observation"), plot("action", "action"), row_shares=[3, 2, 2]
+        robot, plot('observation', 'observation'), plot('action', 'action'), row_shares=[3, 2, 2]
     )
     middle = rrb.Vertical(*rasters)
     right = rrb.Vertical(
-        plot("firing rate of each layer", "rates"),
-        plot("energy [nJ]", "energy"),
-        plot("latency [ms]", "latency"),
-        rrb.TextLogView(name="faults and findings", origin="log"),
+        plot('firing rate of each layer', 'rates'),
+        plot('energy [nJ]', 'energy'),
+        plot('latency [ms]', 'latency'),
+        rrb.TextLogView(name='faults and findings', origin='log'),
         rrb.Tabs(
-            rrb.TextDocumentView(name="diagnostics", origin="diagnostics"),
-            plot("joints", "joints"),
-            plot("commands", "commands"),
+            rrb.TextDocumentView(name='diagnostics', origin='diagnostics'),
+            plot('joints', 'joints'),
+            plot('commands', 'commands'),
         ),
     )
     return rrb.Blueprint(rrb.Horizontal(left, middle, right), collapse_panels=True)
@@ -365,7 +366,7 @@ def _blueprint(extent: float, layers: int) -> Any:
 
 def _die_with_parent() -> None:
     """In the child: end when the node does, kill -9 included."""
-    if sys.platform == "linux":
+    if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 

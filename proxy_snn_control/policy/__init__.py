@@ -4,16 +4,16 @@
 
 from .errors import ObservationError, PolicyFileError, UserError
 from .file import PolicyFile, PolicySpec, read_policy, write_policy
-from .runtime import Policy, load_policy
+from .runtime import load_policy, Policy
 
 __all__ = [
-    "ObservationError",
-    "Policy",
-    "PolicyFile",
-    "PolicyFileError",
-    "PolicySpec",
-    "UserError",
-    "load_policy",
-    "read_policy",
-    "write_policy",
+    'ObservationError',
+    'Policy',
+    'PolicyFile',
+    'PolicyFileError',
+    'PolicySpec',
+    'UserError',
+    'load_policy',
+    'read_policy',
+    'write_policy',
 ]

@@ -11,14 +11,14 @@ docs/micro.md tells how to use what comes out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 import inspect
 import itertools
 import math
 import os
-import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+import textwrap
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,14 +42,14 @@ COLUMNS = 8  # neurons computed together where there are no vectors
 # goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The others
 # are counted in what a compiler makes.
 CYCLES = {
-    "synaptic operation": 4,
-    "int8 synaptic operation": 2,
+    'synaptic operation': 4,
+    'int8 synaptic operation': 2,
     "neuron's step": 40,
     "int8 neuron's step": 60,
-    "neuron listed": 12,
-    "encoder neuron": 700,
+    'neuron listed': 12,
+    'encoder neuron': 700,
     "encoder neuron's step": 15,
-    "tanh": 4000,
+    'tanh': 4000,
     "action's read-out": 30,
 }
 
@@ -98,19 +98,19 @@ class Report:
     def lines(self) -> list[str]:
         """The report for a person."""
         found = [
-            f"flash: {self.tables} bytes of tables, {self.precision} weights, some 2 kB of code",
-            f"RAM: {self.memory} bytes of state, and some {self.stack} of stack",
+            f'flash: {self.tables} bytes of tables, {self.precision} weights, some 2 kB of code',
+            f'RAM: {self.memory} bytes of state, and some {self.stack} of stack',
             (
-                f"operations of an action at most: {self.synaptic_operations} synaptic operations, "
-                f"if every neuron fires at every step, and {self.neuron_steps} steps of neurons"
+                f'operations of an action at most: {self.synaptic_operations} synaptic operations, '
+                f'if every neuron fires at every step, and {self.neuron_steps} steps of neurons'
             ),
             (
-                f"cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without "
-                f"wait states: {self.cycles / 168e3:.1f} ms at 168 MHz"
+                f'cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without '
+                f'wait states: {self.cycles / 168e3:.1f} ms at 168 MHz'
             ),
         ]
         if self.error is not None:
-            found.append(f"tanh by table: its error is at most {self.error:.1g}; no math.h")
+            found.append(f'tanh by table: its error is at most {self.error:.1g}; no math.h')
         return found
 
 
@@ -135,8 +135,8 @@ def export_c(
     header, source, report = c_files(policy, layers=layers, math_library=math_library)
     folder = Path(out)
     make_folder(folder)
-    write_bytes(folder / "policy.h", header.encode())
-    write_bytes(folder / "policy.c", source.encode())
+    write_bytes(folder / 'policy.h', header.encode())
+    write_bytes(folder / 'policy.c', source.encode())
     return report
 
 
@@ -150,19 +150,19 @@ def c_files(
     spec, tensors, digest = policy
     if not spec.spiking:
         raise UserError(
-            f"a policy of {spec.neuron} neurons cannot be written as C, which is for neurons that "
-            "spike; ONNX takes it"
+            f'a policy of {spec.neuron} neurons cannot be written as C, which is for neurons that '
+            'spike; ONNX takes it'
         )
     if spec.time_steps > MOST_TIME_STEPS:
         raise UserError(
             f"the policy's time_steps is {spec.time_steps}, expected at most {MOST_TIME_STEPS} to "
-            "be written as C"
+            'be written as C'
         )
     tables = _Tables()
     encoder = _encoder(tables, spec, tensors)
     if layers is None:
         rows = _float_layers(tables, spec, tensors)
-        base, fields, kernels = c_text.FLOAT_BASE, "", _float_kernels(spec)
+        base, fields, kernels = c_text.FLOAT_BASE, '', _float_kernels(spec)
     else:
         rows = _fixed_layers(tables, spec, layers)
         base = c_text.INT8_BASE
@@ -171,54 +171,54 @@ def c_files(
             c_text.INT8_ADD + c_text.INT8_FIRE + c_text.RUN,
             CURRENT_DECAY=current_decay,
             VOLTAGE_DECAY=voltage_decay,
-            S="",
+            S='',
         )
-        kernels += "#define RUN_LAYER run_layer\n"
-        fields = "\n    int32_t threshold;\n    int exponent;"
+        kernels += '#define RUN_LAYER run_layer\n'
+        fields = '\n    int32_t threshold;\n    int exponent;'
     reading = _input(tables, spec, tensors)
     low, high = limits_of(spec)
-    tables.add("decoder_weight", tensors["decoder.weight"])
-    tables.add("decoder_bias", tensors["decoder.bias"])
+    tables.add('decoder_weight', tensors['decoder.weight'])
+    tables.add('decoder_bias', tensors['decoder.bias'])
     counts = np.arange(spec.time_steps + 1, dtype=np.float32)
-    tables.add("rates", counts / np.float32(spec.time_steps))
-    tables.add("low", low)
-    tables.add("half_range", (high - low) / 2)
-    tables.add("high", high)
-    exp, error = "exp(-y)", None
+    tables.add('rates', counts / np.float32(spec.time_steps))
+    tables.add('low', low)
+    tables.add('half_range', (high - low) / 2)
+    tables.add('high', high)
+    exp, error = 'exp(-y)', None
     if not math_library:
         exp, error = _exp_by_table(tables), TANH_ERROR
-    tables.text.append(f"static const layer layers[] = {{\n{rows}}};\n")
+    tables.text.append(f'static const layer layers[] = {{\n{rows}}};\n')
     report = _report(spec, tables.bytes, layers is not None, error)
-    title = f"A policy of {spec.neuron} neurons, layers {' -> '.join(map(str, spec.layer_sizes))}"
-    constants = "\n".join(
-        f"#define {name} {value}"
+    title = f'A policy of {spec.neuron} neurons, layers {" -> ".join(map(str, spec.layer_sizes))}'
+    constants = '\n'.join(
+        f'#define {name} {value}'
         for name, value in {
-            "POPULATION": spec.encoder_population,
-            "ENCODER_NEURONS": spec.layer_sizes[0],
-            "ENCODER_THRESHOLD": _number(np.float32(spec.encoder_threshold)),
-            "READ_OUT": spec.decoder_population,
-            "NEWEST": "((POLICY_HISTORY - 1) * POLICY_OBSERVATIONS)",
+            'POPULATION': spec.encoder_population,
+            'ENCODER_NEURONS': spec.layer_sizes[0],
+            'ENCODER_THRESHOLD': _number(np.float32(spec.encoder_threshold)),
+            'READ_OUT': spec.decoder_population,
+            'NEWEST': '((POLICY_HISTORY - 1) * POLICY_OBSERVATIONS)',
         }.items()
     )
-    includes = "#include <float.h>\n" + ("#include <math.h>\n" if math_library else "")
-    source = "\n".join(
+    includes = '#include <float.h>\n' + ('#include <math.h>\n' if math_library else '')
+    source = '\n'.join(
         [
             _fill(c_text.BEGIN, TITLE=title, INCLUDES=includes),
             constants,
-            "",
+            '',
             base,
             _fill(
                 c_text.LAYER,
                 FIELDS=fields,
-                TABLES="\n".join(tables.text),
+                TABLES='\n'.join(tables.text),
                 BITS_SET=_bits_set(),
             ),
             kernels,
-            _fill(c_text.ENCODE, EXP=exp, ERROR=f"{TANH_ERROR:.1g}", **encoder),
+            _fill(c_text.ENCODE, EXP=exp, ERROR=f'{TANH_ERROR:.1g}', **encoder),
             _fill(
                 c_text.ACT,
-                WORD="32" if spec.time_steps <= 32 else "64",
-                TANHF="tanhf(total)" if math_library else "(float)squash(total)",
+                WORD='32' if spec.time_steps <= 32 else '64',
+                TANHF='tanhf(total)' if math_library else '(float)squash(total)',
                 **reading,
             ),
         ]
@@ -226,58 +226,58 @@ def c_files(
     header = _fill(
         c_text.HEADER,
         TITLE=title,
-        MATH_IS="no library but math.h" if math_library else "no library at all",
-        REPORT="".join(f" *\n{_wrapped(line)}" for line in report.lines()),
-        DEFINES="\n".join(_defines(spec, digest, report)),
+        MATH_IS='no library but math.h' if math_library else 'no library at all',
+        REPORT=''.join(f' *\n{_wrapped(line)}' for line in report.lines()),
+        DEFINES='\n'.join(_defines(spec, digest, report)),
     )
     return header, source, report
 
 
 def _fill(text: str, **values: str) -> str:
     for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
+        text = text.replace(f'@{name}@', value)
     return text
 
 
 def _wrapped(line: str) -> str:
-    return "".join(f" * {part}\n" for part in textwrap.wrap(line, 90, subsequent_indent="  "))
+    return ''.join(f' * {part}\n' for part in textwrap.wrap(line, 90, subsequent_indent='  '))
 
 
 def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
     """The header's facts."""
     sizes = spec.layer_sizes
     facts: dict[str, Any] = {
-        "POLICY_OBSERVATIONS": spec.observation_size,
-        "POLICY_HISTORY": spec.history,
-        "POLICY_INPUTS": spec.input_size,
-        "POLICY_REMEMBERS": int(spec.history > 1 or spec.previous_action),
-        "POLICY_ACTIONS": spec.action_size,
-        "POLICY_TIME_STEPS": spec.time_steps,
-        "POLICY_LAYERS": len(sizes),
-        "POLICY_LAYER_SIZES": f"{{{', '.join(map(str, sizes))}}}",
-        "POLICY_NEURONS": sum(sizes),
-        "POLICY_WIDEST": max(sizes[:-1]),
-        "POLICY_FLASH_BYTES": report.tables,
-        "POLICY_RAM_BYTES": report.memory,
-        "POLICY_MOST_SYNAPTIC_OPERATIONS": report.synaptic_operations,
-        "POLICY_NEURON_STEPS": report.neuron_steps,
-        "POLICY_MOST_CYCLES": report.cycles,
-        "POLICY_ACTION_LOW": _braces(limits_of(spec)[0]),
-        "POLICY_ACTION_HIGH": _braces(limits_of(spec)[1]),
-        "POLICY_SHA256": f'"{digest}"',
+        'POLICY_OBSERVATIONS': spec.observation_size,
+        'POLICY_HISTORY': spec.history,
+        'POLICY_INPUTS': spec.input_size,
+        'POLICY_REMEMBERS': int(spec.history > 1 or spec.previous_action),
+        'POLICY_ACTIONS': spec.action_size,
+        'POLICY_TIME_STEPS': spec.time_steps,
+        'POLICY_LAYERS': len(sizes),
+        'POLICY_LAYER_SIZES': f'{{{", ".join(map(str, sizes))}}}',
+        'POLICY_NEURONS': sum(sizes),
+        'POLICY_WIDEST': max(sizes[:-1]),
+        'POLICY_FLASH_BYTES': report.tables,
+        'POLICY_RAM_BYTES': report.memory,
+        'POLICY_MOST_SYNAPTIC_OPERATIONS': report.synaptic_operations,
+        'POLICY_NEURON_STEPS': report.neuron_steps,
+        'POLICY_MOST_CYCLES': report.cycles,
+        'POLICY_ACTION_LOW': _braces(limits_of(spec)[0]),
+        'POLICY_ACTION_HIGH': _braces(limits_of(spec)[1]),
+        'POLICY_SHA256': f'"{digest}"',
     }
     if spec.control_period:
-        facts["POLICY_CONTROL_PERIOD"] = repr(float(spec.control_period))
+        facts['POLICY_CONTROL_PERIOD'] = repr(float(spec.control_period))
     for name, names in (
-        ("POLICY_OBSERVATION_NAMES", spec.observation_names),
-        ("POLICY_ACTION_NAMES", spec.action_names),
+        ('POLICY_OBSERVATION_NAMES', spec.observation_names),
+        ('POLICY_ACTION_NAMES', spec.action_names),
     ):
         if names:
-            facts[name] = f"{{{', '.join(map(_string, names))}}}"
+            facts[name] = f'{{{", ".join(map(_string, names))}}}'
     for name, value in facts.items():
-        yield f"#define {name} {value}"
-    yield f"typedef uint{8 * _event_bytes(spec)}_t policy_event;"
-    yield f"typedef uint{8 * _train_bytes(spec)}_t policy_train;"
+        yield f'#define {name} {value}'
+    yield f'typedef uint{8 * _event_bytes(spec)}_t policy_event;'
+    yield f'typedef uint{8 * _train_bytes(spec)}_t policy_train;'
 
 
 def _event_bytes(spec: PolicySpec) -> int:
@@ -291,7 +291,7 @@ def _string(text: str) -> str:
     plain = (
         chr(byte)
         if chr(byte).isascii() and chr(byte) not in '"\\?' and byte >= 32
-        else f"\\{byte:03o}"
+        else f'\\{byte:03o}'
         for byte in text.encode()
     )
     return f'"{"".join(plain)}"'
@@ -300,15 +300,15 @@ def _string(text: str) -> str:
 def _number(value: Any) -> str:
     """A number as C reads it back to the last bit."""
     if isinstance(value, np.float32):
-        text = f"{float(value):.9g}"
-        return text + ("f" if set(text) & set(".en") else ".0f")
+        text = f'{float(value):.9g}'
+        return text + ('f' if set(text) & set('.en') else '.0f')
     if isinstance(value, (float, np.float64)):
         return repr(float(value))
-    return f"{int(value)}{'u' if isinstance(value, np.unsignedinteger) else ''}"
+    return f'{int(value)}{"u" if isinstance(value, np.unsignedinteger) else ""}'
 
 
 def _braces(values: np.ndarray) -> str:
-    return f"{{{', '.join(map(_number, values))}}}"
+    return f'{{{", ".join(map(_number, values))}}}'
 
 
 def _bits_set() -> str:
@@ -316,8 +316,8 @@ def _bits_set() -> str:
     rows = []
     for byte in range(256):
         places = [bit for bit in range(8) if byte >> bit & 1]
-        rows.append(f"{{{', '.join(map(str, places + [0] * (8 - len(places))))}}}")
-    return "".join(f"    {', '.join(rows[i : i + 3])},\n" for i in range(0, 256, 3))
+        rows.append(f'{{{", ".join(map(str, places + [0] * (8 - len(places))))}}}')
+    return ''.join(f'    {", ".join(rows[i : i + 3])},\n' for i in range(0, 256, 3))
 
 
 class _Tables:
@@ -327,18 +327,18 @@ class _Tables:
         self.text: list[str] = []
         self.bytes = 0
 
-    def add(self, name: str, values: np.ndarray, kind: str = "") -> None:
+    def add(self, name: str, values: np.ndarray, kind: str = '') -> None:
         """Add an array; its C type is that of its numbers unless `kind` says another."""
-        kinds = {"float32": "float", "float64": "double"}
+        kinds = {'float32': 'float', 'float64': 'double'}
         flat = np.asarray(values).ravel()
-        aligned = " ALIGNED" if kind in ("weight", "number") else ""
+        aligned = ' ALIGNED' if kind in ('weight', 'number') else ''
         rows = [
-            "    " + ", ".join(map(_number, flat[i : i + LINE])) + ",\n"
+            '    ' + ', '.join(map(_number, flat[i : i + LINE])) + ',\n'
             for i in range(0, len(flat), LINE)
         ]
         self.text.append(
-            f"static const {kind or kinds[flat.dtype.name]} {name}[{len(flat)}]{aligned} = {{\n"
-            f"{''.join(rows)}}};\n"
+            f'static const {kind or kinds[flat.dtype.name]} {name}[{len(flat)}]{aligned} = {{\n'
+            f'{"".join(rows)}}};\n'
         )
         self.bytes += flat.nbytes
 
@@ -362,10 +362,10 @@ def _middle(fan_in: int) -> int:
 def _float_layers(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> str:
     rows = []
     for i, (fan_in, neurons) in enumerate(itertools.pairwise(spec.layer_sizes)):
-        tables.add(f"weights_{i}", _blocks(tensors[f"layers.{i}.weight"]), "weight")
-        tables.add(f"biases_{i}", _biases(tensors[f"layers.{i}.bias"]), "number")
-        rows.append(f"    {{weights_{i}, biases_{i}, {fan_in}, {neurons}, {_middle(fan_in)}}},\n")
-    return "".join(rows)
+        tables.add(f'weights_{i}', _blocks(tensors[f'layers.{i}.weight']), 'weight')
+        tables.add(f'biases_{i}', _biases(tensors[f'layers.{i}.bias']), 'number')
+        rows.append(f'    {{weights_{i}, biases_{i}, {fan_in}, {neurons}, {_middle(fan_in)}}},\n')
+    return ''.join(rows)
 
 
 def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer]) -> str:
@@ -374,14 +374,14 @@ def _fixed_layers(tables: _Tables, spec: PolicySpec, layers: Sequence[FixedLayer
         weights, biases = np.split(layer.weights[: layer.neurons], [-layer.always_on], axis=1)
         # Four bytes are one number, so that the order of bytes is the same on every processor.
         four = (_blocks(weights // 2) + 128).astype(np.uint32).reshape(-1, 4)
-        tables.add(f"weights_{i}", four @ (2 ** np.arange(0, 32, 8, dtype=np.uint32)), "weight")
-        tables.add(f"biases_{i}", _biases(biases.sum(axis=1).astype(np.int32)), "number")
+        tables.add(f'weights_{i}', four @ (2 ** np.arange(0, 32, 8, dtype=np.uint32)), 'weight')
+        tables.add(f'biases_{i}', _biases(biases.sum(axis=1).astype(np.int32)), 'number')
         threshold = int(layer.threshold) << 6
         rows.append(
-            f"    {{weights_{i}, biases_{i}, {fan_in}, {layer.neurons}, {_middle(fan_in)}, "
-            f"{threshold}, {layer.exponent}}},\n"
+            f'    {{weights_{i}, biases_{i}, {fan_in}, {layer.neurons}, {_middle(fan_in)}, '
+            f'{threshold}, {layer.exponent}}},\n'
         )
-    return "".join(rows)
+    return ''.join(rows)
 
 
 class _Expression:
@@ -391,21 +391,21 @@ class _Expression:
         self._lines, self.name = lines, name
 
     def _with(self, sign: str, other: _Expression) -> _Expression:
-        name = f"x{len(self._lines)}"
-        self._lines.append(f"const lanes@S@ {name} = {self.name} {sign} {other.name};")
+        name = f'x{len(self._lines)}'
+        self._lines.append(f'const lanes@S@ {name} = {self.name} {sign} {other.name};')
         return _Expression(self._lines, name)
 
     def __add__(self, other: _Expression) -> _Expression:
-        return self._with("+", other)
+        return self._with('+', other)
 
     def __sub__(self, other: _Expression) -> _Expression:
-        return self._with("-", other)
+        return self._with('-', other)
 
     def __mul__(self, other: _Expression) -> _Expression:
-        return self._with("*", other)
+        return self._with('*', other)
 
     def __truediv__(self, other: _Expression) -> _Expression:
-        return self._with("/", other)
+        return self._with('/', other)
 
 
 def _float_fire(spec: PolicySpec) -> tuple[str, str]:
@@ -417,37 +417,37 @@ def _float_fire(spec: PolicySpec) -> tuple[str, str]:
     lines: list[str] = []
     neuron = NEURONS[spec.neuron]
     constants = tuple(_Expression(lines, name.upper()) for name in neuron.constants)
-    names = [f"state_{_c_name(name)}" for name in neuron.state]
-    lines += [f"const lanes@S@ before_{i} = {name};" for i, name in enumerate(names)]
+    names = [f'state_{_c_name(name)}' for name in neuron.state]
+    lines += [f'const lanes@S@ before_{i} = {name};' for i, name in enumerate(names)]
     try:
         after = neuron.step(
-            _Expression(lines, "input"),
-            _Expression(lines, "fired"),
-            tuple(_Expression(lines, f"before_{i}") for i in range(len(names))),
+            _Expression(lines, 'input'),
+            _Expression(lines, 'fired'),
+            tuple(_Expression(lines, f'before_{i}') for i in range(len(names))),
             constants,
         )
     except (TypeError, AttributeError) as error:
         raise UserError(
-            f"a policy of {spec.neuron} neurons cannot be written as C: their equations are more "
-            f"than +, -, * and / of state, input and constants ({error})"
+            f'a policy of {spec.neuron} neurons cannot be written as C: their equations are more '
+            f'than +, -, * and / of state, input and constants ({error})'
         ) from None
-    lines += [f"{name} = {new.name};" for name, new in zip(names, after, strict=True)]
-    lines.append(f"fired = ABOVE({after[0].name}, THRESHOLD);")
-    lines.append(f"train |= BIT({after[0].name}, THRESHOLD, t);")
-    about = inspect.getdoc(neuron) or ""
-    about = "\n".join(f" * {line}".rstrip() for line in about.replace("*/", "* /").splitlines())
+    lines += [f'{name} = {new.name};' for name, new in zip(names, after, strict=True)]
+    lines.append(f'fired = ABOVE({after[0].name}, THRESHOLD);')
+    lines.append(f'train |= BIT({after[0].name}, THRESHOLD, t);')
+    about = inspect.getdoc(neuron) or ''
+    about = '\n'.join(f' * {line}'.rstrip() for line in about.replace('*/', '* /').splitlines())
     text = _fill(
         c_text.NEURON,
         ABOUT=about,
-        CONSTANTS="\n".join(
-            f"#define {name.upper()} {_number(np.float32(spec.neuron_constants[name]))}"
+        CONSTANTS='\n'.join(
+            f'#define {name.upper()} {_number(np.float32(spec.neuron_constants[name]))}'
             for name in neuron.constants
         ),
     )
     fire = _fill(
         c_text.FLOAT_FIRE,
-        STATE=", ".join(f"{name} = NONE" for name in names),
-        LINES="".join(f"            {line}\n" for line in lines),
+        STATE=', '.join(f'{name} = NONE' for name in names),
+        LINES=''.join(f'            {line}\n' for line in lines),
     )
     return text, fire
 
@@ -457,45 +457,45 @@ def _float_kernels(spec: PolicySpec) -> str:
     text, fire = _float_fire(spec)
 
     def lanes(count: int, columns: int) -> str:
-        each = " ".join(f"DO({k})" for k in range(columns // count))
+        each = ' '.join(f'DO({k})' for k in range(columns // count))
         return _fill(c_text.FLOAT_LANES, LANES=str(count), COLUMNS=str(columns), EACH=each)
 
     def find(wide: int) -> str:
         return _fill(c_text.LEVELS, WIDE=str(wide))
 
     kernel = c_text.FLOAT_ADD + fire + c_text.RUN
-    wide = _fill(lanes(16, 64) + fire + c_text.WIDE + find(8), S="_avx512")
-    avx2 = _fill(lanes(8, 32) + kernel + find(4), S="_avx2")
-    four = f"#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n"
-    more = {"UNDEFINE": c_text.UNDEFINE}
-    return "\n".join(
+    wide = _fill(lanes(16, 64) + fire + c_text.WIDE + find(8), S='_avx512')
+    avx2 = _fill(lanes(8, 32) + kernel + find(4), S='_avx2')
+    four = f'#ifdef VECTORS\n{lanes(4, 16)}{find(2)}#else\n{c_text.SCALAR_LANES}#endif\n'
+    more = {'UNDEFINE': c_text.UNDEFINE}
+    return '\n'.join(
         [
             text,
             _fill(c_text.AVX512, CODE=wide, **more),
             _fill(c_text.AVX2, CODE=avx2, **more),
-            _fill(four + kernel, S=""),
+            _fill(four + kernel, S=''),
             c_text.CHOOSE,
         ]
     )
 
 
 def _c_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
+    return ''.join(letter if letter.isalnum() and letter.isascii() else '_' for letter in name)
 
 
 def _input(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, str]:
     """Add what observations are normalised by; what is to be filled into the C of the input."""
-    now, acted = "observation[i]", ""
-    if "normalise.mean" in tensors:
-        tables.add("mean", tensors["normalise.mean"])
-        tables.add("scale", tensors["normalise.scale"])
-        now = "(observation[i] - mean[i]) * scale[i]"
+    now, acted = 'observation[i]', ''
+    if 'normalise.mean' in tensors:
+        tables.add('mean', tensors['normalise.mean'])
+        tables.add('scale', tensors['normalise.scale'])
+        now = '(observation[i] - mean[i]) * scale[i]'
     if spec.previous_action:
         acted = c_text.ACTED
     return {
-        "NOW": now,
-        "ACTED": acted,
-        "AND_ACTION": ", and the last\n * action from -1 to 1" if acted else "",
+        'NOW': now,
+        'ACTED': acted,
+        'AND_ACTION': ', and the last\n * action from -1 to 1' if acted else '',
     }
 
 
@@ -509,18 +509,18 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     padded = np.full(max(2**bits - 1, 1), -1.0)
     padded[: len(bounds)] = bounds
     steps = np.arange(spec.time_steps, dtype=np.uint64)
-    tables.text.append(f"#define BOUNDS {len(bounds)}\n")
-    tables.add("bounds", padded)
-    tables.add("near_bounds", padded.astype(np.float32))
+    tables.text.append(f'#define BOUNDS {len(bounds)}\n')
+    tables.add('bounds', padded)
+    tables.add('near_bounds', padded.astype(np.float32))
     near = tables.text.pop()  # where it is used alone
     whole = (trains.astype(np.uint64) << steps).sum(axis=1)
-    tables.add("fires", whole.astype(f"uint{8 * _train_bytes(spec)}"), "policy_train")
-    tables.add("centres", tensors["encoder.mu"])
-    tables.add("sharpness", 1 / (2 * tensors["encoder.sigma"].astype(np.float64) ** 2))
+    tables.add('fires', whole.astype(f'uint{8 * _train_bytes(spec)}'), 'policy_train')
+    tables.add('centres', tensors['encoder.mu'])
+    tables.add('sharpness', 1 / (2 * tensors['encoder.sigma'].astype(np.float64) ** 2))
     lines = [
-        f"level += (z < table[level + {2**bit - 1}]) << {bit}" for bit in reversed(range(bits))
+        f'level += (z < table[level + {2**bit - 1}]) << {bit}' for bit in reversed(range(bits))
     ]
-    return {"NEAR": near, "SEARCH": "; \\\n    ".join(lines or ["(void)(z)"])}
+    return {'NEAR': near, 'SEARCH': '; \\\n    '.join(lines or ['(void)(z)'])}
 
 
 def _train_bytes(spec: PolicySpec) -> int:
@@ -578,11 +578,11 @@ TANH_ERROR = 2 * (
 def _exp_by_table(tables: _Tables) -> str:
     whole = np.exp(-np.arange(2 * TANH_END, dtype=np.longdouble)).astype(np.float64)
     parts = np.exp(-np.arange(TANH_PARTS, dtype=np.longdouble) / TANH_PARTS).astype(np.float64)
-    tables.add("exp_whole", whole)
-    tables.add("exp_parts", parts)
-    series = "1.0"
+    tables.add('exp_whole', whole)
+    tables.add('exp_parts', parts)
+    series = '1.0'
     for n in range(TANH_TERMS, 0, -1):
-        series = f"1.0 - rest * {1 / n!r} * ({series})"
+        series = f'1.0 - rest * {1 / n!r} * ({series})'
     return _fill(
         c_text.EXP_BY_TABLE,
         END=str(2 * TANH_END),
@@ -604,13 +604,13 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
     events, trains = steps * max(sizes[:-1]), sum(sizes) + MORE_TRAINS
     memory = _after(memory, _event_bytes(spec)) + events * _event_bytes(spec)
     memory = _after(memory, _train_bytes(spec)) + trains * _train_bytes(spec)
-    kind = "int8 " if fixed else ""
+    kind = 'int8 ' if fixed else ''
     cycles = (
-        padded * CYCLES[f"{kind}synaptic operation"]
+        padded * CYCLES[f'{kind}synaptic operation']
         + neuron_steps * CYCLES[f"{kind}neuron's step"]
-        + steps * sum(sizes[:-1]) * CYCLES["neuron listed"]
-        + sizes[0] * (CYCLES["encoder neuron"] + steps * CYCLES["encoder neuron's step"])
-        + (spec.input_size + spec.action_size) * CYCLES["tanh"]
+        + steps * sum(sizes[:-1]) * CYCLES['neuron listed']
+        + sizes[0] * (CYCLES['encoder neuron'] + steps * CYCLES["encoder neuron's step"])
+        + (spec.input_size + spec.action_size) * CYCLES['tanh']
         + steps * sizes[-1] * CYCLES["action's read-out"]
     )
     layers = len(sizes) - 1
@@ -621,6 +621,6 @@ def _report(spec: PolicySpec, tables: int, fixed: bool, error: float | None) -> 
         synaptic_operations=synapses,
         neuron_steps=neuron_steps,
         cycles=cycles,
-        precision="int8" if fixed else "float32",
+        precision='int8' if fixed else 'float32',
         error=error,
     )

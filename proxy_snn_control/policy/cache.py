@@ -10,15 +10,15 @@ anew. Where nothing can be kept, all is compiled at every start; a warning gives
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 import hashlib
 import logging
 import os
+from pathlib import Path
 import pickle
 import stat
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .errors import UserError
@@ -26,7 +26,7 @@ from .files import opened, write_bytes
 
 MAX_BYTES = 2**26
 _DIGEST_BYTES = 32
-_log = logging.getLogger("proxy_snn_control")
+_log = logging.getLogger('proxy_snn_control')
 
 
 def kept(name: str) -> bytes | None:
@@ -34,16 +34,16 @@ def kept(name: str) -> bytes | None:
     if not (folder := _folder()) or not os.path.lexists(folder / name):
         return None
     try:
-        with opened("compiled code", folder / name, MAX_BYTES) as (file, size):
+        with opened('compiled code', folder / name, MAX_BYTES) as (file, size):
             if not _is_ours(os.fstat(file.fileno())):
                 _warn(
-                    f"{folder / name} belongs to another user or can be written by others: "
-                    "compiled code is not taken from there"
+                    f'{folder / name} belongs to another user or can be written by others: '
+                    'compiled code is not taken from there'
                 )
                 return None
             content = file.read(size)
     except UserError as error:
-        _warn(f"{error}; it is recompiled")
+        _warn(f'{error}; it is recompiled')
         return None
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     return content if hashlib.sha256(content).digest() == digest else None
@@ -56,25 +56,25 @@ def keep(name: str, content: bytes) -> None:
     try:
         write_bytes(folder / name, hashlib.sha256(content).digest() + content)
     except (OSError, UserError) as error:
-        _warn(f"compiled code is not kept for the next start: {error}")
+        _warn(f'compiled code is not kept for the next start: {error}')
 
 
 def _folder() -> Path | None:
     """Where compiled code is kept; None where others could put some for us to run."""
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        base = Path(os.environ.get('XDG_CACHE_HOME', ''))
         if not base.is_absolute():  # as in the XDG specification: then it does not count
-            base = Path.home() / ".cache"
-        folder = base / "proxy_snn_control"
+            base = Path.home() / '.cache'
+        folder = base / 'proxy_snn_control'
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         ours = _is_ours(folder.stat())
     except (OSError, RuntimeError, ValueError) as error:
-        _warn(f"compiled code is not kept for the next start: {error}")
+        _warn(f'compiled code is not kept for the next start: {error}')
         return None
     if not ours:
         _warn(
-            f"{folder} belongs to another user or can be written by others: compiled code is "
-            "neither taken from there nor kept there"
+            f'{folder} belongs to another user or can be written by others: compiled code is '
+            'neither taken from there nor kept there'
         )
         return None
     return folder
@@ -88,7 +88,7 @@ def _is_ours(about: os.stat_result) -> bool:
 @functools.cache
 def _warn(sentence: str) -> None:
     """Log a sentence once in a process: it would be the same for every compiled function."""
-    _log.warning("%s", sentence)
+    _log.warning('%s', sentence)
 
 
 def compiled(sources: bytes, *about: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -111,7 +111,7 @@ def compiled(sources: bytes, *about: str, **options: Any) -> Callable[[Callable[
             which = repr((function.__qualname__, about, sorted(options.items())))
             dispatcher._cache = _cache_class()(sources + which.encode(), function.__name__)
         except (ImportError, AttributeError, TypeError) as error:  # another Numba than we know
-            _warn(f"compiled code is not kept for the next start: Numba: {error}")
+            _warn(f'compiled code is not kept for the next start: Numba: {error}')
         return dispatcher
 
     return decorate
@@ -137,7 +137,7 @@ def _cache_class() -> Any:
             try:
                 return CompileResult._rebuild(target_context, *pickle.loads(content))
             except Exception as error:  # whole, but of libraries that are others by now
-                _warn(f"cached code is recompiled: {type(error).__name__}: {error}")
+                _warn(f'cached code is recompiled: {type(error).__name__}: {error}')
                 return None
 
         def save_overload(self, signature: Any, result: Any) -> None:
@@ -149,6 +149,6 @@ def _cache_class() -> Any:
             versions = numba.__version__, sys.implementation.cache_tag
             about = repr((versions, signature, codegen.magic_tuple()))
             digest = hashlib.sha256(self._function + about.encode()).hexdigest()
-            return f"{self._name}-{digest[:24]}.numba"
+            return f'{self._name}-{digest[:24]}.numba'
 
     return Cache

@@ -9,10 +9,10 @@ out is in `LEFT_OUT`. What a processor takes can be measured where it tells (`Ra
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ LEFT_OUT = (
     "these figures count operations: memory traffic, static power, the encoder's and decoder's "
     "arithmetic and the neurons' updates are not in them"
 )
-POWERCAP = Path("/sys/class/powercap")
+POWERCAP = Path('/sys/class/powercap')
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench
     Its own package, which needs torch, finds the same numbers: benchmarks/energy.py.
     """
     spec, tensors = policy.spec, policy.tensors
-    weights = [tensors[f"layers.{i}.weight"] for i in range(len(spec.hidden) + 1)]
+    weights = [tensors[f'layers.{i}.weight'] for i in range(len(spec.hidden) + 1)]
     reached = [np.count_nonzero(weight, axis=0) for weight in weights]
     active = macs = acs = inferences = 0
     for observation in observations:
@@ -112,8 +112,8 @@ def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench
             counts = [layer.sum(axis=0) for layer in policy.spikes]
             active += sum(int(np.count_nonzero(layer)) for layer in policy.spikes)
             acs += sum(int(c @ r) for c, r in zip(counts, reached, strict=False))
-            rates = counts[-1].reshape(tensors["decoder.weight"].shape)
-            macs += int(np.count_nonzero(rates * tensors["decoder.weight"]))
+            rates = counts[-1].reshape(tensors['decoder.weight'].shape)
+            macs += int(np.count_nonzero(rates * tensors['decoder.weight']))
         else:
             signals = policy.activations
             active += sum(int(np.count_nonzero(signal)) for signal in signals[1:-1])
@@ -123,7 +123,7 @@ def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench
     neurons = sum(spec.layer_sizes if spec.spiking else spec.hidden)
     dense = sum(weight.size for weight in weights)
     if spec.spiking:
-        dense = spec.time_steps * dense + tensors["decoder.weight"].size
+        dense = spec.time_steps * dense + tensors['decoder.weight'].size
     return NeuroBench(
         activation_sparsity=1 - active / max(inferences * spec.time_steps * neurons, 1),
         effective_macs=macs / inferences,
@@ -135,7 +135,7 @@ def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench
 
 def footprint(tensors: Tensors) -> int:
     """Bytes of the tensors that actions are computed with."""
-    observed = "observation.quantiles", "transition.whitening"
+    observed = 'observation.quantiles', 'transition.whitening'
     return sum(array.nbytes for name, array in tensors.items() if name not in observed)
 
 
@@ -153,19 +153,19 @@ class Rapl:
     def __init__(self, root: Path = POWERCAP) -> None:
         """Find the packages' counters; `packages` is empty where there are none."""
         self.packages = []
-        for zone in sorted(root.glob("intel-rapl:*")):
-            if zone.name.count(":") == 1 and os.access(zone / "energy_uj", os.R_OK):
+        for zone in sorted(root.glob('intel-rapl:*')):
+            if zone.name.count(':') == 1 and os.access(zone / 'energy_uj', os.R_OK):
                 self.packages.append(zone)
 
     def read(self) -> list[int]:
         """The counters as they are, in microjoules."""
-        return [int((zone / "energy_uj").read_text()) for zone in self.packages]
+        return [int((zone / 'energy_uj').read_text()) for zone in self.packages]
 
     def joules(self, before: list[int], after: list[int]) -> float:
         """Joules between two readings, none of which may be more than one overflow apart."""
         total = 0
         for zone, begin, end in zip(self.packages, before, after, strict=True):
-            limit = int((zone / "max_energy_range_uj").read_text())
+            limit = int((zone / 'max_energy_range_uj').read_text())
             total += end - begin if end >= begin else end - begin + limit
         return total / 1e6
 
@@ -188,7 +188,9 @@ def inference_energy(spec: PolicySpec, operations: float, costs: Costs = PAPER) 
 
     A policy that does not spike takes its multiply-accumulates instead, always the same.
     """
-    return operations * costs.synaptic_operation if spec.spiking else equivalent_energy(spec, costs)
+    return (
+        operations * costs.synaptic_operation if spec.spiking else equivalent_energy(spec, costs)
+    )
 
 
 def possible_synaptic_operations(spec: PolicySpec) -> int:

@@ -39,19 +39,18 @@ number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 import llvmlite.binding
 import numba
-import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
-
+import numpy as np
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.native import SPARE, TOGETHER, WIDTH
 from proxy_snn_control.policy.plugins import NEURONS
@@ -64,7 +63,7 @@ LOG2_HIGH, LOG2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 FACTORS = tuple(1.0 / n for n in range(13, 0, -1))
 # For every byte the places of the bits that are set, a byte each.
 BITS_SET = [
-    int.from_bytes([bit for bit in range(8) if byte >> bit & 1], "little") for byte in range(256)
+    int.from_bytes([bit for bit in range(8) if byte >> bit & 1], 'little') for byte in range(256)
 ]
 WHOLE, SINGLE, DOUBLE = (
     types.CPointer(kind) for kind in (types.int64, types.float32, types.float64)
@@ -105,14 +104,14 @@ def adder(lists: int) -> Any:
             rows, at_row, events, at, stride, count, biases, at_bias, current = arguments
             vector, index = ir.VectorType(ir.FloatType(), WIDTH), ir.IntType(64)
             before = builder.basic_block
-            loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+            loop, after = builder.append_basic_block('loop'), builder.append_basic_block('after')
 
             def load(base: Any, offset: Any) -> Any:
                 place = builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
                 return builder.load(place, align=4)
 
             bias, nothing = load(biases, at_bias), ir.Constant(vector, None)
-            builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
+            builder.cbranch(builder.icmp_signed('>', count, index(0)), loop, after)
 
             builder.position_at_end(loop)
             event, sums = builder.phi(index), [builder.phi(vector) for _ in range(lists)]
@@ -125,7 +124,7 @@ def adder(lists: int) -> Any:
             following = builder.add(event, index(1))
             event.add_incoming(index(0), before)
             event.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+            builder.cbranch(builder.icmp_signed('<', following, count), loop, after)
 
             builder.position_at_end(after)
             results = [builder.phi(vector) for _ in sums]
@@ -163,10 +162,10 @@ def list_eight(
         spikes, at, mask, first, events, at_event = arguments
         word, whole = ir.IntType(64), ir.IntType(32)
         bytes_, numbers = ir.VectorType(ir.IntType(8), 8), ir.VectorType(whole, 8)
-        table = builder.module.globals.get("bits_set")
+        table = builder.module.globals.get('bits_set')
         if table is None:
-            table = ir.GlobalVariable(builder.module, ir.ArrayType(word, 256), "bits_set")
-            table.linkage, table.global_constant = "internal", True
+            table = ir.GlobalVariable(builder.module, ir.ArrayType(word, 256), 'bits_set')
+            table.linkage, table.global_constant = 'internal', True
             table.initializer = ir.Constant(table.value_type, BITS_SET)
         place = builder.bitcast(builder.gep(spikes, [at]), word.as_pointer())
         # The product gathers the lowest bit of every byte in the highest byte.
@@ -336,7 +335,7 @@ def make(neuron: Any) -> Callable[..., int]:
     read_state, write_state = members_of(members)
     read_constants, _ = members_of(len(neuron.constants))
     threshold_at, encoder_threshold_at = (
-        list(neuron.constants).index("threshold"),
+        list(neuron.constants).index('threshold'),
         len(neuron.constants),
     )
 
@@ -449,7 +448,7 @@ def compile_object(neuron: Any) -> bytes:
     njit: Any = numba.njit  # its annotations leave out some of what it takes
     compiled = njit(
         SIGNATURE,
-        error_model="numpy",
+        error_model='numpy',
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         _nrt=False,
@@ -458,18 +457,18 @@ def compile_object(neuron: Any) -> bytes:
     binding = llvmlite.binding
     module = binding.parse_assembly(compiled.inspect_llvm(overload.signature.args))
     places = range(len(SIGNATURE.args))
-    pointers = ", ".join(f"ptr %pointer{i}" for i in places)
+    pointers = ', '.join(f'ptr %pointer{i}' for i in places)
     name = f'@"{overload.fndesc.llvm_func_name}"'
-    loads = "".join(
-        f"%place{i} = getelementptr ptr, ptr %memory, i64 {i}\n"
-        f"%pointer{i} = load ptr, ptr %place{i}\n"
+    loads = ''.join(
+        f'%place{i} = getelementptr ptr, ptr %memory, i64 {i}\n'
+        f'%pointer{i} = load ptr, ptr %place{i}\n'
         for i in places
     )
     entry = binding.parse_assembly(
         f'''
         target triple = "{module.triple}"
         target datalayout = "{module.data_layout}"
-        declare i32 {name}(ptr, ptr, {", ".join("ptr" for _ in places)})
+        declare i32 {name}(ptr, ptr, {', '.join('ptr' for _ in places)})
         define i64 @act(ptr %memory) {{
             %result = alloca i64
             %error = alloca ptr
@@ -486,13 +485,13 @@ def compile_object(neuron: Any) -> bytes:
         cpu=binding.get_host_cpu_name(),
         features=binding.get_host_cpu_features().flatten(),
         opt=3,
-        codemodel="large",  # all that machine_code.py can load
+        codemodel='large',  # all that machine_code.py can load
         jit=True,
     )
     emitted: bytes = machine.emit_object(module)
     return emitted
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     plugins.load(sys.argv[2:])
     sys.stdout.buffer.write(compile_object(NEURONS[sys.argv[1]]))

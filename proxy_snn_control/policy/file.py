@@ -9,16 +9,16 @@ It needs the standard library and NumPy; the safetensors library reads and write
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 import dataclasses
+from dataclasses import dataclass
 import hashlib
 import io
 import itertools
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from .errors import PolicyFileError
 from .files import opened, write_bytes
 from .plugins import NEURONS, not_loaded
 
-FORMAT = "proxy_snn_control.policy"
+FORMAT = 'proxy_snn_control.policy'
 VERSION = 2
 # The largest policy anybody has a use for is far smaller; a hostile one must not exhaust memory.
 # A header's JSON may take forty times its length once parsed: file and header stay below 100 MB.
@@ -50,13 +50,13 @@ PERIOD = (1e-4, 3600.0)
 # What stands before the checksum's digits. These bytes can be nothing but a key and the beginning
 # of its string: inside a JSON string the quotes would be escaped.
 CHECKSUM_KEY = b'"sha256":"'
-ZEROS = b"0" * 64
+ZEROS = b'0' * 64
 
 # Tensors in the units of what was observed: as large as that was.
-OBSERVED = ("observation.quantiles", "transition.whitening", "normalise.mean")
-NORMALISATION = ("normalise.mean", "normalise.scale")
+OBSERVED = ('observation.quantiles', 'transition.whitening', 'normalise.mean')
+NORMALISATION = ('normalise.mean', 'normalise.scale')
 # What a header says only of an input that is more than the observation.
-UNSAID = {"history": 1, "previous_action": False}
+UNSAID = {'history': 1, 'previous_action': False}
 
 Tensors = dict[str, np.ndarray]
 
@@ -102,19 +102,19 @@ class PolicySpec:
                 the range of observations alone, and no provenance.
         """
         fields: dict[str, Any] = {
-            "hidden": (),
-            "observation_names": None,
-            "action_names": None,
-            "control_period": None,
-            "observation_quantile_levels": (0.0, 1.0),
-            "provenance": {},
+            'hidden': (),
+            'observation_names': None,
+            'action_names': None,
+            'control_period': None,
+            'observation_quantile_levels': (0.0, 1.0),
+            'provenance': {},
             **others,
         }
         return cls(
             observation_size=observation_size,
             action_size=len(action_low),
             time_steps=1,
-            neuron="relu",
+            neuron='relu',
             neuron_constants={},
             encoder_population=1,
             encoder_threshold=1.0,
@@ -154,28 +154,28 @@ class PolicySpec:
         """Name and shape of every tensor that must be in the file; all are float32."""
         sizes = self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {
-            "observation.quantiles": (
+            'observation.quantiles': (
                 len(self.observation_quantile_levels),
                 self.observation_size,
             ),
         }
         if self.spiking:
             shapes |= {
-                "encoder.mu": (self.input_size, self.encoder_population),
-                "encoder.sigma": (self.input_size, self.encoder_population),
-                "decoder.weight": (self.action_size, self.decoder_population),
-                "decoder.bias": (self.action_size,),
+                'encoder.mu': (self.input_size, self.encoder_population),
+                'encoder.sigma': (self.input_size, self.encoder_population),
+                'decoder.weight': (self.action_size, self.decoder_population),
+                'decoder.bias': (self.action_size,),
             }
         for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-            shapes[f"layers.{i}.weight"] = (fan_out, fan_in)
-            shapes[f"layers.{i}.bias"] = (fan_out,)
+            shapes[f'layers.{i}.weight'] = (fan_out, fan_in)
+            shapes[f'layers.{i}.bias'] = (fan_out,)
         return shapes
 
     @property
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of the tensors that a file may lack."""
         return {
-            "transition.whitening": (self.transition_size, self.transition_size),
+            'transition.whitening': (self.transition_size, self.transition_size),
             **dict.fromkeys(NORMALISATION, (self.observation_size,)),
         }
 
@@ -209,7 +209,7 @@ def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
     """
     shapes = {**spec.tensor_shapes, **spec.optional_shapes}
     if spec.transition_size > MAX_TRANSITION:
-        del shapes["transition.whitening"]
+        del shapes['transition.whitening']
     _check_size(path, spec, shapes)
     fields = json.loads(json.dumps(dataclasses.asdict(spec)))
     _spec_from_fields(path, fields)
@@ -217,8 +217,8 @@ def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
     if length > MAX_HEADER_BYTES:
         raise _error(
             path,
-            f"would have {length} bytes of header, expected at most {MAX_HEADER_BYTES}; the names "
-            "of observations and actions are in it",
+            f'would have {length} bytes of header, expected at most {MAX_HEADER_BYTES}; the names '
+            'of observations and actions are in it',
         )
 
 
@@ -227,13 +227,13 @@ def _check_size(
 ) -> None:
     numbers = sum(map(math.prod, shapes.values()))
     if 4 * numbers > MAX_FILE_BYTES - MAX_HEADER_BYTES:
-        raise _error(path, f"would have {4 * numbers} bytes, more than a policy file may")
+        raise _error(path, f'would have {4 * numbers} bytes, more than a policy file may')
     steps = spec.time_steps * sum(spec.layer_sizes)
     if steps > MAX_NEURON_STEPS:
         raise _error(
             path,
-            f"time_steps times the neurons of all layers is {steps}, "
-            f"expected at most {MAX_NEURON_STEPS}",
+            f'time_steps times the neurons of all layers is {steps}, '
+            f'expected at most {MAX_NEURON_STEPS}',
         )
 
 
@@ -258,27 +258,27 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
     data = bytearray()
     for name, array in sorted(tensors.items()):
         if array.dtype != np.float32:
-            raise _error(path, f"tensor {name} is {array.dtype}, expected float32")
-        data += array.astype("<f4").tobytes()
+            raise _error(path, f'tensor {name} is {array.dtype}, expected float32')
+        data += array.astype('<f4').tobytes()
     text = _header(spec, shapes)
     text = text.replace(CHECKSUM_KEY + ZEROS, CHECKSUM_KEY + _checksum(text, data).encode())
-    content = len(text).to_bytes(8, "little") + text + data
+    content = len(text).to_bytes(8, 'little') + text + data
     _decode(path, io.BytesIO(content), len(content))
     write_bytes(path, content)
 
 
 def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
     """The header of a file with these tensors in the order of their names; zeros for checksum."""
-    policy = {"format": FORMAT, "version": VERSION, **spec.header}
+    policy = {'format': FORMAT, 'version': VERSION, **spec.header}
     header: dict[str, Any] = {
-        "__metadata__": {"policy": json.dumps(policy), "sha256": ZEROS.decode()}
+        '__metadata__': {'policy': json.dumps(policy), 'sha256': ZEROS.decode()}
     }
     end = 0
     for name, shape in sorted(shapes.items()):
         begin, end = end, end + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % 8)  # as the safetensors library does, to align the numbers
+        header[name] = {'dtype': 'F32', 'shape': list(shape), 'data_offsets': [begin, end]}
+    text = json.dumps(header, separators=(',', ':')).encode()
+    return text + b' ' * (-len(text) % 8)  # as the safetensors library does, to align the numbers
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
@@ -290,7 +290,7 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
     path = shelf.find(path)
-    with opened("policy file", path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
+    with opened('policy file', path, MAX_FILE_BYTES, PolicyFileError) as (file, size):
         return _decode(path, file, size)
 
 
@@ -301,47 +301,47 @@ def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFi
     then the checksum finds all accidents, and what is wrong after that was written so.
     """
     if size < 8:
-        raise _error(path, f"is no safetensors file: it has only {size} bytes")
+        raise _error(path, f'is no safetensors file: it has only {size} bytes')
     begin = file.read(8)
-    length = int.from_bytes(begin, "little")
+    length = int.from_bytes(begin, 'little')
     if length > MAX_HEADER_BYTES:
         raise _error(
             path,
-            f"is no safetensors file of a policy: its header would have {length} bytes, "
-            f"expected at most {MAX_HEADER_BYTES}",
+            f'is no safetensors file of a policy: its header would have {length} bytes, '
+            f'expected at most {MAX_HEADER_BYTES}',
         )
     if 8 + length > size:
-        raise _error(path, f"is truncated: it has {size} bytes, its header alone {8 + length}")
+        raise _error(path, f'is truncated: it has {size} bytes, its header alone {8 + length}')
     # A bytearray would be filled with zeros, for which Python's other threads would have to wait.
     text, data = file.read(length), np.empty(size - 8 - length, np.uint8).data
     if len(text) < length or file.readinto(data) < len(data):  # type: ignore[attr-defined]
-        raise _error(path, "became shorter while it was read")
+        raise _error(path, 'became shorter while it was read')
 
-    header = _object(path, "is no safetensors file, or a damaged one: its header", text)
-    metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("policy"), str):
-        raise _error(path, "is a safetensors file without a policy header, expected one")
-    fields = _object(path, "has a policy header that", metadata["policy"])
-    if fields.pop("format", None) != FORMAT:
-        raise _error(path, f"has a policy header whose format is not {FORMAT!r}")
-    version = fields.pop("version", None)
+    header = _object(path, 'is no safetensors file, or a damaged one: its header', text)
+    metadata = header.pop('__metadata__', None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get('policy'), str):
+        raise _error(path, 'is a safetensors file without a policy header, expected one')
+    fields = _object(path, 'has a policy header that', metadata['policy'])
+    if fields.pop('format', None) != FORMAT:
+        raise _error(path, f'has a policy header whose format is not {FORMAT!r}')
+    version = fields.pop('version', None)
     if type(version) is not int or version != VERSION:
-        older = ", which was never released" if version == 1 else ""
+        older = ', which was never released' if version == 1 else ''
         raise _error(
-            path, f"has format version {_short(version)}{older}; this program reads {VERSION}"
+            path, f'has format version {_short(version)}{older}; this program reads {VERSION}'
         )
 
     with suppress(LookupError, TypeError, ValueError):  # what is no entry at all is named below
-        announced = max(entry["data_offsets"][1] for entry in header.values())
+        announced = max(entry['data_offsets'][1] for entry in header.values())
         if announced > len(data):
             raise _error(
                 path,
-                f"is truncated: it has {len(data)} bytes of tensors, "
-                f"its header announces {_short(announced)}",
+                f'is truncated: it has {len(data)} bytes of tensors, '
+                f'its header announces {_short(announced)}',
             )
-    _check_checksum(path, metadata.get("sha256"), text, data)
-    if unknown := sorted(metadata.keys() - {"policy", "sha256"}):
-        raise _error(path, f"has the unknown metadata {_short(unknown[0])}")
+    _check_checksum(path, metadata.get('sha256'), text, data)
+    if unknown := sorted(metadata.keys() - {'policy', 'sha256'}):
+        raise _error(path, f'has the unknown metadata {_short(unknown[0])}')
     spec = _spec_from_fields(path, fields)
     _check_size(path, spec, spec.tensor_shapes)
     tensors = _tensors(path, spec, header, data)
@@ -357,13 +357,13 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise ValueError("a key twice in one object")
+            raise ValueError('a key twice in one object')
         return found
 
     def finite(number: str) -> float:
         value = float(number)
         if not math.isfinite(value):
-            raise ValueError(f"{_short(number)} is no finite number")
+            raise ValueError(f'{_short(number)} is no finite number')
         return value
 
     try:
@@ -377,20 +377,20 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
         while level := [each for each in level if isinstance(each, (dict, list))]:
             depth += 1
             if depth > MAX_NESTING:
-                raise ValueError(f"nested more than {MAX_NESTING} deep")
+                raise ValueError(f'nested more than {MAX_NESTING} deep')
             insides = (each.values() if isinstance(each, dict) else each for each in level)
             level = list(itertools.chain.from_iterable(insides))
     except (ValueError, RecursionError) as error:
-        raise _error(path, f"{what} is no JSON ({error})") from None
+        raise _error(path, f'{what} is no JSON ({error})') from None
     if not isinstance(value, dict):
-        raise _error(path, f"{what} is no JSON object")
+        raise _error(path, f'{what} is no JSON object')
     return value
 
 
 def _checksum(text: bytes, data: bytearray | memoryview) -> str:
     """SHA-256 of a file with this header and these numbers, its own 64 digits taken as zeros."""
     digits = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
-    digest = hashlib.sha256(len(text).to_bytes(8, "little"))
+    digest = hashlib.sha256(len(text).to_bytes(8, 'little'))
     digest.update(text[:digits] + ZEROS + text[digits + 64 :])
     digest.update(data)
     return digest.hexdigest()
@@ -400,14 +400,14 @@ def _check_checksum(
     path: str | os.PathLike[str], stored: Any, text: bytes, data: memoryview
 ) -> None:
     place = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
-    digits = text[place : place + 64].decode("latin-1")
+    digits = text[place : place + 64].decode('latin-1')
     if text.count(CHECKSUM_KEY) != 1 or stored != digits:
         raise _error(
             path,
             'has no checksum, expected the metadata "sha256":"..." with 64 digits, without spaces',
         )
     if digits != _checksum(text, data):
-        raise _error(path, "is damaged: its checksum does not match its content")
+        raise _error(path, 'is damaged: its checksum does not match its content')
 
 
 def _tensors(
@@ -419,38 +419,38 @@ def _tensors(
         optional |= {name: spec.optional_shapes[name] for name in NORMALISATION}
     expected = {**spec.tensor_shapes, **optional}
     if missing := sorted(expected.keys() - entries.keys()):
-        raise _error(path, f"lacks the tensor {missing[0]}")
+        raise _error(path, f'lacks the tensor {missing[0]}')
     if extra := sorted(entries.keys() - expected.keys()):
-        raise _error(path, f"has the unknown tensor {_short(extra[0])}")
+        raise _error(path, f'has the unknown tensor {_short(extra[0])}')
     places = []
     for name, shape in expected.items():
         entry, size = entries[name], 4 * math.prod(shape)
-        if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        if not isinstance(entry, dict) or entry.keys() != {'dtype', 'shape', 'data_offsets'}:
             raise _error(
-                path, f"tensor {name} is {_short(entry)}, expected dtype, shape and data_offsets"
+                path, f'tensor {name} is {_short(entry)}, expected dtype, shape and data_offsets'
             )
-        if entry["dtype"] != "F32":
+        if entry['dtype'] != 'F32':
             raise _error(path, f"tensor {name} is {_short(entry['dtype'])}, expected 'F32'")
-        if not _is_whole(entry["shape"]) or entry["shape"] != list(shape):
+        if not _is_whole(entry['shape']) or entry['shape'] != list(shape):
             raise _error(
-                path, f"tensor {name} has shape {_short(entry['shape'])}, expected {list(shape)}"
+                path, f'tensor {name} has shape {_short(entry["shape"])}, expected {list(shape)}'
             )
-        offsets = entry["data_offsets"]
+        offsets = entry['data_offsets']
         if not _is_whole(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise _error(
-                path, f"tensor {name} has data_offsets {_short(offsets)}, expected {size} bytes"
+                path, f'tensor {name} has data_offsets {_short(offsets)}, expected {size} bytes'
             )
         places.append((offsets[0], name))
     tensors, end = {}, 0
     for begin, name in sorted(places):
         if begin != end:
-            raise _error(path, f"tensor {name} begins at byte {_short(begin)}, expected {end}")
+            raise _error(path, f'tensor {name} begins at byte {_short(begin)}, expected {end}')
         shape = expected[name]
-        array = np.frombuffer(data, "<f4", math.prod(shape), begin).reshape(shape)
+        array = np.frombuffer(data, '<f4', math.prod(shape), begin).reshape(shape)
         tensors[name] = array.astype(np.float32, copy=False)
         end += array.nbytes
     if end != len(data):
-        raise _error(path, f"has {len(data)} bytes of tensors, expected {end}")
+        raise _error(path, f'has {len(data)} bytes of tensors, expected {end}')
     return tensors
 
 
@@ -460,38 +460,40 @@ def _is_whole(values: Any) -> bool:
 
 def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensors) -> None:
     for name, array in tensors.items():
-        with np.errstate(invalid="ignore"):  # both are NaN if one number is
+        with np.errstate(invalid='ignore'):  # both are NaN if one number is
             low, high = array.min(), array.max()
         if not np.isfinite(low) or not np.isfinite(high):
-            raise _error(path, f"tensor {name} holds a NaN or an infinity, expected finite numbers")
+            raise _error(
+                path, f'tensor {name} holds a NaN or an infinity, expected finite numbers'
+            )
         # What was observed may be as large as it was; what actions are computed with may not.
         if name not in OBSERVED and max(-low, high) > LARGEST:
-            raise _error(path, f"tensor {name} holds a number beyond {LARGEST}")
-        if name == "normalise.scale" and low <= 0:
-            raise _error(path, f"tensor {name} holds {low}, expected numbers above 0")
+            raise _error(path, f'tensor {name} holds a number beyond {LARGEST}')
+        if name == 'normalise.scale' and low <= 0:
+            raise _error(path, f'tensor {name} holds {low}, expected numbers above 0')
     if NORMALISATION[0] in tensors:
         mean, scale = (tensors[name] for name in NORMALISATION)
-        with np.errstate(over="ignore"):
+        with np.errstate(over='ignore'):
             if not np.isfinite(mean * scale).all():
-                raise _error(path, "tensor normalise.mean is beyond float32 once it is scaled")
+                raise _error(path, 'tensor normalise.mean is beyond float32 once it is scaled')
     if spec.spiking:
-        widths = tensors["encoder.sigma"].ravel()
+        widths = tensors['encoder.sigma'].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
             if np.abs(widths[begin : begin + 2**20]).min() < SMALLEST:
                 raise _error(
-                    path, f"tensor encoder.sigma holds a zero, expected {SMALLEST} or more"
+                    path, f'tensor encoder.sigma holds a zero, expected {SMALLEST} or more'
                 )
 
 
 def _error(path: str | os.PathLike[str], reason: str) -> PolicyFileError:
-    return PolicyFileError(f"policy file {os.fspath(path)}: {reason}")
+    return PolicyFileError(f'policy file {os.fspath(path)}: {reason}')
 
 
 def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> PolicySpec:
     """Check every field of the header: kind, range and agreement with the others."""
 
     def fail(name: str, expected: str) -> PolicyFileError:
-        return _error(path, f"field {name} is {_short(fields[name])}, expected {expected}")
+        return _error(path, f'field {name} is {_short(fields[name])}, expected {expected}')
 
     def is_number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> bool:
         return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
@@ -499,70 +501,70 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     fields = {**UNSAID, **fields}
     expected = {field.name for field in dataclasses.fields(PolicySpec)}
     if missing := sorted(expected - fields.keys()):
-        raise _error(path, f"lacks the field {missing[0]}")
+        raise _error(path, f'lacks the field {missing[0]}')
     if unknown := sorted(fields.keys() - expected):
-        raise _error(path, f"has the unknown field {_short(unknown[0])}")
+        raise _error(path, f'has the unknown field {_short(unknown[0])}')
 
-    for name in ("observation_size", "action_size", "encoder_population", "decoder_population"):
+    for name in ('observation_size', 'action_size', 'encoder_population', 'decoder_population'):
         if type(fields[name]) is not int or not 1 <= fields[name] <= MAX_SIZE:
-            raise fail(name, f"a whole number from 1 to {MAX_SIZE}")
-    most = MAX_SIZE // fields["observation_size"]
-    if type(fields["history"]) is not int or not 1 <= fields["history"] <= most:
-        raise fail("history", f"a whole number from 1 to {most}")
-    if type(fields["previous_action"]) is not bool:
-        raise fail("previous_action", "true or false")
-    if type(fields["time_steps"]) is not int or not 1 <= fields["time_steps"] <= MAX_TIME_STEPS:
-        raise fail("time_steps", f"a whole number from 1 to {MAX_TIME_STEPS}")
-    hidden = fields["hidden"]
+            raise fail(name, f'a whole number from 1 to {MAX_SIZE}')
+    most = MAX_SIZE // fields['observation_size']
+    if type(fields['history']) is not int or not 1 <= fields['history'] <= most:
+        raise fail('history', f'a whole number from 1 to {most}')
+    if type(fields['previous_action']) is not bool:
+        raise fail('previous_action', 'true or false')
+    if type(fields['time_steps']) is not int or not 1 <= fields['time_steps'] <= MAX_TIME_STEPS:
+        raise fail('time_steps', f'a whole number from 1 to {MAX_TIME_STEPS}')
+    hidden = fields['hidden']
     if (
         not _is_whole(hidden)
         or len(hidden) > MAX_LAYERS
         or not all(1 <= n <= MAX_SIZE for n in hidden)
     ):
-        raise fail("hidden", f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}")
-    neuron = fields["neuron"]
+        raise fail('hidden', f'at most {MAX_LAYERS} whole numbers from 1 to {MAX_SIZE}')
+    neuron = fields['neuron']
     if not isinstance(neuron, str) or neuron not in NEURONS:
-        if lacks := not_loaded(NEURONS, fields["provenance"]):
+        if lacks := not_loaded(NEURONS, fields['provenance']):
             raise _error(path, lacks)
-        raise fail("neuron", f"one of {', '.join(NEURONS)}")
-    constants = fields["neuron_constants"]
-    wanted = NEURONS[fields["neuron"]].constants
+        raise fail('neuron', f'one of {", ".join(NEURONS)}')
+    constants = fields['neuron_constants']
+    wanted = NEURONS[fields['neuron']].constants
     if not isinstance(constants, dict) or constants.keys() != wanted.keys():
-        raise fail("neuron_constants", f"an object with {', '.join(wanted)}")
-    ranges = NEURONS[fields["neuron"]].ranges
+        raise fail('neuron_constants', f'an object with {", ".join(wanted)}')
+    ranges = NEURONS[fields['neuron']].ranges
     if not all(is_number(value, *ranges[name]) for name, value in constants.items()):
-        raise fail("neuron_constants", f"numbers within {ranges}")
-    if not is_number(fields["encoder_threshold"], SMALLEST):
-        raise fail("encoder_threshold", f"a number from {SMALLEST} to {LARGEST}")
-    if not NEURONS[fields["neuron"]].state:
-        for name in ("time_steps", "encoder_population", "decoder_population"):
+        raise fail('neuron_constants', f'numbers within {ranges}')
+    if not is_number(fields['encoder_threshold'], SMALLEST):
+        raise fail('encoder_threshold', f'a number from {SMALLEST} to {LARGEST}')
+    if not NEURONS[fields['neuron']].state:
+        for name in ('time_steps', 'encoder_population', 'decoder_population'):
             if fields[name] != 1:
-                raise fail(name, f"1, as {fields['neuron']} does not spike")
-    period = fields["control_period"]
+                raise fail(name, f'1, as {fields["neuron"]} does not spike')
+    period = fields['control_period']
     if period is not None and not is_number(period, *PERIOD):
-        raise fail("control_period", f"null or seconds from {PERIOD[0]} to {PERIOD[1]}")
-    levels = fields["observation_quantile_levels"]
+        raise fail('control_period', f'null or seconds from {PERIOD[0]} to {PERIOD[1]}')
+    levels = fields['observation_quantile_levels']
     if (
         not isinstance(levels, list)
         or not 2 <= len(levels) <= 1000
         or not all(is_number(q, 0, 1) for q in levels)
         or sorted(levels) != levels
     ):
-        raise fail("observation_quantile_levels", "two or more ascending numbers from 0 to 1")
-    for name in ("action_low", "action_high"):
+        raise fail('observation_quantile_levels', 'two or more ascending numbers from 0 to 1')
+    for name in ('action_low', 'action_high'):
         limits = fields[name]
         if (
             not isinstance(limits, list)
-            or len(limits) != fields["action_size"]
+            or len(limits) != fields['action_size']
             or not all(map(is_number, limits))
         ):
-            raise fail(name, f"{fields['action_size']} finite numbers")
-    for low, high in zip(fields["action_low"], fields["action_high"], strict=True):
+            raise fail(name, f'{fields["action_size"]} finite numbers')
+    for low, high in zip(fields['action_low'], fields['action_high'], strict=True):
         if not np.float32(low) < np.float32(high):
-            raise _error(path, f"action_low {low} is not below action_high {high}")
+            raise _error(path, f'action_low {low} is not below action_high {high}')
     for name, size in (
-        ("observation_names", fields["observation_size"]),
-        ("action_names", fields["action_size"]),
+        ('observation_names', fields['observation_size']),
+        ('action_names', fields['action_size']),
     ):
         names = fields[name]
         if names is not None and (
@@ -571,10 +573,10 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
             or not all(isinstance(n, str) and n and n.isprintable() for n in names)
             or len(set(names)) != size
         ):
-            raise fail(name, f"null or {size} different printable strings")
-    provenance = fields["provenance"]
+            raise fail(name, f'null or {size} different printable strings')
+    provenance = fields['provenance']
     if not isinstance(provenance, dict) or not all(map(str.isprintable, _strings(provenance))):
-        raise fail("provenance", "an object with printable strings")
+        raise fail('provenance', 'an object with printable strings')
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return PolicySpec(**values)
 
@@ -594,4 +596,4 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 else text[:77] + '...'

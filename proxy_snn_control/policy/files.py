@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+import fcntl
+import os
 from pathlib import Path
+import stat
 from typing import BinaryIO
 
 from .errors import UserError, WriteError
@@ -36,21 +36,21 @@ def opened(
     Raises:
         UserError: no such file, no regular one, too large, or it cannot be read.
     """
-    name = f"{kind} {os.fspath(path)}"
-    if "\0" in os.fspath(path):
-        raise error(f"{name}: is no name of a file")
+    name = f'{kind} {os.fspath(path)}'
+    if '\0' in os.fspath(path):
+        raise error(f'{name}: is no name of a file')
     try:
         _check_regular(name, os.stat(path), error)
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, 'rb', opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
             _check_regular(name, status, error)
             if status.st_size > limit:
-                raise error(f"{name}: has {status.st_size} bytes, more than the {limit} it may")
+                raise error(f'{name}: has {status.st_size} bytes, more than the {limit} it may')
             yield file, status.st_size
     except FileNotFoundError:
-        raise error(f"{name}: no such file") from None
+        raise error(f'{name}: no such file') from None
     except OSError as reason:
-        raise error(f"{name}: cannot be read: {reason.strerror or reason}") from None
+        raise error(f'{name}: cannot be read: {reason.strerror or reason}') from None
 
 
 def read_file(
@@ -60,18 +60,18 @@ def read_file(
     with opened(kind, path, limit, error) as (file, size):
         content = file.read(size)
         if len(content) < size:
-            raise error(f"{kind} {os.fspath(path)}: became shorter while it was read")
+            raise error(f'{kind} {os.fspath(path)}: became shorter while it was read')
         return content
 
 
 def _check_regular(name: str, status: os.stat_result, error: type[UserError]) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise error(f"{name}: is not a file but a {_kind_of(status.st_mode)}")
+        raise error(f'{name}: is not a file but a {_kind_of(status.st_mode)}')
 
 
 def _kind_of(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-    return kinds.get(stat.S_IFMT(mode), "device")
+    kinds = {stat.S_IFDIR: 'folder', stat.S_IFIFO: 'pipe', stat.S_IFSOCK: 'socket'}
+    return kinds.get(stat.S_IFMT(mode), 'device')
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -92,7 +92,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     check_target(target)
-    temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")
+    temporary = target.with_name(f'.{os.urandom(8).hex()}.tmp')
     try:
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -109,7 +109,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             check_target(target)
             os.replace(temporary, target)
         except OSError as error:
-            raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from error
+            raise WriteError(f'{target}: cannot be written: {error.strerror or error}') from error
         _flush_folder(target.parent)
     finally:
         with suppress(OSError):
@@ -125,19 +125,19 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     if not target.name:
-        raise UserError(f"{target}: is a folder, expected the name of a file")
-    if "\0" in str(target):
-        raise UserError(f"{target}: is no name of a file")
+        raise UserError(f'{target}: is a folder, expected the name of a file')
+    if '\0' in str(target):
+        raise UserError(f'{target}: is no name of a file')
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError as error:
         if target.parent.is_dir():
             return
-        raise WriteError(f"{target}: cannot be written: {error.strerror}") from None
+        raise WriteError(f'{target}: cannot be written: {error.strerror}') from None
     except OSError as error:
-        raise WriteError(f"{target}: cannot be written: {error.strerror or error}") from None
+        raise WriteError(f'{target}: cannot be written: {error.strerror or error}') from None
     if not stat.S_ISREG(mode):
-        raise UserError(f"{target}: cannot be written: it is a {_kind_of(mode)}, expected a file")
+        raise UserError(f'{target}: cannot be written: it is a {_kind_of(mode)}, expected a file')
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -183,7 +183,7 @@ def claim(folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{folder}: another process uses this folder") from None
+        raise UserError(f'{folder}: another process uses this folder') from None
     except OSError:  # a file system that cannot lock folders: there it is up to the user
         pass
     _claimed[folder.resolve()] = descriptor
@@ -199,4 +199,4 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: the folder cannot be made: {error.strerror}") from error
+        raise UserError(f'{path}: the folder cannot be made: {error.strerror}') from error

@@ -62,7 +62,7 @@ class Input:
             is not, nothing has changed.
         """
         new = self._new
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over='ignore', invalid='ignore'):
             new[:] = observation
             if self._normalisation:
                 mean, scale = self._normalisation

@@ -20,16 +20,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-_ELF = b"\x7fELF\2\1"  # of 64 bits, little-endian
+_ELF = b'\x7fELF\2\1'  # of 64 bits, little-endian
 _X86, _ARM = 62, 183
 _SYMBOLS, _RELOCATIONS, _ALLOCATED = 2, 4, 2
 # Code that goes on at the address behind it: so every function is near enough for a branch.
-_JUMPS = {_X86: bytes.fromhex("ff2500000000"), _ARM: bytes.fromhex("5000005800021fd6")}
+_JUMPS = {_X86: bytes.fromhex('ff2500000000'), _ARM: bytes.fromhex('5000005800021fd6')}
 # What is filled in: 64 bits of address; on ARM a quarter of one, or the distance of a branch.
 _ADDRESS = {_X86: 1, _ARM: 257}
 _ARM_QUARTERS = {264: 0, 266: 16, 268: 32, 269: 48}
 _ARM_BRANCHES = (282, 283)
-_LIBRARIES = (None, "libm.so.6")  # this process, and C's mathematics
+_LIBRARIES = (None, 'libm.so.6')  # this process, and C's mathematics
 
 
 def load(content: bytes, entry: str) -> tuple[mmap.mmap, int]:
@@ -49,9 +49,9 @@ def load(content: bytes, entry: str) -> tuple[mmap.mmap, int]:
     try:
         code = _Code(content)
     except (struct.error, IndexError) as error:
-        raise ValueError(f"no whole object file: {error}") from error
+        raise ValueError(f'no whole object file: {error}') from error
     if entry not in code.functions:
-        raise ValueError(f"no function {entry}")
+        raise ValueError(f'no function {entry}')
     descriptor = os.memfd_create(entry)
     try:
         size = len(code.image)
@@ -79,7 +79,7 @@ class _Section(NamedTuple):
 
 
 _SECTION, _SYMBOL, _RELOCATION = (
-    struct.Struct(layout) for layout in ("<2I4Q2I2Q", "<I2xHQ8x", "<Q2Iq")
+    struct.Struct(layout) for layout in ('<2I4Q2I2Q', '<I2xHQ8x', '<Q2Iq')
 )
 
 
@@ -93,16 +93,16 @@ class _Code:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._machine = int.from_bytes(content[18:20], "little")
+        self._machine = int.from_bytes(content[18:20], 'little')
         if not content.startswith(_ELF) or self._machine not in _JUMPS:
-            raise ValueError("no ELF file for 64-bit x86 or ARM")
-        (table,) = struct.unpack_from("<Q", content, 40)
-        count, names = struct.unpack_from("<2H", content, 60)
+            raise ValueError('no ELF file for 64-bit x86 or ARM')
+        (table,) = struct.unpack_from('<Q', content, 40)
+        count, names = struct.unpack_from('<2H', content, 60)
         sections = [_Section(*_SECTION.unpack_from(content, table + 64 * i)) for i in range(count)]
         self.image, begins = bytearray(), dict[int, int]()
         for i, section in enumerate(sections):
             # No exception passes through it, so nothing is unwound.
-            is_needed = self._text(sections[names], section.name) != ".eh_frame"
+            is_needed = self._text(sections[names], section.name) != '.eh_frame'
             if section.flags & _ALLOCATED and is_needed:
                 self.image += bytes(-len(self.image) % max(section.alignment, 1))
                 begins[i] = len(self.image)
@@ -132,7 +132,7 @@ class _Code:
             if place is None:
                 self.image += bytes(-len(self.image) % 16)
                 self._symbols[i] = (name, len(self.image))
-                self.image += _JUMPS[self._machine] + struct.pack("<Q", _address_of(name))
+                self.image += _JUMPS[self._machine] + struct.pack('<Q', _address_of(name))
 
     def fill_in(self, base: int) -> None:
         """Fill in the addresses, for an image that begins at `base`."""
@@ -141,27 +141,27 @@ class _Code:
             assert target is not None  # by `_add_jumps`
             target += more
             if kind == _ADDRESS[self._machine]:
-                struct.pack_into("<Q", self.image, where, base + target)
+                struct.pack_into('<Q', self.image, where, base + target)
                 continue
-            (instruction,) = struct.unpack_from("<I", self.image, where)
+            (instruction,) = struct.unpack_from('<I', self.image, where)
             if self._machine == _ARM and kind in _ARM_QUARTERS:
                 quarter = (base + target) >> _ARM_QUARTERS[kind] & 0xFFFF
                 instruction = instruction & ~(0xFFFF << 5) | quarter << 5
             elif self._machine == _ARM and kind in _ARM_BRANCHES:
                 instruction = instruction & ~0x3FFFFFF | (target - where) >> 2 & 0x3FFFFFF
             else:
-                raise ValueError(f"an address of kind {kind}")
-            struct.pack_into("<I", self.image, where, instruction)
+                raise ValueError(f'an address of kind {kind}')
+            struct.pack_into('<I', self.image, where, instruction)
 
     def _bytes(self, section: _Section) -> bytes:
         found = self._content[section.offset : section.offset + section.size]
         if len(found) != section.size:
-            raise IndexError("a section ends behind the file")
+            raise IndexError('a section ends behind the file')
         return found
 
     def _text(self, section: _Section, offset: int) -> str:
         begin = section.offset + offset
-        return self._content[begin : self._content.index(b"\0", begin)].decode(errors="replace")
+        return self._content[begin : self._content.index(b'\0', begin)].decode(errors='replace')
 
 
 def _address_of(name: str) -> int:
@@ -172,4 +172,4 @@ def _address_of(name: str) -> int:
         except (OSError, AttributeError):
             continue
         return ctypes.cast(function, ctypes.c_void_p).value or 0
-    raise ValueError(f"the function {name} is in no library")
+    raise ValueError(f'the function {name} is in no library')

@@ -11,6 +11,8 @@ with NumPy alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 import ctypes
 import functools
 import hashlib
@@ -18,14 +20,11 @@ import importlib.util
 import itertools
 import logging
 import os
-import threading
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+import threading
 from typing import Any
 
 import numpy as np
-
 from proxy_snn_control import child
 
 from . import cache, machine_code, plugins
@@ -38,13 +37,13 @@ SPARE = 16  # more entries of a list of events, and more WIDTHs of scratch, than
 TOGETHER = 192
 CACHE_LINE = 64  # bytes
 COMPILE_SECONDS = 300
-SOURCES = ("event.py", "native.py", "neurons.py")
+SOURCES = ('event.py', 'native.py', 'neurons.py')
 # Lines of /proc/cpuinfo, on x86 and on ARM; others hold clock rates.
-PROCESSOR = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
+PROCESSOR = ('vendor_id', 'cpu family', 'model', 'stepping', 'flags', 'CPU ', 'Features')
 
 _loaded: dict[str, tuple[Any, Callable[..., int]] | None] = {}
 _lock = threading.Lock()
-_log = logging.getLogger("proxy_snn_control")
+_log = logging.getLogger('proxy_snn_control')
 
 
 def fits(spec: PolicySpec) -> bool:
@@ -79,7 +78,7 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
         key.update(Path(__file__).with_name(source).read_bytes())
     if NEURONS.plugin(neuron):
         key.update(plugins.source_of(NEURONS[neuron]))
-    name = f"{neuron}-{key.hexdigest()[:24]}.o"
+    name = f'{neuron}-{key.hexdigest()[:24]}.o'
     content = cache.kept(name)
     if content is None:
         content = _compile(neuron)
@@ -87,9 +86,9 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
             return None
         cache.keep(name, content)
     try:
-        memory, address = machine_code.load(content, "act")
+        memory, address = machine_code.load(content, 'act')
     except (OSError, ValueError, AttributeError) as error:  # of a system without memfd_create
-        _log.warning("the compiled pass cannot be loaded, NumPy acts instead: %s", error)
+        _log.warning('the compiled pass cannot be loaded, NumPy acts instead: %s', error)
         return None
     # The pass is over sooner than another thread would give the interpreter back: keep it.
     kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
@@ -99,21 +98,21 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
 def _processor() -> bytes:
     """What distinguishes this processor: code made for another may not run on it."""
     about = [os.uname().machine]
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+    with suppress(OSError), open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
         for line in itertools.takewhile(str.strip, file):  # of the first core
             about += [line] if line.startswith(PROCESSOR) else []
-    return "".join(about).encode()
+    return ''.join(about).encode()
 
 
 def _compile(neuron: str) -> bytes | None:
-    if not all(map(importlib.util.find_spec, ("numba", "llvmlite"))):
+    if not all(map(importlib.util.find_spec, ('numba', 'llvmlite'))):
         return None
     import subprocess
 
     _log.warning("compiling the %s policy's pass, once for this computer: some seconds", neuron)
-    command = child.command(f"{__package__}.event", neuron, *plugins.loaded())
+    command = child.command(f'{__package__}.event', neuron, *plugins.loaded())
     path = plugins.child_path(str(Path(__file__).parents[2]))
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, 'PYTHONPATH': path}
     try:
         done = subprocess.run(
             command,
@@ -124,9 +123,9 @@ def _compile(neuron: str) -> bytes | None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or b""
-        reason = output.decode(errors="replace").strip().rpartition("\n")[2] or error
-        _log.warning("the pass cannot be compiled, NumPy is used instead: %s", reason)
+        output = getattr(error, 'stderr', None) or b''
+        reason = output.decode(errors='replace').strip().rpartition('\n')[2] or error
+        _log.warning('the pass cannot be compiled, NumPy is used instead: %s', reason)
         return None
     return done.stdout
 
@@ -195,16 +194,16 @@ class CompiledNetwork:
     def refresh(self) -> None:
         """Take up the weights as they are now."""
         tensors, (low, high) = self._tensors, self._limits
-        self._encoder[0] = tensors["encoder.mu"].ravel()
-        self._encoder[1] = 2 * tensors["encoder.sigma"].ravel().astype(np.float64) ** 2
+        self._encoder[0] = tensors['encoder.mu'].ravel()
+        self._encoder[1] = 2 * tensors['encoder.sigma'].ravel().astype(np.float64) ** 2
         for i, (rows, bias) in enumerate(zip(self._rows, self._biases, strict=True)):
-            weight = tensors[f"layers.{i}.weight"]
-            bias[: len(weight)] = tensors[f"layers.{i}.bias"]
+            weight = tensors[f'layers.{i}.weight']
+            bias[: len(weight)] = tensors[f'layers.{i}.bias']
             for block, of_block in enumerate(rows):
                 part = weight[block * WIDTH : (block + 1) * WIDTH]
                 of_block[:-1, : len(part)] = part.T
-        self._decoder_weight[:] = tensors["decoder.weight"]
-        self._decoder[:] = tensors["decoder.bias"], low, (high - low) / 2, high
+        self._decoder_weight[:] = tensors['decoder.weight']
+        self._decoder[:] = tensors['decoder.bias'], low, (high - low) / 2, high
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""

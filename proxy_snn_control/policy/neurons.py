@@ -25,7 +25,7 @@ import numpy as np
 from .errors import UserError
 from .plugins import NEURONS
 
-__all__ = ["CLIF", "DN", "LIF", "NEURONS", "ReLU", "check_neuron", "run"]
+__all__ = ['CLIF', 'DN', 'LIF', 'NEURONS', 'ReLU', 'check_neuron', 'run']
 
 State = tuple[Any, ...]
 MOST_STATES = 4  # numbers that a neuron keeps
@@ -41,12 +41,12 @@ class LIF:
         V = voltage_decay * V * (1 - s) + I
     """
 
-    constants: ClassVar[dict[str, float]] = {"voltage_decay": 0.75, "threshold": 0.5}
+    constants: ClassVar[dict[str, float]] = {'voltage_decay': 0.75, 'threshold': 0.5}
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "voltage_decay": _FRACTION,
-        "threshold": _THRESHOLD,
+        'voltage_decay': _FRACTION,
+        'threshold': _THRESHOLD,
     }
-    state: ClassVar[tuple[str, ...]] = ("membrane potential",)
+    state: ClassVar[tuple[str, ...]] = ('membrane potential',)
 
     @staticmethod
     def step(current: Any, spike: Any, state: State, constants: State) -> State:
@@ -71,16 +71,16 @@ class CLIF:
     """
 
     constants: ClassVar[dict[str, float]] = {
-        "current_decay": 0.5,
-        "voltage_decay": 0.75,
-        "threshold": 0.5,
+        'current_decay': 0.5,
+        'voltage_decay': 0.75,
+        'threshold': 0.5,
     }
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "current_decay": _FRACTION,
-        "voltage_decay": _FRACTION,
-        "threshold": _THRESHOLD,
+        'current_decay': _FRACTION,
+        'voltage_decay': _FRACTION,
+        'threshold': _THRESHOLD,
     }
-    state: ClassVar[tuple[str, ...]] = ("membrane potential", "synaptic current")
+    state: ClassVar[tuple[str, ...]] = ('membrane potential', 'synaptic current')
 
     @staticmethod
     def step(current: Any, spike: Any, state: State, constants: State) -> State:
@@ -114,22 +114,22 @@ class DN:
     """
 
     constants: ClassVar[dict[str, float]] = {
-        "current_decay": 0.5,
-        "reset_potential": 0.021,
-        "recovery_jump": 0.132,
-        "recovery_coupling": 0.172,
-        "recovery_rate": 0.529,
-        "threshold": 0.5,
+        'current_decay': 0.5,
+        'reset_potential': 0.021,
+        'recovery_jump': 0.132,
+        'recovery_coupling': 0.172,
+        'recovery_rate': 0.529,
+        'threshold': 0.5,
     }
     ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "current_decay": _FRACTION,
-        "reset_potential": (-1.0, 1.0),
-        "recovery_jump": (-1.0, 1.0),
-        "recovery_coupling": (-1.0, 1.0),
-        "recovery_rate": (-1.0, 1.0),
-        "threshold": _THRESHOLD,
+        'current_decay': _FRACTION,
+        'reset_potential': (-1.0, 1.0),
+        'recovery_jump': (-1.0, 1.0),
+        'recovery_coupling': (-1.0, 1.0),
+        'recovery_rate': (-1.0, 1.0),
+        'threshold': _THRESHOLD,
     }
-    state: ClassVar[tuple[str, ...]] = ("membrane potential", "recovery", "synaptic current")
+    state: ClassVar[tuple[str, ...]] = ('membrane potential', 'recovery', 'synaptic current')
 
     @staticmethod
     def step(current: Any, spike: Any, state: State, constants: State) -> State:
@@ -175,28 +175,30 @@ def check_neuron(name: str, neuron: Any) -> None:
         UserError: something is missing or has the wrong form, or the derivative is not that of the
             equations.
     """
-    where = f"neuron {name!r}"
-    for part in ("constants", "ranges", "state", "step", "pullback"):
+    where = f'neuron {name!r}'
+    for part in ('constants', 'ranges', 'state', 'step', 'pullback'):
         if not hasattr(neuron, part):
-            raise UserError(f"{where} has no {part}, expected those of policy/neurons.py")
+            raise UserError(f'{where} has no {part}, expected those of policy/neurons.py')
     if not isinstance(neuron.state, tuple) or not 1 <= len(neuron.state) <= MOST_STATES:
         raise UserError(
-            f"{where} has state {neuron.state!r}, expected a tuple of 1 to {MOST_STATES} names"
+            f'{where} has state {neuron.state!r}, expected a tuple of 1 to {MOST_STATES} names'
         )
-    for part in ("step", "pullback"):
+    for part in ('step', 'pullback'):
         for number in _numbers_in(getattr(neuron, part)):
             raise UserError(
-                f"{where}: {part} has the number {number} written out, which changes the precision "
-                "of what it meets: expected it among the constants"
+                f'{where}: {part} has the number {number} written out, which changes the precision '
+                'of what it meets: expected it among the constants'
             )
-    if "threshold" not in neuron.constants or neuron.ranges.keys() != neuron.constants.keys():
-        raise UserError(f"{where}: expected a range for every constant, and the constant threshold")
+    if 'threshold' not in neuron.constants or neuron.ranges.keys() != neuron.constants.keys():
+        raise UserError(
+            f'{where}: expected a range for every constant, and the constant threshold'
+        )
     for constant, value in neuron.constants.items():
         low, high = neuron.ranges[constant]
         if not low <= value <= high:
-            raise UserError(f"{where}: constant {constant} is {value}, expected {low} to {high}")
+            raise UserError(f'{where}: constant {constant} is {value}, expected {low} to {high}')
     rng, size = np.random.default_rng(0), 64
-    names = ["current", "spike", *neuron.state]
+    names = ['current', 'spike', *neuron.state]
     for _ in range(4):
         constants = tuple(
             np.float64(rng.uniform(max(low, -2.0), min(high, 2.0)))
@@ -212,7 +214,7 @@ def check_neuron(name: str, neuron: Any) -> None:
         ) -> np.ndarray:
             after = neuron.step(at[0], at[1], tuple(at[2:]), constants)
             if len(after) != len(gradient):
-                raise UserError(f"{where}: step gives {len(after)} of {len(gradient)} states")
+                raise UserError(f'{where}: step gives {len(after)} of {len(gradient)} states')
             return np.sum([g * a for g, a in zip(gradient, after, strict=True)], axis=0)
 
         try:
@@ -230,12 +232,12 @@ def check_neuron(name: str, neuron: Any) -> None:
                 if not np.allclose(mine, slope, rtol=1e-5, atol=1e-6):
                     worst = int(np.argmax(np.abs(mine - slope)))
                     raise UserError(
-                        f"{where}: pullback gives {np.broadcast_to(mine, size)[worst]:.4g} for the "
-                        f"gradient of the {part}, expected {slope[worst]:.4g}, the derivative of "
-                        "step"
+                        f'{where}: pullback gives {np.broadcast_to(mine, size)[worst]:.4g} for the '
+                        f'gradient of the {part}, expected {slope[worst]:.4g}, the derivative of '
+                        'step'
                     )
         except (TypeError, ValueError) as error:
-            raise UserError(f"{where}: step or pullback fails: {error}") from None
+            raise UserError(f'{where}: step or pullback fails: {error}') from None
 
 
 def _numbers_in(function: Any) -> list[Any]:
@@ -279,7 +281,7 @@ def run(
         potentials: float32 [T, neurons], or a list of T such arrays, to be filled with membrane
             potentials before the reset.
     """
-    threshold = constants[list(neuron.constants).index("threshold")]
+    threshold = constants[list(neuron.constants).index('threshold')]
     spike = np.zeros_like(current[0])
     state = (spike,) * len(neuron.state)
     for t, now in enumerate(current):

@@ -16,18 +16,18 @@ module imports nothing heavy: a robot's controller loads a plugin's neuron with 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import importlib
 import importlib.util
 import os
+from pathlib import Path
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import UserError
 
-T = TypeVar("T")
+T = TypeVar('T')
 _loaded: list[str] = []
 _loading: list[str] = []
 
@@ -35,7 +35,7 @@ _loading: list[str] = []
 class Registry(Mapping[str, Any]):
     """Things of one kind by name: the package's own first, then those that plugins register."""
 
-    def __init__(self, kind: str, own: Mapping[str, str], check: str = "") -> None:
+    def __init__(self, kind: str, own: Mapping[str, str], check: str = '') -> None:
         """List the package's own.
 
         Args:
@@ -57,12 +57,12 @@ class Registry(Mapping[str, Any]):
 
         def register(thing: T) -> T:
             if not name.isidentifier():
-                raise UserError(f"{self.kind} {name!r}: expected a name of letters, digits and _")
+                raise UserError(f'{self.kind} {name!r}: expected a name of letters, digits and _')
             if name in self:
-                raise UserError(f"{self.kind} {name!r} is registered already{self._by(name)}")
+                raise UserError(f'{self.kind} {name!r} is registered already{self._by(name)}')
             if self._check:
                 _attribute(self._check)(name, thing)
-            plugin = _loading[-1] if _loading else str(getattr(thing, "__module__", ""))
+            plugin = _loading[-1] if _loading else str(getattr(thing, '__module__', ''))
             self._registered[name] = thing, plugin
             return thing
 
@@ -70,7 +70,7 @@ class Registry(Mapping[str, Any]):
 
     def plugin(self, name: str) -> str:
         """The module of the plugin that registered a name; "" for the package's own."""
-        return self._registered[name][1] if name in self._registered else ""
+        return self._registered[name][1] if name in self._registered else ''
 
     def __getitem__(self, name: str) -> Any:
         return _attribute(self._own[name]) if name in self._own else self._registered[name][0]
@@ -85,32 +85,32 @@ class Registry(Mapping[str, Any]):
         return len(self._own) + len(self._registered)
 
     def _by(self, name: str) -> str:
-        return f" by plugin {self.plugin(name)!r}" if self.plugin(name) else ""
+        return f' by plugin {self.plugin(name)!r}' if self.plugin(name) else ''
 
 
 NEURONS = Registry(
-    "neuron",
+    'neuron',
     {
-        "lif": "proxy_snn_control.policy.neurons:LIF",
-        "clif": "proxy_snn_control.policy.neurons:CLIF",
-        "dn": "proxy_snn_control.policy.neurons:DN",
-        "relu": "proxy_snn_control.policy.neurons:ReLU",
+        'lif': 'proxy_snn_control.policy.neurons:LIF',
+        'clif': 'proxy_snn_control.policy.neurons:CLIF',
+        'dn': 'proxy_snn_control.policy.neurons:DN',
+        'relu': 'proxy_snn_control.policy.neurons:ReLU',
     },
-    check="proxy_snn_control.policy.neurons:check_neuron",
+    check='proxy_snn_control.policy.neurons:check_neuron',
 )
 TARGETS = Registry(
-    "target",
+    'target',
     {
-        "proxy": "proxy_snn_control.learning.targets:ProxyTarget",
-        "soft": "proxy_snn_control.learning.targets:SoftTarget",
+        'proxy': 'proxy_snn_control.learning.targets:ProxyTarget',
+        'soft': 'proxy_snn_control.learning.targets:SoftTarget',
     },
 )
 # A critic is a function of (observations, actions, hidden layers) that makes a torch module from
 # [batch, observations + actions] to [batch, 1]; the package's own is spiking/dense.py, written out.
-CRITICS = Registry("critic", {"dense": "proxy_snn_control.spiking.dense:ReLUNetwork"})
+CRITICS = Registry('critic', {'dense': 'proxy_snn_control.spiking.dense:ReLUNetwork'})
 # A task is a function that makes a Gymnasium environment, asked for by its name. Of NAME:REST it
 # gets REST.
-TASKS = Registry("task", {"ros": "proxy_snn_control.nodes.ros_task:make"})
+TASKS = Registry('task', {'ros': 'proxy_snn_control.nodes.ros_task:make'})
 
 
 def load(modules: Sequence[str]) -> None:
@@ -122,22 +122,22 @@ def load(modules: Sequence[str]) -> None:
     for module in modules:
         if module in _loaded or not module:
             continue
-        if not all(part.isidentifier() for part in module.split(".")):
-            raise UserError(f"plugin {module!r}: expected the name of a module, such as my_robot")
+        if not all(part.isidentifier() for part in module.split('.')):
+            raise UserError(f'plugin {module!r}: expected the name of a module, such as my_robot')
         _loading.append(module)
         try:
             importlib.import_module(module)
         except UserError as error:
-            raise UserError(f"plugin {module!r}: {error}") from None
+            raise UserError(f'plugin {module!r}: {error}') from None
         except ModuleNotFoundError as error:
-            if error.name and f"{module}.".startswith(f"{error.name}."):
+            if error.name and f'{module}.'.startswith(f'{error.name}.'):
                 raise UserError(
-                    f"plugin {module!r}: there is no such module; install it, or name its folder "
-                    "in PYTHONPATH"
+                    f'plugin {module!r}: there is no such module; install it, or name its folder '
+                    'in PYTHONPATH'
                 ) from None
-            raise UserError(f"plugin {module!r} cannot be imported: {_reason(error)}") from error
+            raise UserError(f'plugin {module!r} cannot be imported: {_reason(error)}') from error
         except Exception as error:  # it is anybody's code
-            raise UserError(f"plugin {module!r} cannot be imported: {_reason(error)}") from error
+            raise UserError(f'plugin {module!r} cannot be imported: {_reason(error)}') from error
         finally:
             _loading.pop()
         _loaded.append(module)
@@ -150,9 +150,9 @@ def loaded() -> tuple[str, ...]:
 
 def folder(module: str) -> str:
     """The folder on Python's path in which a plugin was found, for a child process to look in."""
-    found = importlib.util.find_spec(module.partition(".")[0])
+    found = importlib.util.find_spec(module.partition('.')[0])
     if found is None or not found.origin:
-        return ""
+        return ''
     path = Path(found.origin).absolute()
     return str(path.parent.parent if found.submodule_search_locations else path.parent)
 
@@ -164,24 +164,24 @@ def not_loaded(registry: Registry, provenance: Any) -> str:
         registry: of the kind.
         provenance: the policy file's, whatever it is.
     """
-    named = provenance.get("plugins") if isinstance(provenance, dict) else None
+    named = provenance.get('plugins') if isinstance(provenance, dict) else None
     plugin = named.get(registry.kind) if isinstance(named, dict) else None
     if not isinstance(plugin, str) or not plugin or plugin in _loaded:
-        return ""
+        return ''
     return (
-        f"its {registry.kind} is of plugin {plugin!r}, which is not loaded: expected --plugin "
-        f"{plugin}, or of a node the parameter plugins"
+        f'its {registry.kind} is of plugin {plugin!r}, which is not loaded: expected --plugin '
+        f'{plugin}, or of a node the parameter plugins'
     )
 
 
 def _attribute(place: str) -> Any:
-    module, _, name = place.partition(":")
+    module, _, name = place.partition(':')
     return getattr(importlib.import_module(module), name)
 
 
 def _reason(error: Exception) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    return f'{type(error).__name__}: {error} ({where.filename}:{where.lineno})'
 
 
 def child_path(*first: str) -> str:
@@ -190,11 +190,11 @@ def child_path(*first: str) -> str:
     Args:
         first: folders to look in before.
     """
-    folders = [*first, os.environ.get("PYTHONPATH", ""), *map(folder, _loaded)]
+    folders = [*first, os.environ.get('PYTHONPATH', ''), *map(folder, _loaded)]
     return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def source_of(thing: Any) -> bytes:
     """The text of the module that defines a thing: compiled code of it is kept by this."""
-    path = getattr(sys.modules.get(thing.__module__), "__file__", None)
-    return Path(path).read_bytes() if path else b""
+    path = getattr(sys.modules.get(thing.__module__), '__file__', None)
+    return Path(path).read_bytes() if path else b''

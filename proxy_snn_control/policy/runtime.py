@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import ObservationError
-from .file import NORMALISATION, PolicySpec, Tensors, read_policy
+from .file import NORMALISATION, PolicySpec, read_policy, Tensors
 from .input import Input
-from .native import CompiledNetwork, compiled_pass, fits
+from .native import compiled_pass, CompiledNetwork, fits
 from .neurons import run
 from .plugins import NEURONS
 
@@ -37,7 +37,7 @@ class Policy:
     """
 
     def __init__(
-        self, spec: PolicySpec, tensors: Tensors, digest: str = "", *, compiled: bool = True
+        self, spec: PolicySpec, tensors: Tensors, digest: str = '', *, compiled: bool = True
     ) -> None:
         """Build a policy on `tensors`, float32 with the names and shapes of `spec.tensor_shapes`.
 
@@ -48,8 +48,8 @@ class Policy:
             compiled: False to act with NumPy even where the compiled pass can be had.
         """
         self.spec, self.digest, self._tensors = spec, digest, tensors
-        self.quantiles = tensors["observation.quantiles"]
-        self.whitening = tensors.get("transition.whitening")
+        self.quantiles = tensors['observation.quantiles']
+        self.whitening = tensors.get('transition.whitening')
         limits = limits_of(spec)
         self._input: Input | None = None  # the observation itself
         if self.remembers or self.normalises:
@@ -143,10 +143,10 @@ class Policy:
             observation = self._as_array(observation)
         if observation.shape != self._observation.shape:
             raise ObservationError(
-                f"observation has shape {observation.shape}, expected {self._observation.shape}"
+                f'observation has shape {observation.shape}, expected {self._observation.shape}'
             )
         try:
-            np.copyto(self._observation, observation, "same_kind")
+            np.copyto(self._observation, observation, 'same_kind')
         except TypeError:
             raise self._no_numbers() from None
         wrong = self._input.see(self._observation) if self._input else -1
@@ -156,14 +156,14 @@ class Policy:
             wrong = self._network.run()
         if wrong >= 0:
             names = self.spec.observation_names
-            with np.errstate(over="ignore"):
+            with np.errstate(over='ignore'):
                 value = np.float32(self._observation[wrong])
-            expected = "a finite number"
+            expected = 'a finite number'
             if np.isfinite(value):
-                expected += " also when it is normalised"
+                expected += ' also when it is normalised'
             raise ObservationError(
-                f"observation[{wrong}]{f' ({names[wrong]})' if names else ''} is {value}, "
-                f"expected {expected}"
+                f'observation[{wrong}]{f" ({names[wrong]})" if names else ""} is {value}, '
+                f'expected {expected}'
             )
 
     def refresh(self) -> None:
@@ -212,7 +212,7 @@ class Policy:
 
     def _no_numbers(self) -> ObservationError:
         return ObservationError(
-            f"observation is no array of numbers, expected {self.spec.observation_size} numbers"
+            f'observation is no array of numbers, expected {self.spec.observation_size} numbers'
         )
 
 
@@ -239,13 +239,13 @@ class SpikingNetwork:
 
     def refresh(self) -> None:
         """Take up the weights as they are now."""
-        self._mu = self._tensors["encoder.mu"].astype(np.float64)
-        self._width = -2 * self._tensors["encoder.sigma"].astype(np.float64) ** 2
+        self._mu = self._tensors['encoder.mu'].astype(np.float64)
+        self._width = -2 * self._tensors['encoder.sigma'].astype(np.float64) ** 2
         # In the order in which a product reads them: it takes a quarter of the time.
         self._layers = [
             (
-                np.ascontiguousarray(self._tensors[f"layers.{i}.weight"].T),
-                self._tensors[f"layers.{i}.bias"],
+                np.ascontiguousarray(self._tensors[f'layers.{i}.weight'].T),
+                self._tensors[f'layers.{i}.bias'],
             )
             for i in range(len(self._spec.hidden) + 1)
         ]
@@ -262,7 +262,7 @@ class SpikingNetwork:
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a DN's potential may run away
+        with np.errstate(over='ignore', invalid='ignore'):  # a DN's potential may run away
             observation = self.observation.astype(np.float32)
             if (wrong := _not_finite(observation)) >= 0:
                 return wrong
@@ -288,7 +288,7 @@ class SpikingNetwork:
     def decode(self) -> None:
         """Fill in the action from the last layer's spikes (Eq. 12)."""
         rate = np.add.reduce(self.spikes[-1], axis=0) / self._time_steps
-        weight, bias = self._tensors["decoder.weight"], self._tensors["decoder.bias"]
+        weight, bias = self._tensors['decoder.weight'], self._tensors['decoder.bias']
         read_out = np.add.reduce(rate.reshape(weight.shape) * weight, axis=1) + bias
         scale(np.tanh(read_out), self._limits, self.action)
 
@@ -319,7 +319,7 @@ class OrdinaryNetwork:
     ) -> None:
         self._limits = limits
         self._layers = [
-            (tensors[f"layers.{i}.weight"].T, tensors[f"layers.{i}.bias"])
+            (tensors[f'layers.{i}.weight'].T, tensors[f'layers.{i}.bias'])
             for i in range(len(spec.hidden) + 1)
         ]
         self.observation = np.zeros(spec.input_size)
@@ -332,7 +332,7 @@ class OrdinaryNetwork:
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over='ignore'):
             signal = self.observation.astype(np.float32)
         if (wrong := _not_finite(signal)) >= 0:
             return wrong
@@ -366,7 +366,9 @@ def limits_of(spec: PolicySpec) -> tuple[np.ndarray, np.ndarray]:
     return limits_within(spec.action_low, spec.action_high)
 
 
-def limits_within(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+def limits_within(
+    low: tuple[float, ...], high: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper limits as float32, both within those given."""
     return _inside(low, np.inf), _inside(high, -np.inf)
 

@@ -14,8 +14,8 @@ from proxy_snn_control.share import folders
 
 from .errors import PolicyFileError
 
-FOLDER = "policies"
-_NAME = re.compile(r"[a-z0-9_]+")
+FOLDER = 'policies'
+_NAME = re.compile(r'[a-z0-9_]+')
 
 
 def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
@@ -30,13 +30,13 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     if not _NAME.fullmatch(name) or os.path.lexists(name):
         return path
     for folder in folders():
-        if (found := folder / FOLDER / f"{name}.safetensors").is_file():
+        if (found := folder / FOLDER / f'{name}.safetensors').is_file():
             return found
-    known = ", ".join(names()) or "none"
-    raise PolicyFileError(f"policy file {name}: no such file, nor a policy on the shelf ({known})")
+    known = ', '.join(names()) or 'none'
+    raise PolicyFileError(f'policy file {name}: no such file, nor a policy on the shelf ({known})')
 
 
 def names() -> list[str]:
     """The names on the shelf."""
-    files = [each for folder in folders() for each in (folder / FOLDER).glob("*.safetensors")]
+    files = [each for folder in folders() for each in (folder / FOLDER).glob('*.safetensors')]
     return sorted({each.stem for each in files})

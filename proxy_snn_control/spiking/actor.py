@@ -8,20 +8,19 @@ Parameters carry the names that the policy file gives them. Equation numbers are
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 import itertools
 import math
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
-
-import torch
-from torch import Tensor
 
 from proxy_snn_control.policy.plugins import NEURONS
 from proxy_snn_control.spiking import fused, norm
-from proxy_snn_control.spiking.dense import ReLUNetwork, layer_layout
+from proxy_snn_control.spiking.dense import layer_layout, ReLUNetwork
 from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
 from proxy_snn_control.spiking.norm import Moments, MovingStatistics
-from proxy_snn_control.spiking.weights import Layout, Weights, start_linear
+from proxy_snn_control.spiking.weights import Layout, start_linear, Weights
+import torch
+from torch import Tensor
 
 
 class Sizes(NamedTuple):
@@ -88,7 +87,7 @@ class SpikingActor:
         sizes: Sequence[Sizes],
         *,
         hidden: Sequence[int] = (256, 256),
-        neuron: str = "lif",
+        neuron: str = 'lif',
         neuron_constants: dict[str, float] | None = None,
         surrogate_window: float = 0.5,
         time_steps: int = 5,
@@ -99,7 +98,7 @@ class SpikingActor:
         decoder_population: int = 10,
         tails: Sequence[float] = (),
         normalised: bool = False,
-        products: str = "float32",
+        products: str = 'float32',
     ) -> None:
         """Lay out actors with zeros.
 
@@ -126,12 +125,12 @@ class SpikingActor:
             self._widths.append(widths)
             layouts.append(
                 {
-                    "encoder.mu": (observations, encoder_population),
-                    "encoder.sigma": (observations, encoder_population),
+                    'encoder.mu': (observations, encoder_population),
+                    'encoder.sigma': (observations, encoder_population),
                     **layer_layout(widths),
                     **(norm.layout(widths[1:]) if normalised else {}),
-                    "decoder.weight": (actions, decoder_population),
-                    "decoder.bias": (actions,),
+                    'decoder.weight': (actions, decoder_population),
+                    'decoder.bias': (actions,),
                 }
             )
         self.weights = Weights(layouts)
@@ -164,16 +163,16 @@ class SpikingActor:
         """
         own = self.weights.of(member, self.weights.flat[member])
         values = {name: torch.empty(tensor.shape) for name, tensor in own.items()}
-        values["encoder.mu"][:] = torch.linspace(*self._span, values["encoder.mu"].shape[1])
-        values["encoder.sigma"].fill_(self._sigma)
-        for part in (*(f"layers.{i}" for i in range(self.depth)), "decoder"):
-            weight = values[f"{part}.weight"]
-            start_linear(weight, values[f"{part}.bias"], weight.shape[1], rng)
+        values['encoder.mu'][:] = torch.linspace(*self._span, values['encoder.mu'].shape[1])
+        values['encoder.sigma'].fill_(self._sigma)
+        for part in (*(f'layers.{i}' for i in range(self.depth)), 'decoder'):
+            weight = values[f'{part}.weight']
+            start_linear(weight, values[f'{part}.bias'], weight.shape[1], rng)
         if self.statistics:
             for i in range(self.depth):
-                values[f"layers.{i}.bias"].zero_()
-                for kind in ("gamma", "beta"):
-                    values[f"norm.{i}.{kind}"].fill_(self.about.threshold / 2)
+                values[f'layers.{i}.bias'].zero_()
+                for kind in ('gamma', 'beta'):
+                    values[f'norm.{i}.{kind}'].fill_(self.about.threshold / 2)
         self.weights.put(member, self.weights.flat[member], values)
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
@@ -191,7 +190,7 @@ class SpikingActor:
     def __call__(self, observation: Tensor) -> Tensor:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
         flat = self.weights.flat
-        if flat.device.type != "cpu" or flat.dtype != torch.float32:
+        if flat.device.type != 'cpu' or flat.dtype != torch.float32:
             return self.trace(observation)[0]
         named = self.weights.named(flat)
         parts = [part for layer in self._layers(named) for part in layer]
@@ -239,10 +238,10 @@ class SpikingActor:
             numbers = numbers.clone()
             folded = self.weights.named(numbers)
             for i, (weight, bias) in enumerate(self._layers(named)):
-                folded[f"layers.{i}.weight"].copy_(weight)
-                folded[f"layers.{i}.bias"].copy_(bias)
-        own = self.weights.of(member, numbers[member].to("cpu", copy=True))
-        return {name: part for name, part in own.items() if not name.startswith("norm.")}
+                folded[f'layers.{i}.weight'].copy_(weight)
+                folded[f'layers.{i}.bias'].copy_(bias)
+        own = self.weights.of(member, numbers[member].to('cpu', copy=True))
+        return {name: part for name, part in own.items() if not name.startswith('norm.')}
 
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Compute the action in plain torch as it will be deployed, and show how.
@@ -264,7 +263,7 @@ class SpikingActor:
         learning = moments is not None
         for i, (weight, bias) in enumerate(self._layers(named, folded=not learning)):
             if self.statistics and moments is not None:
-                gamma, beta = named[f"norm.{i}.gamma"], named[f"norm.{i}.beta"]
+                gamma, beta = named[f'norm.{i}.gamma'], named[f'norm.{i}.beta']
                 rows = spikes.flatten(1, 2)
                 weight, bias, found = norm.normalise(rows, weight, gamma, beta)
                 moments.append(found)
@@ -281,7 +280,9 @@ class SpikingActor:
         """Weight and bias of each layer, as they act or as they are learnt."""
         if self.statistics and folded:
             return self.statistics.fold(named)
-        return ((named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]) for i in range(self.depth))
+        return (
+            (named[f'layers.{i}.weight'], named[f'layers.{i}.bias']) for i in range(self.depth)
+        )
 
     def _operations(self, spikes: list[Tensor]) -> Tensor:
         """Synaptic operations relative to those possible, [members], of spikes per layer.
@@ -294,18 +295,18 @@ class SpikingActor:
     def own_neurons(self, member: int) -> list[int]:
         """How many neurons of each layer, from the encoder on, are the member's and no padding."""
         named = self.weights.of(member, self.weights.flat[member])
-        first = math.prod(named["encoder.mu"].shape)
-        return [first, *(len(named[f"layers.{i}.bias"]) for i in range(self.depth))]
+        first = math.prod(named['encoder.mu'].shape)
+        return [first, *(len(named[f'layers.{i}.bias']) for i in range(self.depth))]
 
     def _stimulation(self, observation: Tensor, named: dict[str, Tensor]) -> Tensor:
-        mu, sigma = named["encoder.mu"], named["encoder.sigma"]
+        mu, sigma = named['encoder.mu'], named['encoder.sigma']
         if self._mask is not None:  # padding has no width to divide by
             sigma = sigma + (1 - self._mask[:, 0].unflatten(1, sigma.shape[1:]))
         stimulation: Tensor = Stimulation.apply(observation, mu, sigma, self._mask)
         return stimulation
 
     def _decode(self, rate: Tensor, named: dict[str, Tensor]) -> Tensor:
-        weight, bias = named["decoder.weight"], named["decoder.bias"]
+        weight, bias = named['decoder.weight'], named['decoder.bias']
         grouped = rate.unflatten(-1, weight.shape[1:])
         return self.limits.scale(torch.tanh((grouped * weight[:, None]).sum(-1) + bias[:, None]))
 
@@ -322,7 +323,7 @@ class ReLUActor:
         *,
         hidden: Sequence[int] = (256, 256),
         normalised: bool = False,
-        products: str = "float32",
+        products: str = 'float32',
     ) -> None:
         self.sizes, self.limits = list(sizes), Limits(sizes)
         shapes = [(each.observations, *hidden, len(each.low)) for each in sizes]
@@ -341,8 +342,8 @@ class ReLUActor:
             drawn = self.network.weights.of(member, self.network.weights.flat[member])
             own = self.weights.of(member, self.weights.flat[member])
             for i in range(self.statistics.depth):
-                drawn[f"layers.{i}.bias"].zero_()
-                own[f"norm.{i}.gamma"].fill_(1)
+                drawn[f'layers.{i}.bias'].zero_()
+                own[f'norm.{i}.gamma'].fill_(1)
             self.weights.put(member, self.weights.flat[member], {**own, **drawn})
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
@@ -358,7 +359,7 @@ class ReLUActor:
 
     def act(self, observation: Tensor) -> Tensor:
         """Compute actions as they will be deployed, from exact products."""
-        read_out = self.network(observation, self._folded(), products="float32")
+        read_out = self.network(observation, self._folded(), products='float32')
         return self.limits.scale(torch.tanh(read_out))
 
     def learn(self, observation: Tensor, count_operations: bool) -> Learning:
@@ -367,12 +368,12 @@ class ReLUActor:
             return Learning(self(observation), None, [])
         named, moments, h = self.weights.named(self.weights.flat), list[Moments](), observation
         for i in range(self.statistics.depth):
-            parts = [named[f"{n}.{i}.{k}"] for n, k in _OF_A_LAYER]
+            parts = [named[f'{n}.{i}.{k}'] for n, k in _OF_A_LAYER]
             weight, bias, found = norm.normalise(h, *parts)
             moments.append(found)
             h = torch.relu(torch.baddbmm(bias[:, None], h, weight.mT))
         i = self.statistics.depth
-        weight, bias = named[f"layers.{i}.weight"], named[f"layers.{i}.bias"]
+        weight, bias = named[f'layers.{i}.weight'], named[f'layers.{i}.bias']
         read_out = torch.baddbmm(bias[:, None], h, weight.mT)
         return Learning(self.limits.scale(torch.tanh(read_out)), None, moments)
 
@@ -380,7 +381,7 @@ class ReLUActor:
         """A member's weights by name as they act, with normalisation folded into them: a copy."""
         folded = self._folded()
         numbers = (self.weights.flat if folded is None else folded)[member].detach()
-        return self.network.weights.of(member, numbers.to("cpu", copy=True))
+        return self.network.weights.of(member, numbers.to('cpu', copy=True))
 
     def _folded(self) -> Tensor | None:
         """The networks' weights as they act; None if they are as they are learnt."""
@@ -389,8 +390,8 @@ class ReLUActor:
         named = self.weights.named(self.weights.flat)
         parts = [part for layer in self.statistics.fold(named) for part in layer]
         i = self.statistics.depth
-        parts += [named[f"layers.{i}.{kind}"] for kind in ("weight", "bias")]
+        parts += [named[f'layers.{i}.{kind}'] for kind in ('weight', 'bias')]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
-_OF_A_LAYER = (("layers", "weight"), ("norm", "gamma"), ("norm", "beta"))
+_OF_A_LAYER = (('layers', 'weight'), ('norm', 'gamma'), ('norm', 'beta'))

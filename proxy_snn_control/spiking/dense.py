@@ -11,17 +11,16 @@ decimal place.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+import itertools
 from typing import Any, NamedTuple
 
+from proxy_snn_control.spiking.weights import Axis, start_linear, Weights
 import torch
 from torch import Tensor
 
-from proxy_snn_control.spiking.weights import Axis, Weights, start_linear
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS = ('float32', 'tf32', 'bfloat16')
 EPSILON = 1e-5  # added to a variance before it divides
 
 
@@ -39,7 +38,7 @@ class ReLUNetwork:
     """
 
     def __init__(
-        self, sizes: Sequence[Sequence[Axis]], products: str = "float32", norm: bool = False
+        self, sizes: Sequence[Sequence[Axis]], products: str = 'float32', norm: bool = False
     ) -> None:
         """Lay out networks with zeros; `sizes` gives each one's inputs, hidden layers, outputs.
 
@@ -48,13 +47,15 @@ class ReLUNetwork:
                 the narrower would be of padding too.
         """
         if norm and len({tuple(each[1:-1]) for each in sizes}) > 1:
-            raise ValueError("networks with layer normalisation differ in their hidden layers")
+            raise ValueError('networks with layer normalisation differ in their hidden layers')
         self.products, self.norm = products, norm
         self.weights = Weights([layer_layout(each) for each in sizes])
 
     def start(self, row: int, rng: torch.Generator) -> None:
         """Draw one network's initial weights, within (inputs)^-1/2, as PyTorch's Linear does."""
-        values = {k: torch.empty(v.shape) for k, v in self.weights.of(row, self._flat[row]).items()}
+        values = {
+            k: torch.empty(v.shape) for k, v in self.weights.of(row, self._flat[row]).items()
+        }
         parts = list(values.values())
         for weight, bias in zip(parts[::2], parts[1::2], strict=True):
             start_linear(weight, bias, weight.shape[1], rng)
@@ -128,7 +129,7 @@ def _tf32() -> Iterator[None]:
 
 def rounded(precision: str) -> AbstractContextManager[None]:
     """Let a GPU round the factors of float32 products to TF32 meanwhile, where that is asked."""
-    return _tf32() if precision == "tf32" else _AS_THEY_ARE
+    return _tf32() if precision == 'tf32' else _AS_THEY_ARE
 
 
 _AS_THEY_ARE = nullcontext()
@@ -136,14 +137,14 @@ _AS_THEY_ARE = nullcontext()
 
 def factor_type(precision: str, own: torch.dtype) -> torch.dtype:
     """What the factors of a product are converted to; `own` is theirs."""
-    return torch.bfloat16 if precision == "bfloat16" else own
+    return torch.bfloat16 if precision == 'bfloat16' else own
 
 
 def layer_layout(sizes: Sequence[Axis]) -> dict[str, tuple[Axis, ...]]:
     """Name weight and bias of layers of these sizes, as weights.py lays them out."""
     found: dict[str, tuple[Axis, ...]] = {}
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        found |= {f"layers.{i}.weight": (fan_out, fan_in), f"layers.{i}.bias": (fan_out,)}
+        found |= {f'layers.{i}.weight': (fan_out, fan_in), f'layers.{i}.bias': (fan_out,)}
     return found
 
 
@@ -186,7 +187,7 @@ def _run(
             h.relu_()
         h = h.to(weight.dtype)
         passed.inputs.append(h)
-        with rounded("float32" if i == len(passed.weights) - 2 else products):
+        with rounded('float32' if i == len(passed.weights) - 2 else products):
             h = add_product(bias, h, weight.mT)
     return (h.unsqueeze(0) if one else h), passed
 
@@ -201,7 +202,7 @@ def _pull(
     for i in range(last, -1, -1):
         h, weight = passed.inputs[i], passed.weights[2 * i]
         g = g.to(weight.dtype)
-        with rounded("float32" if i == last else products):
+        with rounded('float32' if i == last else products):
             if to:
                 to[2 * i].copy_(g.mT @ h)
                 torch.sum(g, -2, keepdim=True, dtype=to[0].dtype, out=to[2 * i + 1])

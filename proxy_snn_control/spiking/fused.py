@@ -17,23 +17,22 @@ on them. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numba
-import numpy as np
-import torch
 from llvmlite import ir
+import numba
 from numba import types
 from numba.extending import intrinsic, register_jitable
-from torch import Tensor
-
+import numpy as np
 from proxy_snn_control.policy import cache, neurons, plugins
 from proxy_snn_control.spiking.dense import factor_type
 from proxy_snn_control.spiking.neurons import About
+import torch
+from torch import Tensor
 
 WIDTH = 32  # neurons of a tile, and spikes of a word
 ROWS = 16  # rows of a tile
@@ -91,7 +90,7 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
         level = ir.Constant(vector, ir.Undefined)
         for lane in range(WIDTH):
             level = builder.insert_element(level, threshold, ir.IntType(32)(lane))
-        above = builder.fcmp_ordered(">", values, level)
+        above = builder.fcmp_ordered('>', values, level)
         return builder.bitcast(above, ir.IntType(WIDTH))
 
     return types.uint32(potential, types.int64, types.float32), generate
@@ -125,7 +124,7 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
     step, pullback = register_jitable(neuron.step), register_jitable(neuron.pullback)
     compiled = cache.compiled(_sources(neuron), neuron.__name__, nogil=True, parallel=threaded)
     # The others are the same with and without a tail, and are found again on the disk.
-    with_tail = ("tail",) if tailed else ()
+    with_tail = ('tail',) if tailed else ()
     compiled_backward = cache.compiled(
         _sources(neuron), neuron.__name__, *with_tail, nogil=True, parallel=threaded
     )
@@ -217,7 +216,7 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
                 for r in range(here):
                     counts[first + r, start : start + real] = total[r * WIDTH : r * WIDTH + real]
 
-    @register_jitable(error_model="numpy")
+    @register_jitable(error_model='numpy')
     def backward_rows(
         states: np.ndarray,
         gradient: np.ndarray,

@@ -11,15 +11,14 @@ those of Xu et al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import functools
 import importlib.util
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from proxy_snn_control.spiking.dense import factor_type, rounded
 import torch
 from torch import Tensor
-
-from proxy_snn_control.spiking.dense import factor_type, rounded
 
 
 class About(NamedTuple):
@@ -34,13 +33,13 @@ class About(NamedTuple):
     @property
     def threshold(self) -> float:
         """The threshold among the neuron's constants."""
-        return self.neuron_constants[list(self.neuron.constants).index("threshold")]
+        return self.neuron_constants[list(self.neuron.constants).index('threshold')]
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU."""
     on_gpu = functools.cache(lambda: torch.compile(function, fullgraph=True))
-    able = importlib.util.find_spec("triton") is not None
+    able = importlib.util.find_spec('triton') is not None
 
     @functools.wraps(function)
     def call(tensor: Tensor, *others: Any) -> Any:

@@ -18,17 +18,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from proxy_snn_control.spiking.dense import EPSILON
 from proxy_snn_control.spiking.weights import Layout, Weights
+import torch
+from torch import Tensor
 
 MOMENTUM = 0.2  # of the variance that a moving statistic's own error is taken to have
 # Parameter updates between two computations of the moving statistics from the replay buffer, and
 # the minibatches that each is from.
 RECALIBRATE_EVERY, RECALIBRATE_FROM = 5_000, 100
-KINDS = ("mean", "variance")
+KINDS = ('mean', 'variance')
 
 
 class Moments(NamedTuple):
@@ -41,7 +40,7 @@ class Moments(NamedTuple):
 
 def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Name what is learnt of layers of these widths, as weights.py lays it out."""
-    return {f"norm.{i}.{kind}": (n,) for i, n in enumerate(widths) for kind in ("gamma", "beta")}
+    return {f'norm.{i}.{kind}': (n,) for i, n in enumerate(widths) for kind in ('gamma', 'beta')}
 
 
 def normalise(
@@ -83,16 +82,16 @@ class MovingStatistics:
         """Begin with mean 0 and variance 1; `widths` gives each member's normalised layers."""
         layouts: list[Layout] = [
             {
-                f"norm.{i}.{kind}{what}": (n,)
+                f'norm.{i}.{kind}{what}': (n,)
                 for i, n in enumerate(own)
                 for kind in KINDS
-                for what in ("", "_error")
+                for what in ('', '_error')
             }
             for own in widths
         ]
         self.weights, self.depth = Weights(layouts), len(widths[0])
         for i in range(self.depth):
-            self._named()[f"norm.{i}.variance"].fill_(1)
+            self._named()[f'norm.{i}.variance'].fill_(1)
 
     def _named(self) -> dict[str, Tensor]:
         return self.weights.named(self.weights.flat)
@@ -102,9 +101,9 @@ class MovingStatistics:
         statistics = self._named()
         for i in range(self.depth):
             yield _folded(
-                named[f"layers.{i}.weight"],
-                *(named[f"norm.{i}.{kind}"] for kind in ("gamma", "beta")),
-                *(statistics[f"norm.{i}.{kind}"] for kind in KINDS),
+                named[f'layers.{i}.weight'],
+                *(named[f'norm.{i}.{kind}'] for kind in ('gamma', 'beta')),
+                *(statistics[f'norm.{i}.{kind}'] for kind in KINDS),
             )
 
     @torch.no_grad()
@@ -118,7 +117,7 @@ class MovingStatistics:
         for i, (mean, variance, rows) in enumerate(layers):
             noise = variance / (rows - 1), 2 * variance**2 / (rows - 1)
             for kind, found, v in zip(KINDS, (mean, variance), noise, strict=True):
-                moving, error = (statistics[f"norm.{i}.{kind}{w}"] for w in ("", "_error"))
+                moving, error = (statistics[f'norm.{i}.{kind}{w}'] for w in ('', '_error'))
                 correction = found - moving
                 error.lerp_(correction**2, MOMENTUM)
                 gain = error / (error + v + torch.finfo(error.dtype).tiny)
@@ -132,7 +131,7 @@ class MovingStatistics:
         for i, of_layer in enumerate(zip(*minibatches, strict=True)):
             means = torch.stack([each.mean for each in of_layer])
             spread, mean = torch.var_mean(means, dim=0, correction=0)
-            statistics[f"norm.{i}.mean"].copy_(mean)
+            statistics[f'norm.{i}.mean'].copy_(mean)
             within = torch.stack([each.variance for each in of_layer]).mean(0)
-            statistics[f"norm.{i}.variance"].copy_(within + spread)
+            statistics[f'norm.{i}.variance'].copy_(within + spread)
         self.weights.version += 1

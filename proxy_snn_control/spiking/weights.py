@@ -10,8 +10,8 @@ a network does not have stays zero. A width is in segments where an input is mad
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+import math
 
 import numpy as np
 import torch
@@ -46,7 +46,9 @@ class Weights:
                 whole = mine == longest
                 places[name] = None if whole else np.ix_(*map(_indices, mine, longest))
         self.sizes = [math.prod(shape) for shape in self.shapes.values()]
-        self.matrices = [shape if len(shape) > 1 else (1, *shape) for shape in self.shapes.values()]
+        self.matrices = [
+            shape if len(shape) > 1 else (1, *shape) for shape in self.shapes.values()
+        ]
         self.flat = torch.zeros(len(layouts), sum(self.sizes))
         self.version = 0
 
@@ -97,4 +99,6 @@ def _segments(axis: Axis) -> tuple[int, ...]:
 
 def _indices(mine: tuple[int, ...], longest: tuple[int, ...]) -> np.ndarray:
     starts = np.cumsum((0, *longest[:-1]))
-    return np.concatenate([start + np.arange(own) for start, own in zip(starts, mine, strict=True)])
+    return np.concatenate(
+        [start + np.arange(own) for start, own in zip(starts, mine, strict=True)]
+    )
