@@ -41,14 +41,14 @@ MEMORY_LIMIT, SECONDS_LIMIT = 100e6, 5.0
 # Where one of these stands for a value, the text after it goes into the JSON as it is.
 RAW = 'RAW:'
 ODD: list[Any] = [
-    None, True, False, 0, 1, 2, 3, 4, -1, 1.0, 0.5, -0.0, 1e-300, 1e300, float("nan"),
-    float("inf"), 2**31, 2**32, 2**53, 2**63, 2**64 - 1, -(2**63), 10**400, "", "1", "F32", "F64",
-    "BF16", "F16", "I32", "U8", "f32", "lif", "relu", "dn", "\ud800", "\0", "\x1b[2J", "é",
-    "a" * 5000, [], [0], [-1], [1, 2], [2, 2], [0, 4], [[2, 2]], [None], {}, {"a": 1},
-    {"": {"": {}}}, RAW + "1e999", RAW + "-1e999", RAW + "-Infinity", RAW + "-0", RAW + "01",
-    RAW + "9" * 5000, RAW + "0." + "1" * 9000, RAW + "[" * 50_000, RAW + "[" * 900 + "]" * 900,
-    RAW + '{"":' * 300 + "1" + "}" * 300, RAW + '{"a":1,"a":1}', RAW + '"\\ud800"', RAW + "tru",
-    RAW + "[0,]", RAW + "'x'", RAW + "/**/1", RAW + "\ufeff1", RAW + '"\t"', RAW + "\\u0031",
+    None, True, False, 0, 1, 2, 3, 4, -1, 1.0, 0.5, -0.0, 1e-300, 1e300, float('nan'),
+    float('inf'), 2**31, 2**32, 2**53, 2**63, 2**64 - 1, -(2**63), 10**400, '', '1', 'F32', 'F64',
+    'BF16', 'F16', 'I32', 'U8', 'f32', 'lif', 'relu', 'dn', '\ud800', '\0', '\x1b[2J', 'é',
+    'a' * 5000, [], [0], [-1], [1, 2], [2, 2], [0, 4], [[2, 2]], [None], {}, {'a': 1},
+    {'': {'': {}}}, RAW + '1e999', RAW + '-1e999', RAW + '-Infinity', RAW + '-0', RAW + '01',
+    RAW + '9' * 5000, RAW + '0.' + '1' * 9000, RAW + '[' * 50_000, RAW + '[' * 900 + ']' * 900,
+    RAW + '{"":' * 300 + '1' + '}' * 300, RAW + '{"a":1,"a":1}', RAW + '"\\ud800"', RAW + 'tru',
+    RAW + '[0,]', RAW + "'x'", RAW + '/**/1', RAW + '\ufeff1', RAW + '"\t"', RAW + '\\u0031',
 ]  # fmt: skip
 DTYPES = {'F64': 8, 'F16': 2, 'BF16': 2, 'I32': 4, 'I64': 8, 'U8': 1, 'BOOL': 1, 'F8_E4M3': 1}
 
@@ -284,11 +284,11 @@ def change_shape(parts: Parts, rng: random.Random) -> None:
     """Shapes whose product overflows, has the right size by another route, or is nothing."""
     entry = parts.entries[rng.choice(list(parts.entries))]
     shape = entry['shape']
-    entry["shape"] = rng.choice(
+    entry['shape'] = rng.choice(
         [
             [2**62, 4], [2**32, 2**32], [2**63 - 1], [-n for n in shape], shape[::-1], [*shape, 1],
             [1, *shape], [0, *shape], [], shape[1:], [shape], [float(n) for n in shape],
-            [str(n) for n in shape], [2**31, *shape], [10**300, *shape], {"0": shape}, "2,2",
+            [str(n) for n in shape], [2**31, *shape], [10**300, *shape], {'0': shape}, '2,2',
         ]
     )  # fmt: skip
 
@@ -297,13 +297,13 @@ def change_offsets(parts: Parts, rng: random.Random) -> None:
     """Gaps, overlaps, ends before beginnings, places outside of the file."""
     first, second = (parts.entries[name] for name in rng.sample(list(parts.entries), 2))
     begin, end = first['data_offsets']
-    first["data_offsets"] = rng.choice(
+    first['data_offsets'] = rng.choice(
         [
-            second["data_offsets"], [begin + 4, end + 4], [begin - 4, end - 4], [begin, end + 4],
+            second['data_offsets'], [begin + 4, end + 4], [begin - 4, end - 4], [begin, end + 4],
             [end, begin], [begin, begin], [begin + 1, end + 1], [-end, -begin], [begin, 2**63],
             [begin + 2**64, end + 2**64], [begin, 2**64 + end], [2**40, 2**40 + end - begin],
             [begin], [begin, end, end], [float(begin), float(end)], [[begin], [end]], [None, None],
-            [str(begin), str(end)], [False, end], {"0": begin, "1": end}, begin,
+            [str(begin), str(end)], [False, end], {'0': begin, '1': end}, begin,
         ]
     )  # fmt: skip
     if rng.random() < 0.3:  # both moved: still the right sizes in all, or the other's numbers

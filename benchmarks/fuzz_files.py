@@ -72,14 +72,14 @@ command:
 ODD_VALUES = [each for each in ODD if not (isinstance(each, str) and each.startswith(RAW))]
 # Text that stands for a value, or for a line of its own.
 FRAGMENTS = [
-    "*a", "&a", "&a [*a]", "!!python/object/apply:os.system [ls]", "!!python/name:os.system",
-    "!!binary 'AAAA'", "!!set {a, b}", "!!omap [a: 1]", "!!timestamp 2020-01-01", "!!int x",
-    "!!float x", "!x y", "2020-13-45", "0x" + "f" * 9000, "0b" + "1" * 70_000, "1" + ":00" * 9000,
-    "9" * 5000, "1e999", "-.inf", ".nan", "~", "yes", "0o17", "017", "1_0", "'", '"', '"\\e[2J"',
-    "[", "]", "{", "}", "[" * 5000, "{a: " * 500, "- - - - -", "? a", ": b", "|", ">", "%YAML 9.9",
-    "---", "...", "\t", "\0", "\x1b[2J", "\ufeff", "\u2028", "\u202e", "@", "`", "#", "a" * 100_000,
-    "<<: *a", "<<: {a: 1}", "<<: [1]", "a: 1\na: 1", "=", "!!map [a]", "!!seq {a: 1}", "!!str {}",
-    "\n".join(f"k{i}: {i}" for i in range(9000)),
+    '*a', '&a', '&a [*a]', '!!python/object/apply:os.system [ls]', '!!python/name:os.system',
+    "!!binary 'AAAA'", '!!set {a, b}', '!!omap [a: 1]', '!!timestamp 2020-01-01', '!!int x',
+    '!!float x', '!x y', '2020-13-45', '0x' + 'f' * 9000, '0b' + '1' * 70_000, '1' + ':00' * 9000,
+    '9' * 5000, '1e999', '-.inf', '.nan', '~', 'yes', '0o17', '017', '1_0', "'", '"', '"\\e[2J"',
+    '[', ']', '{', '}', '[' * 5000, '{a: ' * 500, '- - - - -', '? a', ': b', '|', '>', '%YAML 9.9',
+    '---', '...', '\t', '\0', '\x1b[2J', '\ufeff', '\u2028', '\u202e', '@', '`', '#', 'a' * 100_000,
+    '<<: *a', '<<: {a: 1}', '<<: [1]', 'a: 1\na: 1', '=', '!!map [a]', '!!seq {a: 1}', '!!str {}',
+    '\n'.join(f'k{i}: {i}' for i in range(9000)),
 ]  # fmt: skip
 
 

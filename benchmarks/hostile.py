@@ -53,22 +53,22 @@ def truth(rng: random.Random) -> bool:
 
 # What can happen, how often, and with what.
 EVENTS: dict[str, tuple[int, Callable[[random.Random], dict[str, Any]]]] = {
-    "message": (4, lambda r: {"source": r.randrange(2), "stamp": stamp(r), "value": number(r),
-                              "times": r.randint(1, 3)}),
-    "broken_joints": (1, lambda r: {"names": r.choice([["a", "a"], ["b"], [], ["a", "b"]]),
-                                    "count": r.randrange(4)}),
-    "in_order": (5, lambda r: {"steps": r.randint(1, 12),
-                               "values": (r.uniform(-1, 1), r.uniform(-1, 1))}),
-    "pass_time": (2, lambda r: {
-        "seconds": r.choice([0.001, 0.01, PERIOD, 0.05, 0.19, 0.21, 0.35, 2.0])}),
-    "one_long_before_the_other": (1, lambda r: {"source": r.randrange(2),
-                                                "seconds": r.choice([0.1, 0.25, 0.35])}),
-    "set_the_clock": (1, lambda r: {"jump": r.choice([-50.0, -0.3, 0.3, 1e5])}),
-    "possess": (1, lambda r: {"value": number(r)}),
-    "press": (1, lambda r: {"pressed": truth(r), "who": r.choice([b"a", b"b"])}),
-    "arm": (2, lambda r: {}),
-    "turn": (1, lambda r: {}),  # activate or deactivate, whichever it is not
-    "change": (1, lambda r: {"slew": truth(r), "ramp": r.choice([0.0, 0.3]), "hold": truth(r)}),
+    'message': (4, lambda r: {'source': r.randrange(2), 'stamp': stamp(r), 'value': number(r),
+                              'times': r.randint(1, 3)}),
+    'broken_joints': (1, lambda r: {'names': r.choice([['a', 'a'], ['b'], [], ['a', 'b']]),
+                                    'count': r.randrange(4)}),
+    'in_order': (5, lambda r: {'steps': r.randint(1, 12),
+                               'values': (r.uniform(-1, 1), r.uniform(-1, 1))}),
+    'pass_time': (2, lambda r: {
+        'seconds': r.choice([0.001, 0.01, PERIOD, 0.05, 0.19, 0.21, 0.35, 2.0])}),
+    'one_long_before_the_other': (1, lambda r: {'source': r.randrange(2),
+                                                'seconds': r.choice([0.1, 0.25, 0.35])}),
+    'set_the_clock': (1, lambda r: {'jump': r.choice([-50.0, -0.3, 0.3, 1e5])}),
+    'possess': (1, lambda r: {'value': number(r)}),
+    'press': (1, lambda r: {'pressed': truth(r), 'who': r.choice([b'a', b'b'])}),
+    'arm': (2, lambda r: {}),
+    'turn': (1, lambda r: {}),  # activate or deactivate, whichever it is not
+    'change': (1, lambda r: {'slew': truth(r), 'ramp': r.choice([0.0, 0.3]), 'hold': truth(r)}),
 }  # fmt: skip
 NAMES = list(EVENTS)
 WEIGHTS = [weight for weight, _ in EVENTS.values()]

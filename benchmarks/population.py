@@ -284,8 +284,8 @@ def main() -> int:
         ]
     if options.sketch:
         command = [
-            sys.executable, str(options.sketch), "--task", "Walker2d-v4", "--arms", '{"base":{}}',
-            "--seeds", "25", "--seconds", f"{options.seconds:g}",
+            sys.executable, str(options.sketch), '--task', 'Walker2d-v4', '--arms', '{"base":{}}',
+            '--seeds', '25', '--seconds', f'{options.seconds:g}',
         ]  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(

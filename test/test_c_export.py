@@ -326,7 +326,7 @@ def test_sizes_and_counts_of_a_small_network_by_hand(tmp_path: Path) -> None:
     """2 observations of 3 neurons, layers 6 -> 4 -> 20, 2 actions of 10, T = 2."""
     file = policy_of(
         observations=2, hidden=(4,), actions=2, time_steps=2, encoder_population=3,
-        observation_names=('a"b\\??=*/', "ü"), action_names=("x", "y"), control_period=0.01,
+        observation_names=('a"b\\??=*/', 'ü'), action_names=('x', 'y'), control_period=0.01,
     )  # fmt: skip
     report = export_c(file, tmp_path)
     assert report.synaptic_operations == 2 * (6 * 4 + 4 * 20) == 208

@@ -40,8 +40,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAVA_PYTHON = ROOT / '.venv-lava/bin/python'
 CHILD = [str(LAVA_PYTHON), str(Path(__file__).with_name('lava_child.py'))]
-TRAINED = [ROOT / f"benchmarks/policies/{name}.safetensors" for name in (
-    "lif-HalfCheetah-v4", "clif-HalfCheetah-v4", "lif-Ant-v4",
+TRAINED = [ROOT / f'benchmarks/policies/{name}.safetensors' for name in (
+    'lif-HalfCheetah-v4', 'clif-HalfCheetah-v4', 'lif-Ant-v4',
 )]  # fmt: skip
 
 DN = ROOT / 'benchmarks/policies/dn-HalfCheetah-v4.safetensors'

@@ -169,7 +169,7 @@ def test_deployed_weights_act_alike_in_the_runtime() -> None:
     for member, size in enumerate(SIZES):
         spec = PolicySpec(
             observation_size=size.observations, action_size=len(size.low), hidden=(24, 16),
-            time_steps=5, neuron="lif", neuron_constants=dict(NEURONS["lif"].constants),
+            time_steps=5, neuron='lif', neuron_constants=dict(NEURONS['lif'].constants),
             encoder_population=10, encoder_threshold=0.999, decoder_population=10,
             action_low=size.low, action_high=size.high, observation_names=None, action_names=None,
             control_period=None, observation_quantile_levels=(0.0, 1.0), provenance={},

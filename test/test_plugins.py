@@ -216,15 +216,15 @@ def test_everything_from_a_strangers_module(
     """Trained by two processes, evaluated, inspected and drawn; without the plugin refused."""
     run = tmp_path / 'run'
     settings = [
-        "neuron=slow_alif", "target=second_proxy", "critic=gated", "env=reach:0.5", "steps=40",
-        "random_steps=40", "eval_every=40", "eval_episodes=1", "checkpoint_every=40",
-        "hidden=[16]", "proxy_hidden=[16]", "critic_hidden=[16]", "batch_size=16",
+        'neuron=slow_alif', 'target=second_proxy', 'critic=gated', 'env=reach:0.5', 'steps=40',
+        'random_steps=40', 'eval_every=40', 'eval_episodes=1', 'checkpoint_every=40',
+        'hidden=[16]', 'proxy_hidden=[16]', 'critic_hidden=[16]', 'batch_size=16',
     ]  # fmt: skip
     config = tmp_path / 'plugins.yaml'
     config.write_text('plugins: [adaptive_lif]\n')
     done = command(
-        stranger, "train", "--plugin", "stranger", "--config", config, "--set", *settings,
-        "--seed", 0, 1, "--out", run,
+        stranger, 'train', '--plugin', 'stranger', '--config', config, '--set', *settings,
+        '--seed', 0, 1, '--out', run,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "critic 'gated' is a torch module: its gradient is autograd's" in done.stdout + (

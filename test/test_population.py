@@ -523,7 +523,7 @@ if __name__ == "__main__":
 def test_a_process_whose_parent_was_killed_while_it_started_ends(tmp_path: Path) -> None:
     (tmp_path / 'starts_one.py').write_text(STARTS_ONE)
     started = subprocess.run(
-        [sys.executable, str(tmp_path / "starts_one.py")],
+        [sys.executable, str(tmp_path / 'starts_one.py')],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False,
     )  # fmt: skip
     process = Path(f'/proc/{int(started.stdout)}/status')

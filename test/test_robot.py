@@ -243,8 +243,8 @@ def test_duplicates_and_late_messages_are_left_out(tmp_path: Path) -> None:
 
 
 def test_every_source_must_be_fresh_and_new(tmp_path: Path) -> None:
-    content = changed("sources", "v", to={
-        "type": "std_msgs/msg/Float64MultiArray", "topic": "extra", "timeout": 0.2,
+    content = changed('sources', 'v', to={
+        'type': 'std_msgs/msg/Float64MultiArray', 'topic': 'extra', 'timeout': 0.2,
     })  # fmt: skip
     content['observation']['b'] = {'source': 'v', 'index': 1, 'scale': '1e-1', 'offset': 3}
     inputs = Inputs(read(tmp_path, content))
@@ -265,21 +265,21 @@ def test_every_source_must_be_fresh_and_new(tmp_path: Path) -> None:
 
 def test_fields_angles_and_functions(tmp_path: Path) -> None:
     fields = {
-        "imu": ("sensor_msgs/Imu", ["orientation.roll", "orientation.pitch", "orientation.yaw",
-                "angular_velocity.x", "linear_acceleration.z", "orientation.w"]),
-        "odometry": ("nav_msgs/Odometry", ["pose.pose.position.z", "twist.twist.linear.x"]),
-        "twist": ("geometry_msgs/Twist", ["angular.z"]),
-        "stamped": ("geometry_msgs/TwistStamped", ["twist.linear.y"]),
-        "pose": ("geometry_msgs/Pose", ["position.y", "orientation.yaw"]),
-        "place": ("geometry_msgs/PoseStamped", ["pose.position.x"]),
+        'imu': ('sensor_msgs/Imu', ['orientation.roll', 'orientation.pitch', 'orientation.yaw',
+                'angular_velocity.x', 'linear_acceleration.z', 'orientation.w']),
+        'odometry': ('nav_msgs/Odometry', ['pose.pose.position.z', 'twist.twist.linear.x']),
+        'twist': ('geometry_msgs/Twist', ['angular.z']),
+        'stamped': ('geometry_msgs/TwistStamped', ['twist.linear.y']),
+        'pose': ('geometry_msgs/Pose', ['position.y', 'orientation.yaw']),
+        'place': ('geometry_msgs/PoseStamped', ['pose.position.x']),
     }  # fmt: skip
     names = [f'{source}.{field}' for source, (_, all_) in fields.items() for field in all_]
     extra = {
-        "wrapped": {"source": "pose", "field": "position.x", "wrap": True},
-        "degrees": {"source": "pose", "field": "position.z", "scale": math.pi / 180,
-                    "function": "sin"},
-        "before": {"previous_action": "right", "scale": 10, "offset": 1},
-        "cos": {"source": "pose", "field": "position.z", "scale": math.pi / 180, "function": "cos"},
+        'wrapped': {'source': 'pose', 'field': 'position.x', 'wrap': True},
+        'degrees': {'source': 'pose', 'field': 'position.z', 'scale': math.pi / 180,
+                    'function': 'sin'},
+        'before': {'previous_action': 'right', 'scale': 10, 'offset': 1},
+        'cos': {'source': 'pose', 'field': 'position.z', 'scale': math.pi / 180, 'function': 'cos'},
     }  # fmt: skip
     spec = spec_of([*names, *extra], ['left', 'right'])
     content = {**GOOD, 'sources': {n: {'type': t, 'topic': n} for n, (t, _) in fields.items()}}

@@ -430,7 +430,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
 
     def begin() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command(grid, out, "--jobs", 2), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command(grid, out, '--jobs', 2), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )  # fmt: skip
 

@@ -53,9 +53,9 @@ def twins(lessons: int, **changes) -> tuple[TD3, Idiom]:
         critic_hidden=(32, 24), batch=BATCH, smoothing=0.0,
     )  # fmt: skip
     config = TrainConfig(
-        target="proxy" if lessons else "soft", proxy_updates=max(lessons, 1), hidden=(48, 40),
+        target='proxy' if lessons else 'soft', proxy_updates=max(lessons, 1), hidden=(48, 40),
         proxy_hidden=(64, 32), critic_hidden=(32, 24), batch_size=BATCH, target_noise=0.0,
-        **{"precision": "float32", **changes},
+        **{'precision': 'float32', **changes},
     )  # fmt: skip
     limits = Sizes(OBSERVATIONS, (-1.0,) * ACTIONS, (1.0,) * ACTIONS)
     ours = TD3([config], [limits], filled_replay(), CPU)

@@ -120,7 +120,7 @@ def _commit() -> str | None:
             [*git, 'rev-parse', 'HEAD'], capture_output=True, text=True, check=True, timeout=10
         )
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
+            [*git, 'status', '--porcelain', '--untracked-files=no'],
             capture_output=True, text=True, check=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

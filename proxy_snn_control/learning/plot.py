@@ -370,8 +370,8 @@ def plot_energy(paths: Sequence[Path], out: Path) -> None:
             panel.errorbar(x, y, deviations, fmt='o', color=_COLOURS[0], capsize=2, linewidth=0.8)
             for row in here:
                 panel.annotate(
-                    row["learner"], (row[column], row["return_mean"]), fontsize="x-small",
-                    xytext=(3, 3), textcoords="offset points",
+                    row['learner'], (row[column], row['return_mean']), fontsize='x-small',
+                    xytext=(3, 3), textcoords='offset points',
                 )  # fmt: skip
             panel.set_xlabel(label)
             panel.set_title(task, loc='left', fontsize='small')

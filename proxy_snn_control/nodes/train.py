@@ -155,7 +155,7 @@ class Train(Node, Listener):
         several = len(self._members) > 1
         return {
             folder: self.create_publisher(
-                Float64, f"~/seed_{config.seed}/{name}" if several else f"~/{name}",
+                Float64, f'~/seed_{config.seed}/{name}' if several else f'~/{name}',
                 QoSProfile(depth=10),
             )
             for config, folder in self._members
