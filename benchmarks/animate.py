@@ -6,8 +6,8 @@
     python benchmarks/animate.py benchmarks/policies/lif-HalfCheetah-v4.safetensors \\
         --out docs/images/half_cheetah.gif
 
-Left is the task's own camera; right a raster for each layer, a row for each neuron and a column for
-each time step, the newest at the right. The picture is drawn as a GIF of few colours.
+Left is the task's own camera; right a raster for each layer, a row for each neuron and a column
+for each time step, the newest at the right. The picture is drawn as a GIF of few colours.
 """
 
 from __future__ import annotations

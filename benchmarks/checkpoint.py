@@ -54,8 +54,8 @@ def main() -> None:
         print(f'memory of the process: {before:.0f} MB before, {memory():.0f} MB with them')
         print(f'checkpoint: {on_disk / 1e6:.0f} MB on disk')
         print(
-            f'a checkpoint every {options.every} steps waits {np.median(full):.2f} s (full buffer, '
-            f'median of {len(full)}), {max(waits):.2f} s at most'
+            f'a checkpoint every {options.every} steps waits {np.median(full):.2f} s (full '
+            f'buffer, median of {len(full)}), {max(waits):.2f} s at most'
         )
         began = time.perf_counter()
         Population([member], resume=True)

@@ -668,8 +668,8 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
         '',
         (
             f'It ran for {at[-1] / 60:.1f} minutes: the task in real time with a controller, and '
-            f'beside them another controller and an echo, driven in turns at {rate:g} observations '
-            'a second, 0.4 s each. Resident memory about once a second, slopes by least squares.'
+            f'beside them another controller and an echo, driven in turns at {rate:g} '
+            'observations a second, 0.4 s each. Resident memory about once a second, slopes by least squares.'
         ),
         '',
         (
@@ -737,8 +737,8 @@ def main() -> int:
             f'{platform.machine()}, {processor()}, {os.cpu_count()} cores; Python '
             f'{platform.python_version()}, {rclpy.get_rmw_implementation_identifier()}. '
             f'`{options.policy.name}`, runtime '
-            f'{"compiled" if policy.compiled else "with NumPy alone"}; {OBSERVATIONS} observations '
-            f'of its own rollouts{", with labels" if options.labelled else ""}.'
+            f'{"compiled" if policy.compiled else "with NumPy alone"}; {OBSERVATIONS} '
+            f'observations of its own rollouts{", with labels" if options.labelled else ""}.'
         ),
     ]
     seconds = options.seconds

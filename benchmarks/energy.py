@@ -6,11 +6,12 @@
     pip install --no-deps neurobench==2.3.0     # what is used of it needs torch and snnTorch alone
     python benchmarks/energy.py benchmarks/policies/lif-*.safetensors --table F.md
 
-The policy's network of LIF neurons and the ordinary network of its width (random weights, PyTorch's
-initialisation) are given to the neurobench package as snnTorch and torch modules, and counted by
-policy/energy.py from the runtime: the two must agree. Observations are drawn as training saw them.
-Where /sys/class/powercap gives the processor's energy, both runtimes act for some seconds each, and
-what they take beyond an idle processor is measured. Run nothing else meanwhile.
+The policy's network of LIF neurons and the ordinary network of its width (random weights,
+PyTorch's initialisation) are given to the neurobench package as snnTorch and torch modules, and
+counted by policy/energy.py from the runtime: the two must agree. Observations are drawn as
+training saw them. Where /sys/class/powercap gives the processor's energy, both runtimes act for
+some seconds each, and what they take beyond an idle processor is measured. Run nothing else
+meanwhile.
 """
 
 from __future__ import annotations
@@ -176,8 +177,8 @@ def main() -> int:
         f'the ordinary network times 3.97 pJ; {LEFT_OUT}.',
         '',
         (
-            '| network | activation sparsity | effective MACs | effective ACs | dense | footprint, '
-            'bytes | by the neurobench package | nJ by constants | uJ measured by RAPL |'
+            '| network | activation sparsity | effective MACs | effective ACs | dense | '
+            'footprint, bytes | by the neurobench package | nJ by constants | uJ measured by RAPL |'
         ),
         '|---|---|---|---|---|---|---|---|---|',
     ]

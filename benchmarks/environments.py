@@ -6,8 +6,8 @@
 
 The five tasks of the paper, a share of the members each, take random actions. One step of all is
 timed, with nothing else going on: both in turns, in one run. AsyncVectorEnv has a process for each
-environment and one task only, so it is timed with the task that costs most (Ant-v4) beside the same
-task here.
+environment and one task only, so it is timed with the task that costs most (Ant-v4) beside the
+same task here.
 """
 
 from __future__ import annotations

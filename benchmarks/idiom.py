@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plain PyTorch idiom for the same method: what one would write from the paper, line by line.
 
-A loop over the simulation steps with every layer inside it, autograd through a surrogate spike, the
-two critics one after the other, the K labels one minibatch at a time. `training.py` measures
+A loop over the simulation steps with every layer inside it, autograd through a surrogate spike,
+the two critics one after the other, the K labels one minibatch at a time. `training.py` measures
 against it, and test/test_update.py holds the fast update to its numbers.
 """
 

@@ -5,14 +5,14 @@
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
 
-Everything runs on one core with one thread, in one run: the contenders take turns, and what is said
-of one is from all its turns. The ordinary network is of the policy's width, with random weights
-(its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and snnTorch run
-the policy's own spiking network with its weights; that they fire the same spikes is checked first.
-The policy as C (proxy-snn export) is compiled by cc at -O2 alone and called from Python like the
-others; its time by a clock in C is reported beside. What takes as long and does nothing but count
-shows the tail that is the machine's. Starting is timed in fresh processes, which take turns too.
-Run nothing else meanwhile.
+Everything runs on one core with one thread, in one run: the contenders take turns, and what is
+said of one is from all its turns. The ordinary network is of the policy's width, with random
+weights (its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and
+snnTorch run the policy's own spiking network with its weights; that they fire the same spikes is
+checked first. The policy as C (proxy-snn export) is compiled by cc at -O2 alone and called from
+Python like the others; its time by a clock in C is reported beside. What takes as long and does
+nothing but count shows the tail that is the machine's. Starting is timed in fresh processes, which
+take turns too. Run nothing else meanwhile.
 """
 
 # ruff: noqa: E402
@@ -430,8 +430,8 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
         (
             f'`{path.name}`: {spec.neuron}, layers {" -> ".join(map(str, spec.layer_sizes))}, '
             f'T = {spec.time_steps}; trained for {spec.provenance["step"]} steps to a return of '
-            f'{spec.provenance["evaluation"]["mean"]:.0f}. {len(observations)} observations of its '
-            'rollouts.'
+            f'{spec.provenance["evaluation"]["mean"]:.0f}. {len(observations)} observations of '
+            'its rollouts.'
         ),
         '',
         (

@@ -8,10 +8,10 @@
 Every policy is exported with float32 and, where it can be, 8-bit weights, compiled for the
 processor, linked with examples/micro's start of the MPS2 board, and run by QEMU on observations as
 training saw them and on noise. It is held to the runtime, or in 8 bits to the chip in fixed point,
-spike for spike. A small policy (64-64, the observations and actions of HalfCheetah, random weights)
-shows what a small board needs, and the same with every neuron firing at every step what an action
-takes at most. QEMU counts instructions, not cycles: it has no wait states, and every instruction
-takes as long.
+spike for spike. A small policy (64-64, the observations and actions of HalfCheetah, random
+weights) shows what a small board needs, and the same with every neuron firing at every step what
+an action takes at most. QEMU counts instructions, not cycles: it has no wait states, and every
+instruction takes as long.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learners as one batch on a GPU, everything included, beside what bounds them.
 
-    python benchmarks/population.py --table docs/results/population.md --sketch population_sketch.py
+    python benchmarks/population.py --sketch population_sketch.py --table F.md
 
 Needs a CUDA card, torch built for it (with Triton, which comes with it), gymnasium and mujoco.
 Each population trains for `--seconds` in a temporary folder as `proxy-snn train` would, with

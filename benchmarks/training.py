@@ -251,8 +251,8 @@ def main() -> int:
         floor += (
             f' In bfloat16, at {speed:.0f} GFLOP/s, {dense / speed * 1e3:.1f} ms and '
             f'{(dense + spiking) / speed * 1e3:.1f} ms: {speed / (dense + spiking):.0f} steps a '
-            f'second, {speed / (dense + spiking) / median["PT-LIF, K = 3, plain idiom"]:.1f} times '
-            'the plain idiom.'
+            f'second, {speed / (dense + spiking) / median["PT-LIF, K = 3, plain idiom"]:.1f} '
+            'times the plain idiom.'
         )
     lines = [
         *heading('Training speed'),

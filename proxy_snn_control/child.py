@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import sys
 
-# What `python -P -m MODULE` does, also in Python 3.10, which Lava needs and that has no -P: with -c
-# the first entry of sys.path is an empty one, the current folder. So do resource/bin and launch/.
+# What `python -P -m MODULE` does, also in Python 3.10, which Lava needs and that has no -P: with
+# -c the first entry of sys.path is an empty one, the current folder. So do resource/bin and
+# launch/.
 RUN_MODULE = (
     'import sys; sys.path[:1] = filter(None, sys.path[:1]); import runpy; '
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"

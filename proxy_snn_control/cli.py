@@ -192,8 +192,8 @@ def _parser() -> argparse.ArgumentParser:
         'sweep',
         help='train every run of a grid: environments x learners x seeds',
         description='Train every run of a grid of environments, learners and seeds, each into '
-        'DIR/ENV/LEARNER/seed-N. On a GPU runs of equal settings are one batch; on a CPU each is a '
-        'process of one thread. Finished runs are skipped: the command may be stopped '
+        'DIR/ENV/LEARNER/seed-N. On a GPU runs of equal settings are one batch; on a CPU each is '
+        'a process of one thread. Finished runs are skipped: the command may be stopped '
         '(Ctrl-C, SIGTERM, kill -9) and repeated.',
         epilog='docs/sweep.md describes the grid file; config/quick.yaml is a small one, '
         "config/table1.yaml the paper's.",

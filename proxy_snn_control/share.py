@@ -12,7 +12,8 @@ import sys
 def folders() -> list[Path]:
     """Where the package's files may lie: the source tree, ROS installation prefixes, Python's."""
     ament = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-    # The last one is where pip put the package, with --user or --prefix: lib/pythonX/site-packages.
+    # The last one is where pip put the package, with --user or --prefix:
+    # lib/pythonX/site-packages.
     prefixes = [*ament, sys.prefix, str(Path(__file__).parent.joinpath(*['..'] * 4).resolve())]
     shares = [Path(prefix) / 'share' / 'proxy_snn_control' for prefix in prefixes if prefix]
     return [Path(__file__).parents[1], *shares]

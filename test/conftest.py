@@ -144,8 +144,8 @@ def rollout(
 def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained HalfCheetah policy that knows how observations follow each other.
 
-    It was trained before policy files had this; random, exploring and wild steps stand for those of
-    its training.
+    It was trained before policy files had this; random, exploring and wild steps stand for those
+    of its training.
     """
     pytest.importorskip('mujoco')
     from proxy_snn_control.learning.transitions import whitening

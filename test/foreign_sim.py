@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulator that knows nothing of this package: MuJoCo, rclpy and standard messages alone.
 
-A cart on a rail with a two-joint arm. JointState in another order every time, Odometry of the cart,
-efforts in Nm. Every physics step is published with its time; `world/advance` (std_srvs/Empty) lets
-ten of them pass, `world/restart` (std_srvs/SetBool) resets. With `realtime` time passes by itself;
-with `clock` as well, half as quickly as ours, with /clock, from 20 s; a reset sets it back to 0.
+A cart on a rail with a two-joint arm. JointState in another order every time, Odometry of the
+cart, efforts in Nm. Every physics step is published with its time; `world/advance`
+(std_srvs/Empty) lets ten of them pass, `world/restart` (std_srvs/SetBool) resets. With `realtime`
+time passes by itself; with `clock` as well, half as quickly as ours, with /clock, from 20 s; a
+reset sets it back to 0.
 """
 
 import random

@@ -109,6 +109,8 @@ def test_a_sweep_is_batches(tmp_path: Path) -> None:
     """What agrees goes together, one batch after the other, and from where it was stopped."""
 
     class Stops(Listener):
+        """Stops the training after 70 steps."""
+
         def __init__(self) -> None:
             self.step = 0
 

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documentation: that it builds, its links, its notebook, and every command in it.
 
-A command is run where a machine without a ROS installation, a GPU and a day of time can; else it is
-held to what it names: the parser's flags, a launch file's arguments, a node's parameters, a script.
+A command is run where a machine without a ROS installation, a GPU and a day of time can; else it
+is held to what it names: the parser's flags, a launch file's arguments, a node's parameters, a
+script.
 """
 
 import argparse

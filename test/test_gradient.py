@@ -30,7 +30,7 @@ def heaviside_with_surrogate(potential, threshold: float, window: float, tail: f
     """Eq. 5 forward; Eq. 14 backward, through the slope of a clipped line, with a tail or without.
 
     The line rises from 0 to 1 over [threshold - w, threshold + w], so its slope is 1 / (2 w). At a
-    distance d beyond it goes on by tail / 2 * (1 - w / d), whose slope is tail / (2 w) * (w / d)^2.
+    distance d beyond it goes on by tail / 2 * (1 - w / d): its slope is tail / (2 w) * (w / d)^2.
     """
     line = ((potential - threshold + window) / (2 * window)).clamp(0, 1)
     away = (potential - threshold).abs().clamp(min=window)

@@ -487,7 +487,8 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
     assert stage.until(settled, 30)
     assert diagnostics('backend') == 'lava'
     before = diagnostics('backend_fallbacks'), int(diagnostics('commands'))
-    # It goes on until the test ends: twenty episodes are over before the two have found each other.
+    # It goes on until the test ends: twenty episodes are over before the two have found each
+    # other.
     stage.start('sim', env=TASK, seed=11)
     assert stage.until(lambda: len(returns) >= episodes, 60), stage.outputs()
     alone = evaluate(load_policy(policy_file), make_environment(TASK), episodes, 11)

@@ -43,6 +43,8 @@ def batch_norm(current: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor) -
 
 
 class Rectangle(torch.autograd.Function):
+    """A threshold at 0.5 with a rectangle as surrogate gradient."""
+
     @staticmethod
     def forward(ctx, potential):
         ctx.save_for_backward(potential)

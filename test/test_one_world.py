@@ -94,6 +94,8 @@ def test_the_run_is_that_of_a_task_with_a_world_for_evaluations(tmp_path: Path) 
 
 def test_an_evaluation_that_still_waits_when_it_is_stopped(tmp_path: Path) -> None:
     class Both(StopAt, Warnings):
+        """Stops at a step, and collects warnings."""
+
         def __init__(self, step: int) -> None:
             StopAt.__init__(self, step)
             Warnings.__init__(self)

@@ -120,6 +120,8 @@ def flipped(place: int) -> type:
     """The example's neuron with one sign of its derivative flipped."""
 
     class Wrong(NEURONS['alif']):
+        """One part of the gradient has the wrong sign."""
+
         @staticmethod
         def pullback(spike, state, constants, gradient):
             to_current, to_spike, to_state = NEURONS['alif'].pullback(

@@ -257,6 +257,8 @@ def test_a_file_that_changes_its_size_meanwhile(policy_file: Path, monkeypatch) 
 
 def test_a_pickle_is_not_executed(tmp_path: Path) -> None:
     class Trap:
+        """Makes a folder where it is unpickled."""
+
         def __reduce__(self):
             return (os.mkdir, (str(tmp_path / 'sprung'),))
 

@@ -289,7 +289,8 @@ def test_a_topic_of_another_type_is_a_sentence(
     assert controller.wait(20) == 1
     assert 'topic stop: cannot be created as std_msgs/Float64MultiArray' in controller.output
     assert 'Traceback' not in controller.output
-    # Not by the stage's node: Fast DDS was once seen to crash where such a publisher was destroyed.
+    # Not by the stage's node: Fast DDS was once seen to crash where such a publisher was
+    # destroyed.
     stage.launch([sys.executable, '-c', OF_ANOTHER_TYPE])
     start(stage, path, robot=joint_robot(tmp_path / 'right.yaml'))
     expected = (

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """security/policy.xml beside what the nodes really publish, subscribe to and serve.
 
-Whether a middleware enforces it is not tried here: that of rclpy's wheels is built without security
-and then, as it should be, does not start at all.
+Whether a middleware enforces it is not tried here: that of rclpy's wheels is built without
+security and then, as it should be, does not start at all.
 """
 
 from pathlib import Path

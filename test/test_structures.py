@@ -223,11 +223,15 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(
 
 
 class Lacks(Shaped):
+    """Its observation lacks an entry of its space."""
+
     def reset(self, **_: Any) -> Any:
         return {'a': np.zeros(2)}, {}
 
 
 class Wrong(Shaped):
+    """Its observation has an entry of the wrong shape."""
+
     def reset(self, **_: Any) -> Any:
         return {'a': np.zeros(3), 'b': np.zeros(1)}, {}
 

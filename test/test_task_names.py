@@ -40,6 +40,8 @@ def test_tasks_that_do_not_fit(task: str, reported: str) -> None:
 
 
 class Small(gymnasium.Env):
+    """Spaces of these sizes, and no steps."""
+
     def __init__(self, observations: int, low: list[float]) -> None:
         self.observation_space = gymnasium.spaces.Box(-1, 1, (observations,))
         self.action_space = gymnasium.spaces.Box(np.float32(low), np.ones(len(low), np.float32))

@@ -224,6 +224,8 @@ def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
         return True
 
     class Looks(Listener):
+        """Sees at every step that the folder is claimed."""
+
         def on_step(self, step: int) -> None:
             assert not claims()
 

@@ -51,6 +51,8 @@ def start_all(configs, folder: Path, *, resume: bool = False) -> Population:
 
 
 class StopAt(Listener):
+    """Stops the training at a step."""
+
     def __init__(self, step: int) -> None:
         self.stop_at, self.step = step, 0
 
@@ -62,6 +64,8 @@ class StopAt(Listener):
 
 
 class Warnings(Listener):
+    """Collects the texts of warnings and the rows of evaluations."""
+
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.rows: dict[int, list[dict[str, float]]] = {}

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of joints: read from a URDF, and kept as ros2_control's joint saturation limiter does.
 
-What is wanted is clamped to position, velocity and acceleration in turn, and a joint that could not
-stop any more before the end of its range brakes in time, and with it all others.
+What is wanted is clamped to position, velocity and acceleration in turn, and a joint that could
+not stop any more before the end of its range brakes in time, and with it all others.
 """
 
 from __future__ import annotations

@@ -50,9 +50,9 @@ class Stamps:
     """Whether a message is new, by its stamp.
 
     A stamp must be later than the last one. One that is further from it than the source's timeout
-    is of another clock: it counts if the source had been silent for as long, or if the next message
-    goes on from it. So a clock that is set anew is followed, and of two publishers whose clocks
-    differ only the first one counts.
+    is of another clock: it counts if the source had been silent for as long, or if the next
+    message goes on from it. So a clock that is set anew is followed, and of two publishers whose
+    clocks differ only the first one counts.
     """
 
     def __init__(self, timeout: float, repeats: bool) -> None:

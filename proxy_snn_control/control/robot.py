@@ -228,8 +228,8 @@ class Robot:
     def measured(self, source: Source) -> tuple[str, ...]:
         """The joints, [outputs], whose position the command has to know from this source.
 
-        It begins from there if it sets positions, and brakes before their limits. An output without
-        such a joint has ""; nothing if there is none at all.
+        It begins from there if it sets positions, and brakes before their limits. An output
+        without such a joint has ""; nothing if there is none at all.
         """
         command = self.command
         to_measure = command.interface == 'position' or command.type == TRAJECTORY or command.urdf
@@ -475,8 +475,8 @@ def _command(section: Section, spec: PolicySpec, folder: Path) -> CommandTopic:
     urdf = section.text('urdf', default='')
     if urdf and not (joints and (interface or field)):
         raise UserError(
-            f'{section.where}: urdf is {urdf!r}, but its limits need interface, and joint in every '
-            'output'
+            f'{section.where}: urdf is {urdf!r}, but its limits need interface, and joint in '
+            'every output'
         )
     return CommandTopic(
         kind,
@@ -508,8 +508,8 @@ def _output(section: Section, kind: str, has_interface: bool, spec: PolicySpec) 
             )
         if low > most or high < least:
             raise UserError(
-                f'{section.where}: limits is [{low}, {high}], but scale and offset give {least} to '
-                f'{most}, expected some of that within them'
+                f'{section.where}: limits is [{low}, {high}], but scale and offset give {least} '
+                f'to {most}, expected some of that within them'
             )
     allowed = TWIST_FIELDS if place == 'field' else ()
     where = section.text(place, allowed) if place else ''

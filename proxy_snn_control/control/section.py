@@ -125,7 +125,7 @@ class Section:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not fits or not abs(value) <= LARGEST:
             raise UserError(
-                f'{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at most '
-                f'{LARGEST:g}'
+                f'{self.where}: {name} is {reprlib.repr(value)}, expected a finite number, at '
+                f'most {LARGEST:g}'
             )
         return float(value)

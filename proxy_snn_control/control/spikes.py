@@ -19,11 +19,11 @@ from proxy_snn_control.policy import UserError
 def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> Any:
     """Make a message of spikes, bool [T, neurons] of each layer.
 
-    The data are the layers one after the other, each by time step, eight neurons to a byte with the
-    first in the lowest bit, filled up with zeros behind the last layer. There is one dimension a
-    layer, its size the neurons and its stride T times that. The first one's label is `label`, which
-    identifies the request and is repeated in the answer; the second one's, or in a message of one
-    layer that of another dimension of size 0, the policy file's `checksum`.
+    The data are the layers one after the other, each by time step, eight neurons to a byte with
+    the first in the lowest bit, filled up with zeros behind the last layer. There is one dimension
+    a layer, its size the neurons and its stride T times that. The first one's label is `label`,
+    which identifies the request and is repeated in the answer; the second one's, or in a message
+    of one layer that of another dimension of size 0, the policy file's `checksum`.
     """
     message = message_class('std_msgs/UInt8MultiArray')()
     dimension = message_class('std_msgs/MultiArrayDimension')

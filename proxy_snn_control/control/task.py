@@ -228,8 +228,8 @@ def _call(section: Section) -> Call:
         kind, request = PRESETS[kind]
     elif not _TYPE.fullmatch(kind):
         raise UserError(
-            f'{section.where}: type is {kind!r}, expected one such as std_srvs/srv/Trigger, or any '
-            f'of {", ".join(PRESETS)}'
+            f'{section.where}: type is {kind!r}, expected one such as std_srvs/srv/Trigger, or '
+            f'any of {", ".join(PRESETS)}'
         )
     if 'request' in section and section.get('request'):
         given = section.section('request')

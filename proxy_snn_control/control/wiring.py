@@ -4,8 +4,8 @@
 
 The policy file holds the range of every observation dimension and, as `transition.whitening`, how
 an observation follows from the one before and the action between them. With z = (observation,
-action, next observation, 1) of a training step, the file's W makes the mean of |W z|^2 equal to the
-length of z. A joint that is exchanged with another, has the wrong sign, scale or offset, or a
+action, next observation, 1) of a training step, the file's W makes the mean of |W z|^2 equal to
+the length of z. A joint that is exchanged with another, has the wrong sign, scale or offset, or a
 command that does, breaks the ties between these numbers: |W z|^2 grows a hundredfold, and falls
 back once the mistake is undone in the numbers. So every mistake that could be made is undone in
 turn, and the one that explains what is seen is named.
@@ -55,8 +55,9 @@ OUTSIDE = 0.5
 MOST_MISTAKES = 12
 # If nothing explains it, the parts that fit worst are named, so many at most.
 MOST_NAMED = 4
-# Commands change if one does by this share of its range (standard deviation); then nothing moves if
-# the observations change by less than this share (of the mean square) of what they did in training.
+# Commands change if one does by this share of its range (standard deviation); then nothing moves
+# if the observations change by less than this share (of the mean square) of what they did in
+# training.
 COMMANDED = 0.05
 STILL = 1e-3
 DEGREES = 180 / math.pi

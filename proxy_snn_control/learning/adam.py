@@ -15,8 +15,8 @@ from torch.optim.adam import adam
 class Adam:
     """Adam with its defaults (Kingma and Ba, ICLR 2015), by torch's fused function.
 
-    Rows of equal learning rate are one launch on a GPU. `torch.optim.Adam` calls the same function,
-    after bookkeeping that takes three times as long as the arithmetic of such networks.
+    Rows of equal learning rate are one launch on a GPU. `torch.optim.Adam` calls the same
+    function, after bookkeeping that takes three times as long as the arithmetic of such networks.
     """
 
     def __init__(self, weights: Weights, rates: Sequence[float]) -> None:

@@ -85,8 +85,8 @@ class _Reporter(Listener):
         self._desk.post.remote('log', None, text)
 
 
-# Trains runs, calls the listener for every event and logs how they were put together; gives whether
-# all came to their end, and why some were stopped.
+# Trains runs, calls the listener for every event and logs how they were put together; gives
+# whether all came to their end, and why some were stopped.
 Train = Callable[[Sequence[Member], Listener, Callable[[str], None]], tuple[bool, list[str]]]
 
 

@@ -163,7 +163,8 @@ class Comparison:
         """For each task that is pooled, the returns that are scores of 0 and 1.
 
         0 is the untrained policies' mean return, 1 the baseline's mean maximum, or without a
-        baseline the best learner's. A task without one of them, or with 1 not above 0, is left out.
+        baseline the best learner's. A task without one of them, or with 1 not above 0, is left
+        out.
         """
         found = {}
         for task in self.level:
@@ -311,8 +312,8 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
         elif run.failure is not None and run.length < group.length:
             why = 'for its collapse' if DEAD in run.failure else 'for numbers that were not finite'
             yield (
-                f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to step '
-                f'{run.length:,}'
+                f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to '
+                f'step {run.length:,}'
             )
         if run.missing:
             steps = ', '.join(f'{step:,}' for step in run.missing[:5])
@@ -389,8 +390,8 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
         )
     if len(sizes) > 1:
         yield (
-            'The interquartile mean pools unequally many seeds a task: tasks with more seeds weigh '
-            'more in it.'
+            'The interquartile mean pools unequally many seeds a task: tasks with more seeds '
+            'weigh more in it.'
         )
 
 

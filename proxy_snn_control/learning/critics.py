@@ -127,8 +127,8 @@ def make_critics(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> 
     if config.critic != 'dense':
         if config.critic_norm != 'none':
             raise UserError(
-                f'setting critic_norm is {config.critic_norm!r}, which critic {config.critic!r} of '
-                'a plugin does not have: expected none, and the norm in the module'
+                f'setting critic_norm is {config.critic_norm!r}, which critic {config.critic!r} '
+                'of a plugin does not have: expected none, and the norm in the module'
             )
         return ModuleCritics(config.critic, CRITICS[config.critic], sizes, config.critic_hidden)
     inputs = [(each.observations, len(each.low)) for each in sizes for _ in range(2)]

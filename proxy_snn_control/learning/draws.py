@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers of a population: each is a function of a member's key, a counter and its place.
 
-A member's numbers must depend on its own seed alone: not on who is trained beside it, on the device
-or on where a run was interrupted. Generators with an inner state would need one launch a member on
-a GPU. SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-2014) needs no state: its n-th number is a mix of key + n * GAMMA. All members' numbers are a few
-elementwise operations on int64 tensors, whose products wrap around alike on every device.
+A member's numbers must depend on its own seed alone: not on who is trained beside it, on the
+device or on where a run was interrupted. Generators with an inner state would need one launch a
+member on a GPU. SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014) needs no state: its n-th number is a mix of key + n * GAMMA. All members'
+numbers are a few elementwise operations on int64 tensors, whose products wrap around alike on
+every device.
 """
 
 from __future__ import annotations

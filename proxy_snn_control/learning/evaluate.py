@@ -52,7 +52,8 @@ def evaluate(
         episodes: how many.
         seed: of the first.
         should_stop: asked before every action.
-        progress: called after every action with which episode it is, from 0, and its length so far.
+        progress: called after every action with which episode it is, from 0, and its length so
+        far.
 
     Returns:
         The evaluation, or None if `should_stop` was true before the last episode ended.

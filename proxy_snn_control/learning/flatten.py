@@ -27,9 +27,9 @@ class Part(NamedTuple):
 class Flattening:
     """How observations of a space become one vector.
 
-    In the order of `gymnasium.spaces.flatten`: the entries of a Dict in the order of the space, the
-    numbers of a Box row by row, Discrete and MultiDiscrete as one number for each value that they
-    may have (one-hot). A number is named by where it is: `achieved_goal.0`.
+    In the order of `gymnasium.spaces.flatten`: the entries of a Dict in the order of the space,
+    the numbers of a Box row by row, Discrete and MultiDiscrete as one number for each value that
+    they may have (one-hot). A number is named by where it is: `achieved_goal.0`.
 
     Attributes:
         parts: spaces in this order.

@@ -89,7 +89,8 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     One line a learner, the mean over its seeds; a thin line for each seed, dashed if it collapsed.
     The band is the 95% interval of the mean by Student's t; of two seeds it is their range, for
     which that interval means nothing. Where no learner has a second seed, it is the standard
-    deviation over the evaluation's episodes. The mean is dotted where a seed that counts has ended.
+    deviation over the evaluation's episodes. The mean is dotted where a seed that counts has
+    ended.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -203,8 +204,8 @@ def over_seeds(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     """Mean and 95% interval over the seeds that count.
 
     Returns:
-        [evaluations] each: steps; mean; lower and upper bound, NaN with one seed and the range with
-        two; whether all the seeds are in it.
+        [evaluations] each: steps; mean; lower and upper bound, NaN with one seed and the range
+        with two; whether all the seeds are in it.
     """
     steps = np.unique(np.concatenate([run.steps for run in group.counted]))
     returns = np.full((len(group.counted), len(steps)), np.nan)
@@ -341,8 +342,9 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
 def plot_energy(paths: Sequence[Path], out: Path) -> None:
     """Draw return against energy and against the runtime's latency, a row a task, a point a run.
 
-    Each run's best policy plays `ENERGY_EPISODES` evaluation episodes; figures are their means, the
-    energy that of policy/energy.py, latencies medians. They are written beside the picture, as CSV.
+    Each run's best policy plays `ENERGY_EPISODES` evaluation episodes; figures are their means,
+    the energy that of policy/energy.py, latencies medians. They are written beside the picture, as
+    CSV.
 
     Raises:
         UserError: a folder holds no run, or one has no policy yet; or a file cannot be written.

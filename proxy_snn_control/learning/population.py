@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A population of learners, trained together: collect, learn, evaluate, keep.
 
-Every member is a run of its own, with its own folder (run.py); one seed is a population of one. The
-update of all members at once is in td3.py.
+Every member is a run of its own, with its own folder (run.py); one seed is a population of one.
+The update of all members at once is in td3.py.
 
 The update of a step draws from the transitions before that step, so that environments in worker
 processes step while it is computed.

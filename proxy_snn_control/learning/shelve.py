@@ -182,8 +182,8 @@ def _limits(
         )
     if 'after training' in origin:
         limits.append(
-            'The transition model was measured after training, on random and on noisy actions: the '
-            'wiring check may report states that occurred only in training.'
+            'The transition model was measured after training, on random and on noisy actions: '
+            'the wiring check may report states that occurred only in training.'
         )
     return limits
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Means and intervals over few seeds, as papers on reinforcement learning report them.
 
-Interquartile mean, stratified bootstrap and probability of improvement follow Agarwal et al., "Deep
-reinforcement learning at the edge of the statistical precipice", NeurIPS 2021; the test holds them
-to the numbers of the authors' package, rliable 1.2.0.
+Interquartile mean, stratified bootstrap and probability of improvement follow Agarwal et al.,
+"Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021; the test
+holds them to the numbers of the authors' package, rliable 1.2.0.
 """
 
 from __future__ import annotations

@@ -175,8 +175,8 @@ def _refuse_learning_wrappers(task_id: str, environment: gymnasium.Env) -> None:
 def _use_paper_physics(environment: gymnasium.Env) -> None:
     """Halve the contact margins where MuJoCo's are twice those of the paper's authors.
 
-    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took the
-    larger. The other tasks of the paper have no margins.
+    MuJoCo 3 adds the margins of the two geoms in contact where 2.3, which the authors ran, took
+    the larger. The other tasks of the paper have no margins.
     """
     named = task_id(environment)
     name = re.sub(r'-v\d+$', '', named)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """TD3 with a proxy target: Algorithm 3 of Xu et al. 2025 (arXiv 2505.24161v2), whole.
 
-TD3 itself is Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic
-Methods", ICML 2018.
+TD3 itself is Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in
+Actor-Critic Methods", ICML 2018.
 
 Everything has a leading axis of members, each a learner of its own: with its weights, moments,
 transitions and random numbers, and if need be with rates, noise and a task of its own. What is

@@ -80,6 +80,8 @@ class Tracked(Listener):
 
 
 class _Wandb:
+    """A run of Weights & Biases for each member."""
+
     def __init__(self, wandb: Any, member: Member) -> None:
         self._run = wandb.init(
             project='proxy_snn_control',
@@ -97,6 +99,8 @@ class _Wandb:
 
 
 class _Mlflow:
+    """A run of MLflow for each member."""
+
     def __init__(self, mlflow: Any, member: Member) -> None:
         self._client = mlflow.MlflowClient()
         name = 'proxy_snn_control'

@@ -40,8 +40,8 @@ def whitening(observations: np.ndarray, actions: np.ndarray, following: np.ndarr
 
     z = (observation, action, next observation, 1) of a transition. W is triangular, from the
     Cholesky factor L of the second moments M = L L^T of z: W = L^-1, so that W^T W = M^-1, the
-    precision matrix of z (Golub and Van Loan, Matrix Computations, 4.2). The last number, 1, brings
-    the means into the moments.
+    precision matrix of z (Golub and Van Loan, Matrix Computations, 4.2). The last number, 1,
+    brings the means into the moments.
 
     Args:
         observations: [n, observations].

@@ -8,8 +8,8 @@ The arithmetic of synapses and neurons is here once: in floating point as the ru
 
 Spikes reach a layer by axons, as on the chip: one for every neuron of the layer before, and after
 those some that are always on and carry the biases. What they bring reaches a neuron's current; the
-bias that Lava's neurons have of their own reaches the voltage, which for CLIF is not the same. They
-come from neurons that fire at every step, in every layer that another one follows.
+bias that Lava's neurons have of their own reaches the voltage, which for CLIF is not the same.
+They come from neurons that fire at every step, in every layer that another one follows.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ class FloatNeurons:
 class DynamicNeurons:
     """Dynamic neurons (Eq. 18 to 20) in float32, by the equations of policy/neurons.py.
 
-    Those with a drive of their own fire at every step: driven by a constant, a dynamic neuron would
-    not, for its recovery grows.
+    Those with a drive of their own fire at every step: driven by a constant, a dynamic neuron
+    would not, for its recovery grows.
     """
 
     def __init__(self, drive: np.ndarray, constants: tuple[float, ...]) -> None:

@@ -5,10 +5,10 @@
 Both run on Lava's runtime under the Loihi protocol, in the same T + L time steps an inference
 (chip.py), and give the same spikes.
 
-- `Straightforward`: a Dense and a LIFReset for each layer, an Injector before them and an Extractor
-  behind, all of Lava's own library. This is what would be put on a chip. In fixed point Lava's
-  bit-accurate models run it; in floating point models of ours do, which add in float32 and in the
-  runtime's order, where Lava's own take float64 and another order.
+- `Straightforward`: a Dense and a LIFReset for each layer, an Injector before them and an
+  Extractor behind, all of Lava's own library. This is what would be put on a chip. In fixed point
+  Lava's bit-accurate models run it; in floating point models of ours do, which add in float32 and
+  in the runtime's order, where Lava's own take float64 and another order.
 - `Quick`: one process that holds all layers, and steps them as the chip does. Nearly all the time
   of the first goes into messages between processes, some forty for every time step. Here an
   inference's spikes come in one message and are given to the layers step by step, as the processor

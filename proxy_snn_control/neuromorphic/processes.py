@@ -48,6 +48,8 @@ class _Memory:
 
 
 class _MemoryManager:
+    """What Lava asks of a SharedMemoryManager, without its server process."""
+
     def create_shared_memory(self, size: int) -> _Memory:
         return _Memory(size)
 
@@ -56,6 +58,8 @@ class _MemoryManager:
 
 
 class _Messages(MultiProcessing):
+    """Processes that end with the one that started them."""
+
     def start(self) -> None:
         self._smm = _MemoryManager()
 
@@ -75,6 +79,8 @@ class _Messages(MultiProcessing):
 
 
 class _Runtime(Runtime):
+    """Lava's runtime with the messaging of this file."""
+
     def _build_message_infrastructure(self) -> None:
         self._messaging_infrastructure = _Messages()
         self._messaging_infrastructure.start()

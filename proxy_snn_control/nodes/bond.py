@@ -3,9 +3,9 @@
 """The bond with Nav2's lifecycle_manager: heartbeats while the controller is active.
 
 Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
-heartbeats on the same topic, and know each other by the id, which is the node's name. As Nav2's own
-nodes do, the controller goes on when its manager is silent: the manager watches, and not the other
-way round. These heartbeats come from the control loop's thread: if it hangs, they do.
+heartbeats on the same topic, and know each other by the id, which is the node's name. As Nav2's
+own nodes do, the controller goes on when its manager is silent: the manager watches, and not the
+other way round. These heartbeats come from the control loop's thread: if it hangs, they do.
 """
 
 from __future__ import annotations

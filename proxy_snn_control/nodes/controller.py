@@ -81,8 +81,8 @@ def logged(transition: Transition) -> Transition:
 class Controller(LifecycleNode):
     """Loads a policy, and while active turns observations into commands.
 
-    Whatever goes wrong on the way, the safety gate sends the safe command instead, and the fault is
-    logged and shown in the diagnostics. Leaving the active state, for any reason, ends with the
+    Whatever goes wrong on the way, the safety gate sends the safe command instead, and the fault
+    is logged and shown in the diagnostics. Leaving the active state, for any reason, ends with the
     safe command.
     """
 
@@ -101,7 +101,8 @@ class Controller(LifecycleNode):
         self._starting = self._locked = False
         self._task: Any = None
         self._answered_at = 0.0
-        # What the robot got last outlives a round through the lifecycle: for which command, and it.
+        # What the robot got last outlives a round through the lifecycle: for which command, and
+        # it.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
         # Time on this node stands still for nobody: a simulation that does is a stale source too.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -114,9 +115,9 @@ class Controller(LifecycleNode):
             self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
         self.create_service(Trigger, '~/arm', self._on_arm)
-        # A stop must be received whatever its publisher's QoS, and one that was published before we
-        # came too, if it was kept: no one subscription does all that. To receive one thrice does no
-        # harm, and that not every subscription fits every publisher is nothing to warn of.
+        # A stop must be received whatever its publisher's QoS, and one that was published before
+        # we came too, if it was kept: no one subscription does all that. To receive one thrice
+        # does no harm, and that not every subscription fits every publisher is nothing to warn of.
         ignore = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         on_stop = with_publisher(self._on_stop)
         for qos in STOP:
@@ -401,8 +402,8 @@ class Controller(LifecycleNode):
             self._answer(loop)
             self._answered_at = time.monotonic()
         else:
-            # Observations come faster than they can be answered. Events are served in order: a stop
-            # that waits behind this one goes first, and the freshest observation is answered.
+            # Observations come faster than they can be answered. Events are served in order: a
+            # stop that waits behind this one goes first, and the freshest observation is answered.
             self._task = self.executor.create_task(self._on_task)
 
     def _on_task(self) -> None:

@@ -53,8 +53,8 @@ class Guard(Node):
         safe = [float(value) for value in value_of(self, 'safe_command')]
         if not safe or not all(map(math.isfinite, safe)):
             raise UserError(
-                f'parameter safe_command is {safe}, expected a finite value for each number of the '
-                'command'
+                f'parameter safe_command is {safe}, expected a finite value for each number of '
+                'the command'
             )
         self._safe, self._timeout = safe, value_of(self, 'timeout')
         self._received_at: float | None = None

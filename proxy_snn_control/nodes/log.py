@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's log for a thread that must not wait.
 
-rclpy's own looks up the line of source that logs, by reading the file that it is in: 14 ms at first
-and 0.3 ms from then on, and as long as the drive takes if that does not answer (rclpy 9.1).
+rclpy's own looks up the line of source that logs, by reading the file that it is in: 14 ms at
+first and 0.3 ms from then on, and as long as the drive takes if that does not answer (rclpy 9.1).
 """
 
 from __future__ import annotations

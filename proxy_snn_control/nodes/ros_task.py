@@ -560,8 +560,8 @@ def service_class(kind: str) -> Any:
         return getattr(importlib.import_module(f'{package}.srv'), name)
     except (ModuleNotFoundError, AttributeError):
         raise UserError(
-            f'service type {kind}: it is not installed; expected a ROS 2 installation that has the '
-            f'package {package}'
+            f'service type {kind}: it is not installed; expected a ROS 2 installation that has '
+            f'the package {package}'
         ) from None
 
 

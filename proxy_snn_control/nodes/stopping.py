@@ -22,9 +22,9 @@ _early_status = 0
 def install(early_status: int = 0) -> None:
     """Take SIGINT and SIGTERM, and SIGHUP (a closed terminal) and SIGQUIT unless they are ignored.
 
-    Until `ready()` there is nothing to put in order, and a signal ends the process on the spot with
-    `early_status`: loading torch or MuJoCo takes seconds, in which an exception raised from here
-    might be lost in somebody's callback.
+    Until `ready()` there is nothing to put in order, and a signal ends the process on the spot
+    with `early_status`: loading torch or MuJoCo takes seconds, in which an exception raised from
+    here might be lost in somebody's callback.
     """
     global _early_status
     _early_status = early_status
@@ -47,8 +47,8 @@ def requested() -> bool:
 def finish() -> None:
     """Ignore further signals: everything is in order, and the interpreter is about to end.
 
-    Otherwise one that comes while Python winds down ends the process with a signal's status; launch
-    and a terminal's Ctrl-C often both send one.
+    Otherwise one that comes while Python winds down ends the process with a signal's status;
+    launch and a terminal's Ctrl-C often both send one.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -5,8 +5,8 @@
 The C computes what event.py does, with work in proportion to spikes and sums in the same order. A
 neuron's own equations write its C, so whatever neuron the package has can be exported. The
 stimulation of an encoder neuron decides its spikes by the interval it is in; where the intervals
-end is found here, to the last bit of float32, and the C compares instead of computing exponentials.
-docs/micro.md tells how to use what comes out.
+end is found here, to the last bit of float32, and the C compares instead of computing
+exponentials. docs/micro.md tells how to use what comes out.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ STACK = 500
 COLUMNS = 8  # neurons computed together where there are no vectors
 # Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
 # waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and an eighth of what
-# goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The others
-# are counted in what a compiler makes.
+# goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The
+# others are counted in what a compiler makes.
 CYCLES = {
     'synaptic operation': 4,
     'int8 synaptic operation': 2,
@@ -101,8 +101,8 @@ class Report:
             f'flash: {self.tables} bytes of tables, {self.precision} weights, some 2 kB of code',
             f'RAM: {self.memory} bytes of state, and some {self.stack} of stack',
             (
-                f'operations of an action at most: {self.synaptic_operations} synaptic operations, '
-                f'if every neuron fires at every step, and {self.neuron_steps} steps of neurons'
+                f'operations of an action at most: {self.synaptic_operations} synaptic '
+                f'operations, if every neuron fires at every step, and {self.neuron_steps} steps of neurons'
             ),
             (
                 f'cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without '

@@ -337,7 +337,8 @@ static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy
 }
 """
 
-# Spikes are a matter of in which interval the stimulation is. So its exponential is never computed.
+# Spikes are a matter of in which interval the stimulation is. So its exponential is never
+# computed.
 LEVELS = """\
 #if defined(LIST_EIGHT) && BOUNDS <= 16
 /* Find the spikes of encoder neurons by the interval that z is in: how many bounds are above it. */

@@ -126,6 +126,8 @@ def _cache_class() -> Any:
     from numba.core.serialize import dumps
 
     class Cache(NullCache):
+        """Compiled functions as files of this package."""
+
         def __init__(self, function: bytes, name: str) -> None:
             self._function, self._name = function, name
 

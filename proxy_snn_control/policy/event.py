@@ -75,8 +75,8 @@ SIGNATURE = types.int64(
 )  # fmt: skip
 
 
-# What the compiler makes of these by itself keeps the sums in memory, and copies numbers one by one
-# where it cannot know that two arrays do not overlap. So in LLVM's words:
+# What the compiler makes of these by itself keeps the sums in memory, and copies numbers one by
+# one where it cannot know that two arrays do not overlap. So in LLVM's words:
 
 
 def adder(lists: int) -> Any:

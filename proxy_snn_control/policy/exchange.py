@@ -98,8 +98,8 @@ def nir_graph(spec: PolicySpec, tensors: Tensors) -> Any:
 def _nir_neurons(spec: PolicySpec, size: int) -> tuple[Any, float]:
     """A layer's NIR node, and what its input must be multiplied by.
 
-    Euler's method takes dt / tau of the input, which a LIF node's resistance r could make good; but
-    Norse passes r over and snnTorch another one than 1, so there the weights do.
+    Euler's method takes dt / tau of the input, which a LIF node's resistance r could make good;
+    but Norse passes r over and snnTorch another one than 1, so there the weights do.
     """
     import nir
 
@@ -126,9 +126,9 @@ def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
     """Express the whole policy as an ONNX model.
 
     Input `observation`, float32 [batch, history * observation_size], the oldest first, and where
-    the policy reads it `previous_action`, float32 [batch, action_size] in [-1, 1]; output `action`,
-    float32 [batch, action_size]. All T simulation steps stand in the graph one after the other. A
-    NaN in an observation is not refused: it makes the action NaN.
+    the policy reads it `previous_action`, float32 [batch, action_size] in [-1, 1]; output
+    `action`, float32 [batch, action_size]. All T simulation steps stand in the graph one after the
+    other. A NaN in an observation is not refused: it makes the action NaN.
 
     Returns:
         An onnx.ModelProto, its metadata `policy` the policy file's header.

@@ -41,8 +41,9 @@ MAX_LAYERS = 100
 MAX_TIME_STEPS = 1000
 # The runtime keeps the spikes and potentials of every neuron at every time step of an action.
 MAX_NEURON_STEPS = 2**22
-# The transition model takes the square of the numbers of a transition: beyond these it is left out,
-# for it would outgrow the weights, and a controller could not compute with it between two commands.
+# The transition model takes the square of the numbers of a transition: beyond these it is left
+# out, for it would outgrow the weights, and a controller could not compute with it between two
+# commands.
 MAX_TRANSITION = 1024
 # Numbers within these cannot overflow float32 on their way to an action.
 SMALLEST, LARGEST = 1e-6, 1e6

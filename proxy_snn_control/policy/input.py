@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From observations to what the network reads: normalised, with those before and the last action.
 
-docs/policy_file.md gives the formulas. Training assembles its inputs here too (learning/memory.py),
-so that a policy reads on the robot what it read then.
+docs/policy_file.md gives the formulas. Training assembles its inputs here too
+(learning/memory.py), so that a policy reads on the robot what it read then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Input:
 
     The last `history` observations, the oldest first, each normalised as float32
     `(observation - mean) * scale`; then, if asked for, the previous action as float32
-    `(action - low) / half - 1` with half = (high - low) / 2, which is in [-1, 1]. After `reset` the
-    first observation stands in all places, and the previous action is 0 in these units.
+    `(action - low) / half - 1` with half = (high - low) / 2, which is in [-1, 1]. After `reset`
+    the first observation stands in all places, and the previous action is 0 in these units.
 
     Attributes:
         values: float32 [input_size], as of the last `see`.

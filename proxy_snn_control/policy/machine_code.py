@@ -3,9 +3,9 @@
 """An object file in memory, ready to run: a linker for code that needs little of one.
 
 The pass (event.py) is compiled in the large code model: its parts may lie anywhere. Its object
-file, ELF for 64-bit x86 or ARM on Linux, holds sections of code and constants, and a list of places
-where addresses are to be filled in. LLVM could load it too, but takes 50 MB and 0.1 s to be loaded
-itself, nearly as much as all the rest of a controller.
+file, ELF for 64-bit x86 or ARM on Linux, holds sections of code and constants, and a list of
+places where addresses are to be filled in. LLVM could load it too, but takes 50 MB and 0.1 s to be
+loaded itself, nearly as much as all the rest of a controller.
 
 Formats: System V gABI (ELF), x86-64 psABI, ELF for the Arm 64-bit Architecture.
 """

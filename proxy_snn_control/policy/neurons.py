@@ -157,8 +157,8 @@ class DN:
 class ReLU:
     """No spikes: rectified linear units, the ordinary network to compare with.
 
-    Such a policy has no populations and no time: its layers read the observation as it is, and tanh
-    of the last one is the action.
+    Such a policy has no populations and no time: its layers read the observation as it is, and
+    tanh of the last one is the action.
     """
 
     constants: ClassVar[dict[str, float]] = {}
@@ -186,8 +186,8 @@ def check_neuron(name: str, neuron: Any) -> None:
     for part in ('step', 'pullback'):
         for number in _numbers_in(getattr(neuron, part)):
             raise UserError(
-                f'{where}: {part} has the number {number} written out, which changes the precision '
-                'of what it meets: expected it among the constants'
+                f'{where}: {part} has the number {number} written out, which changes the '
+                'precision of what it meets: expected it among the constants'
             )
     if 'threshold' not in neuron.constants or neuron.ranges.keys() != neuron.constants.keys():
         raise UserError(
@@ -232,9 +232,9 @@ def check_neuron(name: str, neuron: Any) -> None:
                 if not np.allclose(mine, slope, rtol=1e-5, atol=1e-6):
                     worst = int(np.argmax(np.abs(mine - slope)))
                     raise UserError(
-                        f'{where}: pullback gives {np.broadcast_to(mine, size)[worst]:.4g} for the '
-                        f'gradient of the {part}, expected {slope[worst]:.4g}, the derivative of '
-                        'step'
+                        f'{where}: pullback gives {np.broadcast_to(mine, size)[worst]:.4g} for '
+                        f'the gradient of the {part}, expected {slope[worst]:.4g}, the derivative '
+                        'of step'
                     )
         except (TypeError, ValueError) as error:
             raise UserError(f'{where}: step or pullback fails: {error}') from None

@@ -106,7 +106,8 @@ TARGETS = Registry(
     },
 )
 # A critic is a function of (observations, actions, hidden layers) that makes a torch module from
-# [batch, observations + actions] to [batch, 1]; the package's own is spiking/dense.py, written out.
+# [batch, observations + actions] to [batch, 1]; the package's own is spiking/dense.py, written
+# out.
 CRITICS = Registry('critic', {'dense': 'proxy_snn_control.spiking.dense:ReLUNetwork'})
 # A task is a function that makes a Gymnasium environment, asked for by its name. Of NAME:REST it
 # gets REST.

@@ -69,9 +69,9 @@ class SpikingActor:
     """Observation [members, batch, observations] to action [members, batch, actions].
 
     A population encoder (Eq. 10, 11), spiking layers (Eq. 4, 5) and a linear read-out of each
-    action's own output population (Eq. 12), tanh, and the action limits. Every layer's T inputs are
-    known once the layer before it has run its T simulation steps, so the layers run one after the
-    other: the same spikes as stepping them together, in fewer operations.
+    action's own output population (Eq. 12), tanh, and the action limits. Every layer's T inputs
+    are known once the layer before it has run its T simulation steps, so the layers run one after
+    the other: the same spikes as stepping them together, in fewer operations.
 
     Attributes:
         sizes: of every member.
@@ -158,8 +158,8 @@ class SpikingActor:
     def start(self, member: int, rng: torch.Generator) -> None:
         """Give a member its initial weights.
 
-        Centres mu are evenly spaced over the span, widths sigma alike everywhere; the rest is drawn
-        as PyTorch's Linear does. Normalised currents start inside the surrogate window.
+        Centres mu are evenly spaced over the span, widths sigma alike everywhere; the rest is
+        drawn as PyTorch's Linear does. Normalised currents start inside the surrogate window.
         """
         own = self.weights.of(member, self.weights.flat[member])
         values = {name: torch.empty(tensor.shape) for name, tensor in own.items()}
@@ -287,7 +287,8 @@ class SpikingActor:
     def _operations(self, spikes: list[Tensor]) -> Tensor:
         """Synaptic operations relative to those possible, [members], of spikes per layer.
 
-        Each spike reaches every neuron of the next layer; the decoder is left out, as in the paper.
+        Each spike reaches every neuron of the next layer; the decoder is left out, as in the
+        paper.
         """
         done = [fired.sum((2, 3)).mean(1) for fired in spikes[:-1]]
         return (torch.stack(done) * self._share).sum(0)

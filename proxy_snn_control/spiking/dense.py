@@ -4,8 +4,8 @@
 
 The products of a pass are nearly all of its arithmetic. Their factors and results can be bfloat16,
 or on a GPU rounded to TF32, which takes half the time or less where there are units for it. Sums
-inside a product stay float32 there, and so do weights, gradients, optimisers and everything that is
-no product. So does the last layer, a small one: of a Q in the hundreds bfloat16 would keep no
+inside a product stay float32 there, and so do weights, gradients, optimisers and everything that
+is no product. So does the last layer, a small one: of a Q in the hundreds bfloat16 would keep no
 decimal place.
 """
 
@@ -222,6 +222,8 @@ def _pull(
 
 
 class _Layers(torch.autograd.Function):
+    """All layers as one operation of autograd."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, flat: Tensor, weights: Weights, products: str, norm: bool

@@ -3,16 +3,16 @@
 """The spiking layers on a CPU: all T simulation steps of a layer in one compiled pass.
 
 Spikes are bits. Their product with a weight matrix needs no multiplication, and four bits have
-only 16 values: what each of those adds to every neuron's current is tabled once (`tabulate`), and a
-current is then a sum of table rows, one for every four neurons of the layer before (`forward`).
+only 16 values: what each of those adds to every neuron's current is tabled once (`tabulate`), and
+a current is then a sum of table rows, one for every four neurons of the layer before (`forward`).
 That is a quarter of the additions of a dense product, in float32, at any firing rate.
 
 Work goes by tiles of `ROWS` rows and `WIDTH` neurons whose currents, with the tables of a word of
 32 spikes, fit the processor's first cache: they become membrane potentials and spike bits before
 the next tile's are computed. The gradient runs the steps backwards (`backward`).
 
-The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here depends
-on them. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0.
+The neuron's equations are those of policy/neurons.py, compiled into the loops; nothing here
+depends on them. Bits are uint32 [batch, T, words], neuron 0 in the lowest bit of word 0.
 """
 
 from __future__ import annotations
@@ -445,7 +445,8 @@ class SpikingLayers(torch.autograd.Function):
             keep: whether a gradient will follow.
             tails: of each member's surrogate gradient; 0 for none.
             products: what its products are computed in (dense.py); spikes are exact either way.
-            parameters: weight [members, outputs, inputs] and bias [members, outputs] of each layer.
+            parameters: weight [members, outputs, inputs] and bias [members, outputs] of each
+            layer.
         """
         steps, threshold = about.time_steps, np.float32(about.threshold)
         constants = tuple(map(np.float32, about.neuron_constants))

@@ -3,7 +3,8 @@
 """All T simulation steps of a layer in plain torch, forward and backward, on any device.
 
 On a GPU torch compiles each function into one kernel (by Triton, which comes with torch's CUDA
-builds); without Triton the operations run as they stand. The CPU has passes of its own in fused.py.
+builds); without Triton the operations run as they stand. The CPU has passes of its own in
+fused.py.
 
 The neuron's equations and their derivative are those of policy/neurons.py. Equation numbers are
 those of Xu et al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named weights of many networks of one kind, a row of one tensor each.
 
-That all weights of a network are one row makes one cast, one gradient and one step of Adam of them.
-The networks may be of tasks with different widths: an axis is then as long as the longest, and what
-a network does not have stays zero. A width is in segments where an input is made of several parts
-(observation, then action), each as long as the longest of its kind.
+That all weights of a network are one row makes one cast, one gradient and one step of Adam of
+them. The networks may be of tasks with different widths: an axis is then as long as the longest,
+and what a network does not have stays zero. A width is in segments where an input is made of
+several parts (observation, then action), each as long as the longest of its kind.
 """
 
 from __future__ import annotations
