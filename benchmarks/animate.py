@@ -27,7 +27,7 @@ COLOURS = 24
 
 
 def raster(kept: list[np.ndarray]) -> np.ndarray:
-    """The layers' spikes [neurons, COLUMNS] as one picture, uint8 [HEIGHT, COLUMNS, 3]."""
+    """Return the layers' spikes [neurons, COLUMNS] as one picture, uint8 [HEIGHT, COLUMNS, 3]."""
     heights = np.full(len(kept), (HEIGHT - GAP * (len(kept) - 1)) // len(kept))
     heights[-1] += HEIGHT - GAP * (len(kept) - 1) - heights.sum()
     picture = np.full((HEIGHT, COLUMNS, 3), 255, np.uint8)

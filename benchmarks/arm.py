@@ -79,13 +79,13 @@ def record_to(out: Path, paths: list[Path], observations: Path) -> None:
 
 
 def recorded(folder: Path, path: Path, way: str, observations: np.ndarray) -> Record:
-    """What `record_to` kept."""
+    """Return what `record_to` kept."""
     with np.load(folder / piece(path, way, observations, WAYS[way][1])) as found:
         return found['actions'], found['sums']
 
 
 def piece(path: Path, way: str, observations: np.ndarray, sources: tuple[str, ...]) -> str:
-    """The name of a record: another one if policy, observations or what acts is another."""
+    """Return the name of a record: another one if policy, observations or what acts is another."""
     key = hashlib.sha256(path.read_bytes() + observations.tobytes())
     for source in sources:
         key.update((HERE.parent / 'proxy_snn_control' / 'policy' / source).read_bytes())
@@ -93,7 +93,7 @@ def piece(path: Path, way: str, observations: np.ndarray, sources: tuple[str, ..
 
 
 def by_c(path: Path, folder: Path, observations: np.ndarray) -> Record:
-    """The exported C, compiled for 64-bit ARM and emulated."""
+    """Return the exported C, compiled for 64-bit ARM and emulated."""
     from proxy_snn_control.policy.c_export import export_c
 
     file = read_policy(path)

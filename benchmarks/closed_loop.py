@@ -614,7 +614,7 @@ def measure_start(policy: Path, known: Observations, options: argparse.Namespace
 
 
 def measure_soak(policy: Path, known: Observations, options: argparse.Namespace) -> list[str]:
-    """Hours of work: does memory grow?"""
+    """Measure whether memory grows over hours of work."""
     rate = 500.0
     with staged(policy) as stage:
         env = load_policy(policy).spec.provenance['env']

@@ -70,7 +70,7 @@ class Core(nn.Module):
 
 
 def by_the_package(model: SNNTorchModel | TorchModel, data: Tensor) -> tuple[float, float, float]:
-    """NeuroBench's own figures: activation sparsity, effective MACs and ACs of an inference."""
+    """Return NeuroBench's figures: activation sparsity, effective MACs and ACs of an inference."""
     model.register_hooks()
     with torch.no_grad():
         output = model(data)
@@ -82,7 +82,7 @@ def by_the_package(model: SNNTorchModel | TorchModel, data: Tensor) -> tuple[flo
 
 
 def relu_of(spec: PolicySpec) -> tuple[Policy, nn.Module]:
-    """The ordinary network of a policy's width, in this runtime and in torch."""
+    """Return the ordinary network of a policy's width, in this runtime and in torch."""
     torch.manual_seed(0)
     fields = {'neuron': 'relu', 'neuron_constants': {}, 'time_steps': 1}
     populations = {'encoder_population': 1, 'decoder_population': 1}
@@ -99,7 +99,7 @@ def relu_of(spec: PolicySpec) -> tuple[Policy, nn.Module]:
 
 
 def agreeing(ours: NeuroBench, theirs: tuple[float, float, float], decoder_macs: float) -> str:
-    """A sentence on whether the package finds the same; ends the program if it does not."""
+    """Return a sentence on whether the package finds the same; end the program if it does not."""
     sparsity, macs, acs = theirs
     pairs = [
         (ours.activation_sparsity, sparsity),

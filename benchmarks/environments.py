@@ -30,7 +30,7 @@ Step = Callable[[], None]
 
 
 def ours(tasks: list[str], workers: int) -> tuple[Step, Collector]:
-    """A step of this package's collector."""
+    """Return a step of this package's collector."""
     shapes = []
     for task in set(tasks):
         environment = make_environment(task)
@@ -50,7 +50,7 @@ def ours(tasks: list[str], workers: int) -> tuple[Step, Collector]:
 
 
 def asynchronous(task: str, count: int) -> tuple[Step, gymnasium.vector.AsyncVectorEnv]:
-    """A step of gymnasium's, with its own shared memory for observations."""
+    """Return a step of gymnasium's, with its own shared memory for observations."""
     vector = gymnasium.vector.AsyncVectorEnv(
         [lambda: make_environment(task) for _ in range(count)], context='spawn'
     )

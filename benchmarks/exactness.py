@@ -54,7 +54,7 @@ class Agreement:
 
 
 def torch_actor(spec: PolicySpec, tensors: dict[str, np.ndarray]) -> SpikingActor:
-    """The actor that training would have, with these weights."""
+    """Return the actor that training would have, with these weights."""
     actor = SpikingActor(
         [Sizes(spec.observation_size, spec.action_low, spec.action_high)],
         hidden=spec.hidden,
@@ -138,7 +138,7 @@ def rollouts(policy: Policy, count: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def noise(policy: Policy, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Normal observations of scales from 0.1 to 100."""
+    """Yield normal observations of scales from 0.1 to 100."""
     rng = np.random.default_rng(seed)
     for begin in range(0, count, CHUNK):
         size = min(CHUNK, count - begin)

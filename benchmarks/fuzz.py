@@ -56,7 +56,7 @@ DTYPES = {'F64': 8, 'F16': 2, 'BF16': 2, 'I32': 4, 'I64': 8, 'U8': 1, 'BOOL': 1,
 def small_policy(
     neuron: str = 'lif', seed: int = 0, memory: bool = False
 ) -> tuple[PolicySpec, dict[str, np.ndarray]]:
-    """A policy of so few numbers that every byte of its file can be changed in turn.
+    """Return a policy of so few numbers that every byte of its file can be changed in turn.
 
     With `memory` it normalises, and reads two observations and its previous action.
     """
@@ -107,7 +107,7 @@ class Parts:
         return cls(json.loads(metadata.pop('policy')), metadata, entries, content[end:])
 
     def text(self) -> bytes:
-        """The header, whatever was done to it."""
+        """Return the header, whatever was done to it."""
         metadata = self.metadata
         if isinstance(metadata, dict):
             metadata = {'policy': _dump(self.fields), **metadata}
@@ -115,7 +115,7 @@ class Parts:
         return text + b' ' * (-len(text) % 8)
 
     def sealed(self) -> bytes:
-        """The file, with a checksum that fits."""
+        """Return the file, with a checksum that fits."""
         return seal(self.text(), self.data)
 
 
@@ -125,7 +125,7 @@ def _dump(value: Any) -> str:
 
 
 def seal(text: bytes, data: bytes) -> bytes:
-    """The file of this header and these numbers; its checksum, if it has a place for one, fits."""
+    """Return the file of this header and these numbers; its checksum fits, if it has one."""
     head, place = len(text).to_bytes(8, 'little'), text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
     before, after = text[:place], text[place + 64 :]
     digest = hashlib.sha256(head + before + b'0' * 64 + after + data).hexdigest().encode()
@@ -150,7 +150,7 @@ class Mutant:
 
 
 def truncations(content: bytes) -> Iterator[Mutant]:
-    """The file cut off at every length."""
+    """Yield the file cut off at every length."""
     for length in range(len(content)):
         yield Mutant('truncated', content[:length])
 
@@ -163,7 +163,7 @@ def flips(content: bytes) -> Iterator[Mutant]:
 
 
 def accident(content: bytes, rng: random.Random) -> Mutant:
-    """What disks, networks and other programs do to a file: its checksum stays as it was."""
+    """Do what disks, networks and other programs do to a file: its checksum stays as it was."""
     i, j = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     junk = rng.randbytes(rng.choice([1, 2, 8, 100]))
     kind = rng.choice(['cut', 'cut out', 'inserted', 'overwritten', 'zeroed', 'repeated', 'bits'])
@@ -185,7 +185,7 @@ def accident(content: bytes, rng: random.Random) -> Mutant:
 
 
 def stranger(content: bytes, rng: random.Random) -> Mutant:
-    """What was never a policy file."""
+    """Return what was never a policy file."""
     length = rng.choice([0, 1, 7, 8, 9, 100, 5000])
     announced = rng.choice([0, 1, 2, 2**18 - 8, 2**18 + 1, 2**32, 2**63, 2**64 - 1])
     head = announced.to_bytes(8, 'little')
@@ -247,17 +247,17 @@ def _change_tree(tree: Any, rng: random.Random) -> None:
 
 
 def change_fields(parts: Parts, rng: random.Random) -> None:
-    """The policy header."""
+    """Change the policy header."""
     _change_tree(parts.fields, rng)
 
 
 def change_metadata(parts: Parts, rng: random.Random) -> None:
-    """What stands beside the policy header."""
+    """Change what stands beside the policy header."""
     _change_tree(parts.metadata, rng)
 
 
 def change_entries(parts: Parts, rng: random.Random) -> None:
-    """The tensors' entries."""
+    """Change the tensors' entries."""
     _change_tree(parts.entries, rng)
 
 
@@ -374,7 +374,7 @@ def forgery(content: bytes, rng: random.Random) -> Mutant:
 
 
 def forged_text(content: bytes, rng: random.Random) -> Mutant:
-    """The header's text changed anyhow, and the checksum made to fit."""
+    """Change the header's text anyhow, and make the checksum fit."""
     length = int.from_bytes(content[:8], 'little')
     text, data = content[8 : 8 + length], content[8 + length :]
     i, j = sorted(rng.randrange(length) for _ in range(2))
@@ -470,7 +470,7 @@ def _must_be_valid(
 
 
 def reason_of(reason: str) -> str:
-    """A reason without what it names, to count its kind by."""
+    """Return a reason without what it names, to count its kind by."""
     reason = re.sub(r'((?:field|tensor) )\S+( \w+) .*', r'\1...\2 ...', reason)
     reason = re.sub(r'((?:lacks|unknown) (?:the )?\w+) .*', r'\1 ...', reason)
     return re.sub(r'\b\d+\b|\(.*\)|(?<=version ).*;', '...', reason)

@@ -95,7 +95,7 @@ def bomb(rng: random.Random) -> str:
 
 
 def hostile_yaml(text: str, rng: random.Random) -> bytes:
-    """The text of a good file, and something done to it."""
+    """Return the text of a good file with something done to it."""
     operation = rng.randrange(6)
     if operation == 0:
         return accident(text.encode(), rng).content
@@ -230,7 +230,7 @@ def run_cases(rng: random.Random) -> Iterator[RunCase]:
 
 
 def make_run(folder: Path) -> Path:
-    """A real run, of a few steps."""
+    """Make a real run, of a few steps."""
     from proxy_snn_control import cli  # which takes the process's signals for itself
 
     (folder / 'config.yaml').write_text(CONFIG)

@@ -37,7 +37,7 @@ ODD_STAMPS = (0.0, PERIOD, -PERIOD, 0.01, -0.21, -0.35, 5.0, -50.0, 1e6)
 
 
 def number(rng: random.Random) -> float:
-    """What a source publishes, or a policy wants."""
+    """Return what a source publishes, or a policy wants."""
     return rng.uniform(-3, 3) if rng.random() < 0.7 else rng.choice(ODD_NUMBERS)
 
 

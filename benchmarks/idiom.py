@@ -60,7 +60,7 @@ class Actor(nn.Module):
         self.decoder = nn.Conv1d(actions, actions, 10, groups=actions)
 
     def forward(self, s: Tensor) -> Tensor:
-        """Action in (-1, 1)."""
+        """Return the action in (-1, 1)."""
         s = torch.tanh(s)[..., None]
         stimulation = torch.exp(-((s - self.mu) ** 2) / (2 * self.sigma**2)).flatten(1)
         encoder_v = torch.zeros_like(stimulation)

@@ -208,7 +208,7 @@ def in_torch(network: nn.Module) -> Act:
 
 
 def ordinary(spec: PolicySpec) -> tuple[Act, Act, bytes]:
-    """The ReLU actor of the same width: by ONNX Runtime, by torch, and as an ONNX model."""
+    """Return the ReLU actor of the same width: by ONNX Runtime, by torch, and as an ONNX model."""
     torch.manual_seed(0)
     sizes = (spec.observation_size, *spec.hidden, spec.action_size)
     linear = [nn.Linear(*each) for each in itertools.pairwise(sizes)]
@@ -269,7 +269,7 @@ void time_actions(policy_state *state, const float *observations, int count, dou
 
 
 def in_c(file: PolicyFile, folder: str) -> tuple[Act, Callable[[np.ndarray], np.ndarray]]:
-    """The policy as C: called from Python; and the times of many actions by a clock in C."""
+    """Return the policy as C, called from Python; and the times of actions by a clock in C."""
     export_c(file, folder)
     (Path(folder) / 'clock.c').write_text(CLOCK)
     sources = [f'{folder}/policy.c', f'{folder}/clock.c']
@@ -374,7 +374,7 @@ def turn(act: Act, observations: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], bytes]:
-    """A table for one policy; and its ordinary network as an ONNX model."""
+    """Return a table for one policy; and its ordinary network as an ONNX model."""
     file = read_policy(path)
     spec, tensors, _ = file
     policy, numpy_alone = load_policy(path), Policy(spec, tensors, compiled=False)
@@ -484,12 +484,12 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
 
 
 def tail(times: np.ndarray) -> float:
-    """The 99.9th percentile over the median."""
+    """Return the 99.9th percentile over the median."""
     return float(np.percentile(times, 99.9) / np.median(times))
 
 
 def late(times: np.ndarray) -> float:
-    """The fraction of calls that something interrupted."""
+    """Return the fraction of calls that something interrupted."""
     return float((times > np.median(times) + LATE).mean())
 
 

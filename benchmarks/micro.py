@@ -146,7 +146,7 @@ def observed(policy: Policy, count: int) -> np.ndarray:
 
 
 def random_file(firing: bool) -> PolicyFile:
-    """A 64-64 policy of HalfCheetah's sizes; `firing`: every neuron fires at every step."""
+    """Return a 64-64 policy of HalfCheetah's sizes; `firing`: every neuron fires at every step."""
     spec, tensors, _ = read_policy(
         Path(__file__).parent / 'policies' / 'lif-HalfCheetah-v4.safetensors'
     )
@@ -165,7 +165,7 @@ def random_file(firing: bool) -> PolicyFile:
 
 
 def row(name: str, file: PolicyFile, count: int, folder: Path, *, int8: bool) -> str:
-    """A row of the table: sizes, what was the same, what an action took."""
+    """Return a row of the table: sizes, what was the same, what an action took."""
     judge = Policy(*file)
     observations, layers = observed(judge, count), None
     if int8:

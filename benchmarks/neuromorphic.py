@@ -38,7 +38,7 @@ QUICK_MILLISECONDS, KEPT_RETURN = 4.0, 0.95
 
 
 def agreement(fixed: Policy, policy: Policy, rows: np.ndarray) -> tuple[list[float], np.ndarray]:
-    """What fraction of spikes and silences stay, by layer; by what of its range actions move."""
+    """Return the fraction of spikes and silences that stay, by layer; how far actions move."""
     spec = policy.spec
     same, distances = np.zeros(len(spec.layer_sizes)), []
     span = np.array(spec.action_high) - np.array(spec.action_low)

@@ -9,7 +9,7 @@ import sys
 
 
 def heading(title: str) -> list[str]:
-    """A page's first lines: its title, and the command that makes it."""
+    """Return a page's first lines: its title, and the command that makes it."""
     command = ['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]]
     return [f'# {title}', '', '`' + ' '.join(command) + '`', '']
 
@@ -28,7 +28,7 @@ def finish(lines: list[str], path: Path | None) -> None:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     for line in Path('/proc/cpuinfo').read_text().splitlines():
         if line.startswith('model name'):
             return line.partition(':')[2].strip()

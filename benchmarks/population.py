@@ -143,7 +143,7 @@ def act(population: Population) -> None:
 
 
 def step(population: Population) -> None:
-    """A step of every environment, nothing beside it."""
+    """Step every environment, and do nothing beside it."""
     population.collector.begin(population.collector.arrays.action.copy())
     population.collector.end()
 

@@ -34,7 +34,7 @@ TASKS = ('InvertedDoublePendulum-v5', 'HalfCheetah-v5')
 
 
 def write_task(folder: Path, env: str) -> str:
-    """A robot file of the task's whole observation, and a task file."""
+    """Write a robot file of the task's whole observation, and a task file."""
     environment = make_environment(env)
     observations = environment.observation_space.shape[0]
     space: Any = environment.action_space
@@ -62,7 +62,7 @@ def write_task(folder: Path, env: str) -> str:
 
 
 def environment_steps(env: str, steps: int) -> tuple[float, dict[str, float]]:
-    """Steps a second with random actions; over ROS also the median milliseconds of each part."""
+    """Return random steps a second; over ROS also the median milliseconds of each part."""
     environment = make_environment(env)
     inner: Any = environment.unwrapped
     spent: dict[str, list[float]] = {}
@@ -89,7 +89,7 @@ def environment_steps(env: str, steps: int) -> tuple[float, dict[str, float]]:
 
 
 def timed(function: Any, times: list[float]) -> Any:
-    """The function, with the seconds that it takes noted."""
+    """Return the function made to note the seconds that it takes."""
 
     def call(*given: Any, **more: Any) -> Any:
         began = time.perf_counter()
@@ -102,7 +102,7 @@ def timed(function: Any, times: list[float]) -> Any:
 
 
 def training_steps(env: str, steps: int, folder: Path) -> float:
-    """Steps a second of a training, after its random steps and the first updates."""
+    """Return the steps a second of a training, after its random steps and the first updates."""
     first, last = RANDOM + WARM, RANDOM + WARM + steps
     config = TrainConfig(
         env=env,

@@ -38,7 +38,7 @@ Steps = Callable[[int], None]
 
 
 def plain_idiom(lessons: int) -> Steps:
-    """The loop over T, separate critics, autograd; NumPy arrays as replay buffer."""
+    """Return the loop over T, separate critics, autograd; NumPy arrays as replay buffer."""
     environment = make_environment(TASK)
     observation, _ = environment.reset(seed=0)
     learner = Idiom(17, 6, lessons=lessons)
@@ -100,7 +100,7 @@ def stable_baselines3() -> Steps:
 
 
 def this(folder: Path, **settings: object) -> tuple[Steps, Population]:
-    """This package's training run, without its evaluations."""
+    """Return this package's training run, without its evaluations."""
     config = TrainConfig(
         **{  # type: ignore[arg-type]
             'env': TASK,
@@ -124,7 +124,7 @@ def this(folder: Path, **settings: object) -> tuple[Steps, Population]:
 
 
 def rate(steps: Steps, seconds: float) -> float:
-    """Steps a second."""
+    """Return the steps a second."""
     began, done, chunk = time.perf_counter(), 0, 10
     while (elapsed := time.perf_counter() - began) < seconds:
         steps(chunk)

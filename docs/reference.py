@@ -49,7 +49,7 @@ def write_reference(folder: Path) -> None:
 
 
 def command_line() -> str:
-    """A section for each command, as --help prints it."""
+    """Return a section for each command, as --help prints it."""
     from proxy_snn_control.cli import _parser
 
     os.environ['COLUMNS'] = '96'
@@ -62,7 +62,7 @@ def command_line() -> str:
 
 
 def parameters() -> str:
-    """A table for each node, from the table that the node declares."""
+    """Return a table for each node, from the table that the node declares."""
     text = ["Generated from the nodes' own tables.\n"]
     for name in NODES:
         head = '| parameter | default | changes at run time | |'
@@ -79,7 +79,7 @@ def parameters() -> str:
 
 
 def parameters_of(node: str) -> Any:
-    """A node's table; of the neuromorphic node, whose Lava needs another Python, by its source."""
+    """Return a node's table; the neuromorphic node's, which needs Lava, by its source."""
     try:
         return importlib.import_module(f'proxy_snn_control.nodes.{node}').PARAMETERS
     except ModuleNotFoundError as error:
@@ -98,7 +98,7 @@ def parameters_of(node: str) -> Any:
 
 
 def settings() -> str:
-    """Settings of training: defaults from the dataclass, meanings from config/train.yaml."""
+    """Return the settings of training: defaults by the dataclass, texts by config/train.yaml."""
     from proxy_snn_control.learning.config import TrainConfig
     from proxy_snn_control.share import share_file
 
@@ -142,7 +142,7 @@ def _indent(options: str) -> str:
 
 
 def from_notebook(path: Path) -> str:
-    """A notebook as Markdown: its texts, and its code."""
+    """Return a notebook as Markdown: its texts, and its code."""
     cells = json.loads(path.read_text())['cells']
     text = []
     for cell in cells:

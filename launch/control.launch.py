@@ -57,7 +57,7 @@ RUN_MODULE = (
 
 
 def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
-    """The neuromorphic node in Lava's environment; it is started again whenever it ends."""
+    """Return the neuromorphic node in Lava's environment; it is started again whenever it ends."""
     given = context.launch_configurations
     if given['backend'] != 'lava':
         return []
@@ -95,7 +95,7 @@ def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
 
 
 def start_controller(context: LaunchContext) -> list[LifecycleNode]:
-    """The controller node, with the arguments that were given."""
+    """Return the controller node, with the arguments that were given."""
     config = context.launch_configurations['config']
     if not Path(config).is_file():
         # launch would only warn, and the controller start without its safe command.

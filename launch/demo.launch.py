@@ -41,7 +41,7 @@ def end_all(context: LaunchContext) -> list[Shutdown]:
 
 
 def task_of(policy_file: str, env: str, modules: str) -> Any:
-    """The task to run a policy on, a TaskSpec: `env`, or if empty the one it was trained on.
+    """Return the task to run a policy on, a TaskSpec: `env`, or if empty the one of its training.
 
     The plugins among `modules`, a list in YAML, are loaded: the policy file may need them.
     """

@@ -34,7 +34,7 @@ SIM = {
 
 
 def start_sim(context: LaunchContext) -> list[Node]:
-    """The sim node, with the arguments that were given."""
+    """Return the sim node, with the arguments that were given."""
     config = context.launch_configurations['config']
     if config and not Path(config).is_file():
         raise RuntimeError(f'parameter file {config}: no such file')  # launch would only warn

@@ -26,7 +26,7 @@ TRAIN = {
 
 
 def start_train(context: LaunchContext) -> list[Node]:
-    """The train node, with the arguments that were given."""
+    """Return the train node, with the arguments that were given."""
     given = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, (_, kind, _) in TRAIN.items()

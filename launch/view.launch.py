@@ -23,7 +23,7 @@ VIEW = {
 
 
 def start_view(context: LaunchContext) -> list[Node]:
-    """The view node, with the arguments that were given."""
+    """Return the view node, with the arguments that were given."""
     parameters = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, (_, kind, _) in VIEW.items()

@@ -265,7 +265,7 @@ def _costs(options: argparse.Namespace) -> energy_count.Costs:
 def _energy(
     spec: PolicySpec, activity: energy_count.Activity, costs: energy_count.Costs
 ) -> dict[str, Any]:
-    """What one action costs, and what it would cost an ordinary network of this width."""
+    """Return what one action costs, and what it would cost an ordinary network of this width."""
     operations = activity.synaptic_operations
     return {
         'firing_rates': activity.firing_rates,

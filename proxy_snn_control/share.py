@@ -34,7 +34,7 @@ def share_file(name: str) -> Path:
 
 
 def named(text: str, folder: str, suffix: str) -> Path:
-    """A file by its path, or one of the package's by its name alone: "fast" is config/fast.yaml.
+    """Return a file by its path, or one of the package's by its name: "fast" is config/fast.yaml.
 
     A path that exists, or has a folder or a suffix, is that path.
 
@@ -51,5 +51,5 @@ def named(text: str, folder: str, suffix: str) -> Path:
 
 
 def robot_file(text: str) -> str:
-    """A robot file by its path, or one of the package's by its name."""
+    """Return a robot file by its path, or one of the package's by its name."""
     return str(named(text, 'config/robots', '.yaml'))

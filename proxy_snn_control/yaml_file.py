@@ -56,7 +56,7 @@ def read_yaml(kind: str, path: str | os.PathLike[str]) -> Any:
 
 
 def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
-    """The same of what was read from there.
+    """Parse what was read from a YAML file.
 
     Raises:
         UserError: it is no YAML.

@@ -35,7 +35,7 @@ def random_policy(
     seed: int = 0,
     **changes: Any,
 ) -> tuple[PolicySpec, dict[str, np.ndarray]]:
-    """A valid policy with random weights that fires neither always nor never."""
+    """Return a valid policy with random weights that fires neither always nor never."""
     kind = NEURONS[changes.get('neuron', 'lif')]
     population = 10 if kind.state else 1
     fields: dict[str, Any] = {
@@ -142,7 +142,7 @@ def rollout(
 
 @pytest.fixture(scope='session')
 def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained HalfCheetah policy that knows how observations follow each other.
+    """Return a trained HalfCheetah policy that knows how observations follow each other.
 
     It was trained before policy files had this; random, exploring and wild steps stand for those
     of its training.
@@ -191,7 +191,7 @@ class NodeProcess:
         return self.process.wait(seconds)
 
     def survivors(self) -> list[str]:
-        """Processes of its session that are still there a second after it ended."""
+        """Return the processes of its session that are still there a second after it ended."""
         deadline = time.monotonic() + 1
         command = ['ps', '-o', 'pid=,stat=,args=', '--sid', str(self.process.pid)]
         while True:
@@ -303,7 +303,7 @@ _domains = itertools.count(_RUN + _WORKER, _WORKERS)
 
 @contextmanager
 def own_domain() -> Iterator[int]:
-    """A domain that no other run of these tests on this machine has now."""
+    """Yield a domain that no other run of these tests on this machine has now."""
     for number in _domains:
         domain = 1 + number % 100
         with socket.socket(socket.AF_UNIX) as claim:

@@ -173,7 +173,7 @@ class Hostile(RuleBasedStateMachine):
 
 
 def prepare_hostile(folder: Path) -> type[Hostile]:
-    """The class, with what all sequences share; benchmarks/hostile.py has it too."""
+    """Return the class, with what all sequences share; benchmarks/hostile.py has it too."""
     spec, tensors = two_spec()
     Hostile.robot, Hostile.policy = robot_of(folder, TWO_SOURCES, spec), Policy(spec, tensors)
     return Hostile

@@ -42,7 +42,7 @@ def main(namespace: str) -> None:
         return response
 
     def offer_simulation_interfaces() -> None:
-        """Steps of a thousandth of a command, and only while it is paused."""
+        """Offer steps of a thousandth of a command, and only while it is paused."""
         from simulation_interfaces.msg import Result, SimulationState
         from simulation_interfaces.srv import ResetSimulation, SetSimulationState, StepSimulation
 

@@ -133,7 +133,7 @@ def observed(policy: Policy, count: int) -> np.ndarray:
 
 
 def assert_same(found: Answers, policy: Policy, observations: np.ndarray) -> None:
-    """The same spikes, counts, and actions within 1e-6 of the limits' unit."""
+    """Check for the same spikes, counts, and actions within 1e-6 of the limits' unit."""
     policy.reset()
     for i, observation in enumerate(observations):
         action = policy.act(observation)
@@ -147,7 +147,7 @@ def assert_same(found: Answers, policy: Policy, observations: np.ndarray) -> Non
 
 
 def policy_of(**changes: object) -> PolicyFile:
-    """A random policy; one that reads several observations normalises them too."""
+    """Return a random policy; one that reads several observations normalises them too."""
     spec, tensors = random_policy(**changes)
     if spec.history > 1:
         rng = np.random.default_rng(4)

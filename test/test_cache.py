@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own, and a process that has warned of nothing yet."""
+    """Return a cache folder of the test's own, and a process that has warned of nothing yet."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     cache._warn.cache_clear()
     return tmp_path / 'proxy_snn_control'

@@ -146,7 +146,7 @@ def test_rivals_stop_it_while_they_are_there(world: World) -> None:
 
 @pytest.fixture
 def remembering(tmp_path: Path) -> World:
-    """A policy that normalises, and reads three observations and its previous action."""
+    """Return a policy that normalises, and reads three observations and its previous action."""
     changes = {'history': 3, 'previous_action': True}
     named = {'observation_names': NAMES, 'action_names': ('go',), 'control_period': PERIOD}
     spec, tensors = random_policy(2, 1, (32,), **named, **changes)
@@ -164,7 +164,7 @@ def see(world: World, value: float, after: float = PERIOD) -> float:
 
 
 def remembered(world: World, values: list[float]) -> list[float]:
-    """The commands of a policy of its own that begins with the first of these."""
+    """Return the commands of a policy of its own that begins with the first of these."""
     policy = Policy(world.policy.spec, world.policy._tensors)
     return [float(np.clip(policy.act([v, 1 - v])[0], -0.8, 0.8)) for v in values]
 
@@ -313,7 +313,7 @@ def test_nothing_leaves_that_must_not(tmp_path: Path, at_rate: bool) -> None:
 
 
 def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> float:
-    """HalfCheetah in real time, as two sources; the command is held where none comes.
+    """Control HalfCheetah in real time, as two sources; the command is held where none comes.
 
     Args:
         folder: for the robot file.

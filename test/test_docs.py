@@ -147,7 +147,7 @@ def test_flags_in_running_text_are_the_parsers(page: Path) -> None:
 
 @pytest.fixture(scope='module')
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what README's commands begin from: a short run, and a policy."""
+    """Return a folder with what README's commands begin from: a short run, and a policy."""
     folder = tmp_path_factory.mktemp('readme')
     shutil.copy(CHEETAH, folder / 'policy.safetensors')
     arguments = ['train', '--env', 'HalfCheetah-v4', '--seed', '0', '--out', 'runs/cheetah']

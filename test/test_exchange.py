@@ -21,7 +21,7 @@ SHAPES = {'lif': {}, 'clif': {'hidden': (33, 24), 'actions': 3}}
 
 
 def policy_in(folder: Path, **changes: object) -> tuple[Path, Policy]:
-    """A policy file, and its policy in NumPy alone, to be the judge."""
+    """Return a policy file, and its policy in NumPy alone, to be the judge."""
     spec, tensors = random_policy(**changes)
     path = folder / 'policy.safetensors'
     write_policy(path, spec, tensors)

@@ -451,7 +451,7 @@ def test_a_hundred_rounds_through_the_lifecycle(
 
 
 def lifecycle(stage: Stage) -> Callable[[str], bool]:
-    """A way to trigger transitions that does not look for the service every time."""
+    """Return a way to trigger transitions that does not look for the service every time."""
     from lifecycle_msgs.srv import ChangeState
 
     client = stage.node.create_client(ChangeState, 'controller/change_state')
@@ -572,7 +572,7 @@ CASES = {
 
 
 def cheetah_robot(path: Path, change: Callable[[str, str], dict[str, Any]]) -> Path:
-    """A robot file for HalfCheetah in the sim, with something wrong."""
+    """Return a robot file for HalfCheetah in the sim, with something wrong."""
     import yaml
 
     example = Path(__file__).parents[1] / 'config' / 'robots' / 'half_cheetah.yaml'

@@ -68,7 +68,7 @@ def make_actor(observations: int, low, high, **settings) -> SpikingActor:
 
 
 def parts(actor: SpikingActor) -> dict:
-    """The weights of the first member by name; views."""
+    """Return the weights of the first member by name; views."""
     return actor.weights.of(0, actor.weights.flat[0])
 
 

@@ -135,7 +135,7 @@ def parameters(stage: Stage, node: str, *names: str) -> list[Any]:
 
 
 def process_of(launched: NodeProcess, node: str) -> int:
-    """The process of a node that was launched."""
+    """Return the process of a node that was launched."""
     command = ['ps', '-ww', '-o', 'pid=,args=', '--sid', str(launched.process.pid)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     (found,) = [line for line in lines if f'proxy_snn_control.nodes {node} --ros-args' in line]
@@ -148,7 +148,7 @@ def commands_of(messages: list[Any]) -> list[float]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A parameter file with a safe command that the policy does not give by itself."""
+    """Return a parameter file with a safe command that the policy does not give by itself."""
     path = tmp_path / 'controller.yaml'
     path.write_text('/**:\n  ros__parameters:\n    safe_command: [0.5]\n')
     return path
@@ -201,7 +201,7 @@ NAMES = ('policy', 'rate', 'shadow', 'observation_timeout', 'use_sim_time')
 
 
 def sections(policy_file: Path, first: str = 'every') -> Path:
-    """A parameter file with values for every node, and other values for one."""
+    """Return a parameter file with values for every node, and other values for one."""
     every = (
         f'/**:\n  ros__parameters:\n    policy: {policy_file}\n    rate: 10.0\n'
         '    observation_timeout: 0.25\n    use_sim_time: true\n'
@@ -399,7 +399,7 @@ def generate_launch_description():
 def control_and_sim(
     stage: Stage, policy_file: Path, config: Path, *arguments: str
 ) -> tuple[NodeProcess, list[Any]]:
-    """The controller is launched and commands a sim of its own; what the recorder receives."""
+    """Launch the controller on a sim of its own; return what the recorder receives."""
     commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
     stage.start('sim', env=TASK, mode='realtime')
     process = launch(stage, 'control', f'policy:={policy_file}', f'config:={config}', *arguments)
@@ -479,7 +479,7 @@ def test_a_respawned_controller_waits_for_arm(
 
 
 def policy_for(robot: Path, folder: Path) -> tuple[Path, Robot]:
-    """A policy of random weights with the names of a robot file's entries; and the robot."""
+    """Return a policy of random weights with a robot file's names; and the robot."""
     content = yaml.safe_load(robot.read_text())
     observations, actions = list(content['observation']), content['command']['outputs']
     names = [output['action'] for output in actions]
@@ -493,7 +493,7 @@ def policy_for(robot: Path, folder: Path) -> tuple[Path, Robot]:
 
 
 def messages_for(robot: Robot, stage: Stage) -> Any:
-    """A function that publishes of every source what a robot at rest would."""
+    """Return a function that publishes of every source what a robot at rest would."""
     publishers = []
     for source in robot.sources:
         message = message_class(source.type)()

@@ -70,7 +70,7 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     configure, activate, deactivate, cleanup, shutdown = STATES
 
     def refuses(*transitions: int) -> None:
-        """What cannot be now is answered with no, and nothing changes."""
+        """Check that what cannot be now is answered with no, and changes nothing."""
         state = manager.state()
         for transition in transitions:
             assert not manager.change(transition)

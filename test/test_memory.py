@@ -51,7 +51,7 @@ def episode(count: int = 60, seed: int = 1) -> np.ndarray:
 
 
 def inputs_by_hand(spec: Any, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """What the network reads at each step, written out from docs/policy_file.md."""
+    """Return what the network reads at each step, written out from docs/policy_file.md."""
     rows = []
     low, high = limits_of(spec)
     for step in range(len(observations)):

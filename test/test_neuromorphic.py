@@ -354,7 +354,7 @@ def second_of(policy_file: Path) -> Path:
 
 @pytest.fixture
 def node(stage: Stage, policy_file: Path) -> NodeProcess:
-    """The neuromorphic node on a random policy and one of dynamic neurons, beside Lava."""
+    """Return the neuromorphic node on a random policy and one of dynamic neurons, beside Lava."""
     write_policy(second_of(policy_file), *random_policy(neuron='dn', observations=4, time_steps=3))
     both = {'policy': f'{policy_file},{second_of(policy_file)}'}
     process = NodeProcess(
@@ -382,7 +382,7 @@ class Asker:
         stage.meet('neuromorphic/answer')
 
     def ask(self, message: Any, seconds: float = 5.0) -> Any:
-        """The answer to a message of spikes; None if there is none in that time."""
+        """Return the answer to a message of spikes; None if there is none in that time."""
         self._answers.clear()
         self._requests.publish(message)
         self._stage.until(lambda: bool(self._answers), seconds)
@@ -434,7 +434,7 @@ def test_a_killed_node_takes_lava_along(
 
 
 def controlled(stage: Stage, policy_file: Path, **parameters: Any) -> NodeProcess:
-    """A controller whose layers the neuromorphic node runs, active."""
+    """Return a controller whose layers the neuromorphic node runs, active."""
     given = {'policy': policy_file, 'autostart': 'true', 'backend': 'lava', **parameters}
     controller = stage.start('controller', **given)
     assert stage.until(lambda: 'trained on' in controller.output), controller.output

@@ -35,7 +35,7 @@ def observations(n: int = 40, dtype=torch.float64) -> torch.Tensor:
 
 
 def batch_norm(current: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """The equation as it stands, over minibatch and simulation steps."""
+    """Compute the equation as it stands, over minibatch and simulation steps."""
     n = current.shape[-1]
     rows = current.reshape(-1, n)
     done = (rows - rows.mean(0)) / torch.sqrt(rows.var(0, correction=0) + 1e-5)

@@ -197,7 +197,7 @@ def angle_inputs(folder: Path) -> Inputs:
 
 
 def turned(pitch: float, yaw: float = 0.0) -> tuple[Odometry, Imu]:
-    """A body that moves at 1 m/s along its own x axis."""
+    """Return what a body sends that moves at 1 m/s along its own x axis."""
     c, s, cy, sy = (f(a / 2) for a in (pitch, yaw) for f in (math.cos, math.sin))
     quaternion = {'w': c * cy, 'x': -s * sy, 'y': s * cy, 'z': c * sy}
     odom, imu = Odometry(), Imu()

@@ -19,7 +19,7 @@ PARTS = ('setup.py', 'setup.cfg', 'README.md', 'package.xml', 'resource', 'launc
 
 @pytest.fixture(scope='module')
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prefix with the package installed by pip, and nothing else but this one's libraries."""
+    """Return a prefix with the package installed by pip, and this environment's libraries."""
     if not (ROOT / 'setup.py').exists():
         pytest.skip('needs the source tree')
     folder = tmp_path_factory.mktemp('install')

@@ -29,7 +29,7 @@ SPIKING = [*(name for name in NEURONS if NEURONS[name].state), 'alif']
 
 @pytest.fixture(autouse=True, scope='module')
 def _example() -> Iterator[None]:
-    """The example's neuron, for the tests here alone."""
+    """Provide the example's neuron, for the tests here alone."""
     plugins.load(['adaptive_lif'])
     yield
     NEURONS._registered.clear()
@@ -117,7 +117,7 @@ def test_the_derivative_of_every_neuron_is_that_of_its_equations(neuron: str) ->
 
 
 def flipped(place: int) -> type:
-    """The example's neuron with one sign of its derivative flipped."""
+    """Return the example's neuron with one sign of its derivative flipped."""
 
     class Wrong(NEURONS['alif']):
         """One part of the gradient has the wrong sign."""
@@ -184,7 +184,7 @@ def test_a_plugin_that_fails_is_named(
 
 @pytest.fixture
 def stranger(tmp_path: Path, monkeypatch) -> dict[str, str]:
-    """An environment for commands, in which the stranger's module can be found."""
+    """Return an environment for commands, in which the stranger's module can be found."""
     (tmp_path / 'stranger.py').write_text(STRANGER)
     path = os.pathsep.join([str(tmp_path), str(EXAMPLES)])
     return {**os.environ, 'PYTHONPATH': path, 'XDG_CACHE_HOME': str(tmp_path / 'cache')}

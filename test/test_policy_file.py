@@ -377,7 +377,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, policy_file: Path) ->
 
 @pytest.fixture
 def small_files(tmp_path: Path) -> list[bytes]:
-    """The bytes of a tiny policy of every kind of neuron; lif first."""
+    """Return the bytes of a tiny policy of every kind of neuron; lif first."""
     path = tmp_path / 'small'
     contents = []
     for neuron in NEURONS:

@@ -36,7 +36,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that is built from it."""
+    """Return a folder with the sdist, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp('release')
     source = folder / 'source'
     for path in tracked():

@@ -47,7 +47,7 @@ MAGIC = {'png': b'\x89PNG', 'pdf': b'%PDF', 'svg': b'<?xml'}
 
 
 def write_run(folder, returns, *, every=5000, gradient=0.1, start=0, drop=(), **settings) -> Path:
-    """A run's config.yaml and progress.csv: an evaluation every so many steps from step 0 on."""
+    """Write a run's config.yaml and progress.csv: an evaluation every so many steps from 0."""
     folder.mkdir(parents=True)
     found = re.fullmatch(r'seed-(\d+)', folder.name)
     config = {

@@ -315,7 +315,7 @@ def test_fields_angles_and_functions(tmp_path: Path) -> None:
 
 
 def quaternion(roll: float, pitch: float, yaw: float) -> Quaternion:
-    """Turns about the fixed axes x, y, z in this order, as a product of quaternions."""
+    """Return turns about the fixed axes x, y, z in this order, as a product of quaternions."""
     product = np.array([1.0, 0.0, 0.0, 0.0])
     for axis, angle in enumerate((roll, pitch, yaw)):
         turn = np.zeros(4)

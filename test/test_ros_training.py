@@ -163,7 +163,7 @@ def python(stage: Stage, file: str, *arguments: str) -> NodeProcess:
 
 
 def same_numbers(a: Path, b: Path) -> None:
-    """The same progress, clocks aside, and the same weights."""
+    """Check for the same progress, clocks aside, and the same weights."""
     assert timeless(a) == timeless(b)
     for name in ('policy.safetensors', 'policy_last.safetensors'):
         mine, theirs = read_policy(a / name), read_policy(b / name)

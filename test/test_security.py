@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / 'security'
 
 
 def allowed(node: str, kind: str, what: str) -> set[str]:
-    """The names that the policy file allows a node for publish, subscribe or reply."""
+    """Return the names that the policy file allows a node for publish, subscribe or reply."""
     root = ElementTree.parse(FOLDER / 'policy.xml').getroot()
     (profile,) = root.findall(f".//enclave[@path='/{node}']/profiles/profile[@node='{node}']")
     return {

@@ -65,7 +65,7 @@ def numbers(vector: Any) -> np.ndarray:
 
 
 def rotation(q: Any) -> np.ndarray:
-    """The matrix that turns a vector of the base into one of the world."""
+    """Return the matrix that turns a vector of the base into one of the world."""
     w, (x, y, z) = q.w, numbers(q)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross

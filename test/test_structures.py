@@ -80,7 +80,7 @@ CART_NAMES = ('achieved_goal.0', 'gear.0', 'gear.1', 'state.counts.0', 'state.co
 
 @pytest.fixture
 def carts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the module `carts` in it, which Python finds."""
+    """Yield a folder with the module `carts` in it, which Python finds."""
     (tmp_path / 'carts.py').write_text(CARTS)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path

@@ -73,7 +73,7 @@ def write_grid(path: Path, **changes) -> Path:
 
 
 def write_curve(folder: Path) -> Path:
-    """A run's folder with one evaluation."""
+    """Write a run's folder with one evaluation."""
     folder.mkdir(parents=True)
     settings = {'env': TASK, 'neuron': 'lif', 'target': 'proxy', 'seed': int(folder.name[5:])}
     (folder / 'config.yaml').write_text(yaml.safe_dump(settings))
@@ -99,7 +99,7 @@ def run(grid: Path, out: Path, *more: object, modules: Path | None = None):
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """A run's progress.csv without the clock's columns."""
+    """Return a run's progress.csv without the clock's columns."""
     with open(folder / 'progress.csv', newline='') as file:
         found = list(csv.DictReader(file))
     for row in found:
@@ -507,7 +507,7 @@ done
 
 
 def processes_at(folder: Path) -> list[int]:
-    """Processes that have a folder open, as one has that is at work on a run."""
+    """Return the processes that have a folder open, as one has that is at work on a run."""
     found = []
     for link in Path('/proc').glob('[0-9]*/fd/*'):
         try:

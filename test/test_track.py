@@ -48,7 +48,7 @@ def test_mlflow_gets_every_row(tmp_path: Path) -> None:
 
 
 def records_of(path: Path) -> Iterator[bytes]:
-    """The records of a file of W&B's offline mode, which is a log of LevelDB's form."""
+    """Yield the records of a file of W&B's offline mode, which is a log of LevelDB's form."""
     data, at, record = path.read_bytes(), 7, b''
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:

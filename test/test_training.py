@@ -398,7 +398,7 @@ def test_many_checkpoints_leave_few_files(tmp_path: Path) -> None:
 
 
 def environment_of(run: Population):
-    """The one in which it gathers experience."""
+    """Return the environment in which it gathers experience."""
     assert run.collector.stage is not None
     return run.collector.stage.episodes[0].environment
 
@@ -639,7 +639,7 @@ def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:
 
 
 def parts(run: Population) -> dict[str, torch.Tensor]:
-    """The actor's weights by name."""
+    """Return the actor's weights by name."""
     weights = run.td3.actor.weights
     return {name: part.clone() for name, part in weights.of(0, weights.flat[0]).items()}
 

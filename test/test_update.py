@@ -83,7 +83,7 @@ def own(weights: Weights, row: int = 0) -> dict:
 
 
 def layers(network) -> dict:
-    """The weights of a torch.nn.Sequential of linear layers, as ours are named."""
+    """Return the weights of a torch.nn.Sequential of linear layers, as ours are named."""
     return {
         f'layers.{i // 2}.{kind}': part.detach()
         for i, layer in enumerate(network)

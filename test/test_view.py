@@ -24,7 +24,7 @@ RERUN = Path(next(iter(rerun_cli.__path__))) / 'rerun'
 
 
 def two_free_ports() -> int:
-    """The first of two neighbours that are free."""
+    """Return the first of two neighbours that are free."""
     while True:
         with socket.socket() as one, socket.socket() as two:
             one.bind(('127.0.0.1', 0))
@@ -46,7 +46,7 @@ def start_view(stage: Stage, **parameters: object) -> tuple[NodeProcess, int]:
 
 
 def listening_addresses(port: int) -> set[str]:
-    """The local addresses that are bound to a port, as the kernel lists them."""
+    """Return the local addresses that are bound to a port, as the kernel lists them."""
     found = set()
     for name in ('tcp', 'tcp6'):
         for line in Path(f'/proc/net/{name}').read_text().splitlines()[1:]:

@@ -53,7 +53,7 @@ def base_vector(frame: str) -> Vector:
 
 
 def turned(sign: int) -> Change:
-    """The base's speed along the body's axes (1), or what the body's would be in the world's."""
+    """Return a change that turns the base's speed: by 1 from the world's axes to the body's."""
 
     def change(values: np.ndarray) -> np.ndarray:
         x, z, pitch = values[8], values[9], sign * values[1]
@@ -76,7 +76,7 @@ def findings(
     known: bool = True,
     frame: str = '',
 ) -> list[str]:
-    """What is found after so many steps; `known`: whether the actions are the policy's."""
+    """Return what is found after so many steps; `known`: whether the actions are the policy's."""
     wiring = Wiring(policy, vectors=[base_vector(frame)])
     observations, actions, _ = rollout(policy, steps, seed, noise, seen, done)
     for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):

@@ -41,7 +41,7 @@ def quick(**changes) -> TrainConfig:
 
 
 def start(config: TrainConfig, folder: Path, *, resume: bool = False) -> Population:
-    """A population of one."""
+    """Start a population of one."""
     return Population([Member(config, folder)], resume=resume)
 
 

@@ -142,7 +142,7 @@ class Neuromorphic:
         self.question = None
 
     def fault(self, now: float) -> str:
-        """A fallback that lasts, or ""."""
+        """Return a fallback that lasts, or ""."""
         if not self.lost or now - self._lost_since < PATIENCE:
             return ''
         return (

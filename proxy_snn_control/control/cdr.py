@@ -24,7 +24,7 @@ _LONGEST_LABEL = 4096
 
 
 def read_vector(data: bytes) -> tuple[str, np.ndarray]:
-    """The label of the first dimension, "" without one, and the numbers, float64 [n].
+    """Return the label of the first dimension, "" without one, and the numbers, float64 [n].
 
     Raises:
         ObservationError: these are not the bytes of a Float64MultiArray.
@@ -81,7 +81,7 @@ class VectorWriter:
         self._labelled: dict[int, struct.Struct] = {}
 
     def write(self, values: Sequence[float], label: str) -> bytes:
-        """The bytes of a message; as `messages.number_array` makes it."""
+        """Return the bytes of a message, as `messages.number_array` makes it."""
         size = self._size
         if not label:
             return _LITTLE + self._bare.pack(0, 0, size, *values)[_HEAD:]

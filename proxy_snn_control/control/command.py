@@ -55,7 +55,7 @@ class CommandMap:
         self.stamped = topic.type == 'geometry_msgs/TwistStamped'
 
     def numbers(self, action: np.ndarray) -> list[float]:
-        """The command's numbers [outputs] for an action [actions], within the limits.
+        """Return the command's numbers [outputs] for an action [actions], within the limits.
 
         NaN stays NaN. Plain Python: of a handful of numbers it makes shorter work than NumPy.
         """
@@ -66,7 +66,7 @@ class CommandMap:
         ]
 
     def action(self, numbers: Sequence[float]) -> list[float]:
-        """The action [actions] that numbers [outputs] amount to, in the policy's units."""
+        """Return the action [actions] that numbers [outputs] amount to, in the policy's units."""
         action = [0.0] * len(numbers)
         for number, (i, scale, offset, _, _) in zip(numbers, self._outputs, strict=True):
             action[i] = (number - offset) / scale

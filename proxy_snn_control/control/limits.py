@@ -47,7 +47,7 @@ def saturate(
     wanted_velocity: Sequence[float] | None = None,
     wanted_acceleration: Sequence[float] | None = None,
 ) -> tuple[list[float], list[float], list[float], bool]:
-    """What joints may get in place of what is wanted, all [joints].
+    """Return what joints may get in place of what is wanted, all [joints].
 
     The algorithm of `joint_limits::JointSaturationLimiter::on_enforce` in ros2_control (2024).
 
@@ -123,7 +123,7 @@ def saturate(
 
 
 def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointLimit]:
-    """The limits that a URDF has for joints.
+    """Return the limits that a URDF has for joints.
 
     Args:
         text: the file's content.

@@ -140,7 +140,7 @@ class Loop:
         self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
-        """What is taken for granted of the sources; of these what is to be warned of, if asked."""
+        """Return what is taken for granted of the sources; if asked, what of it to warn of."""
         sources = self.robot.sources
         if warnings:
             return [
@@ -288,7 +288,7 @@ class Loop:
         return min(self.period, min(source.timeout for source in self.robot.sources))
 
     def stopped(self) -> None:
-        """The stop was pressed: the safe command goes out now."""
+        """Send the safe command now, for the stop was pressed."""
         if self.active:
             self._send_safe(self.stop.fault, self._clock())
 
@@ -305,7 +305,7 @@ class Loop:
             self.gate.ramp(now)
 
     def fault(self, now: float) -> str:
-        """What forbids to act, or ""."""
+        """Return what forbids to act, or ""."""
         if self.stop.heartbeat:
             self.stop.silent(now)
         return self.stop.fault or self.inputs.fault(now) or self.rivalry

@@ -23,7 +23,7 @@ AT_STAMP = 'observation at {} ns'
 
 @functools.cache
 def message_class(kind: str) -> Any:
-    """The class of a message type such as "sensor_msgs/JointState".
+    """Return the class of a message type such as "sensor_msgs/JointState".
 
     Raises:
         UserError: its package is not installed.
@@ -54,6 +54,6 @@ def number_array(values: Sequence[float] | np.ndarray, label: str) -> Any:
 
 
 def label_of(message: Any) -> str:
-    """The label `number_array` gave a message, or "" if it has none."""
+    """Return the label `number_array` gave a message, or "" if it has none."""
     dimensions = message.layout.dim
     return dimensions[0].label if dimensions else ''

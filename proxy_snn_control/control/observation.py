@@ -82,7 +82,7 @@ class Stream:
         return sample, False
 
     def near(self, stamp: int, received: float) -> Sample:
-        """The sample nearest to a stamp, or without one to a time of receipt."""
+        """Return the sample nearest to a stamp, or without one to a time of receipt."""
         best, distance = self.samples[-1], math.inf
         for sample in reversed(self.samples):
             away = abs(sample.stamp - stamp) * 1e-9 if stamp else abs(sample.received - received)
@@ -93,7 +93,7 @@ class Stream:
         return best
 
     def interval(self) -> float | None:
-        """The median of the last intervals between samples in seconds, if there were enough."""
+        """Return the median of the last intervals between samples [s], if there were enough."""
         last = list(self.samples)[-INTERVALS - 1 :]
         if len(last) < 3:
             return None
@@ -269,7 +269,7 @@ class Inputs:
         return True
 
     def _slow(self, newest: Sequence[Sample]) -> list[int]:
-        """The sources that are slower than control is; never all of them."""
+        """Return the sources that are slower than control is; never all of them."""
         latest = max(sample.received for sample in newest)
         slow = []
         for i, sample in zip(self._paired, newest, strict=True):
@@ -302,7 +302,7 @@ class Inputs:
         return '; '.join(self.stale(now)) or self._apart(now)
 
     def stale(self, now: float) -> list[str]:
-        """A sentence for every source that has been silent for longer than its timeout."""
+        """Return a sentence for every source that has been silent for longer than its timeout."""
         return [
             f'no observation for {now - stream.since:.2f} s on topic {stream.source.topic}'
             f'{stream.reader.missing()}'
@@ -407,7 +407,7 @@ class Inputs:
     def observation(
         self, previous_action: Sequence[float], raw_action: Sequence[float] = ()
     ) -> np.ndarray:
-        """The observation as it is now, float64 [observations].
+        """Return the observation as it is now, float64 [observations].
 
         Args:
             previous_action: [actions], what was sent last, in the policy's units.

@@ -122,7 +122,7 @@ class Reader:
         return Sample(self._count, now, nanoseconds(message) if self.stamped else 0, values)
 
     def missing(self) -> str:
-        """What is still to come, as the end of a sentence."""
+        """Return what is still to come, as the end of a sentence."""
         return ''
 
     def forget(self) -> None:
@@ -134,7 +134,7 @@ class Reader:
 
 
 def nanoseconds(message: Any) -> int:
-    """A message's stamp."""
+    """Return a message's stamp."""
     stamp = message.header.stamp
     return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
 
@@ -193,7 +193,7 @@ class JointStates(Reader):
         self._seen.clear()
 
     def refusal(self, message: Any, now: float) -> str:
-        """A message counts if any of its joints is newer: several drivers may share a topic."""
+        """Refuse a message of which no joint is newer: several drivers may share a topic."""
         if message.name != self._names:
             self._find(message.name)
         stamp = nanoseconds(message)
@@ -231,7 +231,7 @@ class JointStates(Reader):
         return Sample(self._count, received, stamp, self._numbers.copy())
 
     def missing(self) -> str:
-        """The joints that were in no message."""
+        """Return the joints that were in no message."""
         lacking = self._joints.difference(self._seen, self._names or self._joints)
         return f' (joint {", ".join(sorted(lacking))} not in it)' if lacking else ''
 
@@ -288,7 +288,7 @@ class Fields(Reader):
 
 
 def make_reader(source: Source, robot: Robot, repeats: bool) -> Reader:
-    """The reader of a source.
+    """Return the reader of a source.
 
     Raises:
         UserError: its message's package is missing, or a field is none of its message's.

@@ -192,7 +192,7 @@ class Robot:
         ]
 
     def vectors(self) -> list[Vector]:
-        """The vectors of which the observation has the angles, too, that turn them.
+        """Return the vectors of which the observation has the angles, too, that turn them.
 
         Angles of the vector's own source; where that has none, those of the one source that has.
         """
@@ -226,7 +226,7 @@ class Robot:
         return vectors
 
     def measured(self, source: Source) -> tuple[str, ...]:
-        """The joints, [outputs], whose position the command has to know from this source.
+        """Return the joints, [outputs], whose position the command has to know from this source.
 
         It begins from there if it sets positions, and brakes before their limits. An output
         without such a joint has ""; nothing if there is none at all.
@@ -240,19 +240,19 @@ class Robot:
 
 
 def observation_names(spec: PolicySpec) -> tuple[str, ...]:
-    """The policy's names of its observation dimensions, or their numbers where it has none."""
+    """Return the policy's names of observation dimensions, or their numbers if it has none."""
     return spec.observation_names or tuple(
         f'observation[{i}]' for i in range(spec.observation_size)
     )
 
 
 def action_names(spec: PolicySpec) -> tuple[str, ...]:
-    """The policy's names of its actions, or their numbers where it has none."""
+    """Return the policy's names of its actions, or their numbers where it has none."""
     return spec.action_names or tuple(f'action[{i}]' for i in range(spec.action_size))
 
 
 def plain_robot(spec: PolicySpec, timeout: float, reliable: bool) -> Robot:
-    """What is there without a robot file: vectors on the topics observation and command."""
+    """Return what is there without a robot file: vectors on the topics observation and command."""
     size = spec.observation_size
     source = Source('observation', VECTOR, 'observation', timeout, reliable, size=size)
     terms = tuple(Term(name, 'observation', i) for i, name in enumerate(observation_names(spec)))
@@ -292,7 +292,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
 
 
 def robot_names(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of observations and actions in a robot file, in its order: for a policy to come.
+    """Return a robot file's names of observations and actions, in its order: for a policy to come.
 
     Raises:
         UserError: no such file, no names in it, or a history, which is then the policy's own.
@@ -327,7 +327,7 @@ def _source(name: str, section: Section, timeout: float, reliable: bool) -> Sour
 
 
 def _type(section: Section, known: Collection[str]) -> str:
-    """The message type; `ros2 topic type` has a /msg/ in it."""
+    """Return the message type; `ros2 topic type` has a /msg/ in it."""
     written = section.text('type')
     if written.replace('/msg/', '/') in known:
         return written.replace('/msg/', '/')
@@ -337,7 +337,7 @@ def _type(section: Section, known: Collection[str]) -> str:
 def _terms(
     section: Section, history: Section | None, spec: PolicySpec, sources: dict[str, Source]
 ) -> tuple[tuple[Term, ...], tuple[tuple[int, int], ...]]:
-    """The terms in the policy's order, each dimension exactly once, and the history's layout."""
+    """Return the terms in the policy's order, each dimension once; the history's layout."""
     terms = {name: _term(section.section(name), name, spec, sources) for name in section.names}
     unused = set(sources) - {term.source for term in terms.values()}
     if unused:

@@ -116,7 +116,7 @@ class SafetyGate:
         self._joint_limits = combined
 
     def _combined(self, slew: list[float], acceleration: list[float]) -> list[JointLimit]:
-        """The joints' limits together with slew rate and acceleration; nothing if slew is all."""
+        """Return the joints' limits with slew rate and acceleration; nothing if slew is all."""
         if not (acceleration or self._joints):
             return []
         infinite = [math.inf] * len(self._limits)

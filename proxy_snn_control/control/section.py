@@ -49,13 +49,13 @@ class Section:
         return name in self._content
 
     def get(self, name: str) -> Any:
-        """A value as it is."""
+        """Return a value as it is."""
         if name not in self._content:
             raise UserError(f'{self.where}: {name} is missing')
         return self._content[name]
 
     def section(self, name: str, known: Collection[str] | None = None) -> Section:
-        """A mapping; with `known`, no other names may stand in it."""
+        """Return a mapping; with `known`, no other names may stand in it."""
         return Section(f'{self.where}: {name}', self.get(name), known)
 
     def only(self, *known: str) -> None:
@@ -63,7 +63,7 @@ class Section:
         Section(self.where, self._content, known)
 
     def text(self, name: str, allowed: Collection[str] = (), default: str | None = None) -> str:
-        """A text, one of `allowed` where that is given."""
+        """Return a text, one of `allowed` where that is given."""
         if default is not None and name not in self._content:
             return default
         value = self.get(name)
@@ -80,7 +80,7 @@ class Section:
         return value
 
     def flag(self, name: str) -> bool:
-        """True or false; false where it is left out."""
+        """Return true or false; false where it is left out."""
         value = self._content.get(name, False)
         if not isinstance(value, bool):
             found = reprlib.repr(value)
@@ -88,12 +88,12 @@ class Section:
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A finite number."""
+        """Return a finite number."""
         value = self._content.get(name, default) if default is not None else self.get(name)
         return self._number(name, value)
 
     def seconds(self, name: str, default: float | None = None) -> float:
-        """A time within TIMES."""
+        """Return a time within TIMES."""
         value = self.number(name, default)
         if not TIMES[0] <= value <= TIMES[1]:
             raise UserError(
@@ -102,7 +102,7 @@ class Section:
         return value
 
     def topic(self) -> str:
-        """The topic's name under `topic`."""
+        """Return the topic's name under `topic`."""
         value = self.text('topic')
         if not _TOPIC.fullmatch(value) or '__' in value:
             raise UserError(
@@ -112,7 +112,7 @@ class Section:
         return value
 
     def numbers(self, name: str, length: int) -> list[float]:
-        """A list of so many finite numbers."""
+        """Return a list of so many finite numbers."""
         value = self.get(name)
         if not isinstance(value, list) or len(value) != length:
             found = reprlib.repr(value)

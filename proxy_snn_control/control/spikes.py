@@ -37,13 +37,13 @@ def spikes_message(layers: Sequence[np.ndarray], label: str, checksum: str) -> A
 
 
 def labels_of(message: Any) -> tuple[str, str]:
-    """The label and the checksum of a message of spikes, "" each where it has none."""
+    """Return the label and the checksum of a message of spikes, "" each where it has none."""
     first, second = [*(dimension.label for dimension in message.layout.dim[:2]), '', ''][:2]
     return first, second
 
 
 def spikes_of(message: Any, time_steps: int, sizes: Sequence[int]) -> list[np.ndarray]:
-    """The spikes of a message, bool [T, neurons] of each layer.
+    """Return the spikes of a message, bool [T, neurons] of each layer.
 
     Raises:
         UserError: they are not of layers of these sizes.

@@ -183,7 +183,7 @@ def load_task(path: str) -> TaskFile:
 
 
 def _limits(content: Section, outputs: tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """The policy's actions in their order, each with its limits; -1 to 1 unless it is given."""
+    """Return the policy's actions in their order, each with its limits: -1 to 1 if not given."""
     if 'actions' not in content:
         return dict.fromkeys(outputs, (-1.0, 1.0))
     section = content.section('actions', outputs)
@@ -210,7 +210,7 @@ def _whole(content: Section, name: str, least: int) -> int:
 
 
 def _calls(content: Section, name: str) -> tuple[Call, ...]:
-    """A service, or a list of them."""
+    """Return a service, or a list of them."""
     if name not in content:
         return ()
     given = content.get(name)
@@ -270,7 +270,7 @@ def _reward(content: Section, folder: Path) -> tuple[Reward | None, str]:
 
 
 def _module(name: str, beside: Path) -> Any:
-    """The module of a file beside the task file, or else of Python's path; executed once."""
+    """Return the module of a file beside the task file, or of Python's path; executed once."""
     known = sys.modules.get(name)
     if not beside.is_file() or (
         known and getattr(known, '__file__', '') == str(beside.absolute())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Wiring mistakes: does what arrives look and move like what the policy was trained on?
+"""Find wiring mistakes: whether what arrives looks and moves as what the policy was trained on.
 
 The policy file holds the range of every observation dimension and, as `transition.whitening`, how
 an observation follows from the one before and the action between them. With z = (observation,
@@ -178,7 +178,7 @@ class Wiring:
         return self._count >= ENOUGH and self._count - self._looked >= ENOUGH // 2
 
     def findings(self, check_period: bool) -> list[str]:
-        """What is wrong, a sentence each; nothing while there are too few steps.
+        """Return what is wrong, a sentence each; nothing while there are too few steps.
 
         Args:
             check_period: whether the times of the steps mean anything.
@@ -227,7 +227,7 @@ class Wiring:
         ]
 
     def _stuck(self, order: np.ndarray) -> list[str]:
-        """What does not change at all, or does not move, although commands do."""
+        """Return what does not change at all, or does not move, although commands do."""
         rows, acted = self._rows[order], self._acted[order]
         if not acted.all() or len(rows) < ENOUGH:
             return []
@@ -251,7 +251,7 @@ class Wiring:
         return found
 
     def _mistakes(self, order: np.ndarray) -> Generator[None, None, tuple[list[str], bool]]:
-        """What is wired wrongly, and whether that explains what is seen."""
+        """Find what is wired wrongly, and whether that explains what is seen."""
         if not self._models:
             return [], False
         parts, precision, z = self._transitions(order, self._rows)
@@ -341,7 +341,7 @@ class Wiring:
     def _transitions(
         self, order: np.ndarray, rows: np.ndarray
     ) -> tuple[list[Part], np.ndarray, np.ndarray]:
-        """The steps in `order` of `rows` as z, with the parts of z and its precision matrix."""
+        """Return the steps in `order` of `rows` as z; the parts of z, and its precision matrix."""
         n, known = self._observations, bool(self._acted[order[:-1]].all())
         before, following = rows[order[:-1]], rows[order[1:], :n]
         z = np.hstack([before if known else before[:, :n], following, np.ones((len(before), 1))])
@@ -553,7 +553,7 @@ def _explanations(
 
 
 def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[float, str, Undo]:
-    """The likeliest factor u that undoes a scale: it maximises k log|u| - (a u^2 + 2 b u) / 2."""
+    """Return the likeliest factor to undo a scale: u maximises k log|u| - (a u^2 + 2 b u) / 2."""
     k = len(places)
     own = float(weighted[np.ix_(places, places)].sum())
     cross = float(weighted[places].sum()) - own
@@ -587,7 +587,7 @@ def _rescaled(part: Part, weighted: np.ndarray, places: list[int]) -> tuple[floa
 def _shifted(
     part: Part, precision: np.ndarray, moments: np.ndarray, places: list[int]
 ) -> tuple[float, str, Undo]:
-    """The likeliest offset; the last number of z is 1, so its moments are the means."""
+    """Return the likeliest offset; the last number of z is 1, so its moments are the means."""
     slope = float(precision[places] @ moments[:, -1] @ np.ones(len(places)))
     curvature = float(precision[np.ix_(places, places)].sum())
     if curvature <= 0 or len(places) > 2:

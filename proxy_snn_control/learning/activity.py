@@ -14,7 +14,7 @@ SATURATED = math.tanh(2.0)  # of an action within (-1, 1): beyond it little grad
 
 
 def names(layers: int) -> list[str]:
-    """The names of what `activity` gives for so many layers after the encoder, which is layer 0."""
+    """Return the names of what `activity` gives; layer 0 is the encoder."""
     if not layers:
         return ['saturated_outputs']
     rates = [f'firing_rate_{i}' for i in range(layers + 1)]

@@ -39,12 +39,12 @@ Spans = list[tuple[int, int]]
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """The checkpoint's file."""
+    """Return the checkpoint's file."""
     return folder / f'checkpoint-{step:010d}.safetensors'
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps of which there is a checkpoint, in order."""
+    """Return the steps of which there is a checkpoint, in order."""
     found = (re.fullmatch(r'checkpoint-(\d+)\.safetensors', p.name) for p in folder.glob('*'))
     return sorted(int(match[1]) for match in found if match)
 

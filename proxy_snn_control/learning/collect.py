@@ -228,7 +228,7 @@ class Stage:
         return found, why
 
     def states(self) -> dict[int, Any]:
-        """What `restore` needs to go back to where each episode is."""
+        """Return what `restore` needs to go back to where each episode is."""
         return {i: episode.state() for i, episode in self.episodes.items()}
 
     def restore(self, states: dict[int, Any]) -> list[int]:
@@ -349,7 +349,7 @@ class Collector:
         self.arrays.status[list(places)] = Arrays.IDLE
 
     def states(self) -> dict[int, Any]:
-        """What `restore` needs, for each place; not between `begin` and `end`."""
+        """Return what `restore` needs, for each place; not between `begin` and `end`."""
         if self.stage:
             return self.stage.states()
         found: dict[int, Any] = {}

@@ -132,7 +132,7 @@ class Comparison:
         return [run for group in found for run in group.runs]
 
     def group(self, task: str, learner: str | None) -> Group | None:
-        """A learner on a task, if it has a run with an evaluation there."""
+        """Return a learner on a task, if it has a run with an evaluation there."""
         group = self.groups.get((task, learner or ''))
         return group if group and group.counted else None
 
@@ -197,7 +197,7 @@ class Comparison:
         return (*improvement_over_tasks(*zip(*both, strict=True)), len(both))
 
     def paper(self, learner: str) -> tuple[str, dict[str, tuple[int, int]], float] | None:
-        """The paper's name of a learner, its figures on tasks that are here, and its average gain.
+        """Return the paper's name of a learner, its figures on tasks here, and its average gain.
 
         None where the settings are not the paper's, its faster setting apart, or no task is.
         """
@@ -217,7 +217,7 @@ class Comparison:
 
 
 def compare(runs: Iterable[Run]) -> list[Comparison]:
-    """The runs in as few comparisons as their tasks' versions allow.
+    """Return the runs in as few comparisons as their tasks' versions allow.
 
     Two versions of one task, or of two of Gymnasium's MuJoCo tasks, are apart; what has none of
     these conflicts joins the only version there is, or stands for itself.
@@ -241,14 +241,14 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
 
 
 def _versioned(task: str) -> tuple[str, str]:
-    """A task's id without and with nothing but its version: ("Hopper", "-v4")."""
+    """Return a task's id without and with nothing but its version: ("Hopper", "-v4")."""
     found = re.match(r'(.*?)(-v\d+)?(?: |$)', task)
     assert found
     return found[1], found[2] or ''
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know before comparing, one sentence or two each."""
+    """Return what a reader must know before comparing, one sentence or two each."""
     return [
         *_seed_notes(comparison),
         *_length_notes(comparison),

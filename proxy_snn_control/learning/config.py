@@ -142,7 +142,7 @@ class TrainConfig:
                 )
 
     def _fill_in(self) -> None:
-        """What is left open is the paper's for this neuron and task."""
+        """Fill in what is left open with the paper's values for this neuron and task."""
         proxy_hidden, proxy_learning_rate = PROXIES.get(self.neuron, PROXIES['lif'])
         if self.neuron == 'clif' and self.env.startswith('InvertedDoublePendulum'):
             proxy_hidden = PROXIES['lif'][0]
@@ -263,7 +263,7 @@ def load_plugins(settings: dict[str, Any]) -> None:
 
 
 def load_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """What a run recorded in its config.yaml: versions and hardware, from which step on."""
+    """Return what a run recorded in its config.yaml: versions and hardware, from which step on."""
     record = _read(path).get(RECORD, [])
     if not isinstance(record, list) or not all(isinstance(each, dict) for each in record):
         raise UserError(f'config file {path}: {RECORD} is {record!r:.60}, expected a list')
@@ -307,7 +307,7 @@ def set_values(settings: dict[str, Any], assignments: Sequence[str]) -> dict[str
 
 
 def configs_of(settings: dict[str, Any]) -> list[TrainConfig]:
-    """The settings of every member: of one, or where `seed` is a list of one for each seed.
+    """Return the settings of every member: of one, or where `seed` is a list of one for each seed.
 
     Raises:
         UserError: a value is of the wrong kind or out of its range, or a seed stands twice.
@@ -338,12 +338,12 @@ def check_alike(configs: Sequence[TrainConfig]) -> None:
 
 
 def shared_settings(config: TrainConfig) -> tuple[tuple[str, str], ...]:
-    """The settings in which members of a population must agree, as something to compare by."""
+    """Return the settings in which members of a population must agree, to compare them by."""
     return tuple((k, repr(v)) for k, v in dataclasses.asdict(config).items() if k not in OWN)
 
 
 def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
-    """The settings of a run to go on with; only how long and on what it runs can be changed.
+    """Return the settings of a run to go on with; only its length and hardware can be changed.
 
     Args:
         run: the run's folder.
@@ -483,7 +483,7 @@ def plain_values(name: str, value: Any) -> dict[str, Any]:
 
 
 def _with_numbers(value: Any) -> Any:
-    """What YAML took for text and is a number, such as 1e-3, as a number."""
+    """Return what YAML took for text and is a number, such as 1e-3, as a number."""
     if isinstance(value, str) and re.fullmatch(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+', value):
         return float(value)
     if isinstance(value, list):

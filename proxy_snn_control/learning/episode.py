@@ -41,7 +41,7 @@ class Remembering(gymnasium.Wrapper):
 
 
 def remembering(environment: gymnasium.Env, history: int, previous_action: bool) -> gymnasium.Env:
-    """The task as it is, unless its policies read more than the present observation."""
+    """Return the task as it is, unless its policies read more than the present observation."""
     if history == 1 and not previous_action:
         return environment
     return Remembering(environment, history, previous_action)
@@ -96,7 +96,7 @@ class Episode:
         return following, reward, terminal, truncated
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What `restore` needs: something for JSON, and arrays."""
+        """Return what `restore` needs: something for JSON, and arrays."""
         space: Any = self.environment.action_space
         actions = np.array(self._actions, space.dtype).reshape(-1, *space.shape)
         arrays = {'actions': actions, 'observation': np.asarray(self.observation)}

@@ -78,7 +78,7 @@ class Job(NamedTuple):
 
 
 def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """The snapshot's tensors as a policy file has them."""
+    """Return the snapshot's tensors as a policy file has them."""
     sample = snapshot.sample
     if sample is None:
         size = snapshot.spec.observation_size
@@ -161,5 +161,5 @@ def _environment(task: TaskSpec) -> gymnasium.Env:
 
 
 def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
-    """What a process does: `judge`, with an environment that it keeps."""
+    """Call `judge` in a process of its own, with an environment that it keeps."""
     return judge(snapshot, job, _environment(job.task), lambda: False)

@@ -108,7 +108,7 @@ def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
 
 
 def _seen(policy: Policy, environment: gymnasium.Env) -> dict[str, np.ndarray]:
-    """What observations look like while the policy acts, as training would have noted it."""
+    """Return what observations look like while the policy acts, as training would note it."""
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for episode in range(EPISODES):
         observation, _ = environment.reset(seed=episode_seed(0, episode))
@@ -198,7 +198,7 @@ def _stable_baselines(path: Path, about: dict[str, Any], weights: Any) -> Actor:
 
 
 def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[str]:
-    """The layers of a torch Sequential, in order."""
+    """Return the layers of a torch Sequential, in order."""
     places = {
         int(name.removeprefix(prefix).partition('.')[0])
         for name in state
@@ -208,7 +208,7 @@ def _numbered(state: Mapping[str, np.ndarray], prefix: str) -> list[str]:
 
 
 def _numbers(path: Path, name: str, text: Any) -> np.ndarray:
-    """The numbers of an array as NumPy prints it."""
+    """Return the numbers of an array as NumPy prints it."""
     try:
         if not isinstance(text, str) or not re.fullmatch(r'[\[\]\s\d.e+-]+', text):
             raise ValueError
@@ -250,7 +250,7 @@ def _clean_rl(path: Path, weights: Any) -> Actor:
 
 
 def _state(path: Path, weights: Any) -> dict[str, np.ndarray]:
-    """The arrays of a state dict, by name."""
+    """Return the arrays of a state dict, by name."""
     if not isinstance(weights, Mapping):
         raise UserError(f'file {path}: holds {type(weights).__name__}, expected weights by name')
     return {

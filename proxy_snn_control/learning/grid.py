@@ -42,7 +42,7 @@ _FOLDER = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]*')
 
 
 def read_grid(path: Path, out: Path) -> list[Member]:
-    """The runs of a grid file: learner by learner, in each task by task, in each seed by seed.
+    """Return the runs of a grid file: by learner, in each by task, in each by seed.
 
     Args:
         path: the file, of `settings`, `environments`, `learners` and `seeds`.
@@ -124,7 +124,7 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
 
 
 def share(members: Sequence[Member], text: str) -> list[Member]:
-    """The I-th of N shares of the runs, for "I/N" with I from 1 to N.
+    """Return the I-th of N shares of the runs, for "I/N" with I from 1 to N.
 
     Shares are neighbours in the grid's order, so that runs that can be one batch stay together;
     their sizes differ by at most one.
@@ -166,7 +166,7 @@ def _several(where: str, grid: dict[str, Any], name: str) -> list[Any]:
 
 
 def _folder_of(where: str, env: str) -> str:
-    """A task's folder: its id, where "module:Id" and "space/Id" have signs that no folder has."""
+    """Return a task's folder: its id, with `_` for what no folder's name has, such as : and /."""
     folder = re.sub(r'[^A-Za-z0-9._+-]', '_', env)
     if not _FOLDER.fullmatch(folder):
         raise UserError(f'{where}: environments has {env!r}, which gives no folder name')
@@ -185,7 +185,7 @@ def _compare(grid: Path, folder: Path, config: TrainConfig, before: TrainConfig)
 
 
 def as_begun(member: Member) -> Member:
-    """The run with the settings that it recorded, such as the precision that "auto" became."""
+    """Return the run with the settings that it recorded, such as what the precision "auto" was."""
     if not member.is_begun:
         return member
     given = plain(member.config)
@@ -213,7 +213,7 @@ def steps_of(member: Member) -> int:
 
 
 def restarted(members: Sequence[Member]) -> list[Member]:
-    """The runs, and those that are begun with another seed in place of collapsed ones.
+    """Return the runs, and those that are begun with another seed in place of collapsed ones.
 
     A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
     names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last

@@ -36,7 +36,7 @@ def has_bfloat16_units() -> bool:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """Settings with device and precision as "auto" resolves them on this machine.
+    """Return the settings with device and precision as "auto" resolves them on this machine.
 
     A GPU is taken where torch finds one. Products are bfloat16 where the processor has units for
     it, TF32 on a GPU, else float32.
@@ -58,7 +58,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
 
 def record(config: TrainConfig) -> dict[str, Any]:
-    """What else decides how a run with these resolved settings goes: versions and hardware."""
+    """Return what else decides how a run of these settings goes: versions and hardware."""
     found: dict[str, Any] = {
         'proxy_snn_control': proxy_snn_control.__version__,
         'torch': str(torch.__version__),
@@ -110,7 +110,7 @@ def _processor() -> str:
 
 @functools.cache
 def _commit() -> str | None:
-    """The git commit of a package that runs from its repository, with "+" if it was changed."""
+    """Return the git commit of a package that runs from its repository, with "+" if changed."""
     root = Path(proxy_snn_control.__file__).parents[1]
     if not (root / '.git').exists():
         return None

@@ -37,7 +37,7 @@ class Member(NamedTuple):
 def gather_settings(
     files: Sequence[Path], assignments: Sequence[str], given: dict[str, Any]
 ) -> dict[str, Any]:
-    """Settings from files, each over those before it, then assignments, then what is given.
+    """Return settings from files, each over those before it, then assignments, then what is given.
 
     The plugins among them are loaded.
 
@@ -57,7 +57,7 @@ def gather_settings(
 
 
 def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
-    """The members to train into `out`: it is the run's folder, or holds one seed-N for each seed.
+    """Return the members to train into `out`: a run's folder, or one of a seed-N for each seed.
 
     Raises:
         UserError: a setting is no good, or `out` already holds something.
@@ -79,7 +79,7 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
 
 
 def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
-    """The members of a run, or of a population, to go on with.
+    """Return the members of a run, or of a population, to go on with.
 
     Args:
         out: the folder that `new_members` was given.

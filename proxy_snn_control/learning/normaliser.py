@@ -68,7 +68,7 @@ class Normaliser:
         return (observation - mean) * scale
 
     def arrays(self, member: int) -> dict[str, np.ndarray]:
-        """A member's mean and scale as a policy file has them."""
+        """Return a member's mean and scale as a policy file has them."""
         size = self._sizes[member]
         return {
             name: array[member, :size].copy()
@@ -76,7 +76,7 @@ class Normaliser:
         }
 
     def tensors(self, member: int) -> dict[str, Tensor]:
-        """What `take` needs to go on from here, by name."""
+        """Return what `take` needs to go on from here, by name."""
         size = self._sizes[member]
         return {
             'normaliser.count': torch.tensor(self._count[member]),

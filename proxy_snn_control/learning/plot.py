@@ -61,7 +61,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
 
 
 def check_format(out: Path) -> str:
-    """The format that a picture's name asks for.
+    """Return the format that a picture's name asks for.
 
     Raises:
         UserError: it is none of those that can be written.
@@ -84,7 +84,7 @@ def save(figure: Any, out: Path) -> None:
 
 
 def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
-    """The figure of learning curves.
+    """Return the figure of learning curves.
 
     One line a learner, the mean over its seeds; a thin line for each seed, dashed if it collapsed.
     The band is the 95% interval of the mean by Student's t; of two seeds it is their range, for
@@ -226,7 +226,7 @@ def over_seeds(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 
 def _panel_title(task: str, learners: list[str], groups: dict[tuple[str, str], Group]) -> str:
-    """The task, and each learner's seeds; learners of the same seeds are listed together."""
+    """Return the task, and each learner's seeds; learners of the same seeds are one entry."""
     listed = defaultdict(list)
     for learner in learners:
         if (task, learner) not in groups:
@@ -261,7 +261,7 @@ def _band_text(groups: dict[tuple[str, str], Group], single: bool) -> str:
 
 
 def _unit(longest: int) -> tuple[int, str]:
-    """What the steps are counted in, and its name for the axis."""
+    """Return what the steps are counted in, and its name for the axis."""
     if longest >= 1_000_000:
         return 1_000_000, ' (millions)'
     return (1000, ' (thousands)') if longest >= 10_000 else (1, '')

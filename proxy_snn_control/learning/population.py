@@ -66,16 +66,16 @@ class Listener:
         return False
 
     def on_step(self, step: int) -> None:
-        """Called after every step; all members have taken so many."""
+        """Handle the end of a step; all members have taken so many."""
 
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:
-        """Called when a training episode ends."""
+        """Handle the end of a training episode."""
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        """Called after every evaluation; `row` is the new line of the member's progress.csv."""
+        """Handle an evaluation; `row` is the new line of the member's progress.csv."""
 
     def on_warning(self, member: Member, text: str) -> None:
-        """Called with what the user should know at once."""
+        """Handle what the user should know at once."""
 
 
 class Pending(NamedTuple):
@@ -322,7 +322,7 @@ class Population:
         return False
 
     def _one_step(self, listener: Listener) -> None:
-        """An environment step of every member, and their updates beside it."""
+        """Take an environment step of every member, and make their updates beside it."""
         arrays, config = self.collector.arrays, self.config
         shape = len(self.runs), config.num_envs
         observation = arrays.observation.reshape(*shape, -1)
@@ -567,7 +567,7 @@ class Population:
         self._pending = waiting
 
     def _end(self, m: int) -> None:
-        """A member is done before the last step."""
+        """End a member before the last step."""
         self.checkpoint()
         self.collector.idle(self._places_of(m))
         self.runs[m].done = True
@@ -665,7 +665,7 @@ class Population:
 
 
 def _full_name(given: str, resolved: str) -> str:
-    """A task's id with the version that Gymnasium took, and the module that it is registered by."""
+    """Return a task's id with the version that Gymnasium took, and the module to register it."""
     if given.partition(':')[0] in TASKS:
         return given
     module, colon, _ = given.rpartition(':')

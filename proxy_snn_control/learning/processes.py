@@ -206,7 +206,7 @@ class _Reporter(Listener):
 
 
 def _train(connection: Connection, member: Member, resume: bool) -> None:
-    """What a process does."""
+    """Train a member in a process of its own."""
     end_with_parent()
     plugins.load(member.config.plugins)
     reporter = _Reporter(connection)

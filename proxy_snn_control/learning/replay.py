@@ -93,13 +93,13 @@ class Replay:
         return self._named(member, self.rows[member, : len(self) : stride])
 
     def range(self, member: int) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest and the largest a member's observations were, each [observations]."""
+        """Return the least and the greatest of a member's observations, each [observations]."""
         seen = self.rows[member, : len(self), : self._sizes[member][0]]
         low, high = torch.aminmax(seen, dim=0)
         return low.cpu().numpy(), high.cpu().numpy()
 
     def read(self, member: int, start: int, stop: int) -> dict[str, np.ndarray]:
-        """A member's transitions number `start` to `stop` - 1; they must still be held."""
+        """Return a member's transitions number `start` to `stop` - 1; they must still be held."""
         at = torch.arange(start, stop, device=self.rows.device) % self.capacity
         return self._named(member, self.rows[member, at])
 
@@ -119,7 +119,7 @@ class Replay:
         self._held.fill_(len(self))
 
     def shapes(self, member: int, count: int) -> dict[str, tuple[int, int]]:
-        """The shapes of `count` transitions of a member, by name."""
+        """Return the shapes of `count` transitions of a member, by name."""
         observation, action = self._sizes[member]
         widths = (observation, action, 1, observation, 1)
         return {name: (count, w) for name, w in zip(Batch._fields, widths, strict=True)}

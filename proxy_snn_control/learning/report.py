@@ -279,7 +279,7 @@ def _collapses(comparison: Comparison, title: str) -> Section:
 
 
 def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
-    """What the best policies of the seeds cost; no section where there is no policy."""
+    """Yield what the best policies of the seeds cost; no section where there is no policy."""
     rows = []
     for (task, learner), group in comparison.groups.items():
         counted, joules, ordinary = [], [], []
@@ -361,7 +361,7 @@ def _what_ran(comparison: Comparison, title: str) -> Section:
 
 
 def markdown(sections: Sequence[Section], picture: str) -> str:
-    """The sections as GitHub's Markdown, after a picture."""
+    """Return the sections as GitHub's Markdown, after a picture."""
     lines = ['# Learners compared', '', f'![learning curves]({picture})', '']
     for section in sections:
         lines += [f'## {_markdown_text(section.title)}', '']
@@ -400,7 +400,7 @@ _LATEX = {
 
 
 def latex(sections: Sequence[Section]) -> str:
-    r"""The sections as LaTeX to \input: tables as floats, the rest as paragraphs."""
+    r"""Return the sections as LaTeX to \input: tables as floats, the rest as paragraphs."""
     lines = [r'% \input this file; it needs \usepackage{booktabs,graphicx}']
     for section in sections:
         title, text = _latex_text(section.title), _latex_text(section.text)

@@ -171,7 +171,7 @@ class Group:
         return found
 
     def figures(self, name: str) -> np.ndarray:
-        """[counted seeds] each one's `maximum` or `last`."""
+        """Return each one's `maximum` or `last`, [counted seeds]."""
         return np.array([getattr(run, name) for run in self.counted])
 
 
@@ -199,7 +199,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def group_runs(runs: Iterable[Run]) -> dict[tuple[str, str], Group]:
-    """The runs by task and learner, seeds in order."""
+    """Return the runs by task and learner, seeds in order."""
     gathered = defaultdict(list)
     for run in runs:
         gathered[run.task, run.learner].append(run)
@@ -233,7 +233,7 @@ def seeds_text(seeds: Iterable[int]) -> str:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """The settings that have an effect, those left out at the value they have by default."""
+    """Return the settings that have an effect, those left out at their default values."""
     settings = {**_defaults(run.settings), **run.settings}
     without: tuple[str, ...] = ()
     if settings.get('target') == 'soft':
@@ -250,7 +250,7 @@ def settings_of(run: Run) -> dict[str, Any]:
 
 
 def unlike_the_paper(run: Run) -> dict[str, tuple[Any, Any]]:
-    """The learner's settings that are not the paper's for its neuron: name, (value, paper's)."""
+    """Return the settings that are not the paper's for its neuron: name, (value, paper's)."""
     paper = settings_of(replace(run, settings=_defaults(run.settings)))
     return {
         name: (value, paper[name])
@@ -336,7 +336,7 @@ def read_failure(folder: Path) -> str | None:
 
 
 def begun_again(failure: str, seed: int) -> str:
-    """A failure's sentence with the seed that was started in its place."""
+    """Return a failure's sentence with the seed that was started in its place."""
     return f'{failure}; {_AGAIN}{seed}'
 
 
@@ -367,7 +367,7 @@ def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarra
 
 
 def _missing(every: Any, steps: np.ndarray, evaluated: np.ndarray) -> tuple[int, ...]:
-    """Steps up to the last line at which there should be a finite return and is none."""
+    """Return the steps up to the last line that should have a finite return and have none."""
     if not len(steps):
         return ()
     due = set(steps.tolist())
@@ -416,7 +416,7 @@ def _name(runs: list[Run]) -> list[Run]:
 
 
 def _kind(settings: dict[str, Any]) -> str:
-    """What the paper calls a learner of this neuron and target."""
+    """Return what the paper calls a learner of this neuron and target."""
     neuron, target = str(settings.get('neuron')), str(settings.get('target'))
     if neuron == 'relu':
         return {'soft': 'ANN (TD3)', 'proxy': 'ANN with proxy'}.get(target, f'ANN, {target}')
@@ -464,7 +464,7 @@ def _defaults_of(env: str, neuron: str, target: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists and tuples alike, whole numbers and others alike."""
+    """Make lists and tuples alike, whole numbers and others alike."""
     if isinstance(value, (list, tuple)):
         return tuple(_plain(item) for item in value)
     if isinstance(value, dict):
@@ -473,7 +473,7 @@ def _plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A setting's value as text."""
+    """Return a setting's value as text."""
     if isinstance(value, dict):
         return '{' + ', '.join(f'{name}: {shown(item)}' for name, item in value.items()) + '}'
     if isinstance(value, tuple):
@@ -482,7 +482,7 @@ def shown(value: Any) -> str:
 
 
 def _recorded(given: Any) -> dict[str, Any]:
-    """What a run recorded, by name; of what was another when it was resumed, both."""
+    """Return what a run recorded, by name; of what was another when it was resumed, both."""
     found: dict[str, list[Any]] = {}
     for part in given if isinstance(given, list) else [given]:
         for name, value in _flat('', part):
@@ -497,7 +497,7 @@ def _recorded(given: Any) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """What a mapping of mappings holds, names joined by a point."""
+    """Yield what a mapping of mappings holds, names joined by a point."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _flat(f'{name}.{key}' if name else str(key), item)

@@ -172,7 +172,7 @@ class Run:
         return columns + activity.names(len(self.config.hidden) + 1 if spiking else 0)
 
     def spec(self, step: int, evaluation: dict[str, float]) -> PolicySpec:
-        """The policy file's description of a policy of this run."""
+        """Return the policy file's description of a policy of this run."""
         config, task = self.config, self.task
         spiking = bool(NEURONS[config.neuron].state)
         versions = {k: v for k, v in self._record.items() if k not in hardware.MACHINE}
@@ -226,7 +226,7 @@ class Run:
     # -- checkpoints
 
     def checkpoints(self) -> list[int]:
-        """The steps of which there is a checkpoint."""
+        """Return the steps of which there is a checkpoint."""
         return checkpoint.steps(self._checkpoints)
 
     def save(

@@ -104,7 +104,7 @@ def latency(policy: Policy) -> float:
 def card(
     name: str, spec: PolicySpec, task: TaskSpec, result: Evaluation, seconds: float, origin: str
 ) -> str:
-    """The card's text."""
+    """Return the card's text."""
     about = spec.provenance
     activity = energy.activity_of(spec, result.spike_counts, sum(result.lengths))
     operations = activity.synaptic_operations
@@ -189,7 +189,7 @@ def _limits(
 
 
 def _known(spec: PolicySpec, task: TaskSpec) -> float | None:
-    """The paper's return for this learner and task, if it has one."""
+    """Return the paper's return for this learner and task, if it has one."""
     learner: Any = PAPER.get((spec.neuron, str(spec.provenance.get('target'))))
     if learner is None or task.env not in PAPER_TASKS:
         return None

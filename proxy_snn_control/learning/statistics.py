@@ -22,7 +22,7 @@ Scores = Sequence[np.ndarray]  # one array of [seeds] for each task
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """The mean over the last axis without the lowest and the highest quarter, rounded down."""
+    """Return the mean over the last axis without lowest and highest quarter, rounded down."""
     cut = scores.shape[-1] // 4
     return np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(axis=-1)
 
@@ -74,7 +74,7 @@ def improvement_over_tasks(ours: Scores, theirs: Scores) -> tuple[float, Interva
 def _bootstrap(
     scores: Scores, statistic: Callable[[list[np.ndarray]], np.ndarray]
 ) -> Interval | None:
-    """The 95% percentile interval when every task's seeds are drawn anew, each task apart."""
+    """Return the 95% percentile interval when the seeds of each task are drawn anew."""
     if all(len(task) < 2 for task in scores):
         return None
     rng = np.random.default_rng(0)  # the same runs make the same report
@@ -84,7 +84,7 @@ def _bootstrap(
 
 
 def student_t(degrees: int) -> float:
-    """What a variable of Student's t distribution exceeds in either direction in 5% of cases."""
+    """Return what a variable of Student's t exceeds in either direction in 5% of cases."""
     t = np.linspace(0, 13, 130_001)
     logarithm = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)
     density = math.exp(logarithm) / math.sqrt(degrees * math.pi)

@@ -56,7 +56,7 @@ class TaskSpec(NamedTuple):
 
     @classmethod
     def of(cls, config: TrainConfig) -> TaskSpec:
-        """The task of these settings."""
+        """Return the task of these settings."""
         kwargs = json.dumps(config.env_kwargs, sort_keys=True)
         return cls(config.env, kwargs, config.paper_physics)
 
@@ -224,7 +224,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """An error of somebody's code, in one line, with the place to look at."""
+    """Return an error of somebody's code, in one line, with the place to look at."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     line = ' '.join(str(error).split())
     return f'{type(error).__name__}: {line} ({where.filename}:{where.lineno})'
@@ -330,7 +330,7 @@ class Checked(gymnasium.Wrapper):
         return number
 
     def _vector(self, observation: Any) -> Any:
-        """The observation as a vector, of numbers that float32 holds."""
+        """Return the observation as a vector, of numbers that float32 holds."""
         try:
             if self.flattening:
                 observation = self.flattening(observation)
@@ -355,14 +355,14 @@ class Checked(gymnasium.Wrapper):
 
 
 def task_id(environment: gymnasium.Env) -> str:
-    """The Gymnasium id or registered name, or the name of the task's class where it has none."""
+    """Return the Gymnasium id or registered name, or the task's class where it has none."""
     if name := getattr(environment.unwrapped, 'registered_name', ''):
         return str(name)
     return environment.spec.id if environment.spec else type(environment.unwrapped).__name__
 
 
 def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
-    """An attribute of somebody's task, of any kind; None where there is none.
+    """Return an attribute of somebody's task, of any kind; None where there is none.
 
     Of the task itself, or of what wraps it if that is given as `of`.
     """
@@ -376,7 +376,7 @@ def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
 
 
 def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskSpec:
-    """The task to try a policy on.
+    """Return the task to try a policy on.
 
     Args:
         spec: of the policy.
@@ -444,7 +444,7 @@ def describe(environment: gymnasium.Env) -> Task:
 
 
 def _declared_names(environment: gymnasium.Env, kind: str) -> tuple[str, ...] | None:
-    """What the task declares as its attribute `observation_names` or `action_names`."""
+    """Return what the task declares as its attribute `observation_names` or `action_names`."""
     given = _attribute(environment, f'{kind}_names')
     if given is None:
         return None
@@ -500,7 +500,7 @@ def _control_period(environment: gymnasium.Env) -> float | None:
 
 
 def _mujoco(environment: gymnasium.Env) -> tuple[Any, Any] | None:
-    """MuJoCo's model and data, if the task has them; others may call something else so."""
+    """Return MuJoCo's model and data, if the task has them; others may call something else so."""
     model, data = _attribute(environment, 'model'), _attribute(environment, 'data')
     if model is None or data is None:
         return None

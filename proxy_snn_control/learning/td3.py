@@ -204,7 +204,7 @@ class TD3:
             self.sums['actor_gradient_norm'] += self.gradient_norm
 
     def normalised(self, observation: Tensor) -> Tensor:
-        """What the networks see of observations [members, batch, observations]."""
+        """Return what the networks see of observations [members, batch, observations]."""
         return self._normaliser(observation) if self._normaliser else observation
 
     def _sample(self, counter: Tensor, size: int) -> Batch:
@@ -251,11 +251,11 @@ class TD3:
         return torch.cat((action.flatten(1), self._watched.float()), dim=1)  # one transfer
 
     def watch(self) -> np.ndarray:
-        """What shows whether a member is well: [members, `sums` and gradient norm]. Waits."""
+        """Wait for what shows whether a member is well: [members, `sums` and gradient norm]."""
         return self._watched.float().cpu().numpy()
 
     def tensors(self, member: int) -> dict[str, Tensor]:
-        """A member's weights and moments by name, in its own shapes."""
+        """Return a member's weights and moments by name, in its own shapes."""
         found: dict[str, Tensor] = {}
         for name, weights, row, adam in self._parts(member):
             found |= _under(name, weights.of(row, weights.flat[row]))
@@ -297,7 +297,7 @@ class TD3:
             adam.restore(row, {'step': step, **moments})
 
     def _parts(self, member: int) -> list[tuple[str, Weights, int, Adam | None]]:
-        """What a member has: name, weights or statistics, its row in them, and their optimiser."""
+        """Return what a member has: name, weights or statistics, its row, and their optimiser."""
         actor, target, critic = self.actor.weights, self.target.weights, self.critic.weights
         soft, row = self.target_critic.weights, 2 * member
         statistics = {
@@ -321,7 +321,7 @@ class TD3:
 
 
 def gradient(losses: Tensor, flat: Tensor) -> Tensor:
-    """The gradient of each member's loss [members] by its own weights, the rows of `flat`."""
+    """Return the gradient of each member's loss [members] by its weights, the rows of `flat`."""
     (found,) = torch.autograd.grad(losses.sum(), flat)
     return found
 
@@ -372,7 +372,7 @@ def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _places(n: int, actions: Sequence[int], device: torch.device) -> Tensor:
-    """A place for each random number of n actions, the same whatever padding there is."""
+    """Return a place for each random number of n actions, the same whatever padding there is."""
     own = torch.tensor(actions)[:, None, None]
     places = torch.arange(n)[None, :, None] * own + torch.arange(max(actions))
     return places.to(device)

@@ -119,5 +119,5 @@ class _Mlflow:
 
 
 def _name(folder: Path) -> str:
-    """A run's name, of a population with the population's."""
+    """Return a run's name, of a population with the population's."""
     return '-'.join(folder.absolute().parts[-2:])

@@ -15,7 +15,7 @@ SMALLEST_SCALE = 1e-3
 def transition_model(
     observations: np.ndarray, actions: np.ndarray, following: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The tensors of a policy file that describe it; none where transitions are too long.
+    """Return the tensors of a policy file that describe it; none where transitions are too long.
 
     Arguments are those of `whitening`.
     """
@@ -25,7 +25,7 @@ def transition_model(
 
 
 def why_left_out(spec: PolicySpec) -> str:
-    """A sentence for the user if this policy's file will not hold it, else nothing."""
+    """Return a sentence for the user if this policy's file will not hold it, else nothing."""
     size = spec.transition_size
     if size <= MAX_TRANSITION:
         return ''
@@ -36,7 +36,7 @@ def why_left_out(spec: PolicySpec) -> str:
 
 
 def whitening(observations: np.ndarray, actions: np.ndarray, following: np.ndarray) -> np.ndarray:
-    """The matrix W for which the mean of |W z|^2 is the length of z.
+    """Return the matrix W for which the mean of |W z|^2 is the length of z.
 
     z = (observation, action, next observation, 1) of a transition. W is triangular, from the
     Cholesky factor L of the second moments M = L L^T of z: W = L^-1, so that W^T W = M^-1, the

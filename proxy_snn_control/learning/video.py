@@ -96,7 +96,7 @@ def _drop_quietly(error: Exception) -> None:
 
 @contextmanager
 def _writer(path: Path, kind: str, frame: np.ndarray, rate: float) -> Iterator[Any]:
-    """A function that appends a frame to the film being written to `path`."""
+    """Yield a function that appends a frame to the film being written to `path`."""
     height, width, _ = frame.shape
     if kind == '.mp4':
         import imageio_ffmpeg

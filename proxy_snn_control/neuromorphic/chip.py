@@ -80,7 +80,7 @@ def refuse_others(spec: PolicySpec, neurons: tuple[str, ...], where: str) -> Non
 
 
 def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
-    """A policy's layers after the encoder, in floating point.
+    """Return a policy's layers after the encoder, in floating point.
 
     Raises:
         UserError: its neurons are none of `NEURONS`.
@@ -304,7 +304,7 @@ def reset_offset(layer: int, period: int) -> int:
 
 
 def with_axons(spikes: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
-    """The encoder's spikes, bool [T, neurons], as they go in: bool [T + L, axons].
+    """Return the encoder's spikes, bool [T, neurons], as they go in: bool [T + L, axons].
 
     The axons that are always on stand last; on the others nothing comes after T steps.
     """

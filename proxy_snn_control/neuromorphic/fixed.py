@@ -93,7 +93,7 @@ def _with_bias(spikes: np.ndarray, always_on: int) -> np.ndarray:
 
 
 def _inverse_root(spikes: np.ndarray) -> np.ndarray:
-    """The upper Cholesky factor of the inverse of how often axons fire together, the bias's last.
+    """Return the upper Cholesky factor of the inverse of how often axons fire together, bias last.
 
     Its row i is what rounding weight i, once those before it are settled, is to change in each
     weight after it.
@@ -171,7 +171,7 @@ def _rounded(weights: np.ndarray, upper: np.ndarray) -> np.ndarray:
 
 
 def _replay(layer: Layer, spikes: np.ndarray) -> np.ndarray:
-    """A layer's spikes, bool [T, observations, neurons], of those before it, likewise."""
+    """Return a layer's spikes, bool [T, observations, neurons], of those before it, likewise."""
     synapses = FixedSynapses(layer.weights, layer.exponent)
     neurons = FixedNeurons(layer.drive, layer.decays, layer.threshold)
     currents = synapses.gather(_with_bias(spikes, layer.always_on))

@@ -205,7 +205,7 @@ class Straightforward:
 def library_processes(
     layer: Layer, index: int, period: int
 ) -> tuple[Dense, LIFReset | DynamicNeurons]:
-    """A layer, the `index`-th counted from 0, as processes of Lava's library, as far as it goes.
+    """Return a layer, the `index`-th from 0, as processes of Lava's library, as far as it goes.
 
     Lava writes a decay as what goes and not as what remains, and in fixed point one less of it for
     the current.
@@ -321,7 +321,7 @@ class Several:
         return answers(np.split(fired, ends, axis=1), layers)
 
     def policy(self, which: int) -> OneOf:
-        """The layers of one policy, for a `ChipPolicy`."""
+        """Return the layers of one policy, for a `ChipPolicy`."""
         return OneOf(self, which)
 
     def close(self) -> None:

@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _not_for_ros(arguments: list[str]) -> list[str]:
-    """The arguments outside of --ros-args ... [--]; no node has any besides --help."""
+    """Return the arguments outside of --ros-args ... [--]; no node has any besides --help."""
     found, for_ros = [], False
     for argument in arguments:
         if argument == '--ros-args':

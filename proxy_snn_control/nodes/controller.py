@@ -124,7 +124,7 @@ class Controller(LifecycleNode):
             self.create_subscription(Bool, 'stop', on_stop, qos, event_callbacks=ignore)
 
     def get_logger(self) -> Log:
-        """A log that this thread need not wait for."""
+        """Return a log that this thread need not wait for."""
         return Log(super().get_logger().name)
 
     def start(self) -> None:
@@ -287,7 +287,7 @@ class Controller(LifecycleNode):
             log.info(sentence)
 
     def _loading(self, values: dict[str, Any]) -> Callable[[], Loop]:
-        """What reads and checks the files; it may be done in another thread."""
+        """Return what reads and checks the files; it may be done in another thread."""
         command, last = self._last
         return functools.partial(
             load_loop,
@@ -367,7 +367,7 @@ class Controller(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _begin_reload(self) -> Callable[[], tuple[str, Loop]]:
-        """What is done in another thread to swap the policy."""
+        """Return what is done in another thread to swap the policy."""
         if self._locked:
             raise UserError('the controller is locked (parameter lock)')
         if self._loop is None:
@@ -454,7 +454,7 @@ class Controller(LifecycleNode):
                 self._keep()
 
     def _publish(self, numbers: Sequence[float], label: str) -> None:
-        """The one place where commands leave this node; what leaves comes from the gate."""
+        """Publish a command, here alone; what leaves comes from the gate."""
         loop = self._loop
         assert loop is not None
         stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None

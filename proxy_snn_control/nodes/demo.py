@@ -186,7 +186,7 @@ def stay_on_loopback() -> None:
 
 
 def node_command(name: str, namespace: str, parameters: dict[str, Any]) -> list[str]:
-    """The command line that runs a node of this package with these parameters."""
+    """Return the command line that runs a node of this package with these parameters."""
     command = child.command('proxy_snn_control.nodes', name, '--ros-args')
     if namespace:
         command += ['-r', f'__ns:={namespace}']
@@ -220,7 +220,7 @@ def stop_process(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_folder(wanted: Path) -> Path:
-    """The folder wanted, or the first of wanted-2, wanted-3, ... that is not taken."""
+    """Return the folder wanted, or the first of wanted-2, wanted-3, ... that is not taken."""
     if not wanted.name:
         raise UserError(f'--out is {wanted}, expected the name of a folder to make')
     folder, number = wanted, 1

@@ -164,7 +164,7 @@ class Urdf:
         self._positions.update(positions)
 
     def base(self, pose: Sequence[float]) -> None:
-        """The robot is drawn in its own frame: where the base is does not matter."""
+        """Do nothing: the robot is drawn in its own frame, wherever the base is."""
 
     def flush(self) -> None:
         """Log where the links are."""

@@ -17,7 +17,7 @@ TOGETHER_SECONDS = 2.0
 
 
 def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
-    """A subscription's callback that also gets the publisher, where ROS provides it.
+    """Return a subscription's callback that also gets the publisher, where ROS provides it.
 
     rclpy gives the information about a message as a second argument, its EventsExecutor both as
     one (rclpy 9.1); which of the callbacks want it, it reads off their signature.
@@ -47,7 +47,7 @@ def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
 
 
 def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
-    """A sentence for every topic that has a publisher which it should not have.
+    """Return a sentence for every topic that has a publisher which it should not have.
 
     Args:
         node: the controller.

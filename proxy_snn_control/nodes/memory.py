@@ -43,7 +43,7 @@ class Memory:
         self._began = 0.0
 
     def recall(self) -> str:
-        """What the last controller of this name left: STOPPED, ACTIVE, or "" if it ended in order.
+        """Return how the last controller of this name ended: STOPPED, ACTIVE, or "" if in order.
 
         What cannot be read counts as STOPPED.
         """

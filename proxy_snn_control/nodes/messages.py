@@ -29,7 +29,7 @@ EPISODE_RETURNS = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIEN
 
 
 def values_of(message: Float64MultiArray) -> np.ndarray:
-    """The numbers of a message, float64 [n]."""
+    """Return the numbers of a message, float64 [n]."""
     return np.asarray(message.data, dtype=np.float64)
 
 

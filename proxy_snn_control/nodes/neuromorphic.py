@@ -127,7 +127,7 @@ class Neuromorphic(Node):
 
 
 def _layers(file: PolicyFile, precision: str) -> list[Layer]:
-    """A policy's layers in the precision that was asked for."""
+    """Return a policy's layers in the precision that was asked for."""
     spec, tensors, _ = file
     if precision == 'float':
         return float_layers(spec, tensors)

@@ -170,5 +170,5 @@ def check_choices(values: dict[str, Any]) -> None:
 
 
 def safety_settings(values: dict[str, Any]) -> SafetySettings:
-    """The safety settings among parameters' values."""
+    """Return the safety settings among parameters' values."""
     return SafetySettings(*(values[name] for name in SAFETY))

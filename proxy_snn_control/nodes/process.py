@@ -120,7 +120,7 @@ def await_receipt(*publishers: Publisher) -> None:
 
 
 def value_of(node: Node, name: str) -> Any:
-    """The present value of a parameter; an empty list where a list was not given."""
+    """Return the present value of a parameter; an empty list where a list was not given."""
     value = node.get_parameter_or(name).value
     return [] if value is None else value
 
@@ -207,7 +207,7 @@ def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """An error's text, in one line, without places in the sources of ROS."""
+    """Return an error's text, in one line, without places in the sources of ROS."""
     return one_line(re.sub(r', at /\S+:\d+|[\s^]*$', '', ' '.join(str(error).split())))
 
 

@@ -71,7 +71,7 @@ class Replay:
     scope: str = ''
 
     def summary(self) -> dict[str, Any]:
-        """The figures, for printing and JSON."""
+        """Return the figures, for printing and JSON."""
         pairs = [(c.numbers, c.sent.numbers, c.at) for c in self.commands if c.sent is not None]
         ours = np.array([one for one, _, _ in pairs]).reshape(len(pairs), len(self.names))
         theirs = np.array([two for _, two, _ in pairs]).reshape(ours.shape)
@@ -98,7 +98,7 @@ class Replay:
         }
 
     def text(self) -> str:
-        """The figures as lines."""
+        """Return the figures as lines."""
         values = self.summary()
         head = (
             f'{values["recomputed"]} commands recomputed, {values["recorded"]} recorded, '
@@ -149,7 +149,7 @@ def replay(
 
 
 def _given(path: str) -> dict[str, Any]:
-    """The controller's parameters in a parameter file."""
+    """Return the controller's parameters in a parameter file."""
     if not path:
         return {}
     content = read_yaml('parameter file', path)
@@ -373,7 +373,7 @@ def _label(message: Any) -> str:
 
 
 def _command(topic: CommandTopic, message: Any, at: float) -> Command:
-    """A recorded command's numbers, in the order of the outputs."""
+    """Return a recorded command's numbers, in the order of the outputs."""
     places = [output.place for output in topic.outputs]
     if topic.type == VECTOR:
         return Command(at, list(message.data), label_of(message))
@@ -391,7 +391,7 @@ def _command(topic: CommandTopic, message: Any, at: float) -> Command:
 
 
 def report(result: Replay, as_json: bool, table: str) -> str:
-    """What the command prints; writes the table where one is asked for."""
+    """Return what the command prints; write the table where one is asked for."""
     if table:
         write_bytes(table, result.table().encode())
     return json.dumps(result.summary(), allow_nan=False) if as_json else result.text()

@@ -499,7 +499,7 @@ class RosTask(gymnasium.Env):
         return min(stamps) + NEAR_END * slack * 1e9 > self._end_stamp
 
     def _look(self) -> np.ndarray:
-        """The present observation, float64 [observations]."""
+        """Return the present observation, float64 [observations]."""
         found = np.array(self._inputs.observation(self._sent, self._raw))
         if not np.isfinite(found).all():
             i = int(np.flatnonzero(~np.isfinite(found))[0])
@@ -550,7 +550,7 @@ class RosTask(gymnasium.Env):
 
 @functools.cache
 def service_class(kind: str) -> Any:
-    """The class of a service type such as "std_srvs/srv/Trigger".
+    """Return the class of a service type such as "std_srvs/srv/Trigger".
 
     Raises:
         UserError: its package is not installed, or has no such service.

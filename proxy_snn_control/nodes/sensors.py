@@ -24,7 +24,7 @@ ALL_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 def find_base(model: mujoco.MjModel) -> int | None:
-    """The body that carries a robot through the world; None if it is fixed to its place.
+    """Return the body that carries a robot through the world; None if it is fixed to its place.
 
     That is the first body with joints, if it has a free joint or slides in two directions or more
     (a planar robot such as HalfCheetah). A cart on a rail and an arm on a table have no base.
@@ -61,7 +61,7 @@ class Base:
         mujoco.mj_rnePostConstraint(self._model, self._data)
 
     def odometry(self, header: Header, child_frame: str) -> Odometry:
-        """The pose in the world [m], the twist in the base's own frame [m/s, rad/s]."""
+        """Return the pose in the world [m], the twist in the base's own frame [m/s, rad/s]."""
         message = Odometry(header=header, child_frame_id=child_frame)
         x, y, z = self._data.xpos[self._body].tolist()
         message.pose.pose.position = Point(x=x, y=y, z=z)
@@ -71,7 +71,7 @@ class Base:
         return message
 
     def imu(self, header: Header) -> Imu:
-        """The orientation in the world; turning rates [rad/s] and acceleration [m/s^2] in the base.
+        """Return orientation in the world; turn rates [rad/s], acceleration [m/s^2] in the base.
 
         The acceleration is what an accelerometer measures: at rest, gravity's 9.81 upwards.
         """

@@ -101,7 +101,7 @@ class Telemetry:
             self._node.get_logger().warning(sentence)
 
     def dropped(self, loop: Loop) -> list[str]:
-        """A sentence for every source of which too many messages were left out since last time."""
+        """Return a sentence for every source of which too many messages were left out lately."""
         found = []
         for stream in loop.inputs.streams:
             topic, total = stream.source.topic, sum(stream.dropped.values())
@@ -116,7 +116,7 @@ class Telemetry:
         return found
 
     def values(self, loop: Loop, policy: str) -> dict[str, object]:
-        """What the diagnostics show of a loop."""
+        """Return what the diagnostics show of a loop."""
         now, statistics, inputs = time.monotonic(), loop.statistics, loop.inputs
         count = statistics.latencies.count
         rate = (count - self._counted) / max(now - self._counted_at, 1e-3)

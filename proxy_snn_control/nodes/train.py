@@ -230,7 +230,7 @@ def _members(parameters: dict[str, Any]) -> list[Member]:
 
 
 def _seeds(value: Any) -> int | list[int] | None:
-    """What parameter seed stands for; it may be a number, numbers, or numbers as text."""
+    """Return what parameter seed stands for; it may be a number, numbers, or numbers as text."""
     try:
         seeds = [int(each) for each in (value.split() if isinstance(value, str) else value)]
     except TypeError:

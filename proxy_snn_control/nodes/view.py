@@ -320,7 +320,7 @@ class View(Node):
 
 
 def number_of(text: str | None) -> float | None:
-    """The finite number that a diagnostics value is, or None."""
+    """Return the finite number that a diagnostics value is, or None."""
     try:
         number = float(text or '')
     except ValueError:
@@ -329,7 +329,7 @@ def number_of(text: str | None) -> float | None:
 
 
 def _blueprint(extent: float, layers: int) -> Any:
-    """The page's layout, for a robot of this size in metres and so many layers of spikes."""
+    """Return the page's layout, for a robot of this size in metres and so many spiking layers."""
     import rerun.blueprint as rrb
 
     def plot(name: str, path: str) -> Any:

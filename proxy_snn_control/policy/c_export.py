@@ -96,7 +96,7 @@ class Report:
     error: float | None
 
     def lines(self) -> list[str]:
-        """The report for a person."""
+        """Return the report for a person."""
         found = [
             f'flash: {self.tables} bytes of tables, {self.precision} weights, some 2 kB of code',
             f'RAM: {self.memory} bytes of state, and some {self.stack} of stack',
@@ -244,7 +244,7 @@ def _wrapped(line: str) -> str:
 
 
 def _defines(spec: PolicySpec, digest: str, report: Report) -> Iterable[str]:
-    """The header's facts."""
+    """Yield the header's facts."""
     sizes = spec.layer_sizes
     facts: dict[str, Any] = {
         'POLICY_OBSERVATIONS': spec.observation_size,
@@ -287,7 +287,7 @@ def _event_bytes(spec: PolicySpec) -> int:
 
 
 def _string(text: str) -> str:
-    """A C string of UTF-8, without what a compiler could take for something else."""
+    """Return a C string of UTF-8, without what a compiler could take for something else."""
     plain = (
         chr(byte)
         if chr(byte).isascii() and chr(byte) not in '"\\?' and byte >= 32
@@ -298,7 +298,7 @@ def _string(text: str) -> str:
 
 
 def _number(value: Any) -> str:
-    """A number as C reads it back to the last bit."""
+    """Return a number as C reads it back to the last bit."""
     if isinstance(value, np.float32):
         text = f'{float(value):.9g}'
         return text + ('f' if set(text) & set('.en') else '.0f')
@@ -453,7 +453,7 @@ def _float_fire(spec: PolicySpec) -> tuple[str, str]:
 
 
 def _float_kernels(spec: PolicySpec) -> str:
-    """What runs a layer, for the vectors of several processors and for none."""
+    """Return what runs a layer, for the vectors of several processors and for none."""
     text, fire = _float_fire(spec)
 
     def lanes(count: int, columns: int) -> str:
@@ -529,7 +529,7 @@ def _train_bytes(spec: PolicySpec) -> int:
 
 
 def stimulation_levels(threshold: float, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The stimulations at which the spikes of an encoder neuron change, and its spikes from there.
+    """Return where, by stimulation, the spikes of an encoder neuron change; and its spikes there.
 
     Stimulation is the same at all time steps, so its spikes are a function of it, and one that
     changes at few places: up to the first step at which two stimulations differ their neurons have

@@ -30,7 +30,7 @@ _log = logging.getLogger('proxy_snn_control')
 
 
 def kept(name: str) -> bytes | None:
-    """What was kept under this name; None if nothing was, or nothing that can be trusted."""
+    """Return what was kept under this name; None if nothing was, or nothing to be trusted."""
     if not (folder := _folder()) or not os.path.lexists(folder / name):
         return None
     try:
@@ -119,7 +119,7 @@ def compiled(sources: bytes, *about: str, **options: Any) -> Callable[[Callable[
 
 @functools.cache
 def _cache_class() -> Any:
-    """The class whose instances stand in for Numba's own cache of one function."""
+    """Return the class whose instances stand in for Numba's own cache of one function."""
     import numba
     from numba.core.caching import NullCache
     from numba.core.compiler import CompileResult

@@ -158,7 +158,7 @@ class Rapl:
                 self.packages.append(zone)
 
     def read(self) -> list[int]:
-        """The counters as they are, in microjoules."""
+        """Return the counters as they are, in microjoules."""
         return [int((zone / 'energy_uj').read_text()) for zone in self.packages]
 
     def joules(self, before: list[int], after: list[int]) -> float:

@@ -96,7 +96,7 @@ def nir_graph(spec: PolicySpec, tensors: Tensors) -> Any:
 
 
 def _nir_neurons(spec: PolicySpec, size: int) -> tuple[Any, float]:
-    """A layer's NIR node, and what its input must be multiplied by.
+    """Return a layer's NIR node, and what its input must be multiplied by.
 
     Euler's method takes dt / tau of the input, which a LIF node's resistance r could make good;
     but Norse passes r over and snnTorch another one than 1, so there the weights do.
@@ -241,7 +241,7 @@ def _layer(graph: _Graph, tensors: Tensors, i: int) -> Any:
 
 
 def _spiking(graph: _Graph, spec: PolicySpec, tensors: Tensors, observation: _Value) -> _Value:
-    """Encoder, spiking layers and decoder, up to tanh; steps as in docs/policy_file.md."""
+    """Add encoder, spiking layers and decoder, up to tanh; steps as in docs/policy_file.md."""
     spikes = _encode(graph, spec, tensors, observation)
     neuron = NEURONS[spec.neuron]
     constants = {name: graph.constant(spec.neuron_constants[name]) for name in neuron.constants}
@@ -265,7 +265,7 @@ def _spiking(graph: _Graph, spec: PolicySpec, tensors: Tensors, observation: _Va
 def _encode(
     graph: _Graph, spec: PolicySpec, tensors: Tensors, observation: _Value
 ) -> list[_Value]:
-    """Population encoder (Eq. 10 and 11): T values [batch, encoder's neurons]."""
+    """Encode by populations (Eq. 10 and 11): T values [batch, encoder's neurons]."""
     # In float64, as everywhere: rounded to float32 its result is the same in every library.
     wide = graph.node('Cast', observation, to=11)
     column = graph.node('Unsqueeze', graph.node('Tanh', wide), graph.constant([2], np.int64))

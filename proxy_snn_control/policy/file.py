@@ -93,7 +93,7 @@ class PolicySpec:
         action_high: tuple[float, ...],
         **others: Any,
     ) -> PolicySpec:
-        """What an ordinary (relu) network is: nothing spikes, and what spiking needs is 1.
+        """Specify an ordinary network (relu): nothing spikes, and what spiking needs is 1.
 
         Args:
             observation_size: how many numbers it reads.
@@ -269,7 +269,7 @@ def write_policy(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tensor
 
 
 def _header(spec: PolicySpec, shapes: dict[str, tuple[int, ...]]) -> bytes:
-    """The header of a file with these tensors in the order of their names; zeros for checksum."""
+    """Return the header of a file with these tensors by name; zeros for the checksum."""
     policy = {'format': FORMAT, 'version': VERSION, **spec.header}
     header: dict[str, Any] = {
         '__metadata__': {'policy': json.dumps(policy), 'sha256': ZEROS.decode()}
@@ -414,7 +414,7 @@ def _check_checksum(
 def _tensors(
     path: str | os.PathLike[str], spec: PolicySpec, entries: dict[str, Any], data: memoryview
 ) -> Tensors:
-    """The arrays, views of `data`; together they must cover it exactly."""
+    """Return the arrays, views of `data`; together they must cover it exactly."""
     optional = {name: shape for name, shape in spec.optional_shapes.items() if name in entries}
     if optional.keys() & set(NORMALISATION):
         optional |= {name: spec.optional_shapes[name] for name in NORMALISATION}

@@ -165,7 +165,7 @@ class _Code:
 
 
 def _address_of(name: str) -> int:
-    """The address of a function of C."""
+    """Return the address of a function of C."""
     for library in _LIBRARIES:
         try:
             function = getattr(ctypes.CDLL(library), name)

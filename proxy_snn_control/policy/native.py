@@ -96,7 +96,7 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
 
 
 def _processor() -> bytes:
-    """What distinguishes this processor: code made for another may not run on it."""
+    """Return what distinguishes this processor: code made for another may not run on it."""
     about = [os.uname().machine]
     with suppress(OSError), open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
         for line in itertools.takewhile(str.strip, file):  # of the first core

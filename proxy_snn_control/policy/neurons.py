@@ -241,7 +241,7 @@ def check_neuron(name: str, neuron: Any) -> None:
 
 
 def _numbers_in(function: Any) -> list[Any]:
-    """The numbers written out in a function's source, but for those that index."""
+    """Return the numbers written out in a function's source, but for those that index."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError, TypeError):  # it has no source, or it is one of many on a line

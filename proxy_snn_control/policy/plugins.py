@@ -69,7 +69,7 @@ class Registry(Mapping[str, Any]):
         return register
 
     def plugin(self, name: str) -> str:
-        """The module of the plugin that registered a name; "" for the package's own."""
+        """Return the module of the plugin that registered a name; "" for the package's own."""
         return self._registered[name][1] if name in self._registered else ''
 
     def __getitem__(self, name: str) -> Any:
@@ -145,12 +145,12 @@ def load(modules: Sequence[str]) -> None:
 
 
 def loaded() -> tuple[str, ...]:
-    """The plugins of this process, to be loaded by those that it starts."""
+    """Return the plugins of this process, to be loaded by those that it starts."""
     return tuple(_loaded)
 
 
 def folder(module: str) -> str:
-    """The folder on Python's path in which a plugin was found, for a child process to look in."""
+    """Return the folder on Python's path where a plugin was found, for a child process."""
     found = importlib.util.find_spec(module.partition('.')[0])
     if found is None or not found.origin:
         return ''
@@ -196,6 +196,6 @@ def child_path(*first: str) -> str:
 
 
 def source_of(thing: Any) -> bytes:
-    """The text of the module that defines a thing: compiled code of it is kept by this."""
+    """Return the text of the module that defines a thing: compiled code of it is kept by this."""
     path = getattr(sys.modules.get(thing.__module__), '__file__', None)
     return Path(path).read_bytes() if path else b''

@@ -293,7 +293,7 @@ class SpikingNetwork:
         scale(np.tanh(read_out), self._limits, self.action)
 
     def encode(self, observation: np.ndarray) -> None:
-        """Population encoder (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
+        """Encode by populations (Eq. 10 and 11): Gaussian receptive fields, soft-reset neurons."""
         distance = np.tanh(observation.astype(np.float64))[:, None] - self._mu
         distance *= distance
         distance /= self._width
@@ -328,7 +328,7 @@ class OrdinaryNetwork:
         self.spikes, self.potentials, self.activations = [], [], []
 
     def refresh(self) -> None:
-        """The weights are used where they are."""
+        """Do nothing: the weights are used where they are."""
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""
@@ -362,7 +362,7 @@ def scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: n
 
 
 def limits_of(spec: PolicySpec) -> tuple[np.ndarray, np.ndarray]:
-    """The action's limits as float32 [actions], both within those of the specification."""
+    """Return the action's limits as float32 [actions], both within those of the specification."""
     return limits_within(spec.action_low, spec.action_high)
 
 

@@ -19,7 +19,7 @@ _NAME = re.compile(r'[a-z0-9_]+')
 
 
 def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """The file of a policy that is named by its name on the shelf; any other path as it is.
+    """Return the file of a policy that is named by its name on the shelf; any other path as it is.
 
     A file of that name where the program runs goes first.
 
@@ -37,6 +37,6 @@ def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
 
 
 def names() -> list[str]:
-    """The names on the shelf."""
+    """Return the names on the shelf."""
     files = [each for folder in folders() for each in (folder / FOLDER).glob('*.safetensors')]
     return sorted({each.stem for each in files})

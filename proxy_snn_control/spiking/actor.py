@@ -231,7 +231,7 @@ class SpikingActor:
         return Learning(action, operations, moments)
 
     def deployed(self, member: int) -> dict[str, Tensor]:
-        """A member's weights by name as they act, with normalisation folded into them: a copy."""
+        """Return a copy of a member's weights by name, with normalisation folded into them."""
         numbers = self.weights.flat.detach()
         named = self.weights.named(numbers)
         if self.statistics:
@@ -379,13 +379,13 @@ class ReLUActor:
         return Learning(self.limits.scale(torch.tanh(read_out)), None, moments)
 
     def deployed(self, member: int) -> dict[str, Tensor]:
-        """A member's weights by name as they act, with normalisation folded into them: a copy."""
+        """Return a copy of a member's weights by name, with normalisation folded into them."""
         folded = self._folded()
         numbers = (self.weights.flat if folded is None else folded)[member].detach()
         return self.network.weights.of(member, numbers.to('cpu', copy=True))
 
     def _folded(self) -> Tensor | None:
-        """The networks' weights as they act; None if they are as they are learnt."""
+        """Return the networks' weights as they act; None if they are as they are learnt."""
         if not self.statistics:
             return None
         named = self.weights.named(self.weights.flat)

@@ -136,7 +136,7 @@ _AS_THEY_ARE = nullcontext()
 
 
 def factor_type(precision: str, own: torch.dtype) -> torch.dtype:
-    """What the factors of a product are converted to; `own` is theirs."""
+    """Return what the factors of a product are converted to; `own` is theirs."""
     return torch.bfloat16 if precision == 'bfloat16' else own
 
 

@@ -58,7 +58,7 @@ class Weights:
         self.version += 1
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
-        """Views of `flat` [networks, numbers], laid out as the weights are: [networks, ...]."""
+        """Return views of `flat` [networks, numbers] by name, in the shapes of the weights."""
         parts = flat.split(self.sizes, dim=1)
         return {
             name: part.view(len(flat), *shape)
