@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""An animation of a policy at work, with the spikes of its layers beside the robot.
+r"""An animation of a policy at work, with the spikes of its layers beside the robot.
 
     pip install -c constraints.txt '.[sim]'
-    python benchmarks/animate.py benchmarks/policies/lif-HalfCheetah-v4.safetensors \\
+    python benchmarks/animate.py benchmarks/policies/lif-HalfCheetah-v4.safetensors \
         --out docs/images/half_cheetah.gif
 
 Left is the task's own camera; right a raster for each layer, a row for each neuron and a column

@@ -669,7 +669,8 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
         (
             f'It ran for {at[-1] / 60:.1f} minutes: the task in real time with a controller, and '
             f'beside them another controller and an echo, driven in turns at {rate:g} '
-            'observations a second, 0.4 s each. Resident memory about once a second, slopes by least squares.'
+            'observations a second, 0.4 s each. Resident memory about once a second, slopes by '
+            'least squares.'
         ),
         '',
         (

@@ -73,10 +73,10 @@ def main() -> int:
         '|' + '---|' * len(rows[0]),
         *('| ' + ' | '.join(row.values()) + ' |' for row in rows),
         '',
-        "Latency is from the sim's publishing an observation to its receiving the command, between",
-        'two processes. Equal: the ten returns over ROS are exactly those of `proxy-snn evaluate`.',
-        'Training stops at the first evaluation with a mean of 9,000, so a policy may still fall',
-        'from a start that it has not seen.',
+        "Latency is from the sim's publishing an observation to its receiving the command,",
+        'between two processes. Equal: the ten returns over ROS are exactly those of',
+        '`proxy-snn evaluate`. Training stops at the first evaluation with a mean of 9,000, so a',
+        'policy may still fall from a start that it has not seen.',
     ]
     write(options.table, lines)
     return 0

@@ -45,7 +45,7 @@ OBSERVATIONS = 200
 
 
 class Core(nn.Module):
-    """The layers after the encoder in snnTorch; its first module passes the encoder's spikes on."""
+    """The layers after the encoder in snnTorch; its first module passes on the encoder's."""
 
     def __init__(self, spec: PolicySpec, tensors: dict[str, np.ndarray]) -> None:
         super().__init__()
@@ -172,13 +172,14 @@ def main() -> int:
     lines = [
         *heading('What an action costs'),
         f'{processor()}; processor packages with readable RAPL counters: {len(Rapl().packages)}.',
-        f"{OBSERVATIONS} observations drawn as training saw them. Energy by the paper's constants:",
-        "synaptic operations (NeuroBench's effective ACs) times 77 fJ, multiply-accumulates of",
-        f'the ordinary network times 3.97 pJ; {LEFT_OUT}.',
+        f"{OBSERVATIONS} observations drawn as training saw them. Energy by the paper's",
+        "constants: synaptic operations (NeuroBench's effective ACs) times 77 fJ,",
+        f'multiply-accumulates of the ordinary network times 3.97 pJ; {LEFT_OUT}.',
         '',
         (
             '| network | activation sparsity | effective MACs | effective ACs | dense | '
-            'footprint, bytes | by the neurobench package | nJ by constants | uJ measured by RAPL |'
+            'footprint, bytes | by the neurobench package | nJ by constants '
+            '| uJ measured by RAPL |'
         ),
         '|---|---|---|---|---|---|---|---|---|',
     ]
@@ -186,8 +187,9 @@ def main() -> int:
         lines += rows(path, options.seconds)
     lines += [
         '',
-        "Effective MACs of a spiking policy are its decoder's, which the package is not given. The",
-        "ordinary network's weights are random: its sparsity is that of a network before training.",
+        "Effective MACs of a spiking policy are its decoder's, which the package is not given.",
+        "The ordinary network's weights are random: its sparsity is that of a network before",
+        'training.',
     ]
     finish(lines, options.table)
     return 0

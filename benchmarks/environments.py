@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Environments in worker processes: this package's shared memory beside gymnasium's AsyncVectorEnv.
+"""Environments in processes: this package's shared memory beside gymnasium's AsyncVectorEnv.
 
     python benchmarks/environments.py --members 25 --workers 5 --table docs/results/environments.md
 

@@ -157,8 +157,9 @@ def main() -> int:
     torch.set_num_threads(1)
     lines = [
         *heading('Runtime and torch actor, spike for spike'),
-        f'Compiled runtime and float32 torch actor ({torch.__version__}). Half of the observations',
-        'are from rollouts, half noise. Begun: the causes agree. All: those that follow, too.',
+        f'Compiled runtime and float32 torch actor ({torch.__version__}). Half of the',
+        'observations are from rollouts, half noise. Begun: the causes agree. All: those that',
+        'follow, too.',
         '',
         (
             '| policy | neuron | observations | spikes or silences | begun | following '

@@ -468,13 +468,13 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
 - SpikingJelly's forward of the same network takes **{asked['step']:.0f} times** as long step by
   step and **{asked['multi']:.0f} times** in its multi-step mode (40);
   snnTorch's **{asked['snnTorch']:.0f} times** (100).
-- The 99.9th percentile is {tail(mine):.1f} times the median (3). For counting that takes as long it
-  is {tail(idle):.1f} times: {late(idle):.2%} of those calls took {LATE:g} us or more over their
+- The 99.9th percentile is {tail(mine):.1f} times the median (3). For counting that takes as long
+  it is {tail(idle):.1f} times: {late(idle):.2%} of those calls took {LATE:g} us or more over their
   median, and {late(mine):.2%} of this runtime's.
 - Firing rate per layer, from the encoder on: {rates};
   {operations:.0f} synaptic operations, {operations / possible:.0%} of those
-  possible; {inference_energy(spec, operations) * 1e9:.2f} nJ by the paper's constants, the ordinary
-  network {equivalent_energy(spec) * 1e9:.2f} nJ.
+  possible; {inference_energy(spec, operations) * 1e9:.2f} nJ by the paper's constants, the
+  ordinary network {equivalent_energy(spec) * 1e9:.2f} nJ.
 - Floor: an action touches {once / 1024:.0f} KiB of weights, which this core reads from its caches
   at {speed / 1e9:.0f} GB/s in **{once / speed * 1e6:.1f} us** (rows of neurons that fire more than
   once are read again: {every / 1024:.0f} KiB in all).

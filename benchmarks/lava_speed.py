@@ -28,7 +28,7 @@ ROUNDS, PER_ROUND, STARTS = 6, 200, 100
 def speed(
     spec: PolicySpec, tensors: Tensors, layers: list[Layer], rows: np.ndarray
 ) -> dict[str, Any]:
-    """Time an action by both networks, in turns, and by the runtime; both networks stay started."""
+    """Time an action by both networks, in turns, and by the runtime; both stay started."""
     policies = {
         'straightforward': ChipPolicy(spec, tensors, Straightforward(layers, spec.time_steps)),
         'quick': ChipPolicy(spec, tensors, Quick(layers, spec.time_steps)),

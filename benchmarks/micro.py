@@ -209,9 +209,9 @@ def main() -> int:
         *heading('A policy on a Cortex-M4F'),
         f'{version}; {emulator}, machine mps2-an386.',
         'Flash and RAM are those of the whole examples/micro program with the policy (-Os; RAM',
-        "without stack); spikes and instructions are of the policy at -O2. Instructions are QEMU's",
-        "count: a real board takes more cycles, by its flash's wait states above all. `most",
-        'cycles` is what the export prints.',
+        'without stack); spikes and instructions are of the policy at -O2. Instructions are',
+        "QEMU's count: a real board takes more cycles, by its flash's wait states above all.",
+        '`most cycles` is what the export prints.',
         '',
         (
             "| policy | weights | tables, bytes | program's flash | state | program's RAM "

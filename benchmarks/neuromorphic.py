@@ -136,9 +136,9 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
     lines += [
         '',
         (
-            f'Actions that differ between the two networks: {lava["float"]["differ"]} in floating, '
-            f"{lava['fixed']['differ'] if sources else 'none'} in fixed point; from the runtime's: "
-            f'{lava["unequal"]}.'
+            f'Actions that differ between the two networks: {lava["float"]["differ"]} in '
+            f'floating, {lava["fixed"]["differ"] if sources else "none"} in fixed point; from '
+            f"the runtime's: {lava['unequal']}."
         ),
         (
             f'{ends["count"]} starts with one action ({ends["start"]:.2f} s) and stops '

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from page import finish, heading, processor
 from proxy_snn_control.learning.config import TrainConfig
@@ -103,7 +103,7 @@ class Figures(NamedTuple):
 
 def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
     """Train a population for a while, then time its parts alone."""
-    settings = {
+    settings: dict[str, Any] = {
         'random_steps': RANDOM_STEPS,
         'checkpoint_every': 10**9,
         'precision': options.precision,
@@ -112,7 +112,7 @@ def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
         **case.settings,
     }
     members = [
-        Member(TrainConfig(env=task, seed=seed, **settings), folder / task / str(seed))  # type: ignore[arg-type]
+        Member(TrainConfig(env=task, seed=seed, **settings), folder / task / str(seed))
         for task, seed in itertools.product(case.tasks, range(case.seeds))
     ]
     population = Population(members)
@@ -248,8 +248,8 @@ def main() -> int:
     lines = [
         *heading('A population on a GPU'),
         f'{card}; {processor()}, {cores} cores; torch {torch.__version__}; products of critics,',
-        f'proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s of',
-        'learning each.',
+        f'proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s',
+        'of learning each.',
         '',
         '| population | learner-steps a second | aim | ms a step | evaluations meanwhile |',
         '|---|---|---|---|---|',

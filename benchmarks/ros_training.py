@@ -141,7 +141,10 @@ def main() -> None:
         *heading('Training over ROS: steps a second'),
         f'On {processor()}. The sim runs in steps, in a process of its own on the same computer.',
         '',
-        '| task | environment in process | environment over ROS | training in process | over ROS |',
+        (
+            '| task | environment in process | environment over ROS '
+            '| training in process | over ROS |'
+        ),
         '|---|---|---|---|---|',
     ]
     parts = ['', 'Median milliseconds of a step over ROS:', '']

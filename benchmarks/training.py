@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Training speed on HalfCheetah-v4, side by side: the plain PyTorch idiom, Stable-Baselines3, this.
+"""Training speed on HalfCheetah-v4: the plain PyTorch idiom, Stable-Baselines3, this package.
 
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/training.py --table docs/results/training_speed.md

@@ -57,7 +57,7 @@ def task_of(policy_file: str, env: str, modules: str) -> Any:
 
 
 def start_both(context: LaunchContext) -> list[Node]:
-    """Sim and controller, with the arguments that were given; the end of either ends the launch."""
+    """Start sim and controller with the arguments given; the end of either ends the launch."""
 
     def given(
         parameters: dict[str, tuple[str | None, type | None, str]],

@@ -113,10 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         description='Train a spiking policy with TD3 and a proxy target. A setting that is not '
         'given here comes from --set or --config, and by default from the paper, for the chosen '
         'neuron.',
-        epilog='config/train.yaml lists every setting that --config and --set can change, with the '
-        "paper's value and what it does; config/fast.yaml is the authors' faster setting. SIGINT "
-        '(Ctrl-C) and SIGTERM end a run with a checkpoint; --resume continues from the last one, '
-        'also after kill -9.',
+        epilog='config/train.yaml lists every setting that --config and --set can change, with '
+        "the paper's value and what it does; config/fast.yaml is the authors' faster setting. "
+        'SIGINT (Ctrl-C) and SIGTERM end a run with a checkpoint; --resume continues from the '
+        'last one, also after kill -9.',
     )
     train.add_argument(
         '--env',
@@ -228,8 +228,8 @@ def _parser() -> argparse.ArgumentParser:
         '--gpus-per-run',
         type=float,
         metavar='G',
-        help='with --ray: the part of a GPU that a run gets; 0.25 puts four runs of equal settings '
-        'on a GPU as one batch. 0 (the default): one CPU core each',
+        help='with --ray: the part of a GPU that a run gets; 0.25 puts four runs of equal '
+        'settings on a GPU as one batch. 0 (the default): one CPU core each',
     )
     sweep.set_defaults(run=commands.sweep, extras='train')
 
@@ -317,8 +317,8 @@ def _parser() -> argparse.ArgumentParser:
     report = subparsers.add_parser(
         'report',
         help='tables and curves over seeds, with statistics',
-        description='Compare the learners of finished runs: table.md, table.tex and table.csv with '
-        'mean and standard deviation over seeds of the maximum and of the last evaluations, '
+        description='Compare the learners of finished runs: table.md, table.tex and table.csv '
+        'with mean and standard deviation over seeds of the maximum and of the last evaluations, '
         "statistics over tasks beside the paper's figures, curves.png and curves.pdf, and what to "
         'know before comparing. docs/report.md defines every figure.',
     )

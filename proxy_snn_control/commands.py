@@ -359,7 +359,7 @@ def inspect(options: argparse.Namespace) -> int:
 
 def shelve(options: argparse.Namespace) -> int:
     """Put a policy on the shelf, with its card."""
-    from proxy_snn_control.learning.shelve import check_name, shelve
+    from proxy_snn_control.learning.shelving import check_name, shelve
 
     check_name(options.name)
     shelve(options.policy, options.name, options.shelf)

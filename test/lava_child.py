@@ -116,7 +116,7 @@ def cycle(path: str, count: str) -> dict[str, Any]:
 
 
 def lose_one(path: str) -> dict[str, Any]:
-    """Kill each process of a network in turn, another network each time; seconds until an error."""
+    """Kill each process of a network in turn, of a new one each time; seconds until an error."""
     spec, tensors, _ = read_policy(path)
     layers, seconds = float_layers(spec, tensors), []
     for index in range(2):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Files of users: what is read is a file and no larger than it may be; what is written is whole."""
+"""Files of users: what is read is a file, no larger than it may be; what is written is whole."""
 
 from collections import Counter
 import os

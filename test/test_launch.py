@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files: with a real `ros2 launch` where there is one, and what can be read off them."""
+"""The launch files: with a real `ros2 launch` where there is one, and what reading them shows."""
 
 import ast
 from collections.abc import Iterator
@@ -496,8 +496,8 @@ def messages_for(robot: Robot, stage: Stage) -> Any:
     """Return a function that publishes of every source what a robot at rest would."""
     publishers = []
     for source in robot.sources:
-        message = message_class(source.type)()
-        if source.type == JOINT_STATE:
+        message = message_class(source.type_name)()
+        if source.type_name == JOINT_STATE:
             joints = {term.number[0] for term in robot.terms if term.source == source.name}
             joints |= {output.joint for output in robot.command.outputs if output.joint}
             message.name = sorted(joints)
@@ -521,7 +521,7 @@ def messages_for(robot: Robot, stage: Stage) -> Any:
 @pytest.mark.parametrize('robot', ROBOTS, ids=lambda path: path.stem)
 def test_every_robot_file_that_is_shipped(stage: Stage, tmp_path: Path, robot: Path) -> None:
     policy, parts = policy_for(robot, tmp_path)
-    kind = message_class(parts.command.type)
+    kind = message_class(parts.command.type_name)
     commands = stage.subscribe(kind, parts.command.topic, RELIABLE)
     diagnostics = stage.subscribe(DiagnosticArray, '/diagnostics')
     stage.node.create_timer(0.02, messages_for(parts, stage))

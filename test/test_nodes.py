@@ -133,9 +133,9 @@ def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
     names = {'observation_names': task.observation_names, 'action_names': task.action_names}
     names |= {'history': 2, 'previous_action': True}
     path = tmp_path / 'p.safetensors'
-    write_policy(path, *random_policy(17, 6, provenance={'env': task.id}, **names))
+    write_policy(path, *random_policy(17, 6, provenance={'env': task.env_id}, **names))
     returns = stage.subscribe(Float64, 'sim/episode_return', EPISODE_RETURNS)
-    sim = stage.start('sim', env=task.id, seed=11, episodes=2)
+    sim = stage.start('sim', env=task.env_id, seed=11, episodes=2)
     stage.meet('sim/episode_return')
     robot = Path(__file__).parents[1] / 'config' / 'robots' / 'half_cheetah.yaml'
     active_controller(stage, path, lockstep='true', robot=robot)

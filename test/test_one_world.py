@@ -18,7 +18,7 @@ from training_kit import equal, flat, quick, start, StopAt, timeless, Warnings  
 
 
 class Watched(gymnasium.Wrapper):
-    """Notes every reset with a seed, as evaluations make them, and after how many steps it came."""
+    """Notes every reset with a seed, as evaluations make them, and after how many steps."""
 
     def __init__(self, environment: gymnasium.Env) -> None:
         super().__init__(environment)

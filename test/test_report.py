@@ -30,7 +30,7 @@ from proxy_snn_control.learning.results import (
     seeds_text,
     unlike_the_paper,
 )
-from proxy_snn_control.learning.statistics import (
+from proxy_snn_control.learning.seed_statistics import (
     improvement_over_tasks,
     interquartile_mean,
     iqm_over_tasks,

@@ -188,7 +188,7 @@ def test_joints_spread_over_messages(tmp_path: Path) -> None:
 
 
 def test_joints_of_two_drivers_on_one_topic(tmp_path: Path) -> None:
-    """Each joint has a stamp of its own: the other driver's may be a little behind, or the same."""
+    """Each joint has a stamp of its own: the other driver's may be a little behind or the same."""
     inputs = Inputs(read(tmp_path, GOOD))
     for i in range(5):
         now = 10 + 0.02 * i
@@ -279,7 +279,8 @@ def test_fields_angles_and_functions(tmp_path: Path) -> None:
         'degrees': {'source': 'pose', 'field': 'position.z', 'scale': math.pi / 180,
                     'function': 'sin'},
         'before': {'previous_action': 'right', 'scale': 10, 'offset': 1},
-        'cos': {'source': 'pose', 'field': 'position.z', 'scale': math.pi / 180, 'function': 'cos'},
+        'cos': {'source': 'pose', 'field': 'position.z', 'scale': math.pi / 180,
+                'function': 'cos'},
     }  # fmt: skip
     spec = spec_of([*names, *extra], ['left', 'right'])
     content = {**GOOD, 'sources': {n: {'type': t, 'topic': n} for n, (t, _) in fields.items()}}

@@ -417,7 +417,7 @@ def test_presets_of_simulation_interfaces(tmp_path: Path) -> None:
     text += 'start: {service: s, type: SetSimulationState, request: {state: {state: 2}}}\n'
     task = load_task(str(write(tmp_path, robot=INTEGRATOR_ROBOT, task=text, **{'goal.py': GOAL})))
     assert task.step is not None
-    assert (task.step.type, task.step.request) == (
+    assert (task.step.type_name, task.step.request) == (
         'simulation_interfaces/srv/StepSimulation',
         {'steps': 20},
     )

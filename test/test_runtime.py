@@ -341,7 +341,7 @@ def test_compiled_numpy_and_torch_agree_on_any_policy(made: tuple, seed: int) ->
 
 
 def test_a_short_run_of_the_exactness_benchmark(policy_file: Path) -> None:
-    """`python benchmarks/exactness.py` does it with trained policies and a million observations."""
+    """`python benchmarks/exactness.py` does it with trained policies, a million observations."""
     pytest.importorskip('torch')
     pytest.importorskip('gymnasium')
     from exactness import compare, noise, rollouts, torch_actor

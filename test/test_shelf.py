@@ -58,11 +58,11 @@ def test_from_the_command_line_anywhere(tmp_path: Path) -> None:
 def test_shelving_measures_what_a_file_lacks(tmp_path: Path, monkeypatch) -> None:
     """The wiring check of a policy whose file knew no transitions finds a wrong sign."""
     from proxy_snn_control.control.wiring import Wiring
-    from proxy_snn_control.learning import shelve
+    from proxy_snn_control.learning import shelving
     from proxy_snn_control.learning.tasks import make_environment
 
-    monkeypatch.setattr(shelve, 'TRANSITIONS', 6_000)
-    monkeypatch.setattr(shelve, 'EPISODES', 2)
+    monkeypatch.setattr(shelving, 'TRANSITIONS', 6_000)
+    monkeypatch.setattr(shelving, 'EPISODES', 2)
     before = POLICIES.parent / 'benchmarks/policies/lif-InvertedDoublePendulum-v5.safetensors'
     assert load_policy(before).whitening is None
     assert main(['shelve', str(before), '--name', 'mine', '--shelf', str(tmp_path)]) == 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""std_msgs/Float64MultiArray as the bytes that DDS carries (OMG CDR, XCDR1), read and written here.
+"""Read and write std_msgs/Float64MultiArray as the bytes that DDS carries (OMG CDR, XCDR1).
 
 To make a Python message of the bytes, and bytes of a message, takes longer than all the rest of a
 command. A number has its own size for alignment, counted from behind the four bytes that give how

@@ -50,9 +50,9 @@ class CommandMap:
             for o, low, high in zip(outputs, self.low, self.high, strict=True)
         ]
         self._topic = topic
-        self._writer = VectorWriter(len(outputs)) if topic.type == VECTOR else None
-        self.message_type = message_class(topic.type)
-        self.stamped = topic.type == 'geometry_msgs/TwistStamped'
+        self._writer = VectorWriter(len(outputs)) if topic.type_name == VECTOR else None
+        self.message_type = message_class(topic.type_name)
+        self.stamped = topic.type_name == 'geometry_msgs/TwistStamped'
 
     def numbers(self, action: np.ndarray) -> list[float]:
         """Return the command's numbers [outputs] for an action [actions], within the limits.
@@ -100,10 +100,10 @@ class CommandMap:
             measured: where the joints are, [outputs]; a trajectory of velocities begins there.
         """
         topic = self._topic
-        if topic.type == VECTOR:
+        if topic.type_name == VECTOR:
             return number_array(numbers, label)
         message = self.message_type()
-        if topic.type == TRAJECTORY:
+        if topic.type_name == TRAJECTORY:
             return self._trajectory(message, numbers, measured)
         if self.stamped:
             message.header.stamp = stamp

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.counts import Statistics
 from proxy_snn_control.control.messages import BEGINS, UNASKED
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.control.safety import SafetyGate
-from proxy_snn_control.control.statistics import Statistics
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import ObservationError, Policy

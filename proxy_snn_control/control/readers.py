@@ -96,7 +96,7 @@ class Reader:
 
     def __init__(self, source: Source, repeats: bool) -> None:
         self.label = ''
-        self.stamped = hasattr(message_class(source.type)(), 'header')
+        self.stamped = hasattr(message_class(source.type_name)(), 'header')
         self._source, self._timeout = source, source.timeout
         self._stamps = Stamps(source.timeout, repeats)
         self._count = 0
@@ -268,7 +268,7 @@ class Fields(Reader):
 
     def __init__(self, source: Source, wanted: Sequence[Term], repeats: bool) -> None:
         super().__init__(source, repeats)
-        kind = message_class(source.type)
+        kind = message_class(source.type_name)
         self._getters = [_getter(kind, term, source.name) for term in wanted]
         paths = [str(term.number) for term in wanted]
         if any(term.frame for term in wanted):
@@ -277,7 +277,8 @@ class Fields(Reader):
         self._estimates = [
             (part, attrgetter(f'{part}_covariance'))
             for part in ('orientation', 'angular_velocity', 'linear_acceleration')
-            if source.type == 'sensor_msgs/Imu' and any(path.startswith(part) for path in paths)
+            if source.type_name == 'sensor_msgs/Imu'
+            and any(path.startswith(part) for path in paths)
         ]
 
     def _values(self, message: Any) -> np.ndarray:
@@ -294,9 +295,9 @@ def make_reader(source: Source, robot: Robot, repeats: bool) -> Reader:
         UserError: its message's package is missing, or a field is none of its message's.
     """
     terms = [term for term in robot.terms if term.source == source.name]
-    if source.type == VECTOR:
+    if source.type_name == VECTOR:
         return Vector(source, [term.number for term in terms], repeats)  # type: ignore[misc]
-    if source.type == JOINT_STATE:
+    if source.type_name == JOINT_STATE:
         wanted = [term.number for term in terms]
         measured = [joint for joint in robot.measured(source) if joint]
         return JointStates(source, wanted, measured, repeats)  # type: ignore[arg-type]
@@ -328,8 +329,8 @@ def _getter(kind: Any, term: Term, source: str) -> Callable[[Any], float]:
         vector = attrgetter(parent) if parent else None
         if turn is None or vector is None or last not in AXES or hasattr(vector(empty), 'w'):
             raise UserError(
-                f'source {source}: {path!r} cannot be turned into world axes, expected a vector of '
-                "an Odometry's twist or of an Imu"
+                f'source {source}: {path!r} cannot be turned into world axes, expected a vector '
+                "of an Odometry's twist or of an Imu"
             )
         return functools.partial(_turned, turn, vector, AXES.index(last))
     return attrgetter(path)

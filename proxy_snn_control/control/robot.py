@@ -63,7 +63,7 @@ class Source:
     """
 
     name: str
-    type: str
+    type_name: str
     topic: str
     timeout: float
     reliable: bool = False
@@ -150,7 +150,7 @@ class CommandTopic:
         urdf: a file with the joints' limits, or "".
     """
 
-    type: str
+    type_name: str
     topic: str
     outputs: tuple[Output, ...]
     field: str = ''
@@ -232,8 +232,10 @@ class Robot:
         without such a joint has ""; nothing if there is none at all.
         """
         command = self.command
-        to_measure = command.interface == 'position' or command.type == TRAJECTORY or command.urdf
-        if source.type != JOINT_STATE or not to_measure:
+        to_measure = (
+            command.interface == 'position' or command.type_name == TRAJECTORY or command.urdf
+        )
+        if source.type_name != JOINT_STATE or not to_measure:
             return ()
         joints = tuple(output.joint for output in self.command.outputs)
         return joints if any(joints) else ()
@@ -318,7 +320,7 @@ def _source(name: str, section: Section, timeout: float, reliable: bool) -> Sour
     section.only('type', 'topic', 'timeout', 'reliable', 'hold')
     return Source(
         name=name,
-        type=_type(section, SOURCES),
+        type_name=_type(section, SOURCES),
         topic=section.topic(),
         timeout=section.seconds('timeout', timeout),
         reliable=reliable or section.flag('reliable'),
@@ -358,7 +360,7 @@ def _terms(
 def _layout(
     section: Section, names: Sequence[str], spec: PolicySpec
 ) -> tuple[tuple[int, int], ...]:
-    """Where each dimension of an observation with a history is: how many steps ago, which entry."""
+    """Where each dimension of an observation with history is: how many steps ago, which entry."""
     section.only('steps', 'by', 'newest')
     steps = section.number('steps')
     if steps != int(steps) or not 2 <= steps <= LONGEST_HISTORY:
@@ -417,14 +419,14 @@ def _term(section: Section, name: str, spec: PolicySpec, sources: dict[str, Sour
     common = ('source', 'scale', 'offset', 'wrap', 'unwrap', 'function')
     number: int | tuple[str, str] | str
     frame = ''
-    if source.type == VECTOR:
+    if source.type_name == VECTOR:
         section.only('index', *common)
         index = section.get('index')
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < 2**20:
             found = reprlib.repr(index)
             raise UserError(f'{section.where}: index is {found}, expected a whole number from 0')
         number = index
-    elif source.type == JOINT_STATE:
+    elif source.type_name == JOINT_STATE:
         section.only('joint', 'field', *common)
         number = (section.text('joint'), section.text('field', JOINT_FIELDS))
     else:

@@ -181,7 +181,7 @@ class SafetyGate:
         return self._begin if self.last is None else self.last
 
     def _settle(self) -> None:
-        """After a start: begin where the robot is, if that is known and a position is commanded."""
+        """After a start begin where the robot is, if that is known and a position is commanded."""
         if not self._fresh or self._interface != 'position' or not self.measured:
             return
         there = self.last if self.last is not None else self._begin

@@ -50,13 +50,13 @@ class Call:
 
     Attributes:
         service: its name.
-        type: such as "std_srvs/srv/Trigger".
+        type_name: such as "std_srvs/srv/Trigger".
         request: fields by name, mappings for messages in it; the text "$seed" is a number drawn by
             the run's seed.
     """
 
     service: str
-    type: str
+    type_name: str
     request: Mapping[str, Any]
 
 

@@ -30,7 +30,7 @@ from proxy_snn_control.learning.results import (
     TASK_SETTINGS,
     unlike_the_paper,
 )
-from proxy_snn_control.learning.statistics import (
+from proxy_snn_control.learning.seed_statistics import (
     improvement_over_tasks,
     Interval,
     iqm_over_tasks,
@@ -363,13 +363,14 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
         group = comparison.group(task, baseline)
         if group and group.figures('maximum').mean() <= 0:
             yield (
-                f"{task}: {baseline}'s mean return is not above zero, so that there is no relative "
-                'gain; the task is not in the average performance gain.'
+                f"{task}: {baseline}'s mean return is not above zero, so that there is no "
+                'relative gain; the task is not in the average performance gain.'
             )
     for task in set(comparison.level) - set(comparison.scale):
         yield (
             f"{task}: left out of the interquartile mean, for it lacks the untrained policy's "
-            'evaluation or the learner that scores are relative to, or that one has learnt nothing.'
+            'evaluation or the learner that scores are relative to, or that one has learnt '
+            'nothing.'
         )
     fewer = [
         learner
@@ -493,7 +494,7 @@ def _paper_notes(comparison: Comparison) -> Iterable[str]:
 def by_value(
     runs: Sequence[Run], read: Callable[[Run], dict[str, Any]]
 ) -> dict[str, dict[str, list[Run]]]:
-    """For each name in what `read` gives of a run, the values as text and the runs that have it."""
+    """For each name in what `read` gives of a run, the values as text and the runs with each."""
     tables = {run: read(run) for run in runs}
     names = dict.fromkeys(name for table in tables.values() for name in table)
     found: dict[str, dict[str, list[Run]]] = {}

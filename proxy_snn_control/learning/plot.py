@@ -23,7 +23,7 @@ from proxy_snn_control.learning.results import (
     Run,
     seeds_text,
 )
-from proxy_snn_control.learning.statistics import student_t
+from proxy_snn_control.learning.seed_statistics import student_t
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import replacing, write_bytes
 

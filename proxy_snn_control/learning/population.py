@@ -127,7 +127,7 @@ class Population:
             Run(Member(replace(member.config, env=named), member.folder), task)
             for member in members
             for task in [tasks[TaskSpec.of(member.config)]]
-            for named in [_full_name(member.config.env, task.id)]
+            for named in [_full_name(member.config.env, task.env_id)]
         ]
         sizes = [
             Sizes(
@@ -169,7 +169,7 @@ class Population:
         self._rows = staging(
             len(self.runs), config.num_envs, sum(self.replay.widths), device=self.device
         )
-        self.td3.compile()
+        self.td3.compile_passes()
         workers, evaluators = self._processes()
         self.collector = Collector(_places(self.runs), self.replay.widths, workers)
         self.evaluators = Evaluators(evaluators)
@@ -193,7 +193,7 @@ class Population:
             self._between = [self.step == 0] * len(members)
         for run in self.runs:
             if run.failure is None:
-                run.open(self.step)
+                run.begin(self.step)
 
     @property
     def active(self) -> list[int]:
@@ -504,7 +504,8 @@ class Population:
         """Asked to stop: evaluations that still wait for an episode's end are left out."""
         for each in self._held:
             run = self.runs[each.member]
-            text = f'the evaluation of step {each.snapshot.step} is skipped: its episode has not ended'
+            at = each.snapshot.step
+            text = f'the evaluation of step {at} is skipped: its episode has not ended'
             self.warnings.append((run, text))
             self._pending = [p for p in self._pending if p.verdict is not each.verdict]
         self._held = []
@@ -583,7 +584,7 @@ class Population:
             held = self.replay.every(m, -(-len(self.replay) // SAMPLES))
             # Of what was read at once, the present observation.
             present = self._present(m)
-            low, high = self.replay.range(m)
+            low, high = self.replay.extremes(m)
             sample = Sample(
                 held['observation'][:, present],
                 held['action'],

@@ -124,7 +124,8 @@ class SweepProgress(Listener):
         self._bar.close()
 
     def _show(self) -> None:
-        text = f'{self._done} of {self._number} runs done, slowest at step {min(self._steps.values())}'
+        slowest = min(self._steps.values())
+        text = f'{self._done} of {self._number} runs done, slowest at step {slowest}'
         if self._one_task and self._last:  # returns of different tasks have nothing in common
             text += f', {_spread(self._last.values())}'
         self._bar.set_postfix_str(text)

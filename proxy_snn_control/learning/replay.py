@@ -92,7 +92,7 @@ class Replay:
         """Every so many-th of a member's transitions held, by the names of `Batch`."""
         return self._named(member, self.rows[member, : len(self) : stride])
 
-    def range(self, member: int) -> tuple[np.ndarray, np.ndarray]:
+    def extremes(self, member: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the greatest of a member's observations, each [observations]."""
         seen = self.rows[member, : len(self), : self._sizes[member][0]]
         low, high = torch.aminmax(seen, dim=0)

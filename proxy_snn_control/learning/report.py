@@ -36,7 +36,7 @@ from proxy_snn_control.learning.results import (
     shown,
     unlike_the_paper,
 )
-from proxy_snn_control.learning.statistics import Interval
+from proxy_snn_control.learning.seed_statistics import Interval
 from proxy_snn_control.policy import load_policy, PolicyFileError, UserError
 from proxy_snn_control.policy.energy import (
     equivalent_energy,
@@ -185,8 +185,8 @@ def _over_tasks(comparison: Comparison, title: str) -> Section:
     one = f"{baseline}'s mean maximum" if baseline else "the best learner's mean maximum"
     text = (
         "IQM: interquartile mean of the seeds' scores on all tasks, with the 95% interval of a "
-        "bootstrap that draws each task's seeds anew. A score is 0 at the untrained policies' mean "
-        f'return and 1 at {one} of the task.'
+        "bootstrap that draws each task's seeds anew. A score is 0 at the untrained policies' "
+        f'mean return and 1 at {one} of the task.'
     )
     columns = ['learner', 'IQM, maximum', f'IQM, last {LAST}']
     if baseline:
@@ -265,8 +265,8 @@ def _collapses(comparison: Comparison, title: str) -> Section:
         'longer finite; if the '
         "actor's gradient was exactly zero at every update of the last interval between "
         f'evaluations; or if the mean of its last {LAST} evaluations is below '
-        f"{COLLAPSED_BELOW:.0%} of the way from the untrained policies' mean return to the median, "
-        'over the seeds of its task and learner, of the maximum.'
+        f"{COLLAPSED_BELOW:.0%} of the way from the untrained policies' mean return to the "
+        'median, over the seeds of its task and learner, of the maximum.'
     )
     points = [
         f'{group.learner} on {task}, seed {seed}: {reason}.'
@@ -309,7 +309,8 @@ def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
         "As NeuroBench counts, and nJ by the paper's constants (spikes that reach a synapse times "
         "77 fJ, multiply-accumulates of an ordinary network times 3.97 pJ): means over the seeds' "
         f'best policies, on {COUNTED} observations drawn as training saw them. The ordinary '
-        f'network has the same hidden layers, of ReLUs; all its operations are counted; {LEFT_OUT}.'
+        'network has the same hidden layers, of ReLUs; all its operations are counted; '
+        f'{LEFT_OUT}.'
     )
     counts = 'activation sparsity', 'effective MACs', 'effective ACs', 'footprint, bytes', 'nJ'
     columns = 'task', 'learner', *counts, 'ordinary: MACs', 'bytes', 'nJ'

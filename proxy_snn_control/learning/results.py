@@ -165,8 +165,9 @@ class Group:
                 if run.last < bound and reference > self.untrained:
                     found[run.seed] = (
                         f'the mean of its last ten evaluations, {run.last:.4g}, is below '
-                        f'{bound:.4g}: {COLLAPSED_BELOW:.0%} of the way from the untrained return, '
-                        f"{self.untrained:.4g}, to the median of the seeds' maxima, {reference:.4g}"
+                        f'{bound:.4g}: {COLLAPSED_BELOW:.0%} of the way from the untrained '
+                        f"return, {self.untrained:.4g}, to the median of the seeds' maxima, "
+                        f'{reference:.4g}'
                     )
         return found
 

@@ -90,7 +90,7 @@ class Run:
         make_folder(self.folder)
         claim(self.folder)  # two at once would remove each other's files
 
-    def open(self, step: int) -> None:
+    def begin(self, step: int) -> None:
         """Write config.yaml; the run goes on, or begins, at this step."""
         remove(self.folder.glob('.*.tmp'))  # what a kill -9 left half written
         remove([self.folder / 'failure.txt'])

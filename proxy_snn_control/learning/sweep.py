@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Training the runs of a grid (grid.py): batches on a GPU, processes on a CPU, or a Ray cluster."""
+"""Train the runs of a grid (grid.py): batches on a GPU, processes on a CPU, or a Ray cluster."""
 
 from __future__ import annotations
 

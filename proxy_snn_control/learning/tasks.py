@@ -76,7 +76,7 @@ class Task:
     """What a policy must know of a task.
 
     Attributes:
-        id: the Gymnasium id, such as "HalfCheetah-v5".
+        env_id: the Gymnasium id, such as "HalfCheetah-v5".
         action_low, action_high: the action limits, one per action dimension.
         control_period: seconds of simulated time per action, where the task has it.
         observation_names, action_names: the names, where the task has them.
@@ -85,7 +85,7 @@ class Task:
         real_time: whether time passes there while nobody steps.
     """
 
-    id: str
+    env_id: str
     observation_size: int
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
@@ -291,7 +291,8 @@ class Checked(gymnasium.Wrapper):
         for name, end in zip(names[2:], ends, strict=False):
             if not isinstance(end, (bool, np.bool_)):
                 raise TaskError(
-                    f'{name} of task {self.id!r} is {reprlib.repr(end)}, expected True or False'
+                    f'{name} of task {self.env_id!r} is {reprlib.repr(end)}, expected True or '
+                    'False'
                 )
         return observation, self._number(reward), bool(ends[0]), bool(ends[1]), about
 
@@ -303,14 +304,14 @@ class Checked(gymnasium.Wrapper):
             raise self._failure('close', error) from error
 
     @property
-    def id(self) -> str:
+    def env_id(self) -> str:
         """The Gymnasium id, or the name of the task's class where it has none."""
         return task_id(self)
 
     def _all_of(self, method: str, given: Any, names: Sequence[str]) -> Any:
         if not isinstance(given, tuple) or len(given) != len(names):
             raise TaskError(
-                f'{method} of task {self.id!r} gives {reprlib.repr(given)}, expected '
+                f'{method} of task {self.env_id!r} gives {reprlib.repr(given)}, expected '
                 f'{len(names)} values: {", ".join(names)}'
             )
         return given
@@ -322,11 +323,11 @@ class Checked(gymnasium.Wrapper):
             found = np.asarray(None)
         if found.dtype.kind not in 'biuf' or found.size != 1:
             raise TaskError(
-                f'the reward of task {self.id!r} is {reprlib.repr(reward)}, expected a number'
+                f'the reward of task {self.env_id!r} is {reprlib.repr(reward)}, expected a number'
             )
         number = float(found.reshape(()))
         if not abs(number) <= LARGEST:
-            raise TaskError(f'the reward of task {self.id!r} is NaN or infinite')
+            raise TaskError(f'the reward of task {self.env_id!r} is NaN or infinite')
         return number
 
     def _vector(self, observation: Any) -> Any:
@@ -337,21 +338,21 @@ class Checked(gymnasium.Wrapper):
             numbers = np.asarray(observation, np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(
-                f'the observation of task {self.id!r} is no array of numbers: {error}'
+                f'the observation of task {self.env_id!r} is no array of numbers: {error}'
             ) from None
         if numbers.shape != self.observation_space.shape:
             raise TaskError(
-                f'the observation of task {self.id!r} has shape {numbers.shape}, expected '
+                f'the observation of task {self.env_id!r} has shape {numbers.shape}, expected '
                 f'{self.observation_space.shape} as its space has'
             )
         wrong = ~(np.abs(numbers) <= LARGEST)
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
-            raise TaskError(f'observation[{i}] of task {self.id!r} is NaN or infinite')
+            raise TaskError(f'observation[{i}] of task {self.env_id!r} is NaN or infinite')
         return observation
 
     def _failure(self, method: str, error: Exception) -> TaskError:
-        return TaskError(f'task {self.id!r} failed in {method}: {_reason(error)}')
+        return TaskError(f'task {self.env_id!r} failed in {method}: {_reason(error)}')
 
 
 def task_id(environment: gymnasium.Env) -> str:
@@ -409,7 +410,7 @@ def task_of_policy(spec: PolicySpec, path: Any, env: str | None = None) -> TaskS
 
 
 def check_fit(spec: PolicySpec, path: Any, environment: gymnasium.Env) -> None:
-    """Raise a UserError that names both, unless the policy of the file is for this task's sizes."""
+    """Raise a UserError that names both unless the policy of the file is for this task's sizes."""
     observations: Any = environment.observation_space
     actions: Any = environment.action_space
     found = observations.shape[0], actions.shape[0]
@@ -429,7 +430,7 @@ def describe(environment: gymnasium.Env) -> Task:
     """
     actions: Any = environment.action_space
     return Task(
-        id=task_id(environment),
+        env_id=task_id(environment),
         observation_size=environment.observation_space.shape[0],  # type: ignore[index]
         action_low=tuple(map(float, actions.low)),
         action_high=tuple(map(float, actions.high)),

@@ -124,7 +124,7 @@ class TD3:
         self._learn_kinds = [Recorded(kind, device) for kind in kinds]
         self._act_kinds = [Recorded(kind, device) for kind in (self._explore, self._act_at_random)]
 
-    def compile(self) -> None:
+    def compile_passes(self) -> None:
         """Have the actor's passes compiled now rather than within the first update."""
         width = self.replay.widths[0]
         nothing = torch.zeros(len(self.actor.sizes), 1, width, device=self.device)

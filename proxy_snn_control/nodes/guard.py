@@ -84,7 +84,8 @@ class Guard(Node):
         if len(message.data) != len(self._safe) or not all(map(math.isfinite, message.data)):
             self._refused += 1
             self.get_logger().error(
-                f'topic command: {message.data.tolist()}, expected {len(self._safe)} finite values',
+                f'topic command: {message.data.tolist()}, expected {len(self._safe)} finite '
+                'values',
                 throttle_duration_sec=1.0,
             )
             return

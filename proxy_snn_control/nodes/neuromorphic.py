@@ -17,8 +17,8 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
+from proxy_snn_control.control.counts import Latencies
 from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
-from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.neuromorphic.chip import float_layers, Layer
 from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.network import Several

@@ -306,7 +306,8 @@ class _Replayer:
 
         robot = self._loop.robot
         readers: dict[str, tuple[str, Any]] = {
-            self._full(source.topic): (source.type, i) for i, source in enumerate(robot.sources)
+            self._full(source.topic): (source.type_name, i)
+            for i, source in enumerate(robot.sources)
         }
         command_topic = self._full(robot.command.topic)
         bag = Path(self._bag)
@@ -318,7 +319,7 @@ class _Replayer:
             with Reader(bag) as reader:
                 kinds = {c.topic: c.msgtype.replace('/msg/', '/') for c in reader.connections}
                 self._check(kinds, {topic: kind for topic, (kind, _) in readers.items()}, True)
-                optional = {command_topic: robot.command.type, self._full('stop'): BOOL}
+                optional = {command_topic: robot.command.type_name, self._full('stop'): BOOL}
                 self._check(kinds, optional, False)
                 wanted = {**{topic: kind for topic, (kind, _) in readers.items()}, **optional}
                 # Those of the files: metadata.yaml may have another QoS, and then nothing is read.
@@ -348,8 +349,8 @@ class _Replayer:
             if topic not in kinds and needed:
                 there = ', '.join(sorted(kinds)) or 'nothing'
                 raise UserError(
-                    f"bag {self._bag}: topic {topic} is not in it, which the robot's sources need; "
-                    f'it has {there} (another namespace: --namespace)'
+                    f"bag {self._bag}: topic {topic} is not in it, which the robot's sources "
+                    f'need; it has {there} (another namespace: --namespace)'
                 )
             if kinds.get(topic, kind) != kind:
                 raise UserError(
@@ -375,15 +376,15 @@ def _label(message: Any) -> str:
 def _command(topic: CommandTopic, message: Any, at: float) -> Command:
     """Return a recorded command's numbers, in the order of the outputs."""
     places = [output.place for output in topic.outputs]
-    if topic.type == VECTOR:
+    if topic.type_name == VECTOR:
         return Command(at, list(message.data), label_of(message))
-    if topic.type == TRAJECTORY:
+    if topic.type_name == TRAJECTORY:
         point = message.points[0] if message.points else None
         found = dict(zip(message.joint_names, getattr(point, topic.field, []), strict=False))
         return Command(at, [float(found.get(place, np.nan)) for place in places])
     numbers = []
     for place in places:
-        number = message.twist if topic.type.endswith('TwistStamped') else message
+        number = message.twist if topic.type_name.endswith('TwistStamped') else message
         for part in place.split('.'):
             number = getattr(number, part)
         numbers.append(float(number))

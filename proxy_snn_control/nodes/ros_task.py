@@ -228,7 +228,7 @@ class RosTask(gymnasium.Env):
         try:
             for i, source in enumerate(self.task.robot.sources):
                 self._subscribe(
-                    message_class(source.type),
+                    message_class(source.type_name),
                     source.topic,
                     functools.partial(self._on_message, i),
                     source.reliable,
@@ -334,7 +334,7 @@ class RosTask(gymnasium.Env):
         Raises:
             Interrupted: it does not answer, or reports that it failed.
         """
-        kind = service_class(call.type)
+        kind = service_class(call.type_name)
         values = {**call.request}
         request = fill(kind.Request(), values, call, lambda: int(self.np_random.integers(2**31)))
         answer = self._ask(call.service, kind, request)
@@ -376,11 +376,11 @@ class RosTask(gymnasium.Env):
     # -- time
 
     def _now(self) -> float:
-        """Seconds, of the world where it is stepped: it stands still while the learner computes."""
+        """Seconds; a world that is stepped stands still while the learner computes."""
         return time.monotonic() if self.real_time else self._taken()
 
     def _taken(self) -> float:
-        """Seconds of all steps, for the gate: a step is a control period, whatever our clock is."""
+        """Seconds of all steps, for the gate: a step is a control period, whatever our clock."""
         return self._ticks * self.task.control_period
 
     def _begin(self) -> None:
@@ -571,7 +571,7 @@ def fill(message: Any, values: Mapping[str, Any], call: Call, seed: Callable[[],
     Raises:
         UserError: there is no such field, or it is of another type.
     """
-    where = f'service {call.service} ({call.type})'
+    where = f'service {call.service} ({call.type_name})'
     fields = message.get_fields_and_field_types()
     message._check_fields = True  # since Kilted rclpy's messages take anything otherwise
     for name, value in values.items():

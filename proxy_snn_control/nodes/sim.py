@@ -14,8 +14,8 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 import numpy as np
+from proxy_snn_control.control.counts import Latencies
 from proxy_snn_control.control.messages import AT_STAMP, BEGINS, label_of, number_array
-from proxy_snn_control.control.statistics import Latencies
 from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
     clip_action,
@@ -66,7 +66,8 @@ PARAMETERS = (
     Parameter(
         'paper_physics',
         False,
-        "Hopper's and Ant's contact margins as in the MuJoCo of the paper (setting paper_physics).",
+        "Hopper's and Ant's contact margins as in the MuJoCo of the paper (setting "
+        'paper_physics).',
     ),
     Parameter(
         'mode',
@@ -147,7 +148,7 @@ class Sim(Node):
         self._task = describe(self._environment)
         mujoco_task: Any = self._environment.unwrapped
         if not hasattr(mujoco_task, 'data') or self._task.control_period is None:
-            raise UserError(f'task {self._task.id!r} is no MuJoCo task, expected one')
+            raise UserError(f'task {self._task.env_id!r} is no MuJoCo task, expected one')
         self._period = self._task.control_period
         self._data, self._model = mujoco_task.data, mujoco_task.model
         self._find_joints()
@@ -202,7 +203,7 @@ class Sim(Node):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         if self._lockstep:
             self.create_timer(REPEAT_SECONDS / 2, self._repeat, clock=steady)
-        self.get_logger().info(f'{self._task.id} in {mode}, seed {self._seed}')
+        self.get_logger().info(f'{self._task.env_id} in {mode}, seed {self._seed}')
 
     def work(self, spin: Callable[[float], None]) -> None:
         """Let ROS work until the end; in realtime, step whenever a control period has passed.
@@ -484,7 +485,7 @@ class Sim(Node):
     def _publish_diagnostics(self) -> None:
         elapsed = self._last_command - self._first_command
         values: dict[str, object] = {
-            'env': self._task.id,
+            'env': self._task.env_id,
             'mode': self.get_parameter('mode').value,
             'episode': self._episode,
             'steps': self._steps,

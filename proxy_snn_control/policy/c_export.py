@@ -102,7 +102,8 @@ class Report:
             f'RAM: {self.memory} bytes of state, and some {self.stack} of stack',
             (
                 f'operations of an action at most: {self.synaptic_operations} synaptic '
-                f'operations, if every neuron fires at every step, and {self.neuron_steps} steps of neurons'
+                f'operations, if every neuron fires at every step, and {self.neuron_steps} steps '
+                'of neurons'
             ),
             (
                 f'cycles of an action at most: {self.cycles}, counted for a Cortex-M4F without '

@@ -109,7 +109,8 @@ typedef policy_train spikes@S@
     ((lanes@S@)((number > limit) & (masks@S@)(1.0f + (lanes@S@){0})))
 /* a step's bit, for the neurons whose number is above a limit */
 #define BIT(number, limit, step) \\
-    (__builtin_convertvector(number > limit, spikes@S@) & (policy_train)((policy_train)1 << (step)))
+    (__builtin_convertvector(number > limit, spikes@S@) & \\
+     (policy_train)((policy_train)1 << (step)))
 """
 
 SCALAR_LANES = """\
@@ -341,7 +342,7 @@ static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy
 # computed.
 LEVELS = """\
 #if defined(LIST_EIGHT) && BOUNDS <= 16
-/* Find the spikes of encoder neurons by the interval that z is in: how many bounds are above it. */
+/* Find the spikes of encoder neurons by the interval that z is in: how many bounds lie above. */
 typedef double doubles@S@ __attribute__((vector_size(8 * @WIDE@), may_alias));
 typedef int64_t wholes@S@ __attribute__((vector_size(8 * @WIDE@)));
 static void find_trains@S@(const double *z, policy_train *trains)
@@ -460,9 +461,9 @@ static const struct {
     EACH_OF_FOUR(CHOSEN_FOUR)
 };
 
-/* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the four
- * steps, by which of them it is. What is added to each sum comes in the same order as by add_rows,
- * and a product with 1 or 0 is exact. */
+/* Add to sums [FOUR steps][FOUR blocks][BLOCK] the rows of the neurons that fire in any of the
+ * four steps, by which of them it is. What is added to each sum comes in the same order as by
+ * add_rows, and a product with 1 or 0 is exact. */
 static INLINE void add_four(const float *rows, const int32_t *apart, const policy_event *events,
                             int count, const policy_train *trains, int begin, float *sums)
 {
@@ -696,8 +697,9 @@ static INLINE void fire@S@(const number *current, const layer *of, policy_train 
 """
 
 INT8_FIRE = """\
-/* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both rounded
- * towards 0; synaptic input counts 2^6. The conversion sees to it that no current overflows. */
+/* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both
+ * rounded towards 0; synaptic input counts 2^6. The conversion sees to it that no current
+ * overflows. */
 #define STATE_LIMIT 8388607
 #define CURRENT_DECAY @CURRENT_DECAY@ /* of 4096 */
 #define VOLTAGE_DECAY @VOLTAGE_DECAY@

@@ -205,7 +205,8 @@ def exponential(x: Any) -> Any:
     total = 1.0
     for factor in FACTORS:
         total = 1.0 + total * r * factor
-    power: float = from_bits((np.int64(k) + np.int64(1023)) << np.int64(52))  # type: ignore[call-arg]
+    exponent = np.int64(k) + np.int64(1023)
+    power: float = from_bits(exponent << np.int64(52))  # type: ignore[call-arg]
     return total * power
 
 
@@ -465,7 +466,7 @@ def compile_object(neuron: Any) -> bytes:
         for i in places
     )
     entry = binding.parse_assembly(
-        f'''
+        f"""
         target triple = "{module.triple}"
         target datalayout = "{module.data_layout}"
         declare i32 {name}(ptr, ptr, {', '.join('ptr' for _ in places)})
@@ -477,7 +478,7 @@ def compile_object(neuron: Any) -> bytes:
             %answer = load i64, ptr %result
             ret i64 %answer
         }}
-        '''
+        """
     )
     module.link_in(entry)
     target = binding.Target.from_triple(module.triple)

@@ -196,7 +196,7 @@ class _Graph:
 
 @dataclasses.dataclass(frozen=True)
 class _Value:
-    """A value of the graph; arithmetic with it adds nodes. So a neuron's own equations write it."""
+    """A value of the graph; arithmetic with it adds nodes: a neuron's own equations write it."""
 
     graph: _Graph
     name: str

@@ -337,7 +337,7 @@ class ReLUActor:
             self.statistics = MovingStatistics([each[1:-1] for each in shapes])
 
     def start(self, member: int, rng: torch.Generator) -> None:
-        """Give a member its initial weights; normalised layers begin with mean 0 and variance 1."""
+        """Give a member its initial weights; normalised layers begin with mean 0, variance 1."""
         self.network.start(member, rng)
         if self.statistics:
             drawn = self.network.weights.of(member, self.network.weights.flat[member])

@@ -195,7 +195,7 @@ def _run(
 def _pull(
     gradient: Tensor, passed: _Passed, products: str, to: list[Tensor], to_x: bool
 ) -> Tensor | None:
-    """Fill in the weights' gradient, laid out as `_parts` does, unless `to` is empty; gives x's."""
+    """Fill in the weights' gradient, laid out as by `_parts`, unless `to` is empty; give x's."""
     one = passed.inputs[0].dim() == 2
     g = gradient[0] if one else gradient
     last = len(passed.inputs) - 1

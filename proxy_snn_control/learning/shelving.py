@@ -170,7 +170,10 @@ def _limits(
     spec: PolicySpec, task: TaskSpec, result: Evaluation, part: float, origin: str
 ) -> list[str]:
     limits = [
-        'Trained in simulation alone, on one physics without variation: no policy for a real robot.'
+        (
+            'Trained in simulation alone, on one physics without variation: no policy for a real '
+            'robot.'
+        )
     ]
     if part < 0.9:
         limits.append(f"Trained for {part:.0%} of the paper's steps, with one seed.")
