@@ -35,8 +35,9 @@ def raster(kept: list[np.ndarray]) -> np.ndarray:
     for layer, height in zip(kept, heights, strict=True):
         rows = np.linspace(0, len(layer) - 1, height).astype(int)
         fired = layer[rows][:, :, None]
-        picture[top : top + height] = np.where(fired, INK, PAPER)
-        top += height + GAP
+        end = top + height
+        picture[top:end] = np.where(fired, INK, PAPER)
+        top = end + GAP
     return picture
 
 
@@ -65,8 +66,9 @@ def main() -> None:
     for step in range(options.skip + options.steps):
         action = policy.act(observation)
         for layer, spikes in zip(kept, policy.spikes, strict=True):
-            layer[:, : -len(spikes)] = layer[:, len(spikes) :]
-            layer[:, -len(spikes) :] = spikes.T
+            new = len(spikes)
+            layer[:, :-new] = layer[:, new:]
+            layer[:, -new:] = spikes.T
         if step >= options.skip:
             frames.append(np.hstack([environment.render(), raster(kept)]))
         observation, _, terminal, truncated, _ = environment.step(clip_action(environment, action))

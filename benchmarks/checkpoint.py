@@ -48,7 +48,8 @@ def main() -> None:
             run.checkpoint()
             waits.append(time.perf_counter() - began)
         size = run.replay.rows.nbytes / 1e6
-        full = waits[options.transitions // options.every :]
+        first_full = options.transitions // options.every
+        full = waits[first_full:]
         on_disk = sum(p.stat().st_size for p in (Path(folder) / 'run' / 'checkpoint').iterdir())
         print(f'{options.env}, {options.transitions} transitions: {size:.0f} MB of arrays')
         print(f'memory of the process: {before:.0f} MB before, {memory():.0f} MB with them')

@@ -274,7 +274,8 @@ class Peer:
 
     def _on_command(self, message: bytes) -> None:
         now = time.monotonic_ns()
-        asked = self._waiting.pop(message[-self._size :], None)
+        size = self._size
+        asked = self._waiting.pop(message[-size:], None)
         if asked is None:
             self.strange += 1
         else:

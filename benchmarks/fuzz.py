@@ -127,7 +127,8 @@ def _dump(value: Any) -> str:
 def seal(text: bytes, data: bytes) -> bytes:
     """Return the file of this header and these numbers; its checksum fits, if it has one."""
     head, place = len(text).to_bytes(8, 'little'), text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
-    before, after = text[:place], text[place + 64 :]
+    end = place + 64
+    before, after = text[:place], text[end:]
     digest = hashlib.sha256(head + before + b'0' * 64 + after + data).hexdigest().encode()
     return head + (before + digest + after if CHECKSUM_KEY in text else text) + data
 
@@ -159,19 +160,22 @@ def flips(content: bytes) -> Iterator[Mutant]:
     """Every byte changed: lowest bit, highest bit, all bits, replaced by a digit and a quote."""
     for i, byte in enumerate(content):
         for value in {byte ^ 1, byte ^ 128, byte ^ 255, ord('0'), ord('"')} - {byte}:
-            yield Mutant('one byte', content[:i] + bytes([value]) + content[i + 1 :])
+            changed = bytearray(content)
+            changed[i] = value
+            yield Mutant('one byte', bytes(changed))
 
 
 def accident(content: bytes, rng: random.Random) -> Mutant:
     """Do what disks, networks and other programs do to a file: its checksum stays as it was."""
     i, j = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     junk = rng.randbytes(rng.choice([1, 2, 8, 100]))
+    covered = i + len(junk)
     kind = rng.choice(['cut', 'cut out', 'inserted', 'overwritten', 'zeroed', 'repeated', 'bits'])
     changed = {
         'cut': content[:i],
         'cut out': content[:i] + content[j:],
         'inserted': content[:i] + junk + content[i:],
-        'overwritten': content[:i] + junk + content[i + len(junk) :],
+        'overwritten': content[:i] + junk + content[covered:],
         'zeroed': content[:i] + bytes(j - i) + content[j:],
         'repeated': content[:j] + content[i:],
         'bits': b'',
@@ -376,14 +380,16 @@ def forgery(content: bytes, rng: random.Random) -> Mutant:
 def forged_text(content: bytes, rng: random.Random) -> Mutant:
     """Change the header's text anyhow, and make the checksum fit."""
     length = int.from_bytes(content[:8], 'little')
-    text, data = content[8 : 8 + length], content[8 + length :]
+    end = 8 + length
+    text, data = content[8:end], content[end:]
     i, j = sorted(rng.randrange(length) for _ in range(2))
+    next_to_i = i + 1
     again = b'"sha256":"' + b'0' * 64 + b'",'
     changed = rng.choice(
         [
             text[:i] + text[j:],
             text[:i] + rng.choice([b'"', b'{', b'}', b'[', b',', b':', b'\\', b'0']) + text[i:],
-            text[:i] + bytes([rng.randrange(256)]) + text[i + 1 :],
+            text[:i] + bytes([rng.randrange(256)]) + text[next_to_i:],
             text[:i] + rng.randbytes(3) + text[i:],
             text[:j] + text[i:],
             b'\xef\xbb\xbf' + text,

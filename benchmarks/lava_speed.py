@@ -37,10 +37,10 @@ def speed(
     seconds: dict[str, list[float]] = {name: [] for name in policies}
     differ = 0
     for begin in range(0, ROUNDS * PER_ROUND, PER_ROUND):
-        actions = {}
+        actions, end = {}, begin + PER_ROUND
         for name, policy in policies.items():
             actions[name] = []
-            for row in rows[begin : begin + PER_ROUND]:
+            for row in rows[begin:end]:
                 began = time.perf_counter()
                 actions[name].append(policy.act(row))
                 seconds[name].append(time.perf_counter() - began)

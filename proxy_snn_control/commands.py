@@ -241,7 +241,8 @@ def _stdout_for_json() -> int | None:
 def _write(descriptor: int | None, line: str) -> None:
     rest = f'{line}\n'.encode()
     while rest and descriptor is not None:
-        rest = rest[os.write(descriptor, rest) :]
+        written = os.write(descriptor, rest)
+        rest = rest[written:]
 
 
 def _print_evaluation(spec: PolicySpec, result: Evaluation, report: dict[str, Any]) -> None:

@@ -155,7 +155,8 @@ class Hostile(RuleBasedStateMachine):
     @invariant()
     def check(self) -> None:
         world = self.world
-        for at, (number,), label in world.sent[self.checked :]:
+        checked = self.checked
+        for at, (number,), label in world.sent[checked:]:
             assert self.active, 'commands are for the active state'
             assert math.isfinite(number)
             assert -0.8 <= number <= 0.8, 'within the limits'

@@ -279,7 +279,8 @@ def test_a_gif_shows_its_frames_at_their_times(tmp_path: Path, rate: float) -> N
     image = pytest.importorskip('PIL.Image')
     frames = np.full((24, 40, 60, 3), 255, np.uint8)
     for i, frame in enumerate(frames):
-        frame[5:15, 2 * i : 2 * i + 9] = (200, 30, 30)
+        begin, end = 2 * i, 2 * i + 9
+        frame[5:15, begin:end] = (200, 30, 30)
         frame[20:30, 40:50] = (0, 0, 255) if i % 3 else (0, 90, 0)
     with video._writer(tmp_path / 'film.gif', '.gif', frames[0], rate) as append:
         for frame in frames:

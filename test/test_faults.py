@@ -537,9 +537,10 @@ def test_spikes(stage: Stage, judge: Judge, policy_file: Path) -> None:
     assert sizes == list(policy.spec.layer_sizes)
     begin = 0
     for dim, layer in zip(rasters[0].layout.dim, policy.spikes, strict=True):
-        data = np.array(rasters[0].data[begin : begin + dim.stride]).reshape(-1, dim.size)
+        end = begin + dim.stride
+        data = np.array(rasters[0].data[begin:end]).reshape(-1, dim.size)
         assert (data == layer).all()
-        begin += dim.stride
+        begin = end
     assert begin == len(rasters[0].data)
 
 

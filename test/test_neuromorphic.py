@@ -178,7 +178,8 @@ def test_the_neurons_always_on_fire_at_every_step() -> None:
     for _ in range(3):
         for row in with_axons(nothing, layers):
             for layer, fired in zip(layers, chip.step(row), strict=True):
-                assert fired[layer.neurons :].all()
+                own = layer.neurons
+                assert fired[own:].all()
 
 
 def test_a_threshold_lost_beside_its_weights_is_refused() -> None:

@@ -495,7 +495,8 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
         returns = [float(row['eval_return_mean']) for row in csv.DictReader(file)]
     stage.until(lambda: evaluations[-1].data == returns[-1], 5)  # in this process's queue still
     # The first may be over before the two have found each other.
-    assert [message.data for message in evaluations] == returns[-len(evaluations) :]
+    count = len(evaluations)
+    assert [message.data for message in evaluations] == returns[-count:]
     assert not [path for path in out.rglob('*') if path.name.endswith('.tmp')]
 
     again = stage.start('train', out=out, resume='true', steps=0)

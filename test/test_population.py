@@ -113,8 +113,9 @@ def test_a_member_learns_as_it_would_alone(neuron: str, target: str, settings: d
             alone.restore(4, 0)
             (action,), _ = alone.act(observation, at_random)
             both, _ = together.act(wide, at_random)
-            np.testing.assert_allclose(both[member][:, : size[1]], action, atol=1e-5)
-            assert not both[member][:, size[1] :].any(), 'padding has no action'
+            own_actions = size[1]
+            np.testing.assert_allclose(both[member][:, :own_actions], action, atol=1e-5)
+            assert not both[member][:, own_actions:].any(), 'padding has no action'
 
 
 @pytest.mark.parametrize(('neuron', 'target'), LEARNERS)

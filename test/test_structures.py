@@ -427,7 +427,8 @@ def test_statistics_are_a_members_own_and_those_of_all_it_saw() -> None:
         made = np.zeros((len(members), 2, 2 * wide + 3), np.float32)
         for row, m in enumerate(members):
             size = sizes[m]
-            made[row, :, size : 2 * size] = seen[m][step]  # the present one is the last
+            end = 2 * size
+            made[row, :, size:end] = seen[m][step]  # the present one is the last
             made[row, :, :size] = seen[m][max(0, step - 1)]
         return made
 
@@ -447,12 +448,13 @@ def test_statistics_are_a_members_own_and_those_of_all_it_saw() -> None:
         for name in mine:
             np.testing.assert_array_equal(mine[name], own[name])
         read = torch.randn(3, 4, width, generator=torch.Generator().manual_seed(m))
-        read[m, :, history * size + actions :] = 0  # padding
+        end = history * size + actions
+        read[m, :, end:] = 0  # padding
         found = together(read)[m]
-        part = found[:, : history * size + actions]
-        np.testing.assert_array_equal(part, alone[m](read[m : m + 1, :, : part.shape[1]])[0])
+        part = found[:, :end]
+        np.testing.assert_array_equal(part, alone[m](read[m, None, :, :end])[0])
         assert torch.equal(part[:, -1], read[m, :, history * size]), 'the previous action stays'
-        assert not found[:, part.shape[1] :].any(), 'padding stays 0'
+        assert not found[:, end:].any(), 'padding stays 0'
 
 
 @pytest.mark.parametrize(

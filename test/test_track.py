@@ -55,8 +55,9 @@ def records_of(path: Path) -> Iterator[bytes]:
             at += 32768 - at % 32768
             continue
         _, size, kind = struct.unpack_from('<IHB', data, at)
-        record += data[at + 7 : at + 7 + size]
-        at += 7 + size
+        begin, end = at + 7, at + 7 + size
+        record += data[begin:end]
+        at = end
         if kind in (1, 4):  # whole, or the last part
             yield record
             record = b''

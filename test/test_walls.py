@@ -56,7 +56,8 @@ def test_no_part_imports_what_it_may_not(part: str) -> None:
 
 @pytest.mark.parametrize('index', range(len(PARTS)), ids=PARTS)
 def test_no_part_imports_one_below_it(index: int) -> None:
-    below = {f'proxy_snn_control.{name}' for name in PARTS[index + 1 :]}
+    first = index + 1
+    below = {f'proxy_snn_control.{name}' for name in PARTS[first:]}
     paths = sources(PARTS[index]) if PARTS[index] != 'cli' else sources('cli.py')
     for path in paths:
         for name in imports_of(path):

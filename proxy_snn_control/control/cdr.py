@@ -42,9 +42,10 @@ def read_vector(data: bytes) -> tuple[str, np.ndarray]:
                 if size > _LONGEST_LABEL:
                     raise ObservationError(f'has a label of {size} bytes')
                 at += 4
+                end = at + size
                 if i == 0:
-                    label = data[at : at + size].rstrip(b'\0').decode(errors='replace')
-                at += size + -size % 4 + 8  # behind the label come the dimension's size and stride
+                    label = data[at:end].rstrip(b'\0').decode(errors='replace')
+                at = end + -size % 4 + 8  # behind the label come the dimension's size and stride
         (count,) = struct.unpack_from(f'{order}I', data, at + 4)  # behind data_offset
         at += 8
         at += -(at - _HEAD) % 8 if count else 0

@@ -94,7 +94,8 @@ class Stream:
 
     def interval(self) -> float | None:
         """Return the median of the last intervals between samples [s], if there were enough."""
-        last = list(self.samples)[-INTERVALS - 1 :]
+        begin = -1 - INTERVALS
+        last = list(self.samples)[begin:]
         if len(last) < 3:
             return None
         times = [s.stamp * 1e-9 if s.stamp else s.received for s in last]
@@ -453,7 +454,8 @@ class Inputs:
             samples = self.streams[i].samples
             if not samples:
                 continue
-            values = iter(samples[-1].values[len(self.streams[i].places) :].tolist())
+            here = len(self.streams[i].places)
+            values = iter(samples[-1].values[here:].tolist())
             measured = [next(values) if joint else None for joint in joints]
             measured = [None if v is None or not math.isfinite(v) else v for v in measured]
             found = (

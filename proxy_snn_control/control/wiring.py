@@ -166,10 +166,11 @@ class Wiring:
             self.forget()  # NaN among them; the observation is refused elsewhere
             return
         row = self._count % (WINDOW + 1)
-        self._rows[row, : self._observations] = observation
+        end = self._observations
+        self._rows[row, :end] = observation
         self._acted[row] = action is not None
         if action is not None:
-            self._rows[row, self._observations :] = action
+            self._rows[row, end:] = action
         self._times[row] = now
         self._count += 1
 
@@ -231,10 +232,9 @@ class Wiring:
         rows, acted = self._rows[order], self._acted[order]
         if not acted.all() or len(rows) < ENOUGH:
             return []
-        actions = rows[:, self._observations :]
+        seen, actions = np.split(rows, [self._observations], axis=1)
         if not (actions.std(axis=0) > COMMANDED * self._reach).any():
             return []
-        seen = rows[:, : self._observations]
         frozen = (seen == seen[0]).all(axis=0)
         if frozen.all():
             return ['all observations repeat bit for bit, although commands change']
@@ -485,7 +485,10 @@ def _sides(names: Collection[str]) -> Iterator[tuple[str, str, list[tuple[str, s
     """Names that differ in their beginning alone, several of them alike: left_*, right_*."""
     stems: dict[str, dict[str, str]] = {}
     first, last = min(names), max(names)
-    common = next((i for i in range(len(first)) if first[i] != last[i : i + 1]), len(first))
+    common = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+        len(first),
+    )
     for name in names:
         for end in range(common + 1, len(name)):
             stems.setdefault(name[:end], {})[name[end:]] = name

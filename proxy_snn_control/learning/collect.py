@@ -162,11 +162,13 @@ class Stage:
         row = arrays.rows[i]
         row[:own] = episode.observation
         action = clip_action(episode.environment, arrays.action[i, : len(space.low)])
-        row[observations : observations + len(action)] = action
+        end = observations + len(action)
+        row[observations:end] = action
         following, reward, terminal, truncated = episode.step(action)
-        end = observations + actions
-        row[end] = reward
-        row[end + 1 : end + 1 + own] = following
+        row[observations + actions] = reward
+        begin = observations + actions + 1
+        end = begin + own
+        row[begin:end] = following
         row[-1] = terminal
         arrays.ended[i] = np.nan
         if terminal or truncated:

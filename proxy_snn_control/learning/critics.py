@@ -73,8 +73,8 @@ class ModuleCritics:
             observations, actions = self._sizes[row]
             inputs = own[:, : observations + actions]
             if observations < self._width:  # what lies between the two is padding
-                end = self._width + actions
-                inputs = torch.cat((own[:, :observations], own[:, self._width : end]), dim=1)
+                begin, end = self._width, self._width + actions
+                inputs = torch.cat((own[:, :observations], own[:, begin:end]), dim=1)
             parameters = {
                 part: named[part][i][tuple(slice(n) for n in shape)]
                 for part, shape in self._shapes[row].items()

@@ -136,7 +136,8 @@ def share(members: Sequence[Member], text: str) -> list[Member]:
     i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
         raise UserError(f'--shard {text}: expected I/N with I from 1 to N, such as 1/4')
-    return list(members[(i - 1) * len(members) // n : i * len(members) // n])
+    begin, end = (i - 1) * len(members) // n, i * len(members) // n
+    return list(members[begin:end])
 
 
 def _settings(where: str, given: Any) -> dict[str, Any]:

@@ -137,8 +137,8 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
         panel.set_ylabel('evaluation return\n(sum of rewards of an episode)')
         panel.grid(alpha=0.25, linewidth=0.5)
         panel.spines[['top', 'right']].set_visible(False)
-    for panel in panels.flat[len(tasks) :]:
-        panel.set_axis_off()
+    for i in range(len(tasks), panels.size):
+        panels.flat[i].set_axis_off()
     handles = [Line2D([], [], label=learner, **look) for learner, look in looks.items()]
     styles: dict[str, dict[str, Any]] = {
         'one seed': {'linewidth': 0.8},
@@ -152,10 +152,8 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     ]
     letters = max(len(str(handle.get_label())) for handle in handles) + 7
     columns = max(1, min(len(handles), int(width * 13 / letters)))
-    lines = sum(
-        max(titles[task].count('\n') + 1 for task in tasks[row * across : (row + 1) * across])
-        for row in range(down)
-    )
+    heights = [titles[task].count('\n') + 1 for task in tasks]
+    lines = sum(max(heights[i:][:across]) for i in range(0, len(tasks), across))
     lines += 2 - (-len(handles) // columns)  # what the bands are, and the legend
     figure.set_size_inches(width, height + 0.21 * lines)
     figure.legend(

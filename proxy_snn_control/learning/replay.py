@@ -68,7 +68,8 @@ class Replay:
         n = rows.shape[1]
         at = self.count % self.capacity
         now = min(n, self.capacity - at)
-        self.rows[:, at : at + now].copy_(rows[:, :now], non_blocking=True)
+        end = at + now
+        self.rows[:, at:end].copy_(rows[:, :now], non_blocking=True)
         self.count += now
         self._held.fill_(len(self))
         if now < n:
@@ -90,7 +91,8 @@ class Replay:
 
     def every(self, member: int, stride: int) -> dict[str, np.ndarray]:
         """Every so many-th of a member's transitions held, by the names of `Batch`."""
-        return self._named(member, self.rows[member, : len(self) : stride])
+        held = len(self)
+        return self._named(member, self.rows[member, :held:stride])
 
     def extremes(self, member: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the greatest of a member's observations, each [observations]."""

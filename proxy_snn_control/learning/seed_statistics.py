@@ -23,8 +23,9 @@ Scores = Sequence[np.ndarray]  # one array of [seeds] for each task
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis without lowest and highest quarter, rounded down."""
-    cut = scores.shape[-1] // 4
-    return np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(axis=-1)
+    begin = scores.shape[-1] // 4
+    end = scores.shape[-1] - begin
+    return np.sort(scores, axis=-1)[..., begin:end].mean(axis=-1)
 
 
 def improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -63,9 +64,10 @@ def improvement_over_tasks(ours: Scores, theirs: Scores) -> tuple[float, Interva
     Returns:
         The probability, and its 95% interval; None where no task has a second seed.
     """
+    tasks = len(ours)
 
     def probability(drawn: Scores) -> np.ndarray:
-        pairs = zip(drawn[: len(ours)], drawn[len(ours) :], strict=True)
+        pairs = zip(drawn[:tasks], drawn[tasks:], strict=True)
         return np.mean([improvement(*pair) for pair in pairs], axis=0)
 
     return float(probability([*ours, *theirs])), _bootstrap([*ours, *theirs], probability)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 import functools
 import gc
+import itertools
 from typing import NamedTuple
 
 from proxy_snn_control.learning import checkpoint
@@ -172,8 +173,8 @@ def _guarded(
 
 def _parts(batch: list[Member], count: int) -> list[list[Member]]:
     """Split a batch into so many parts, whose sizes differ by at most one."""
-    n = len(batch)
-    return [batch[i * n // count : (i + 1) * n // count] for i in range(count)]
+    ends = [i * len(batch) // count for i in range(count + 1)]
+    return [batch[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def _names(batch: Sequence[Member]) -> str:

@@ -65,7 +65,8 @@ class Layer:
         float32 [all neurons], or int64 in fixed point, which counts 2^BIAS_EXPONENT.
         """
         drive = np.zeros(len(self.weights), np.int64 if self.fixed else np.float32)
-        drive[self.neurons :] = BIAS_MANTISSA if self.fixed else 2 * self.threshold
+        end = self.neurons
+        drive[end:] = BIAS_MANTISSA if self.fixed else 2 * self.threshold
         return drive
 
 
@@ -133,7 +134,8 @@ class FloatSynapses:
     def gather(self, spikes: np.ndarray) -> np.ndarray:
         """Synaptic input, float32 [neurons], of spikes, bool [axons]."""
         total = self._bias if spikes[self._axons] else self._none
-        lower, upper = spikes[: self._middle], spikes[self._middle : self._axons]
+        middle, end = self._middle, self._axons
+        lower, upper = spikes[:middle], spikes[middle:end]
         for part, fired in zip(self._parts, (lower, upper), strict=True):
             if len(part):
                 total = total + np.add.reduce(part[np.flatnonzero(fired)], axis=0)
@@ -319,6 +321,6 @@ def answers(fired: Sequence[np.ndarray], layers: Sequence[Layer]) -> list[np.nda
     """Of each layer's spikes [T + L, all neurons], those of the policy's neurons that answer."""
     steps = len(fired[0]) - len(layers)
     return [
-        spikes[1 + i : 1 + i + steps, : layer.neurons]
-        for i, (spikes, layer) in enumerate(zip(fired, layers, strict=True))
+        spikes[i:][:steps, : layer.neurons]
+        for i, (spikes, layer) in enumerate(zip(fired, layers, strict=True), 1)
     ]

@@ -67,7 +67,7 @@ def fixed_layers(
     layers = []
     for i in range(len(spec.hidden) + 1):
         weights = np.column_stack([tensors[f'layers.{i}.weight'], tensors[f'layers.{i}.bias']])
-        before, after = recorded[i : i + 2]
+        before, after = recorded[i], recorded[i + 1]
         upper = _inverse_root(before)
         candidates = [_convert(spec, i, weights, upper, limit) for limit in LIMITS]
         lost = [np.count_nonzero(_replay(each, before) != after) for each in candidates]
@@ -166,7 +166,8 @@ def _rounded(weights: np.ndarray, upper: np.ndarray) -> np.ndarray:
         if i < bias:
             rounded[:, i].clip(-LARGEST_WEIGHT, LARGEST_WEIGHT, out=rounded[:, i])
         lost = (left[:, i] - rounded[:, i]) / upper[i, i]
-        left[:, i + 1 :] -= np.outer(lost, upper[i, i + 1 :])
+        after = i + 1
+        left[:, after:] -= np.outer(lost, upper[i, after:])
     return rounded
 
 

@@ -278,7 +278,8 @@ class AllLayersModel(PyLoihiProcessModel):
             self.which = int(np.argmax(message[: len(self.chips)]))
             shape, _ = _shapes(*self.policies[self.which])
             begin = len(self.chips)
-            self.incoming = message[begin : begin + math.prod(shape)].reshape(shape)
+            end = begin + math.prod(shape)
+            self.incoming = message[begin:end].reshape(shape)
         fired = self.chips[self.which].step(self.incoming[len(self.outgoing)])
         self.outgoing.append(np.concatenate(fired))
         if len(self.outgoing) == len(self.incoming):
@@ -313,7 +314,8 @@ class Several:
         message = np.zeros(self._process.spikes.shape, bool)
         message[which] = True
         begin = len(self._policies)
-        message[begin : begin + math.prod(shape_in)] = with_axons(spikes, layers).ravel()
+        end = begin + math.prod(shape_in)
+        message[begin:end] = with_axons(spikes, layers).ravel()
         self._process.spikes.external_pipe_csp_send_port.send(message)
         self._network.run(shape_in[0])
         port = self._process.fired.external_pipe_csp_recv_port

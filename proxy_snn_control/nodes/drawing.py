@@ -66,7 +66,8 @@ class Model:
     def base(self, pose: Sequence[float]) -> None:
         """Take the base's pose: x, y, z in metres, quaternion w, x, y, z."""
         if self._free is not None:
-            self._data.qpos[self._free : self._free + 7] = pose
+            begin, end = self._free, self._free + 7
+            self._data.qpos[begin:end] = pose
             self._moved = True
 
     def flush(self) -> None:

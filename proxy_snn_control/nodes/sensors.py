@@ -33,7 +33,8 @@ def find_base(model: mujoco.MjModel) -> int | None:
     if body is None:
         return None
     first = int(model.body_jntadr[body])
-    kinds = model.jnt_type[first : first + int(model.body_jntnum[body])].tolist()
+    end = first + int(model.body_jntnum[body])
+    kinds = model.jnt_type[first:end].tolist()
     free, slide = int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_SLIDE)
     return body if free in kinds or kinds.count(slide) >= 2 else None
 

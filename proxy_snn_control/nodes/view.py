@@ -110,8 +110,9 @@ class Rasters:
             self._layers = [np.zeros((size, RASTER_STEPS), np.uint8) for size in sizes]
         for kept, layer in zip(self._layers, layers, strict=True):
             new = layer[-RASTER_STEPS:].T
-            kept[:, : -new.shape[1]] = kept[:, new.shape[1] :]
-            kept[:, -new.shape[1] :] = new * 255
+            steps = new.shape[1]
+            kept[:, :-steps] = kept[:, steps:]
+            kept[:, -steps:] = new * 255
         self._changed = True
 
     def flush(self) -> None:
@@ -238,10 +239,11 @@ class View(Node):
     def _on_spikes(self, message: UInt8MultiArray) -> None:
         flat, at, layers = np.frombuffer(message.data, np.uint8), 0, []
         for dimension in message.layout.dim:
-            if dimension.size < 1 or at + dimension.stride > len(flat):
+            end = at + dimension.stride
+            if dimension.size < 1 or end > len(flat):
                 return
-            layers.append(flat[at : at + dimension.stride].reshape(-1, dimension.size))
-            at += dimension.stride
+            layers.append(flat[at:end].reshape(-1, dimension.size))
+            at = end
         if not layers:
             return
         self._rasters.add(layers)

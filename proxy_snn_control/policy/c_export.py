@@ -334,7 +334,7 @@ class _Tables:
         flat = np.asarray(values).ravel()
         aligned = ' ALIGNED' if kind in ('weight', 'number') else ''
         rows = [
-            '    ' + ', '.join(map(_number, flat[i : i + LINE])) + ',\n'
+            '    ' + ', '.join(map(_number, flat[i:][:LINE])) + ',\n'
             for i in range(0, len(flat), LINE)
         ]
         self.text.append(

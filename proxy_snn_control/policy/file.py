@@ -390,9 +390,10 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
 
 def _checksum(text: bytes, data: bytearray | memoryview) -> str:
     """SHA-256 of a file with this header and these numbers, its own 64 digits taken as zeros."""
-    digits = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
+    begin = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
+    end = begin + len(ZEROS)
     digest = hashlib.sha256(len(text).to_bytes(8, 'little'))
-    digest.update(text[:digits] + ZEROS + text[digits + 64 :])
+    digest.update(text[:begin] + ZEROS + text[end:])
     digest.update(data)
     return digest.hexdigest()
 
@@ -400,8 +401,9 @@ def _checksum(text: bytes, data: bytearray | memoryview) -> str:
 def _check_checksum(
     path: str | os.PathLike[str], stored: Any, text: bytes, data: memoryview
 ) -> None:
-    place = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
-    digits = text[place : place + 64].decode('latin-1')
+    begin = text.find(CHECKSUM_KEY) + len(CHECKSUM_KEY)
+    end = begin + len(ZEROS)
+    digits = text[begin:end].decode('latin-1')
     if text.count(CHECKSUM_KEY) != 1 or stored != digits:
         raise _error(
             path,
@@ -480,7 +482,8 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
     if spec.spiking:
         widths = tensors['encoder.sigma'].ravel()
         for begin in range(0, widths.size, 2**20):  # in parts: each takes memory once more
-            if np.abs(widths[begin : begin + 2**20]).min() < SMALLEST:
+            end = begin + 2**20
+            if np.abs(widths[begin:end]).min() < SMALLEST:
                 raise _error(
                     path, f'tensor encoder.sigma holds a zero, expected {SMALLEST} or more'
                 )

@@ -154,14 +154,16 @@ class _Code:
             struct.pack_into('<I', self.image, where, instruction)
 
     def _bytes(self, section: _Section) -> bytes:
-        found = self._content[section.offset : section.offset + section.size]
+        begin, end = section.offset, section.offset + section.size
+        found = self._content[begin:end]
         if len(found) != section.size:
             raise IndexError('a section ends behind the file')
         return found
 
     def _text(self, section: _Section, offset: int) -> str:
         begin = section.offset + offset
-        return self._content[begin : self._content.index(b'\0', begin)].decode(errors='replace')
+        end = self._content.index(b'\0', begin)
+        return self._content[begin:end].decode(errors='replace')
 
 
 def _address_of(name: str) -> int:

@@ -200,7 +200,8 @@ class CompiledNetwork:
             weight = tensors[f'layers.{i}.weight']
             bias[: len(weight)] = tensors[f'layers.{i}.bias']
             for block, of_block in enumerate(rows):
-                part = weight[block * WIDTH : (block + 1) * WIDTH]
+                begin, end = block * WIDTH, (block + 1) * WIDTH
+                part = weight[begin:end]
                 of_block[:-1, : len(part)] = part.T
         self._decoder_weight[:] = tensors['decoder.weight']
         self._decoder[:] = tensors['decoder.bias'], low, (high - low) / 2, high
@@ -230,7 +231,8 @@ def _flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     ends = np.cumsum([array.size for array in arrays])
     room = np.empty(arrays[0].itemsize * ends[-1] + CACHE_LINE, np.uint8)
     begin = -room.ctypes.data % CACHE_LINE
-    whole = room[begin : begin + room.size - CACHE_LINE].view(arrays[0].dtype)
+    end = begin + room.size - CACHE_LINE
+    whole = room[begin:end].view(arrays[0].dtype)
     np.concatenate([array.ravel() for array in arrays], out=whole)
     parts = np.split(whole, ends[:-1])
     return whole, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]

@@ -178,7 +178,7 @@ def _run(
     h = x[0] if one else x
     add_product = torch.addmm if one else torch.baddbmm
     for i in range(0, len(passed.weights), 2):
-        weight, bias = passed.weights[i : i + 2]
+        weight, bias = passed.weights[i], passed.weights[i + 1]
         if i:
             if norm:
                 product = h

@@ -181,6 +181,7 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
         for block in range(bits_out.shape[2]):
             start = block * WIDTH
             real = min(WIDTH, count - start)
+            stop = start + real
             for first in range(0, rows, ROWS):
                 here = min(ROWS, rows - first)
                 for r in range(here):
@@ -211,10 +212,12 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
                         )
                     for k in range(states.shape[2]):
                         for r in range(here):
-                            to_states = states[first + r, t, k, start : start + real]
-                            to_states[:] = state[k, r * WIDTH : r * WIDTH + real]
+                            begin, end = r * WIDTH, r * WIDTH + real
+                            to_states = states[first + r, t, k, start:stop]
+                            to_states[:] = state[k, begin:end]
                 for r in range(here):
-                    counts[first + r, start : start + real] = total[r * WIDTH : r * WIDTH + real]
+                    begin, end = r * WIDTH, r * WIDTH + real
+                    counts[first + r, start:stop] = total[begin:end]
 
     @register_jitable(error_model='numpy')
     def backward_rows(
@@ -408,7 +411,8 @@ def _unpack_rows(bits: np.ndarray, one: Any, spikes: np.ndarray) -> None:
         for t in range(time_steps):
             for word in range(bits.shape[2]):
                 fired = bits[r, t, word]
-                mine = spikes[r, t, word * WIDTH : min(count, (word + 1) * WIDTH)]
+                begin, end = word * WIDTH, min(count, (word + 1) * WIDTH)
+                mine = spikes[r, t, begin:end]
                 for j in range(len(mine)):
                     mine[j] = one * ((fired >> np.uint32(j)) & np.uint32(1))
 
