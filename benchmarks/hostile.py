@@ -25,11 +25,13 @@ import time
 import traceback
 from typing import Any
 
+from proxy_snn_control.control.messages import UNASKED
+
+# The tests are no package: what they share is found by its folder.
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test'))
 
 from control_kit import PERIOD
 from hostile_kit import Hostile, prepare_hostile
-from proxy_snn_control.control.messages import UNASKED
 
 STEPS = 20
 ODD_NUMBERS = (math.nan, math.inf, -math.inf, 1e300, 1e30)

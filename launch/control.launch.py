@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 import shutil
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import Parameter, ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
-
-from launch import LaunchContext, LaunchDescription
 
 DEFAULT_CONFIG = PathJoinSubstitution(
     [FindPackageShare('proxy_snn_control'), 'config', 'controller.yaml']

@@ -4,14 +4,13 @@
 
 from typing import Any
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 from proxy_snn_control.policy import plugins, read_policy, UserError
 import yaml
-
-from launch import LaunchContext, LaunchDescription
 
 # Arguments that are parameters of a node: default, type, description. Empty ones are not passed,
 # and what has None for its default must be given.

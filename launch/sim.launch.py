@@ -4,12 +4,11 @@
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import Parameter, ParameterValue
-
-from launch import LaunchContext, LaunchDescription
 
 # Arguments that are parameters of the sim: default, type, description. An empty one is not passed
 # on: what nobody asked for must not go over the parameter file. Only mode always does, so that a

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a policy, with its progress on topics."""
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchContext, LaunchDescription
 
 # Arguments that are parameters of the node: default, type, description. Empty ones are not passed.
 TRAIN = {

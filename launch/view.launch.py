@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Show a controller and its robot live, in a web page."""
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchContext, LaunchDescription
 
 # Parameters of the view: default, type, description. An empty one is not passed on.
 VIEW = {

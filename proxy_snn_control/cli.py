@@ -2,12 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `proxy-snn` command. Works with or without ROS; only `demo`, `view` and `replay` need it."""
 
-# ruff: noqa: E402
 from __future__ import annotations
-
-from proxy_snn_control.nodes import stopping
-
-stopping.install(early_status=1)  # before NumPy and the rest load: Ctrl-C is no traceback then
 
 import argparse
 from collections.abc import Sequence
@@ -16,13 +11,15 @@ import os
 from pathlib import Path
 import sys
 
-from proxy_snn_control import __version__, commands
-from proxy_snn_control.policy import energy as energy_count
-from proxy_snn_control.policy import (
-    plugins,
-    UserError,
-)
-from proxy_snn_control.share import named
+from proxy_snn_control.nodes import stopping
+
+# Before NumPy and the rest load, which takes half a second: Ctrl-C is no traceback then.
+stopping.install(early_status=1)
+
+from proxy_snn_control import __version__, commands  # noqa: E402
+from proxy_snn_control.policy import energy as energy_count  # noqa: E402
+from proxy_snn_control.policy import plugins, UserError  # noqa: E402
+from proxy_snn_control.share import named  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

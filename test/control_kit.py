@@ -5,15 +5,10 @@
 from pathlib import Path
 from typing import Any
 
-from conftest import random_policy
-import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('rclpy')
-
 from builtin_interfaces.msg import Time
+from conftest import random_policy
 from nav_msgs.msg import Odometry
+import numpy as np
 from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
@@ -25,6 +20,7 @@ from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import Policy, PolicySpec
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
+import yaml
 
 PERIOD = 0.02
 NAMES = ('angle', 'height')

@@ -6,14 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from control_kit import header, joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec, World
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, RuleBasedStateMachine
 import numpy as np
-import pytest
-
-pytest.importorskip('rclpy')
-
-from control_kit import header, joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec, World
 from proxy_snn_control.control.messages import UNASKED
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.control.safety import SafetySettings

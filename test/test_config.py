@@ -4,14 +4,11 @@
 
 from pathlib import Path
 
+from proxy_snn_control.learning.config import load_config, TrainConfig
+from proxy_snn_control.policy import UserError
+from proxy_snn_control.share import share_file
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from proxy_snn_control.learning.config import load_config, TrainConfig  # noqa: E402
-from proxy_snn_control.policy import UserError  # noqa: E402
-from proxy_snn_control.share import share_file  # noqa: E402
-from training_kit import quick  # noqa: E402
+from training_kit import quick
 
 
 def test_settings_that_go_with_the_neuron() -> None:

@@ -7,12 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import CHEETAH, random_policy
-from hypothesis import HealthCheck, Phase, settings
-import numpy as np
-import pytest
-
-pytest.importorskip('rclpy')
-
 from control_kit import (
     header,
     joints,
@@ -26,6 +20,8 @@ from control_kit import (
     World,
 )
 from hostile_kit import Hostile, prepare_hostile
+from hypothesis import HealthCheck, Phase, settings
+import numpy as np
 from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
@@ -35,6 +31,7 @@ from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import DIED, StopLatch
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import load_policy, Policy, UserError
+import pytest
 from sensor_msgs.msg import JointState
 
 # ---- the stop

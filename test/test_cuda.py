@@ -5,17 +5,15 @@
 from pathlib import Path
 
 import numpy as np
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.grid import is_done
+from proxy_snn_control.learning.members import Member
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.sweep import train_here
+from proxy_snn_control.policy import load_policy
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
-from proxy_snn_control.learning.grid import is_done  # noqa: E402
-from proxy_snn_control.learning.members import Member  # noqa: E402
-from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.sweep import train_here  # noqa: E402
-from proxy_snn_control.policy import load_policy  # noqa: E402
-from training_kit import equal, flat, learners, NORMALISED, QUICK, timeless  # noqa: E402
+import torch
+from training_kit import equal, flat, learners, NORMALISED, QUICK, timeless
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU that torch can use')
 GPU = torch.device('cuda')

@@ -9,18 +9,15 @@ import signal
 import time
 from typing import Any
 
-from conftest import NodeProcess, random_policy, Stage, TASK
-import numpy as np
-import pytest
-
-pytest.importorskip('rclpy')
-
 from builtin_interfaces.msg import Time
+from conftest import NodeProcess, random_policy, Stage, TASK
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
+import numpy as np
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, Policy, write_policy
+import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
 import rclpy

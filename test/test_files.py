@@ -12,14 +12,11 @@ import subprocess
 import sys
 import time
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-
 import fuzz_files
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import opened, read_file, replacing, write_bytes
 from proxy_snn_control.yaml_file import MAX_BYTES, read_yaml
+import pytest
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:

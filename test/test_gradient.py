@@ -10,13 +10,9 @@ from pathlib import Path
 import subprocess
 import sys
 
-import pytest
-
-torch = pytest.importorskip('torch')
-
-from proxy_snn_control.policy.neurons import NEURONS  # noqa: E402
-from proxy_snn_control.spiking.actor import Sizes, SpikingActor  # noqa: E402
-from proxy_snn_control.spiking.neurons import (  # noqa: E402
+from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking.actor import Sizes, SpikingActor
+from proxy_snn_control.spiking.neurons import (
     About,
     encode,
     run,
@@ -24,6 +20,8 @@ from proxy_snn_control.spiking.neurons import (  # noqa: E402
     stimulate,
     stimulate_backward,
 )
+import pytest
+import torch
 
 
 def heaviside_with_surrogate(potential, threshold: float, window: float, tail: float):

@@ -12,15 +12,14 @@ import subprocess
 import sys
 import zipfile
 
+from conftest import TASK
 import numpy as np
+from proxy_snn_control.control.wiring import Wiring
+from proxy_snn_control.learning.foreign import import_policy
+from proxy_snn_control.policy import load_policy, UserError
 import pytest
-
-torch = pytest.importorskip('torch')
-from conftest import TASK  # noqa: E402
-from proxy_snn_control.control.wiring import Wiring  # noqa: E402
-from proxy_snn_control.learning.foreign import import_policy  # noqa: E402
-from proxy_snn_control.policy import load_policy, UserError  # noqa: E402
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
 LOW, HIGH = np.float32([-0.5, -2.0]), np.float32([1.5, 2.0])
 

@@ -15,20 +15,17 @@ import time
 from typing import Any
 
 from conftest import NodeProcess, random_policy, Stage, TASK
-import pytest
-import yaml
-
-pytest.importorskip('rclpy')
-
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from proxy_snn_control.control.messages import message_class
 from proxy_snn_control.control.robot import JOINT_STATE, load_robot, Robot
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
+import pytest
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
+import yaml
 
 FILES = ('train', 'control', 'sim', 'demo', 'view')
 FOLDER = Path(__file__).parents[1] / 'launch'

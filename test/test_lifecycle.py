@@ -8,20 +8,17 @@ from typing import Any
 import uuid
 
 from conftest import Stage
-import numpy as np
-import pytest
-from test_faults import Judge, SAFE
-
-pytest.importorskip('rclpy')
-
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+import numpy as np
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.nodes.messages import SENSOR_DATA
 from proxy_snn_control.policy import load_policy
+import pytest
 from rcl_interfaces.msg import Log
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray
+from test_faults import Judge, SAFE
 
 # Each transition with the state that the manager then asks for: LifecycleManager's own table.
 STATES = {

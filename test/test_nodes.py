@@ -11,18 +11,16 @@ import sys
 import time
 
 from conftest import NodeProcess, random_policy, Stage, TASK
-import numpy as np
-import pytest
-
-pytest.importorskip('rclpy')
-pytest.importorskip('mujoco')
-
 from diagnostic_msgs.msg import DiagnosticArray
+import numpy as np
 from proxy_snn_control.control.messages import label_of, number_array
 from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
+import pytest
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
+
+pytest.importorskip('mujoco')
 
 FAULT_SECONDS = 0.3
 

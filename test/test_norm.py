@@ -4,13 +4,11 @@
 
 import itertools
 
+from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking import norm
+from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from proxy_snn_control.policy.neurons import NEURONS  # noqa: E402
-from proxy_snn_control.spiking import norm  # noqa: E402
-from proxy_snn_control.spiking.actor import ReLUActor, Sizes, SpikingActor  # noqa: E402
+import torch
 
 SIZES = [Sizes(5, (-1.0, -0.5), (1.0, 2.0)), Sizes(3, (-1.0,), (1.0,))]
 SPIKING = [name for name, neuron in NEURONS.items() if neuron.state]

@@ -7,25 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from conftest import random_policy
-from hypothesis import given, settings
-from hypothesis import strategies as st
-import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('rclpy')
-
 from control_kit import joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec
 from geometry_msgs.msg import Twist, Vector3
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
+import numpy as np
 from proxy_snn_control.control.cdr import read_vector, VectorReader, VectorWriter
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.policy import ObservationError, PolicySpec, UserError
+import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray
+import yaml
 
 # ---- pairing
 

@@ -4,17 +4,14 @@
 
 from pathlib import Path
 
+from conftest import TASK
 import gymnasium
 import numpy as np
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.policy.errors import Interrupted
+from proxy_snn_control.policy.plugins import TASKS
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from conftest import TASK  # noqa: E402
-from proxy_snn_control.learning.population import Listener  # noqa: E402
-from proxy_snn_control.policy.errors import Interrupted  # noqa: E402
-from proxy_snn_control.policy.plugins import TASKS  # noqa: E402
-from training_kit import equal, flat, quick, start, StopAt, timeless, Warnings  # noqa: E402
+from training_kit import equal, flat, quick, start, StopAt, timeless, Warnings
 
 
 class Watched(gymnasium.Wrapper):

@@ -9,14 +9,12 @@ import shutil
 import signal
 import sys
 
-import pytest
-
-pytest.importorskip('torch')
-pytest.importorskip('rclpy')
-
 from conftest import NodeProcess, Stage
 from proxy_snn_control.policy import load_policy
+import pytest
 from std_msgs.msg import Float64MultiArray
+
+pytest.importorskip('torch')
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / 'examples' / 'own_robot'

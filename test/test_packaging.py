@@ -93,7 +93,7 @@ def test_versions_agree() -> None:
     import proxy_snn_control
 
     version = proxy_snn_control.__version__
-    assert f'version="{version}"' in (ROOT / 'setup.py').read_text()
+    assert f"version='{version}'" in (ROOT / 'setup.py').read_text()
     assert f'<version>{version}</version>' in (ROOT / 'package.xml').read_text()
     assert f'\n{version} (' in (ROOT / 'CHANGELOG.rst').read_text()
 
@@ -108,7 +108,7 @@ def test_the_simulator_brings_what_its_tasks_import() -> None:
         for name in re.findall(r'(?m)^(?:import|from) (\w[\w.]*)', path.read_text())
     }
     (found,) = re.findall(r'(?m)^SIM = \[(.+)\]$', (ROOT / 'setup.py').read_text())
-    brought = {*re.findall(r'"([\w-]+)"', found), 'numpy', 'glfw'}  # glfw is mujoco's
+    brought = {*re.findall(r"'([\w-]+)'", found), 'numpy', 'glfw'}  # glfw is mujoco's
     assert imported - sys.stdlib_module_names <= brought
 
 
@@ -116,3 +116,38 @@ def test_no_address_of_a_package_host_is_written_down() -> None:
     text = (ROOT / 'constraints.txt').read_text() + (ROOT / 'Makefile').read_text()
     for sign in ('://', '--index', '--find-links', '--extra'):
         assert sign not in text
+
+
+def test_what_is_not_installed_is_skipped_and_reported(tmp_path: Path) -> None:
+    """A file whose imports fail otherwise, or for what is only half there, is an error."""
+    files = {
+        'no_torch': 'import proxy_snn_control.spiking.actor',
+        'no_ros': 'from std_msgs.msg import Bool',
+        'unknown': 'import nonsense',
+        'installed': 'import matplotlib.nonsense',
+    }
+    for name, content in files.items():
+        (tmp_path / f'test_{name}.py').write_text(f'{content}\n\n\ndef test_it():\n    pass\n')
+    found = collect_without(tmp_path, '.', 'torch', 'rclpy', 'std_msgs')
+    assert "SKIPPED [1] test_no_torch.py: could not import 'torch'" in found
+    assert "SKIPPED [1] test_no_ros.py: could not import 'std_msgs'" in found
+    assert 'ERROR test_unknown.py' in found
+    assert 'ERROR test_installed.py' in found
+    assert '2 skipped, 2 errors' in found
+    assert 'ERROR test_no_ros.py' in collect_without(tmp_path, 'test_no_ros.py', 'std_msgs')
+
+
+def collect_without(folder: Path, file: str, *hidden: str) -> str:
+    """Return what pytest reports of tests where these modules are not."""
+    code = f'import sys; sys.modules.update(dict.fromkeys({hidden})); import pytest; '
+    code += "pytest.main(['-q', '-ra', '-p', 'conftest', '-p', 'no:cacheprovider', sys.argv[1]])"
+    path = {'PYTHONPATH': os.path.dirname(__file__)}
+    return subprocess.run(
+        [sys.executable, '-c', code, file],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        timeout=60,
+        env={**os.environ, **path},
+    ).stdout

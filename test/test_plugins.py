@@ -9,18 +9,16 @@ from pathlib import Path
 import subprocess
 import sys
 
+from conftest import random_policy
 import numpy as np
+from proxy_snn_control import cli
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.policy import plugins, Policy, UserError, write_policy
+from proxy_snn_control.policy.neurons import check_neuron
+from proxy_snn_control.policy.plugins import NEURONS
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from conftest import random_policy  # noqa: E402
-from proxy_snn_control import cli  # noqa: E402
-from proxy_snn_control.learning.population import Listener  # noqa: E402
-from proxy_snn_control.policy import plugins, Policy, UserError, write_policy  # noqa: E402
-from proxy_snn_control.policy.neurons import check_neuron  # noqa: E402
-from proxy_snn_control.policy.plugins import NEURONS  # noqa: E402
-from training_kit import quick, start_all, timeless  # noqa: E402
+import torch
+from training_kit import quick, start_all, timeless
 
 EXAMPLES = Path(__file__).parents[1] / 'examples' / 'plugins'
 sys.path.append(str(EXAMPLES))

@@ -19,6 +19,17 @@ import time
 import tracemalloc
 
 from conftest import random_policy
+from fuzz import (
+    flips,
+    Mutant,
+    mutants,
+    outcome,
+    Parts,
+    seal,
+    small_policy,
+    STRUCTURED,
+    truncations,
+)
 import numpy as np
 from proxy_snn_control.learning.transitions import transition_model, why_left_out
 from proxy_snn_control.policy import (
@@ -38,20 +49,6 @@ from proxy_snn_control.policy.neurons import NEURONS
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-
-from fuzz import (
-    flips,
-    Mutant,
-    mutants,
-    outcome,
-    Parts,
-    seal,
-    small_policy,
-    STRUCTURED,
-    truncations,
-)
 
 
 def header_of(path: Path) -> dict:

@@ -9,28 +9,26 @@ import subprocess
 import sys
 import time
 
+from conftest import TASK
 import numpy as np
-import pytest
-
-torch = pytest.importorskip('torch')
-
-from conftest import TASK  # noqa: E402
-from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
-from proxy_snn_control.learning import draws  # noqa: E402
-from proxy_snn_control.learning.collect import Collector, Place  # noqa: E402
-from proxy_snn_control.learning.config import load_config, save_config  # noqa: E402
-from proxy_snn_control.learning.evaluators import Evaluators  # noqa: E402
-from proxy_snn_control.learning.members import (  # noqa: E402
+from proxy_snn_control.learning import checkpoint as checkpoints
+from proxy_snn_control.learning import draws
+from proxy_snn_control.learning.collect import Collector, Place
+from proxy_snn_control.learning.config import load_config, save_config
+from proxy_snn_control.learning.evaluators import Evaluators
+from proxy_snn_control.learning.members import (
     Member,
     new_members,
     resumed_members,
 )
-from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.processes import make_training, Processes  # noqa: E402
-from proxy_snn_control.learning.tasks import TaskSpec  # noqa: E402
-from proxy_snn_control.learning.td3 import MEASURED, TD3  # noqa: E402
-from proxy_snn_control.policy import load_policy, UserError  # noqa: E402
-from training_kit import (  # noqa: E402
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.processes import make_training, Processes
+from proxy_snn_control.learning.tasks import TaskSpec
+from proxy_snn_control.learning.td3 import MEASURED, TD3
+from proxy_snn_control.policy import load_policy, UserError
+import pytest
+import torch
+from training_kit import (
     CPU,
     equal,
     flat,
@@ -43,7 +41,7 @@ from training_kit import (  # noqa: E402
     timeless,
     Warnings,
 )
-import yaml  # noqa: E402
+import yaml
 
 LEARNERS = [
     ('lif', 'proxy'),

@@ -12,17 +12,14 @@ import threading
 
 from conftest import NodeProcess, random_policy, Stage
 import numpy as np
-import pytest
-from test_faults import Judge, SAFE
-from test_nodes import active_controller, Robot
-from test_robot_side import Diagnostics
-
-pytest.importorskip('rclpy')
-
 from proxy_snn_control.policy import load_policy, read_policy, write_policy
+import pytest
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
+from test_faults import Judge, SAFE
+from test_nodes import active_controller, Robot
+from test_robot_side import Diagnostics
 
 # A controller whose drive does not answer while there is a pipe beside the file: to open this one
 # blocks in the kernel, until somebody opens its other end.

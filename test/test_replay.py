@@ -12,19 +12,15 @@ from typing import Any
 
 from conftest import new_stage, Stage
 import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('rclpy')
-pytest.importorskip('rosbags')
-
 from proxy_snn_control.control.messages import label_of, UNASKED
 from proxy_snn_control.nodes.replay import replay, report
 from proxy_snn_control.policy import UserError
+import pytest
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 from std_msgs.msg import Float64MultiArray
+import yaml
 
 ROOT = Path(__file__).parents[1]
 CHEETAH = ROOT / 'benchmarks' / 'policies' / 'lif-HalfCheetah-v4.safetensors'

@@ -8,13 +8,8 @@ import re
 import subprocess
 import sys
 
-import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('matplotlib')
-
 from conftest import random_policy, TASK
+import numpy as np
 from proxy_snn_control.learning.comparison import (
     compare,
     Comparison,
@@ -38,6 +33,10 @@ from proxy_snn_control.learning.seed_statistics import (
 )
 from proxy_snn_control.policy import Policy, UserError, write_policy
 from proxy_snn_control.policy.energy import activity, neurobench, typical_observations
+import pytest
+import yaml
+
+pytest.importorskip('matplotlib')
 
 CURVES = Path(__file__).parents[1] / 'docs' / 'results' / 'curves'
 ANN = {'neuron': 'relu', 'target': 'soft'}

@@ -7,22 +7,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from conftest import random_policy
-import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('rclpy')
-
 from builtin_interfaces.msg import Time
+from conftest import random_policy
 from geometry_msgs.msg import Pose, PoseStamped, Quaternion, Twist, TwistStamped, Vector3
 from nav_msgs.msg import Odometry
+import numpy as np
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import load_robot, plain_robot, Robot, Vector
 from proxy_snn_control.policy import PolicySpec, UserError
+import pytest
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, Header
+import yaml
 
 EXAMPLES = Path(__file__).parents[1] / 'config' / 'robots'
 NO_ACTION = [0.0, 0.0]

@@ -9,26 +9,23 @@ import sys
 import time
 from typing import Any
 
-from conftest import NodeProcess, random_policy, Stage
-import numpy as np
-import pytest
-from test_faults import GOOD, Judge, SAFE, set_parameters, start
-import yaml
-
-pytest.importorskip('rclpy')
-
 from builtin_interfaces.msg import Time
+from conftest import NodeProcess, random_policy, Stage
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
+import numpy as np
 from proxy_snn_control.control.messages import number_array
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
+import pytest
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
+from test_faults import GOOD, Judge, SAFE, set_parameters, start
 from trajectory_msgs.msg import JointTrajectory
+import yaml
 
 NAMES = {'observation_names': ('angle',), 'action_names': ('go',), 'control_period': 0.02}
 

@@ -9,20 +9,19 @@ import signal
 import sys
 import time
 
+from conftest import NodeProcess, Stage, TASK
 import gymnasium
 import numpy as np
-import pytest
-from safetensors.numpy import load_file
-
-pytest.importorskip('torch')
-pytest.importorskip('rclpy')
-
-from conftest import NodeProcess, Stage, TASK
 from proxy_snn_control import child
 from proxy_snn_control.control.task import load_task
 from proxy_snn_control.learning.config import load_config
 from proxy_snn_control.policy import read_policy, UserError
+import pytest
+from safetensors.numpy import load_file
 from training_kit import QUICK, timeless
+
+pytest.importorskip('torch')
+pytest.importorskip('rclpy')
 
 HERE = Path(__file__).parent
 SETTINGS = {name: value for name, value in QUICK.items() if name != 'env'}

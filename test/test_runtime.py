@@ -33,8 +33,6 @@ from proxy_snn_control.policy.energy import (
 from proxy_snn_control.policy.neurons import NEURONS, run
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-
 NEAR = 1e-5
 both_ways = pytest.mark.parametrize('compiled', [True, False], ids=['compiled', 'numpy'])
 

@@ -8,22 +8,20 @@ import time
 from typing import Any
 
 from conftest import NodeProcess, Stage, TASK
-import numpy as np
-import pytest
-
-pytest.importorskip('rclpy')
-pytest.importorskip('mujoco')
-
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
+import numpy as np
 from proxy_snn_control.control.messages import label_of, number_array
 from proxy_snn_control.learning.tasks import make_environment
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.sensors import find_base
+import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
+
+pytest.importorskip('mujoco')
 
 
 class Player:

@@ -11,25 +11,22 @@ import subprocess
 import sys
 from typing import Any
 
+import gymnasium
+from gymnasium import spaces
+from gymnasium.spaces import Box
 import numpy as np
+from proxy_snn_control.learning.config import load_config, set_values, TrainConfig
+from proxy_snn_control.learning.normaliser import Normaliser
+from proxy_snn_control.learning.plot import plot_spikes
+from proxy_snn_control.learning.population import Listener
+from proxy_snn_control.learning.tasks import describe, make_environment, task_of_policy, TaskSpec
+from proxy_snn_control.learning.td3 import TD3
+from proxy_snn_control.policy import load_policy, UserError
+from proxy_snn_control.policy.errors import TaskError
+from proxy_snn_control.spiking.actor import Sizes
 import pytest
-
-torch = pytest.importorskip('torch')
-pytest.importorskip('gymnasium')
-
-import gymnasium  # noqa: E402
-from gymnasium import spaces  # noqa: E402
-from gymnasium.spaces import Box  # noqa: E402
-from proxy_snn_control.learning.config import load_config, set_values, TrainConfig  # noqa: E402
-from proxy_snn_control.learning.normaliser import Normaliser  # noqa: E402
-from proxy_snn_control.learning.plot import plot_spikes  # noqa: E402
-from proxy_snn_control.learning.population import Listener  # noqa: E402
-from proxy_snn_control.learning.tasks import describe, make_environment, task_of_policy, TaskSpec  # noqa: E402
-from proxy_snn_control.learning.td3 import TD3  # noqa: E402
-from proxy_snn_control.policy import load_policy, UserError  # noqa: E402
-from proxy_snn_control.policy.errors import TaskError  # noqa: E402
-from proxy_snn_control.spiking.actor import Sizes  # noqa: E402
-from training_kit import CPU, equal, filled_replay, flat, quick, start, Warnings  # noqa: E402
+import torch
+from training_kit import CPU, equal, filled_replay, flat, quick, start, Warnings
 
 # A module of somebody's: a cart to be driven to a goal, told in a nested observation with a range
 # of metres and one of encoder counts, and commanded by a matrix.

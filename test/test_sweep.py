@@ -13,11 +13,6 @@ import sys
 import tempfile
 import time
 
-import pytest
-import yaml
-
-pytest.importorskip('torch')
-
 from conftest import TASK
 from proxy_snn_control.learning import checkpoint as checkpoints
 from proxy_snn_control.learning import sweep
@@ -30,7 +25,11 @@ from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import share_file
+import pytest
 from training_kit import StopAt
+import yaml
+
+pytest.importorskip('torch')
 
 SETTINGS = {
     'steps': 60,

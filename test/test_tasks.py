@@ -11,17 +11,14 @@ import sys
 from typing import Any
 
 from conftest import random_policy
-import numpy as np
-import pytest
-
-pytest.importorskip('gymnasium')
-
 import gymnasium
+import numpy as np
 from proxy_snn_control.learning import evaluate as evaluation
 from proxy_snn_control.learning.evaluate import evaluate
 from proxy_snn_control.learning.tasks import describe, make_environment
 from proxy_snn_control.policy import Policy, UserError, write_policy
 from proxy_snn_control.policy.errors import TaskError
+import pytest
 
 
 class Strange(gymnasium.Env):

@@ -13,23 +13,21 @@ import subprocess
 import sys
 import time
 
+from conftest import TASK
 import numpy as np
+from proxy_snn_control.learning import checkpoint as checkpoints
+from proxy_snn_control.learning.config import load_config, save_config, TrainConfig
+from proxy_snn_control.learning.evaluate import evaluate
+from proxy_snn_control.learning.population import Listener, Population
+from proxy_snn_control.learning.tasks import make_environment, TaskSpec
+from proxy_snn_control.learning.td3 import twin_q
+from proxy_snn_control.policy import load_policy, UserError
+from proxy_snn_control.spiking.actor import ReLUActor
 import pytest
-
-torch = pytest.importorskip('torch')
-
-from conftest import TASK  # noqa: E402
-from proxy_snn_control.learning import checkpoint as checkpoints  # noqa: E402
-from proxy_snn_control.learning.config import load_config, save_config, TrainConfig  # noqa: E402
-from proxy_snn_control.learning.evaluate import evaluate  # noqa: E402
-from proxy_snn_control.learning.population import Listener, Population  # noqa: E402
-from proxy_snn_control.learning.tasks import make_environment, TaskSpec  # noqa: E402
-from proxy_snn_control.learning.td3 import twin_q  # noqa: E402
-from proxy_snn_control.policy import load_policy, UserError  # noqa: E402
-from proxy_snn_control.spiking.actor import ReLUActor  # noqa: E402
-from safetensors import safe_open  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from training_kit import (  # noqa: E402
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+import torch
+from training_kit import (
     equal,
     flat,
     learners,

@@ -5,26 +5,20 @@
 Also what each precision of the dense products means.
 """
 
-from pathlib import Path
-import sys
-
+from idiom import Idiom
 import numpy as np
+from proxy_snn_control.learning import hardware
+from proxy_snn_control.learning.config import TrainConfig
+from proxy_snn_control.learning.hardware import resolved
+from proxy_snn_control.learning.replay import Replay
+from proxy_snn_control.learning.td3 import TD3
+from proxy_snn_control.policy import UserError
+from proxy_snn_control.spiking.actor import Sizes
+from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.weights import Weights
 import pytest
-
-torch = pytest.importorskip('torch')
-sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
-
-from idiom import Idiom  # noqa: E402
-from proxy_snn_control.learning import hardware  # noqa: E402
-from proxy_snn_control.learning.config import TrainConfig  # noqa: E402
-from proxy_snn_control.learning.hardware import resolved  # noqa: E402
-from proxy_snn_control.learning.replay import Replay  # noqa: E402
-from proxy_snn_control.learning.td3 import TD3  # noqa: E402
-from proxy_snn_control.policy import UserError  # noqa: E402
-from proxy_snn_control.spiking.actor import Sizes  # noqa: E402
-from proxy_snn_control.spiking.dense import ReLUNetwork  # noqa: E402
-from proxy_snn_control.spiking.weights import Weights  # noqa: E402
-from training_kit import CPU, quick  # noqa: E402
+import torch
+from training_kit import CPU, quick
 
 OBSERVATIONS, ACTIONS, BATCH = 7, 3, 64
 

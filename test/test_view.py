@@ -11,13 +11,11 @@ import time
 import urllib.request
 
 from conftest import NodeProcess, Stage
+from proxy_snn_control.nodes.messages import SENSOR_DATA
+from proxy_snn_control.policy import load_policy
 import pytest
-
-pytest.importorskip('rclpy')
-rerun_cli = pytest.importorskip('rerun_cli')
-from proxy_snn_control.nodes.messages import SENSOR_DATA  # noqa: E402
-from proxy_snn_control.policy import load_policy  # noqa: E402
-from sensor_msgs.msg import JointState  # noqa: E402
+import rerun_cli
+from sensor_msgs.msg import JointState
 
 CHEETAH = Path(__file__).parents[1] / 'benchmarks' / 'policies' / 'lif-HalfCheetah-v4.safetensors'
 RERUN = Path(next(iter(rerun_cli.__path__))) / 'rerun'

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from conftest import random_policy, rollout
 import numpy as np
-import pytest
-
-pytest.importorskip('mujoco')
-
 from proxy_snn_control.control import geometry
 from proxy_snn_control.control.robot import Vector
 from proxy_snn_control.control.wiring import _in_other_axes, ENOUGH, WINDOW, Wiring
 from proxy_snn_control.learning.transitions import whitening
 from proxy_snn_control.policy import load_policy, Policy
+import pytest
+
+pytest.importorskip('mujoco')
 
 PERIOD = 0.05
 JOINTS = ('bthigh', 'bshin', 'bfoot', 'fthigh', 'fshin', 'ffoot')

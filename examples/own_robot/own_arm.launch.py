@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated arm in real time, and the controller that commands it."""
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-
-from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
