@@ -32,7 +32,7 @@ demo: .venv/installed
 
 # Three at once on two cores: tests of nodes wait more than they compute.
 test: lint $(LAVA)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore test/test_lint.py
 
 lava: $(LAVA)
 ifndef LAVA
@@ -51,6 +51,7 @@ lint: .venv/installed
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -q test/test_lint.py
 
 format: .venv/installed
 	$(BIN)/python -m ruff check --fix .

@@ -42,6 +42,24 @@ ROS = (
     ]
 )
 
+# What ament_flake8 and ament_pep257 name in package.xml; of a sourced ROS 2 likewise its own.
+LINT = (
+    []
+    if 'ROS_DISTRO' in os.environ
+    else [
+        'ros-ament-flake8',
+        'flake8-blind-except',
+        'flake8-builtins',
+        'flake8-class-newline',
+        'flake8-comprehensions',
+        'flake8-deprecated',
+        'flake8-docstrings',
+        'flake8-import-order',
+        'flake8-quotes',
+        'ros-ament-pep257',
+    ]
+)
+
 # Package indexes have no files beside the page: links and pictures lead to the repository.
 README = re.sub(
     r'(!?)(\[[^\]]*\])\((?!\w+:|#)',
@@ -122,6 +140,7 @@ setup(
             'ruff',
             'mypy',
             'types-PyYAML',
+            *LINT,
         ],
     },
     data_files=[

@@ -1,4 +1,6 @@
 #!/bin/bash
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 # The runtime, compiled and in NumPy, the policy reader and the exported C on 64-bit ARM, emulated by
 # QEMU: the same spikes as on this computer, for every observation of every policy given.
 #

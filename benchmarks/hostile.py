@@ -30,8 +30,8 @@ from proxy_snn_control.control.messages import UNASKED
 # The tests are no package: what they share is found by its folder.
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test'))
 
-from control_kit import PERIOD
-from hostile_kit import Hostile, prepare_hostile
+from control_kit import PERIOD  # noqa: E402, I100
+from hostile_kit import Hostile, prepare_hostile  # noqa: E402
 
 STEPS = 20
 ODD_NUMBERS = (math.nan, math.inf, -math.inf, 1e300, 1e30)

@@ -565,7 +565,7 @@ def time_starts(path: Path, model: bytes, rounds: int) -> list[str]:
 
 
 def stay_on_one_core() -> None:
-    """Run the program anew on one core: NumPy takes its threads from the environment on loading."""
+    """Run the program anew on one core: NumPy asks the environment for threads when it loads."""
     if len(os.sched_getaffinity(0)) > 1 or os.environ.get('OPENBLAS_NUM_THREADS') != '1':
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         os.environ['OPENBLAS_NUM_THREADS'] = '1'

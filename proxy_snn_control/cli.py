@@ -16,7 +16,7 @@ from proxy_snn_control.nodes import stopping
 # Before NumPy and the rest load, which takes half a second: Ctrl-C is no traceback then.
 stopping.install(early_status=1)
 
-from proxy_snn_control import __version__, commands  # noqa: E402
+from proxy_snn_control import __version__, commands  # noqa: E402, I100
 from proxy_snn_control.policy import energy as energy_count  # noqa: E402
 from proxy_snn_control.policy import plugins, UserError  # noqa: E402
 from proxy_snn_control.share import named  # noqa: E402

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
 # Make a keystore with an enclave for each node of policy.xml, and run sim and controller under it.
 #
 #   security/secure_demo.sh KEYSTORE POLICY.safetensors [ENV]

@@ -21,9 +21,10 @@ import yaml
 ROOT = Path(__file__).parents[1]
 VERSION = proxy_snn_control.__version__
 SPDX = (
-    '# SPDX-FileCopyrightText: 2026 proxy_snn_control developers\n'
-    '# SPDX-License-Identifier: Apache-2.0\n'
+    'SPDX-FileCopyrightText: 2026 proxy_snn_control developers',
+    'SPDX-License-Identifier: Apache-2.0',
 )
+CODE = ('*.py', '*.c', '*.h', '*.ld', '*.sh', '*.sbatch', '*.Dockerfile', 'resource/bin/*')
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -113,12 +114,17 @@ def test_configurations_and_policies_by_name_after_pip_install(
         assert 'Traceback' not in done.stderr
 
 
+def head(path: Path) -> tuple[str, ...]:
+    """Return the first two lines of a file's comments, without what marks them as such."""
+    lines = path.read_text().splitlines()
+    begin = 1 if lines[0].startswith('#!') else 0
+    return tuple(line.strip('#/* ') for line in lines[begin:][:2])
+
+
 def test_every_file_of_code_names_its_licence() -> None:
-    without = [
-        str(path.relative_to(ROOT))
-        for path in tracked('*.py')
-        if SPDX not in path.read_text()[:200]
-    ]
+    files = tracked(*CODE)
+    assert len(files) > 200
+    without = [str(path.relative_to(ROOT)) for path in files if head(path) != SPDX]
     assert not without, 'expected the two SPDX lines at the top'
 
 
@@ -128,7 +134,7 @@ def test_package_xml() -> None:
     assert root.findtext('version') == VERSION
     urls = {url.get('type'): url.text for url in root.findall('url')}
     assert urls.keys() >= {'repository', 'bugtracker'}
-    assert f'URL = "{urls["repository"]}"' in (ROOT / 'setup.py').read_text()
+    assert f"URL = '{urls['repository']}'" in (ROOT / 'setup.py').read_text()
     assert f'repository-code: {urls["repository"]}\n' in (ROOT / 'CITATION.cff').read_text()
     order = [child.tag for child in root]
     # The order that the schema of format 3 asks for.
@@ -168,4 +174,4 @@ def test_what_the_dockerfiles_copy_and_start_is_there() -> None:
         assert 'FROM ros:${DISTRIBUTION}-ros-' in text
         for extra in re.findall(r'/source\[([a-z,]+)\]', text):
             setup = (ROOT / 'setup.py').read_text()
-            assert all(f'"{name}"' in setup for name in extra.split(','))
+            assert all(f"'{name}'" in setup for name in extra.split(','))

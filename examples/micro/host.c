@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+ * SPDX-License-Identifier: Apache-2.0 */
 /* Standard input and output as the serial line. */
 #include "uart.h"
 

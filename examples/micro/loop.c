@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+ * SPDX-License-Identifier: Apache-2.0 */
 /* A policy on a bare processor: observations come by a serial line, actions go back by it.
  *
  * A request is 0xA5, the observation as float32, lowest byte first, and two bytes of checksum.

@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+ * SPDX-License-Identifier: Apache-2.0 */
 /* Start and serial line of Arm's MPS2 board with a Cortex-M4F (AN386), as QEMU emulates it. */
 #include "uart.h"
 

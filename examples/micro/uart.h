@@ -1,3 +1,5 @@
+/* SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+ * SPDX-License-Identifier: Apache-2.0 */
 /* A serial line, as loop.c wants it; host.c and mps2.c are two. */
 #ifndef UART_H
 #define UART_H
