@@ -21,6 +21,7 @@ import zlib
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+# Where it is emulated nothing is installed: the package is the one beside this folder.
 sys.path.insert(0, str(HERE.parent))
 
 from proxy_snn_control.policy import Policy, read_policy  # noqa: E402

@@ -6,6 +6,7 @@ from pathlib import Path
 import sys
 
 HERE = Path(__file__).parent
+# rosdoc2 installs nothing: the package and reference.py are found by their folders.
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from proxy_snn_control import __version__  # noqa: E402

@@ -26,7 +26,7 @@ def test_pep257(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_xmllint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is a ROS 2 installation; it fetches the schema of package.xml."""
+    """Where ROS 2 has it installed: there are no wheels of it. It fetches package.xml's schema."""
     linter = pytest.importorskip('ament_xmllint.main')
     monkeypatch.chdir(ROOT)
-    assert linter.main(['package.xml']) == 0
+    assert linter.main([]) == 0
