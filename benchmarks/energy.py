@@ -45,7 +45,7 @@ OBSERVATIONS = 200
 
 
 class Core(nn.Module):
-    """The layers after the encoder in snnTorch; its first module passes on the encoder's."""
+    """The layers after the encoder in snnTorch; the encoder's spikes pass its first module."""
 
     def __init__(self, spec: PolicySpec, tensors: dict[str, np.ndarray]) -> None:
         super().__init__()

@@ -140,7 +140,7 @@ class Loop:
         self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
-        """Return what is taken for granted of the sources; if asked, what of it to warn of."""
+        """Return what is taken for granted of the sources, or what of it to warn of."""
         sources = self.robot.sources
         if warnings:
             return [

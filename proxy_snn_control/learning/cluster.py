@@ -158,7 +158,7 @@ def train_on_cluster(
 def _work(
     number: int, members: Sequence[Member], train: Train, desk: Any
 ) -> tuple[bool, list[str]]:
-    """Train the members of a Ray task; return whether they are done, and what was logged."""
+    """Train the members of a Ray task; return whether all came to their end, or why not."""
     import ray
 
     for member in members:

@@ -326,7 +326,7 @@ class Controller(LifecycleNode):
     def _endpoint(
         self, topic: str, kind: str, make: Callable[..., Any], *given: Any, **more: Any
     ) -> Any:
-        """Make a publisher or subscription; what ROS does not allow, the robot file got wrong."""
+        """Make a publisher or subscription; what ROS refuses is the robot file's mistake."""
         try:
             return make(*given, **more)
         except UserError:

@@ -97,7 +97,7 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
 
 
 def _sources(neuron: Any = neurons.LIF) -> bytes:
-    """Return what the compiled passes are made of; only those of the same are taken again."""
+    """Return what the compiled passes are made of; kept ones of something else are not used."""
     return plugins.source_of(neuron) + inspect.getsource(sys.modules[__name__]).encode()
 
 
