@@ -365,7 +365,7 @@ class Inputs:
 
     @property
     def label(self) -> str:
-        """What the last observation is called: by a message's label, or in lockstep its stamp."""
+        """Return what names the last observation: a message's label, or in lockstep its stamp."""
         for stream in self.streams:
             if stream.reader.label:
                 return stream.reader.label
@@ -381,7 +381,7 @@ class Inputs:
 
     @property
     def stamp(self) -> int:
-        """The earliest stamp of what is in use, in nanoseconds; 0 where nothing has one."""
+        """Return the earliest stamp of what is in use, in nanoseconds; 0 where nothing has one."""
         return min((sample.stamp for sample in self._set if sample.stamp), default=0)
 
     def timing(self, now: float) -> list[tuple[str, float, float]]:

@@ -168,7 +168,7 @@ class SafetyGate:
 
     @property
     def safe(self) -> Sequence[float]:
-        """The command for a fault now, [outputs]; empty if none is safer than any other."""
+        """Return the command for a fault now, [outputs]; empty if none is safer than any other."""
         self._settle()
         if self._hold and self.last is not None:
             return self.last

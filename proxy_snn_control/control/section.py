@@ -42,7 +42,7 @@ class Section:
 
     @property
     def names(self) -> list[str]:
-        """The names in the file's order."""
+        """Return the names in the file's order."""
         return list(self._content)
 
     def __contains__(self, name: str) -> bool:

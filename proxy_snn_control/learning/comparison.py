@@ -90,7 +90,7 @@ class Comparison:
 
     @cached_property
     def tasks(self) -> list[str]:
-        """The paper's tasks in its order, then the others."""
+        """Return the paper's tasks in its order, then the others."""
         order = {task: i for i, task in enumerate(PAPER_TASKS)}
         found = {task for task, _ in self.groups}
         return sorted(found, key=lambda task: (order.get(task, len(order)), task))
@@ -108,7 +108,7 @@ class Comparison:
 
     @cached_property
     def ordinary(self) -> list[str]:
-        """The learners that are plain TD3 of an ordinary actor, the baseline first.
+        """Return the learners that are plain TD3 of an ordinary actor, the baseline first.
 
         It is the one with the fewest settings other than the paper's, then with the most seeds.
         """
@@ -123,7 +123,7 @@ class Comparison:
 
     @property
     def baseline(self) -> str | None:
-        """The learner that gains are relative to."""
+        """Return the learner that gains are relative to."""
         return self.ordinary[0] if self.ordinary else None
 
     def runs_of(self, learner: str) -> list[Run]:
@@ -143,7 +143,7 @@ class Comparison:
 
     @cached_property
     def level(self) -> list[str]:
-        """The tasks on which all learners have taken equally many steps: only these are pooled."""
+        """Return the tasks with equally many steps of all learners: only these are pooled."""
         return [task for task in self.tasks if len({g.length for g in self.on(task)}) == 1]
 
     def gain(self, learner: str, name: str) -> tuple[float, int] | None:

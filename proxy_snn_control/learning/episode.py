@@ -73,7 +73,7 @@ class Episode:
 
     @property
     def random(self) -> dict[str, Any] | None:
-        """The task's random generator as it was when the episode began."""
+        """Return the task's random generator as it was when the episode began."""
         return self._random
 
     def begin_again(self, random: dict[str, Any] | None) -> None:

@@ -32,7 +32,7 @@ class Evaluation:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the returns, over the episodes as a whole population."""
+        """Return the standard deviation of the returns over the episodes, a whole population."""
         return float(np.std(self.returns))
 
 

@@ -197,7 +197,7 @@ class Population:
 
     @property
     def active(self) -> list[int]:
-        """The members that are neither stopped nor done."""
+        """Return the members that are neither stopped nor done."""
         return [m for m, run in enumerate(self.runs) if not (run.failure or run.done)]
 
     @property

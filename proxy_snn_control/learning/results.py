@@ -82,13 +82,13 @@ class Run:
 
     @property
     def begun_again(self) -> int | None:
-        """The seed that a sweep began in place of this one after a collapse."""
+        """Return the seed that a sweep began in place of this one after a collapse."""
         found = re.search(f'{_AGAIN}(\\d+)', self.failure or '')
         return int(found[1]) if found else None
 
     @property
     def maximum(self) -> float:
-        """The best evaluation."""
+        """Return the best evaluation."""
         return float(self.returns.max())
 
     @property
@@ -130,7 +130,7 @@ class Group:
 
     @cached_property
     def counted(self) -> tuple[Run, ...]:
-        """The seeds that enter means: the longest ones, and those that were stopped as failed."""
+        """Return the seeds that enter means: the longest, and those stopped as failed."""
         return tuple(
             run
             for run in self.runs
@@ -139,7 +139,7 @@ class Group:
 
     @cached_property
     def short(self) -> tuple[Run, ...]:
-        """The seeds that ended, or are, before the longest ones: they enter no mean."""
+        """Return the seeds that ended, or are, before the longest: they enter no mean."""
         return tuple(run for run in self.runs if run not in self.counted)
 
     @cached_property
@@ -150,7 +150,7 @@ class Group:
 
     @cached_property
     def collapsed(self) -> dict[int, str]:
-        """The seeds that collapsed, each with the reason."""
+        """Return the seeds that collapsed, each with the reason."""
         found = {}
         reference = (
             float(np.median([run.maximum for run in self.counted])) if self.counted else 0.0

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def member(self) -> Member:
-        """Settings and folder."""
+        """Return settings and folder."""
         return Member(self.config, self.folder)
 
     # -- the folder

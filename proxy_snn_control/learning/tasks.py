@@ -62,7 +62,7 @@ class TaskSpec(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
+        """Return what it is made with as the sim's parameter has it: NAME=VALUE NAME=VALUE."""
         return shlex.join(f'{k}={json.dumps(v)}' for k, v in json.loads(self.env_kwargs).items())
 
     def make(self, **options: Any) -> Checked:
@@ -305,7 +305,7 @@ class Checked(gymnasium.Wrapper):
 
     @property
     def env_id(self) -> str:
-        """The Gymnasium id, or the name of the task's class where it has none."""
+        """Return the Gymnasium id, or the name of the task's class where it has none."""
         return task_id(self)
 
     def _all_of(self, method: str, given: Any, names: Sequence[str]) -> Any:

@@ -60,7 +60,7 @@ class Layer:
 
     @property
     def drive(self) -> np.ndarray:
-        """The neurons' own bias: none for the policy's, and one that has the others always fire.
+        """Return the neurons' own bias: none for the policy's; the others always fire by theirs.
 
         float32 [all neurons], or int64 in fixed point, which counts 2^BIAS_EXPONENT.
         """

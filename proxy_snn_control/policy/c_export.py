@@ -318,7 +318,7 @@ def _bits_set() -> str:
     for byte in range(256):
         places = [bit for bit in range(8) if byte >> bit & 1]
         rows.append(f'{{{", ".join(map(str, places + [0] * (8 - len(places))))}}}')
-    return ''.join(f'    {", ".join(rows[i : i + 3])},\n' for i in range(0, 256, 3))
+    return ''.join(f'    {", ".join(rows[i:][:3])},\n' for i in range(0, 256, 3))
 
 
 class _Tables:

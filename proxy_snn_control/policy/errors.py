@@ -38,7 +38,8 @@ class ObservationError(UserError, ValueError):
 def one_line(text: str) -> str:
     """Text for a terminal or a log: escapes for what cannot be printed, the middle left out."""
     if len(text) > LONGEST:
-        text = f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
+        half = LONGEST // 2
+        text = f'{text[:half]} ... {text[-half:]}'
     return ''.join(
         each if each.isprintable() else each.encode('unicode_escape').decode() for each in text
     )

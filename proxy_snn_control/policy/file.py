@@ -127,7 +127,7 @@ class PolicySpec:
 
     @property
     def header(self) -> dict[str, Any]:
-        """The fields as a file's header has them."""
+        """Return the fields as a file's header has them."""
         fields = dataclasses.asdict(self)
         return {k: v for k, v in fields.items() if k not in UNSAID or v != UNSAID[k]}
 

@@ -81,7 +81,7 @@ class Policy:
 
     @property
     def activations(self) -> list[np.ndarray]:
-        """What each layer of a policy that does not spike gave in the last `act()`.
+        """Return what each layer of a policy that does not spike gave in the last `act()`.
 
         From the input on, float32 [neurons]; the last is in (-1, 1). Empty for one that spikes.
         """

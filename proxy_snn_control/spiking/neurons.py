@@ -33,7 +33,7 @@ class About(NamedTuple):
 
     @property
     def threshold(self) -> float:
-        """The threshold among the neuron's constants."""
+        """Return the threshold among the neuron's constants."""
         return self.neuron_constants[list(self.neuron.constants).index('threshold')]
 
 
