@@ -30,7 +30,7 @@ endif
 demo: .venv/installed
 	$(BIN)/proxy-snn demo --out demo
 
-# Three at once on two cores: tests of nodes wait more than they compute.
+# Three at once on two cores: tests of nodes wait more than they compute. lint has run test_lint.py.
 test: lint $(LAVA)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore test/test_lint.py
 
