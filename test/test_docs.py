@@ -95,7 +95,7 @@ def test_what_a_command_names_is_there(command: str, page: str) -> None:
     elif program == 'pip':
         for extras in re.findall(r'\[([\w,]+)\]', command):
             setup = (ROOT / 'setup.py').read_text()
-            assert all(f'"{extra}": ' in setup for extra in extras.split(','))
+            assert all(f"'{extra}': " in setup for extra in extras.split(','))
 
 
 def check_flags(words: list[str]) -> None:
@@ -116,7 +116,7 @@ def check_parameters(node: str, words: list[str]) -> None:
     for flag, value in itertools.pairwise(words):
         if flag == '-p':
             name = value.split(':=')[0]
-            assert f'"{name}"' in source, f'{node} has no parameter {name}'
+            assert f"'{name}'" in source, f'{node} has no parameter {name}'
 
 
 def check_launch(path: Path, words: list[str]) -> None:
@@ -130,7 +130,7 @@ def check_script(words: list[str]) -> None:
     source = (ROOT / words[1]).read_text()
     for word in words[2:]:
         if word.startswith('--') and word != '--help':
-            assert f'"{word.split("=")[0]}"' in source, f'{words[1]} has no {word}'
+            assert f"'{word.partition('=')[0]}'" in source, f'{words[1]} has no {word}'
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
