@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+import re
 import subprocess
 
 from proxy_snn_control import child
@@ -147,4 +148,4 @@ def test_scripts_and_launch_files_start_python_the_same_way() -> None:
     for script in (root / 'resource' / 'bin').iterdir():
         assert run in script.read_text().replace('\\\n', ''), script
     launch = (root / 'launch' / 'control.launch.py').read_text()
-    assert run in launch.replace('"\n    "', '')
+    assert run in re.sub(r"""["']\n    ["']""", '', launch)
