@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from proxy_snn_control.policy.neurons import NEURONS  # noqa: E402
+from proxy_snn_control.spiking import neurons  # noqa: E402
 from proxy_snn_control.spiking.actor import Sizes, SpikingActor  # noqa: E402
 from proxy_snn_control.spiking.neurons import (  # noqa: E402
     About,
@@ -227,6 +228,56 @@ def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
     ):
         traced = torch.compile(function.__wrapped__, backend='eager', fullgraph=True)
         torch.testing.assert_close(traced(*arguments), function(*arguments))
+
+
+def test_a_sweep_compiles_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many neurons, widths and batches: torch alone gives up after eight."""
+    compiled: list[str] = []
+    torch_compile = torch.compile
+
+    def counting(function, **options):
+        def backend(graph, _):
+            compiled.append(function.__name__)
+            return graph.forward
+
+        return torch_compile(function, backend=backend, **options)
+
+    monkeypatch.setattr(torch, 'compile', counting)
+    monkeypatch.setattr(neurons, 'compiles', lambda tensor: True)
+    expected: list[str] = []
+    for batch in range(1, 10):
+        actor = make_actor(3, (-1.0,), (1.0,), hidden=(), time_steps=1)
+        flat = actor.weights.flat.requires_grad_()
+        observation = torch.randn(1, batch, 3)
+        # As it acts, as it learns, and with whatever else may require a gradient.
+        with torch.no_grad():
+            expected_action, *_ = actor.trace(observation)
+        for again in (observation, observation.clone().requires_grad_()):
+            action, *_ = actor.trace(again)
+            torch.testing.assert_close(action, expected_action, atol=0, rtol=0)
+            assert torch.autograd.grad(action.sum(), flat)[0].abs().max() > 0
+        expected += ['encode', 'run', 'run_backward', 'stimulate', 'stimulate_backward']
+    assert sorted(compiled) == sorted(expected)
+
+
+def test_what_cannot_be_compiled_is_said_and_computed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_compiler(graph, _):
+        raise RuntimeError('Failed to find C compiler.\nSee elsewhere.')
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', lambda f, **options: torch_compile(f, backend=no_compiler, **options)
+    )
+    monkeypatch.setattr(neurons, 'compiles', lambda tensor: True)
+    for batch in (2, 3):
+        stimulation = torch.rand(batch, 4)
+        torch.testing.assert_close(
+            encode(stimulation, 2, 0.5), encode.__wrapped__(stimulation, 2, 0.5)
+        )
+    (text,) = [each.message for each in caplog.records if each.name == 'proxy_snn_control']
+    assert 'cannot compile encode' in text and 'Failed to find C compiler' in text
 
 
 def test_compiled_passes_are_found_again(tmp_path: Path) -> None:

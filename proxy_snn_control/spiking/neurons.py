@@ -14,11 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 import functools
 import importlib.util
+import logging
+import types
 from typing import Any, NamedTuple
 
 from proxy_snn_control.spiking.dense import factor_type, rounded
 import torch
 from torch import Tensor
+
+_TRITON = importlib.util.find_spec('triton') is not None
+_log = logging.getLogger('proxy_snn_control')
 
 
 class About(NamedTuple):
@@ -37,15 +42,60 @@ class About(NamedTuple):
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a function of tensors compiled where its first tensor is on a GPU."""
-    on_gpu = functools.cache(lambda: torch.compile(function, fullgraph=True))
-    able = importlib.util.find_spec('triton') is not None
+    """Have a function of tensors compiled where its first tensor is on a GPU.
+
+    What is recorded never changes its shapes, so each signature gets kernels of its own, for these
+    shapes alone. What cannot be compiled (there is no C compiler, or a plugin's neuron is more than
+    torch can trace) is said once and computed as it stands.
+    """
+    ready: dict[Any, Callable[..., Any]] = {}
 
     @functools.wraps(function)
-    def call(tensor: Tensor, *others: Any) -> Any:
-        return (on_gpu() if able and tensor.is_cuda else function)(tensor, *others)
+    def call(*arguments: Any) -> Any:
+        if not compiles(arguments[0]):
+            return function(*arguments)
+        # Gradients are written out below; torch would compile again for what requires one.
+        plain = [each.detach() if isinstance(each, Tensor) else each for each in arguments]
+        signature = tuple(map(_signature, plain))
+        if signature not in ready:
+            try:
+                ready[signature] = _compiled(function)
+                return ready[signature](*plain)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # of torch, Triton, a C compiler or a plugin
+                ready[signature] = function
+                reason = ' '.join(str(error).split())[:200]
+                _warn(
+                    f'torch cannot compile {function.__name__} for this GPU; its operations run '
+                    f'one by one, which is slower: {reason}'
+                )
+        return ready[signature](*plain)
 
     return call
+
+
+def compiles(tensor: Tensor) -> bool:
+    """Whether a function of this tensor is compiled."""
+    return _TRITON and tensor.is_cuda
+
+
+def _signature(argument: Any) -> Any:
+    if not isinstance(argument, Tensor):
+        return argument
+    return argument.shape, argument.stride(), argument.dtype, argument.device
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a copy: torch counts compilations by code object, and gives up after eight."""
+    copy = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    return torch.compile(copy, fullgraph=True, dynamic=False)
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Say it once."""
+    _log.warning('%s', text)
 
 
 @fused
