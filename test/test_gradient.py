@@ -217,14 +217,13 @@ def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
     observation, mu = torch.randn(3, 4, 2), torch.randn(3, 2, 8)
     sigma, current = torch.rand(3, 2, 8) + 0.1, torch.randn(3, 4, 5, 16)
     stimulation = stimulate(observation, mu, sigma)
-    _, states = run(current, about)
     for function, *arguments in (
         (stimulate, observation, mu, sigma),
         (stimulate_backward, torch.ones_like(stimulation), stimulation, observation, mu, sigma),
         (encode, stimulation, 5, 0.999),
         (run, current, about),
-        (run_backward, torch.randn_like(current), states, about, None),
-        (run_backward, torch.randn_like(current), states, about, torch.rand(3, 1, 1)),
+        (run_backward, torch.randn_like(current), current, about, None),
+        (run_backward, torch.randn_like(current), current, about, torch.rand(3, 1, 1)),
     ):
         traced = torch.compile(function.__wrapped__, backend='eager', fullgraph=True)
         torch.testing.assert_close(traced(*arguments), function(*arguments))

@@ -151,59 +151,65 @@ def encode(stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
     return torch.stack(spikes, -2)
 
 
-@fused
-def run(current: Tensor, about: About) -> tuple[Tensor, Tensor]:
-    """Run all T simulation steps of a layer of neurons.
-
-    Args:
-        current: [..., T, neurons].
-        about: the neuron and its constants.
+def steps(current: Tensor, about: About) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Run all T simulation steps of a layer of neurons with currents [..., T, neurons].
 
     Returns:
-        spikes [..., T, neurons] and states [members of the state, ..., T, neurons], of which the
-        first is the membrane potential before the reset.
+        For each step the spikes and the state, whose first is the membrane potential before the
+        reset; all [..., neurons].
     """
     neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
     spike = torch.zeros_like(current[..., 0, :])
     state = (spike,) * len(neuron.state)
-    spikes, states = [], []
+    found = []
     for t in range(current.shape[-2]):
         state = neuron.step(current[..., t, :], spike, state, constants)
         spike = (state[0] > threshold).to(current.dtype)
-        spikes.append(spike)
-        states.append(torch.stack(state))
-    return torch.stack(spikes, -2), torch.stack(states, -2)
+        found.append((spike, state))
+    return found
 
 
 @fused
-def run_backward(gradient: Tensor, states: Tensor, about: About, tail: Tensor | None) -> Tensor:
+def run(current: Tensor, about: About) -> Tensor:
+    """Compute the spikes of a layer of neurons, of the shape of its currents."""
+    return torch.stack([spike for spike, _ in steps(current, about)], -2)
+
+
+def potentials(current: Tensor, about: About) -> Tensor:
+    """Compute membrane potentials before the reset, of the shape of the currents."""
+    return torch.stack([state[0] for _, state in steps(current, about)], -2)
+
+
+@fused
+def run_backward(gradient: Tensor, current: Tensor, about: About, tail: Tensor | None) -> Tensor:
     """Turn the gradient of the spikes [members, batch, T, neurons] into that of the currents.
 
     The spike's derivative is the rectangle of Eq. 14: 1 / (2 w) where d = |V - threshold| <= w,
     else 0, or with a tail that times tail (w / d)^2. The reset, which is part of the equations, is
-    part of the gradient too.
+    part of the gradient too. The steps are run again: that takes less time than to read states
+    from memory, where the forward pass would have had to write them.
 
     Args:
         gradient: of the spikes.
-        states: as `run` returns them.
+        current: as `run` took it.
         about: the neuron, its constants and w.
         tail: [members, 1, 1], each member's; None if no member has one.
     """
     neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
     window = about.surrogate_window
     at_rest = torch.zeros_like(gradient[..., 0, :])
-    to_state, to_spike = (at_rest,) * len(states), at_rest
+    resting = (at_rest,) * len(neuron.state)
+    passed = [(at_rest, resting), *steps(current, about)]
+    to_state, to_spike = resting, at_rest
     found = []
     for t in range(gradient.shape[-2] - 1, -1, -1):
-        potential = states[0][..., t, :]
-        distance = (potential - threshold).abs()
+        (fired, before), (_, after) = passed[t : t + 2]
+        distance = (after[0] - threshold).abs()
         height = (distance <= window).to(gradient.dtype)
         if tail is not None:
             height = torch.where(distance <= window, height, tail * (window / distance) ** 2)
         slope = height / (2 * window)
         to_potential = to_state[0] + slope * (gradient[..., t, :] + to_spike)
-        before = tuple(s[..., t - 1, :] for s in states) if t else (at_rest,) * len(states)
-        fired = (before[0] > threshold).to(gradient.dtype)
         to_current, to_spike, to_state = neuron.pullback(
             fired, before, constants, (to_potential, *to_state[1:])
         )
@@ -262,7 +268,7 @@ class SpikingLayer(torch.autograd.Function):
         tail: Tensor | None,
         products: str,
     ) -> tuple[Tensor, Tensor]:
-        """Compute spikes and membrane potentials [members, batch, T, outputs].
+        """Compute spikes and currents [members, batch, T, outputs].
 
         Args:
             ctx: for `backward`.
@@ -274,19 +280,17 @@ class SpikingLayer(torch.autograd.Function):
             products: what the products of the backward pass are computed in (dense.py).
         """
         rows = spikes.flatten(1, 2)
-        current = torch.baddbmm(bias[:, None], rows, weight.mT)
-        fired, states = run(current.unflatten(1, spikes.shape[1:3]), about)
-        ctx.save_for_backward(rows, states, weight)
+        current = torch.baddbmm(bias[:, None], rows, weight.mT).unflatten(1, spikes.shape[1:3])
+        ctx.save_for_backward(rows, current, weight)
         ctx.about, ctx.tail, ctx.products = about, tail, products
-        potential = states[0]
-        ctx.mark_non_differentiable(potential)
-        return fired, potential
+        ctx.mark_non_differentiable(current)
+        return run(current, about), current
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run the simulation steps backwards."""
-        rows, states, weight = ctx.saved_tensors
-        to_current = run_backward(gradients[0], states, ctx.about, ctx.tail).flatten(1, 2)
+        rows, current, weight = ctx.saved_tensors
+        to_current = run_backward(gradients[0], current, ctx.about, ctx.tail).flatten(1, 2)
         kind = factor_type(ctx.products, weight.dtype)
         factor = to_current.to(kind)
         with rounded(ctx.products):
