@@ -125,7 +125,12 @@ class TD3:
         self._act_kinds = [Recorded(kind, device) for kind in (self._explore, self._act_at_random)]
 
     def compile(self) -> None:
-        """Have the actor's passes compiled now rather than within the first update."""
+        """Have the actor's passes compiled now rather than within the first update.
+
+        Those of a GPU are compiled for each shape, as it is met.
+        """
+        if self.device.type != 'cpu':
+            return
         width = self.replay.widths[0]
         nothing = torch.zeros(len(self.actor.sizes), 1, width, device=self.device)
         gradient(self.actor(nothing).sum((1, 2)), self.actor.weights.flat)
