@@ -370,9 +370,15 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
     configs = [quick(seed=seed) for seed in (0, 1)]
     start_all(configs, tmp_path / 'here').run(Listener())
     monkeypatch.setattr(Population, '_processes', lambda self: (2, 2))
+    monkeypatch.setattr('proxy_snn_control.learning.population.MOST_WAITING', 0)
     population = start_all(configs, tmp_path / 'aside')
     assert isinstance(population.evaluators, Evaluators)
-    assert population.run(Listener()) is True
+
+    class NoneWaits(Listener):
+        def on_step(self, step: int) -> None:
+            assert not population._pending
+
+    assert population.run(NoneWaits()) is True
     population.close()
     for seed in (0, 1):
         aside, here = (tmp_path / name / f'seed-{seed}' for name in ('aside', 'here'))
@@ -380,6 +386,21 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
         about = [load_policy(f / 'policy.safetensors').spec.provenance for f in (aside, here)]
         assert about[0]['step'] == about[1]['step']
         assert about[0]['evaluation'] == about[1]['evaluation']
+
+
+def test_a_process_of_evaluations_that_dies_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Population, '_processes', lambda self: (0, 1))
+    population = start_all([quick()], tmp_path)
+
+    class Kills(Listener):
+        def on_step(self, step: int) -> None:
+            if step == 45:
+                for process in population.evaluators._pool._processes.values():
+                    process.kill()
+
+    with pytest.raises(UserError, match='a process of evaluations was killed'):
+        population.run(Kills())
+    population.close()
 
 
 def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
