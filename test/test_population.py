@@ -137,6 +137,17 @@ def test_members_never_influence_each_other(neuron: str, target: str) -> None:
     assert torch.isfinite(poisoned[1].sums['critic_loss'][[0, 2]]).all()
 
 
+@pytest.mark.parametrize('kind', [draws.normal, draws.uniform, draws.as_they_are])
+def test_draws_are_one_kernel_on_a_gpu(kind) -> None:
+    """Torch's tracer takes them whole, and the counter as a number that changes."""
+    place = torch.arange(24).view(1, 4, 6)
+    key = draws.keys([0, 1], draws.SMOOTHING, CPU)
+    traced = torch.compile(draws.draw.__wrapped__, backend='eager', fullgraph=True, dynamic=False)
+    for counter in (torch.tensor(3), torch.tensor(-4)):
+        expected = draws.draw(key, counter, place, kind)
+        torch.testing.assert_close(traced(key, counter, place, kind), expected)
+
+
 def test_draws_are_uniform_and_normal_and_never_the_same() -> None:
     key = draws.keys([0, 1], draws.REPLAY, CPU)
     place = torch.arange(50_000)[None]

@@ -23,7 +23,13 @@ import torch
 # Of what `record` gives, the entries that are no versions.
 MACHINE = ('processor', 'threads', 'gpu', 'commit')
 # What torch says when memory is short; not "illegal memory access".
-OUT_OF_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
+OUT_OF_MEMORY = (
+    'out of memory',
+    "can't allocate memory",
+    'not enough memory',
+    'ALLOC_FAILED',
+    'Storage size calculation overflowed',
+)
 # Options of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 

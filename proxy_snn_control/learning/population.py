@@ -153,7 +153,9 @@ class Population:
                 [each.seed for each in configs],
                 self.device,
             )
-        except (MemoryError, RuntimeError):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise RoomError(
                 f'setting replay_size is {config.replay_size}, more than the memory holds'
             ) from None
