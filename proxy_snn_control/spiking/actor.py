@@ -53,7 +53,12 @@ class Limits:
 
     def scale(self, squashed: Tensor) -> Tensor:
         """Scale (-1, 1) to the action limits."""
-        return self.low + (squashed + 1) * self.half
+        return scale(squashed, self.low, self.half)
+
+
+def scale(squashed: Tensor, low: Tensor, half: Tensor) -> Tensor:
+    """Scale (-1, 1) to limits from `low` on, `half` of the range on either side of the middle."""
+    return low + (squashed + 1) * half
 
 
 class Learning(NamedTuple):
