@@ -258,7 +258,7 @@ def run_for(command: list[str], seconds: float) -> str:
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=float, default=40.0, help='of learning, for each case')
+    parser.add_argument('--seconds', type=float, default=30.0, help='of learning, for each case')
     parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
     parser.add_argument('--precision', default='tf32', choices=('float32', 'tf32', 'bfloat16'))
     parser.add_argument('--replay-size', type=int, default=1_000_000)
