@@ -113,6 +113,7 @@ def pretend() -> None:
 
 def written(function: Callable[..., Any], arguments: list[Any]) -> str:
     """What torch writes for a function of tensors like these, on the card."""
+    from torch._inductor import config
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._inductor.decomposition import select_decomp_table
     from torch._inductor.graph import GraphLowering
@@ -142,7 +143,11 @@ def written(function: Callable[..., Any], arguments: list[Any]) -> str:
         graph = make_fx(of_tensors, select_decomp_table())(*tensors)
         GraphLowering.codegen = kept
         try:  # it fails when it wants to load what it has compiled, without a driver
-            with contextlib.suppress(Exception), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                contextlib.suppress(Exception),
+                contextlib.redirect_stderr(io.StringIO()),
+                config.patch(deterministic=True),
+            ):
                 compile_fx_inner(graph, tensors)
         finally:
             GraphLowering.codegen = codegen

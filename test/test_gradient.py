@@ -235,7 +235,7 @@ def test_a_sweep_compiles_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> No
     torch_compile = torch.compile
 
     def counting(function, **options):
-        def backend(graph, _):
+        def backend(graph, _, **__):
             compiled.append(function.__name__)
             return graph.forward
 
@@ -262,7 +262,7 @@ def test_a_sweep_compiles_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_cannot_be_compiled_is_said_and_computed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_compiler(graph, _):
+    def no_compiler(graph, _, **__):
         raise RuntimeError('Failed to find C compiler.\nSee elsewhere.')
 
     torch_compile = torch.compile

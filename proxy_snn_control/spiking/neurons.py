@@ -88,8 +88,12 @@ def _signature(argument: Any) -> Any:
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a copy: torch counts compilations by code object, and gives up after eight."""
+    from torch._inductor import config
+
     copy = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
-    return torch.compile(copy, fullgraph=True, dynamic=False)
+    # Else a timing may choose the order of a sum, and a resumed run another than the unbroken one.
+    options: dict[str, Any] = {'deterministic': True} if hasattr(config, 'deterministic') else {}
+    return torch.compile(copy, fullgraph=True, dynamic=False, options=options)
 
 
 @functools.cache
