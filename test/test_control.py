@@ -33,6 +33,7 @@ from proxy_snn_control.control.messages import BEGINS, number_array, UNASKED
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import DIED, StopLatch
+from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import load_policy, Policy, UserError
 from sensor_msgs.msg import JointState
@@ -178,6 +179,39 @@ def test_the_controller_keeps_what_a_policy_remembers(remembering: World) -> Non
     assert commands == remembered(remembering, VALUES)
     plain = [remembered(remembering, [value])[0] for value in VALUES]
     assert commands[1:] != plain[1:], 'what came before makes a difference'
+
+
+def test_a_warm_up_changes_nothing(remembering: World) -> None:
+    """Neither commands nor what is counted, nor what the policy remembers."""
+    loop, policy = remembering.loop, remembering.policy
+    assert loop.warm_up() is None, 'it is not active'
+    loop.activate()
+    commands = []
+    for value in VALUES:
+        commands.append(see(remembering, value))
+        before = policy.spike_counts, [each.tolist() for each in policy.spikes]
+        sent = len(remembering.sent)
+        assert loop.warm_up() == loop.warm_up() == [commands[-1]]
+        assert (policy.spike_counts, [each.tolist() for each in policy.spikes]) == before
+        assert len(remembering.sent) == sent
+    assert commands == remembered(remembering, VALUES)
+    observe_nan(remembering)
+    assert loop.warm_up() is None, 'a fault lasts'
+
+
+def test_a_warm_up_is_shortly_before_the_next_observation() -> None:
+    warm_up = WarmUp()
+    assert warm_up.after(5.0, 5.001) is None, 'an interval needs two'
+    assert warm_up.after(5.02, 5.021) == pytest.approx(0.018)
+    assert warm_up.after(5.04, 5.041) == pytest.approx(0.018)
+    # One was lost, and its interval is nearly forgotten. The next comes early, and is believed.
+    assert warm_up.after(5.08, 5.081) == pytest.approx(0.020)
+    assert warm_up.after(5.095, 5.096) == pytest.approx(0.013)
+    for tick in range(100):
+        slower = warm_up.after(6.0 + 0.05 * tick, 6.001 + 0.05 * tick)
+    assert slower == pytest.approx(0.048)
+    warm_up.after(20.0, 20.0002)
+    assert warm_up.after(20.001, 20.0012) is None, 'nothing has left the caches by then'
 
 
 def activate_again(world: World) -> None:

@@ -343,6 +343,43 @@ sys.exit(run(Broken, sys.argv[1:], Broken.start))
 """
 
 
+COUNTED = """
+import sys
+from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.controller import Controller
+from proxy_snn_control.nodes.process import run
+
+warm_up = Loop.warm_up
+
+def noted(loop):
+    print("warm-up", flush=True)
+    return warm_up(loop)
+
+Loop.warm_up = noted
+stopping.install()
+sys.exit(run(Controller, sys.argv[1:], Controller.start))
+"""
+
+
+def test_the_caches_are_warmed_up_once_before_each_observation(
+    stage: Stage, policy_file: Path
+) -> None:
+    """At 20 a second, and no command goes out by it."""
+    robot = Robot(stage)
+    command = [sys.executable, '-c', COUNTED, '--ros-args', '-p', f'policy:={policy_file}']
+    controller = stage.launch([*command, '-p', 'autostart:=true'])
+    expect(controller, 'trained on', stage)
+    robot.meet()
+    sent, before = len(robot.commands), controller.output.count('warm-up')
+    for _ in range(20):
+        robot.ask(np.full(9, 0.3))
+        stage.spin(0.05)
+    warm_ups = controller.output.count('warm-up') - before
+    assert 5 <= warm_ups <= 21, warm_ups
+    assert len(robot.commands) == sent + 20
+
+
 @pytest.mark.parametrize('crowded', ['', 'controller.CROWDED = 60'])
 def test_a_defect_in_the_loop_ends_with_the_safe_command(
     stage: Stage, policy_file: Path, crowded: str
