@@ -45,8 +45,8 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU.
 
     What is recorded never changes its shapes, so each signature gets kernels of its own, for these
-    shapes alone. What cannot be compiled (there is no C compiler, or a plugin's neuron is more than
-    torch can trace) is said once and computed as it stands.
+    shapes alone. What cannot be compiled (there is no C compiler, or torch cannot trace a plugin's
+    neuron) is said once and computed as it stands.
     """
     ready: dict[Any, Callable[..., Any]] = {}
 
