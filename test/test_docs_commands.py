@@ -65,7 +65,6 @@ SHORTER = (
     (r'^make (demo|format)', r'make --assume-old=.venv/installed \1'),
     (r' -m venv ', ' -m venv --without-pip '),
     (r'animate\.py .*', r'\g<0> --steps 2 --skip 0'),
-    (r'checkpoint\.py --transitions \d+', 'checkpoint.py --transitions 2000 --every 500'),
     (r'exactness\.py .*', r'\g<0> --observations 100'),
     (r'fuzz\.py --seconds \d+', 'fuzz.py --seconds 0.1'),
     (r'hostile\.py --seconds \d+ --jobs \d+', 'hostile.py --seconds 0.5 --jobs 1'),
@@ -88,7 +87,7 @@ NEEDS = {
     'a GPU': r'\btable1\b|\bablation\b|\bspike_cost\b|population\.py',
     'a robot': r'^ssh ',
     'an environment of its own': r'mujoco==|dm_control|gymnasium_robotics',
-    'an idle computer': r'(closed_loop|demo_seeds|environments|ros_training|view)\.py',
+    'an idle computer': r'(checkpoint|closed_loop|demo_seeds|environments|ros_training|view)\.py',
     'Docker': r'^docker ',
     'Lava': r'^\.venv-lava/|backend:=lava|neuromorphic(\.py|\.host)',
     'MLflow': r'--track mlflow',
@@ -112,7 +111,8 @@ def own_plugin(folder: Path) -> None:
         'import adaptive_lif\n'
         'import gymnasium\n'
         'from proxy_snn_control.policy.plugins import TASKS\n'
-        "gymnasium.register('Reach-v0', 'gymnasium.envs.classic_control:PendulumEnv', 20)\n"
+        "pendulum = 'gymnasium.envs.classic_control:PendulumEnv'\n"
+        "gymnasium.register('Reach-v0', pendulum, max_episode_steps=20)\n"
         "TASKS.register('reach')(lambda rest, **options: gymnasium.make('Reach-v0', **options))\n"
     )
 
@@ -137,6 +137,7 @@ BEFORE: dict[str, list[str | Callable[[Path], None]]] = {
     'docs/arm.md': [f'{POLICY} POLICY'],
     'docs/exchange.md': [f'{POLICY} POLICY', other_actors],
     'docs/micro.md': [f'{POLICY} POLICY'],
+    'docs/neuromorphic.md': [f'{POLICY} policy.safetensors'],
     'docs/plugins.md': [own_plugin],
     'docs/policy_file.md': [f'{POLICY} POLICY'],
     'docs/replay.md': [
@@ -385,29 +386,29 @@ class Reader:
 
     def close(self) -> None:
         """Ctrl-C in every terminal."""
-        if any(' record ' in ' '.join(node.command) for node in self._nodes):
+        nodes, self._nodes = self._nodes[::-1], []
+        if any(' record ' in node.command[-1] for node in nodes):
             self.commands.clear()
             assert self.stage.until(lambda: len(self.commands) > 40, 30), self.stage.outputs()
-        for node in reversed(self._nodes):
+        for node in nodes:
             assert node.end(signal.SIGINT)[0] == 0, node.output
             assert 'Traceback' not in node.output, node.output
-        self._nodes.clear()
 
     def type(self, command: str) -> None:
         """Run a command, shortened. What it made on an earlier page is copied from there."""
-        out = re.search(r'^proxy-snn (train (?!--resume)|sweep ).*--out (\S+)|out:=(\S+)', command)
-        made = self.folder / (out[2] or out[3]) if out else self.folder
-        node = re.search(r'nodes (\w+) |^proxy-snn (view) ', command)
-        if (out or node) and command in self._made:
-            if out:
+        out = re.search(r'(?:--out |out:=)(\S+)', command)
+        made = self.folder / out[1] if out else self.folder
+        if command in self._made and not command.startswith('cp '):
+            before = self._made[command]
+            if not made.exists():
                 made.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(self._made[command], made)
+                (shutil.copytree if before.is_dir() else shutil.copy)(before, made)
             return
         self._made[command] = made
         short = command
         for pattern, replacement in SHORTER:
             short = re.sub(pattern, replacement, short)
-        if node:
+        if node := re.search(r'nodes (\w+) |^proxy-snn (view) ', command):
             process = self.stage.launch(['bash', '-c', f'cd {self.folder} && exec {short}'])
             self._nodes.append(process)
             ready = READY[node[1] or node[2]]
