@@ -101,6 +101,10 @@ class Hostile(RuleBasedStateMachine):
             if not late:
                 self.pass_time(seconds)
 
+    @rule()
+    def rehearse(self) -> None:
+        self.world.loop.rehearse()
+
     @rule(jump=st.sampled_from([-50.0, -0.3, 0.3, 1e5]))
     def set_the_clock(self, jump: float) -> None:
         self.clock = max(self.clock + jump, 1.0)

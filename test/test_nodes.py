@@ -343,6 +343,43 @@ sys.exit(run(Broken, sys.argv[1:], Broken.start))
 """
 
 
+REHEARSING = """
+import sys
+from proxy_snn_control.control.loop import Loop
+from proxy_snn_control.nodes import stopping
+from proxy_snn_control.nodes.controller import Controller
+from proxy_snn_control.nodes.process import run
+
+rehearse = Loop.rehearse
+
+def noted(loop):
+    print("rehearsal", flush=True)
+    return rehearse(loop)
+
+Loop.rehearse = noted
+stopping.install()
+sys.exit(run(Controller, sys.argv[1:], Controller.start))
+"""
+
+
+def test_an_answer_is_rehearsed_once_before_each_observation(
+    stage: Stage, policy_file: Path
+) -> None:
+    """At 20 a second, and no command goes out by it."""
+    robot = Robot(stage)
+    command = [sys.executable, '-c', REHEARSING, '--ros-args', '-p', f'policy:={policy_file}']
+    controller = stage.launch([*command, '-p', 'autostart:=true'])
+    expect(controller, 'trained on', stage)
+    robot.meet()
+    sent, before = len(robot.commands), controller.output.count('rehearsal')
+    for _ in range(20):
+        robot.ask(np.full(9, 0.3))
+        stage.spin(0.05)
+    rehearsals = controller.output.count('rehearsal') - before
+    assert 5 <= rehearsals <= 21, rehearsals
+    assert len(robot.commands) == sent + 20
+
+
 @pytest.mark.parametrize('crowded', ['', 'controller.CROWDED = 60'])
 def test_a_defect_in_the_loop_ends_with_the_safe_command(
     stage: Stage, policy_file: Path, crowded: str

@@ -230,6 +230,17 @@ class Loop:
         self.inputs.forget_history()
         self._answered = ''
 
+    def rehearse(self) -> list[float] | None:
+        """Do what takes longest of an answer once more, to no effect (rehearsal.py).
+
+        Returns:
+            [outputs], what the command was; None if there is nothing to be rehearsed.
+        """
+        if not self.active or self.faulty or not isinstance(self.backend, Native):
+            return None
+        self.backend.policy.rehearse()
+        return self.commands.numbers(self._action)
+
     def answered(self, message: Any) -> bool:
         """Take an answer of the neuromorphic node; whether it was waited for.
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
-from proxy_snn_control.control.messages import message_class
+from proxy_snn_control.control.messages import message_class, UNASKED
+from proxy_snn_control.control.rehearsal import Rehearsal
 from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.nodes import stopping
@@ -259,6 +260,9 @@ class Controller(LifecycleNode):
         self._every(shortest * WATCH, self._on_watch)
         self._repeating = self._every(loop.repeat_period, self._on_repeat)
         self._repeating.cancel()  # until there is a fault
+        self._rehearsal = Rehearsal()
+        self._rehearsing = self._every(1.0, self._on_rehearsal)
+        self._rehearsing.cancel()  # until the next observation is expected
         if loop.at_rate:
             self._every(loop.period, self._on_timer)
         if isinstance(loop.backend, Neuromorphic):
@@ -399,7 +403,6 @@ class Controller(LifecycleNode):
         now = time.monotonic()
         if now - self._answered_at > CROWDED or self.executor is None:
             self._answer(loop)
-            self._answered_at = time.monotonic()
         else:
             # Observations come faster than they can be answered. Events are served in order: a stop
             # that waits behind this one goes first, and the freshest observation is answered.
@@ -410,7 +413,6 @@ class Controller(LifecycleNode):
         try:
             if self._loop is not None:
                 self._answer(self._loop)
-                self._answered_at = time.monotonic()
         except Exception as error:
             # rclpy's executor does not survive an exception in a task: `run` raises it for us.
             self.failure = error
@@ -421,11 +423,25 @@ class Controller(LifecycleNode):
             self._answer(self._loop)
 
     def _answer(self, loop: Loop) -> None:
+        began = time.monotonic()
         self._step(loop)
         if loop.faulty:
             self._on_fault(loop)
         if isinstance(loop.backend, Neuromorphic) and loop.backend.question is not None:
             self._deadline.reset()
+        self._answered_at = time.monotonic()
+        wait = self._rehearsal.after(began, self._answered_at)
+        if wait is not None:
+            self._rehearsing.timer_period_ns = int(wait * 1e9)
+            self._rehearsing.reset()
+
+    def _on_rehearsal(self) -> None:
+        """Shortly before an observation is expected, read what its answer will need."""
+        self._rehearsing.cancel()
+        loop = self._loop
+        numbers = loop.rehearse() if loop is not None else None
+        if loop is not None and numbers is not None:
+            self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
         loop.answer()
@@ -456,8 +472,11 @@ class Controller(LifecycleNode):
         """The one place where commands leave this node; what leaves comes from the gate."""
         loop = self._loop
         assert loop is not None
+        self._publisher.publish(self._payload(loop, numbers, label))
+
+    def _payload(self, loop: Loop, numbers: Sequence[float], label: str) -> Any:
         stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None
-        self._publisher.publish(loop.commands.payload(numbers, label, stamp, loop.gate.measured))
+        return loop.commands.payload(numbers, label, stamp, loop.gate.measured)
 
     def _send_last_command(self) -> None:
         if self._loop is not None and self._loop.active:

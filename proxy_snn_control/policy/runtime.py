@@ -137,6 +137,13 @@ class Policy:
             other._input.acted(self._action)
         out[...] = self._action
 
+    def rehearse(self) -> None:
+        """Run the network once more on the last observation, so that the caches hold its weights.
+
+        It changes nothing: actions, spikes, counts and what the policy remembers stay as they are.
+        """
+        self._network.run()
+
     def _run(self, observation: ArrayLike) -> None:
         """Take an observation and run the network on it."""
         if not isinstance(observation, np.ndarray):

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 proxy_snn_control developers
+# SPDX-License-Identifier: Apache-2.0
+"""When to rehearse an answer: shortly before the next observation is expected.
+
+Between two observations other programs fill the processor's caches. The next answer then waits for
+the weights and its code to come from memory, ten times as long as it computes. After a rehearsal
+(`Loop.rehearse`) the caches hold them.
+"""
+
+from __future__ import annotations
+
+# A rehearsal begins this long before the next answer, in seconds: enough for it to end and for a
+# timer that is late, and little enough for the caches to keep what it has read.
+AHEAD = 1e-3
+# So soon after an answer, in seconds, the caches still hold what it has read.
+FRESH = 1e-3
+# How fast an expected interval grows that was too short, in intervals per answer. One that was too
+# long is corrected at once: after the observation a rehearsal is of no use.
+GROWTH = 0.05
+
+
+class Rehearsal:
+    """Expects the next answer by the intervals between those before."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._interval = float('inf')
+
+    def after(self, began: float, ended: float) -> float | None:
+        """Find how long to wait, in seconds, until it is time to rehearse.
+
+        Args:
+            began: when the last answer began, in seconds.
+            ended: when it ended, which is now.
+
+        Returns:
+            None if the next answer is not expected, or so soon that a rehearsal gains nothing.
+        """
+        before, self._began = self._began, began
+        if before is None:
+            return None
+        interval = began - before
+        self._interval = min(interval, self._interval + GROWTH * interval)
+        wait = began + self._interval - AHEAD - ended
+        return wait if wait > FRESH else None
