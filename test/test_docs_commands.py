@@ -65,6 +65,7 @@ SHORTER = (
     (r' -m venv ', ' -m venv --without-pip '),
     (r'animate\.py .*', r'\g<0> --steps 2 --skip 0'),
     (r'hostile\.py --seconds \d+ --jobs \d+', 'hostile.py --seconds 0.5 --jobs 1'),
+    (r'optuna_search\.py .*', r'\g<0> --steps 40 --trials 1'),
     (r'wiring\.py --seeds \d+', 'wiring.py --seeds 1'),
 )
 # What another test runs: of which commands, where, and by what that is found there.
@@ -99,7 +100,6 @@ NEEDS = {
     'Docker': r'^docker ',
     'Lava': r'^\.venv-lava/|backend:=lava|neuromorphic(\.py|\.host)',
     'MLflow': r'--track mlflow',
-    'Optuna': r'optuna_search',
     'QEMU and a compiler for ARM': r'^arm-none-eabi|^qemu-|micro\.py|arm\.sh',
     'Slurm': r'^sbatch ',
     'the extra benchmarks': r'benchmarks/(energy|inference|training)\.py',
@@ -168,6 +168,8 @@ BEFORE: dict[str, list[str | Callable[[Path], None]]] = {
         'cp policies/inverted_double_pendulum.safetensors RUN/policy.safetensors',
     ],
     'docs/sweep.md': [
+        'proxy-snn sweep quick --out runs/quick',
+        'cp -r runs/quick DIR',
         'cp config/quick.yaml GRID.yaml',
         'bash examples/sweeps/array.sbatch GRID.yaml DIR',
     ],

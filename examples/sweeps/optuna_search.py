@@ -3,8 +3,6 @@
 """A search over settings with Optuna: each trial is one run, and may be ended early.
 
     pip install -c constraints.txt '.[train,optuna]'
-
-    # needs Optuna
     python examples/sweeps/optuna_search.py --env InvertedPendulum-v5 --steps 20000 --trials 20 --out search
 
 Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same command
