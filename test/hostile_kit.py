@@ -102,8 +102,8 @@ class Hostile(RuleBasedStateMachine):
                 self.pass_time(seconds)
 
     @rule()
-    def rehearse(self) -> None:
-        self.world.loop.rehearse()
+    def warm_up(self) -> None:
+        self.world.loop.warm_up()
 
     @rule(jump=st.sampled_from([-50.0, -0.3, 0.3, 1e5]))
     def set_the_clock(self, jump: float) -> None:

@@ -31,9 +31,9 @@ from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import BEGINS, number_array, UNASKED
 from proxy_snn_control.control.observation import Inputs
-from proxy_snn_control.control.rehearsal import Rehearsal
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import DIED, StopLatch
+from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import load_policy, Policy, UserError
 from sensor_msgs.msg import JointState
@@ -181,37 +181,37 @@ def test_the_controller_keeps_what_a_policy_remembers(remembering: World) -> Non
     assert commands[1:] != plain[1:], 'what came before makes a difference'
 
 
-def test_a_rehearsal_changes_nothing(remembering: World) -> None:
+def test_a_warm_up_changes_nothing(remembering: World) -> None:
     """Neither commands nor what is counted, nor what the policy remembers."""
     loop, policy = remembering.loop, remembering.policy
-    assert loop.rehearse() is None, 'it is not active'
+    assert loop.warm_up() is None, 'it is not active'
     loop.activate()
     commands = []
     for value in VALUES:
         commands.append(see(remembering, value))
         before = policy.spike_counts, [each.tolist() for each in policy.spikes]
         sent = len(remembering.sent)
-        assert loop.rehearse() == loop.rehearse() == [commands[-1]]
+        assert loop.warm_up() == loop.warm_up() == [commands[-1]]
         assert (policy.spike_counts, [each.tolist() for each in policy.spikes]) == before
         assert len(remembering.sent) == sent
     assert commands == remembered(remembering, VALUES)
     observe_nan(remembering)
-    assert loop.rehearse() is None, 'a fault lasts'
+    assert loop.warm_up() is None, 'a fault lasts'
 
 
-def test_a_rehearsal_is_shortly_before_the_next_observation() -> None:
-    rehearsal = Rehearsal()
-    assert rehearsal.after(5.0, 5.001) is None, 'an interval needs two'
-    assert rehearsal.after(5.02, 5.021) == pytest.approx(0.018)
-    assert rehearsal.after(5.04, 5.041) == pytest.approx(0.018)
+def test_a_warm_up_is_shortly_before_the_next_observation() -> None:
+    warm_up = WarmUp()
+    assert warm_up.after(5.0, 5.001) is None, 'an interval needs two'
+    assert warm_up.after(5.02, 5.021) == pytest.approx(0.018)
+    assert warm_up.after(5.04, 5.041) == pytest.approx(0.018)
     # One was lost, and its interval is nearly forgotten. The next comes early, and is believed.
-    assert rehearsal.after(5.08, 5.081) == pytest.approx(0.020)
-    assert rehearsal.after(5.095, 5.096) == pytest.approx(0.013)
+    assert warm_up.after(5.08, 5.081) == pytest.approx(0.020)
+    assert warm_up.after(5.095, 5.096) == pytest.approx(0.013)
     for tick in range(100):
-        slower = rehearsal.after(6.0 + 0.05 * tick, 6.001 + 0.05 * tick)
+        slower = warm_up.after(6.0 + 0.05 * tick, 6.001 + 0.05 * tick)
     assert slower == pytest.approx(0.048)
-    rehearsal.after(20.0, 20.0002)
-    assert rehearsal.after(20.001, 20.0012) is None, 'nothing has left the caches by then'
+    warm_up.after(20.0, 20.0002)
+    assert warm_up.after(20.001, 20.0012) is None, 'nothing has left the caches by then'
 
 
 def activate_again(world: World) -> None:

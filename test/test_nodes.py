@@ -343,40 +343,40 @@ sys.exit(run(Broken, sys.argv[1:], Broken.start))
 """
 
 
-REHEARSING = """
+COUNTED = """
 import sys
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.controller import Controller
 from proxy_snn_control.nodes.process import run
 
-rehearse = Loop.rehearse
+warm_up = Loop.warm_up
 
 def noted(loop):
-    print("rehearsal", flush=True)
-    return rehearse(loop)
+    print("warm-up", flush=True)
+    return warm_up(loop)
 
-Loop.rehearse = noted
+Loop.warm_up = noted
 stopping.install()
 sys.exit(run(Controller, sys.argv[1:], Controller.start))
 """
 
 
-def test_an_answer_is_rehearsed_once_before_each_observation(
+def test_the_caches_are_warmed_up_once_before_each_observation(
     stage: Stage, policy_file: Path
 ) -> None:
     """At 20 a second, and no command goes out by it."""
     robot = Robot(stage)
-    command = [sys.executable, '-c', REHEARSING, '--ros-args', '-p', f'policy:={policy_file}']
+    command = [sys.executable, '-c', COUNTED, '--ros-args', '-p', f'policy:={policy_file}']
     controller = stage.launch([*command, '-p', 'autostart:=true'])
     expect(controller, 'trained on', stage)
     robot.meet()
-    sent, before = len(robot.commands), controller.output.count('rehearsal')
+    sent, before = len(robot.commands), controller.output.count('warm-up')
     for _ in range(20):
         robot.ask(np.full(9, 0.3))
         stage.spin(0.05)
-    rehearsals = controller.output.count('rehearsal') - before
-    assert 5 <= rehearsals <= 21, rehearsals
+    warm_ups = controller.output.count('warm-up') - before
+    assert 5 <= warm_ups <= 21, warm_ups
     assert len(robot.commands) == sent + 20
 
 

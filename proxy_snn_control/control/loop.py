@@ -230,15 +230,15 @@ class Loop:
         self.inputs.forget_history()
         self._answered = ''
 
-    def rehearse(self) -> list[float] | None:
-        """Do what takes longest of an answer once more, to no effect (rehearsal.py).
+    def warm_up(self) -> list[float] | None:
+        """Compute the last action once more, to no effect, for the caches (warm_up.py).
 
         Returns:
-            [outputs], what the command was; None if there is nothing to be rehearsed.
+            [outputs], what the command was; None if there is nothing to compute.
         """
         if not self.active or self.faulty or not isinstance(self.backend, Native):
             return None
-        self.backend.policy.rehearse()
+        self.backend.policy.warm_up()
         return self.commands.numbers(self._action)
 
     def answered(self, message: Any) -> bool:

@@ -19,9 +19,9 @@ from typing import Any
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import message_class, UNASKED
-from proxy_snn_control.control.rehearsal import Rehearsal
 from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
+from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
@@ -260,9 +260,9 @@ class Controller(LifecycleNode):
         self._every(shortest * WATCH, self._on_watch)
         self._repeating = self._every(loop.repeat_period, self._on_repeat)
         self._repeating.cancel()  # until there is a fault
-        self._rehearsal = Rehearsal()
-        self._rehearsing = self._every(1.0, self._on_rehearsal)
-        self._rehearsing.cancel()  # until the next observation is expected
+        self._warm_up = WarmUp()
+        self._warming = self._every(1.0, self._on_warm_up)
+        self._warming.cancel()  # until the next observation is expected
         if loop.at_rate:
             self._every(loop.period, self._on_timer)
         if isinstance(loop.backend, Neuromorphic):
@@ -430,16 +430,16 @@ class Controller(LifecycleNode):
         if isinstance(loop.backend, Neuromorphic) and loop.backend.question is not None:
             self._deadline.reset()
         self._answered_at = time.monotonic()
-        wait = self._rehearsal.after(began, self._answered_at)
+        wait = self._warm_up.after(began, self._answered_at)
         if wait is not None:
-            self._rehearsing.timer_period_ns = int(wait * 1e9)
-            self._rehearsing.reset()
+            self._warming.timer_period_ns = int(wait * 1e9)
+            self._warming.reset()
 
-    def _on_rehearsal(self) -> None:
-        """Shortly before an observation is expected, read what its answer will need."""
-        self._rehearsing.cancel()
+    def _on_warm_up(self) -> None:
+        """Warm up the caches for the next answer."""
+        self._warming.cancel()
         loop = self._loop
-        numbers = loop.rehearse() if loop is not None else None
+        numbers = loop.warm_up() if loop is not None else None
         if loop is not None and numbers is not None:
             self._payload(loop, numbers, UNASKED)
 

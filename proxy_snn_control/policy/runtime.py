@@ -137,7 +137,7 @@ class Policy:
             other._input.acted(self._action)
         out[...] = self._action
 
-    def rehearse(self) -> None:
+    def warm_up(self) -> None:
         """Run the network once more on the last observation, so that the caches hold its weights.
 
         It changes nothing: actions, spikes, counts and what the policy remembers stay as they are.
