@@ -92,7 +92,7 @@ ELSEWHERE = (
 )
 # What a command may need that a machine for tests has not, and which commands do.
 NEEDS = {
-    'a ROS installation': r'^ros2 |^security/secure_demo',
+    'a ROS installation': r'^(ros2|colcon|rosdep) |^security/secure_demo',
     'a GPU': r'\btable1\b|\bablation\b|\bspike_cost\b|population\.py',
     'a robot': r'^ssh ',
     'an environment of its own': r'mujoco==|dm_control|gymnasium_robotics',
@@ -190,9 +190,11 @@ PAGES = sorted(
     if not {'_build', 'reference'} & set(path.parts) and path.stem != 'first_policy'
 )
 PROGRAMS = (
-    r'(proxy-snn|python[\d.]*|pip|make|ros2|docker|sbatch|rerun|ssh|mcap|\S+\.sh|\.venv\S+) '
+    r'(proxy-snn|python[\d.]*|pip|make|ros2|colcon|rosdep|docker|sbatch|rerun|ssh|mcap|apt|apt-get|git'
+    r'|curl|cd|export|source|\.|\S+\.sh|\.venv\S+) '
 )
 NAMES = r'(proxy-snn|pip|mcap|ros2( [a-z]+)?) [a-z]+'  # a subcommand alone is a name
+KINDS = ('sh', 'python', 'c', 'yaml')
 READY = {
     'sim': ' in realtime, seed',
     'controller': 'active: commands go to',
@@ -301,6 +303,7 @@ ITEMS = {
 @pytest.mark.parametrize('page', ITEMS)
 def test_what_a_command_needs_is_marked_and_nothing_else_is(page: str) -> None:
     for item in ITEMS[page]:
+        assert item.kind in (*KINDS, '{toctree}'), f'{page}: a block of {item.kind}'
         marked = item.marks & item.needs
         assert bool(marked) == bool(item.needs), f'{page}: {item.text}: not marked'
         assert item.inline or item.marks == marked, f'{page}: {item.text}: needs no {item.marks}'
@@ -345,7 +348,7 @@ def check_names(words: list[str]) -> None:
             if isinstance(each, ast.Constant)
         }
         given = {word.split(':=')[0] for word in words if ':=' in word}
-        assert given <= constants, path
+        assert given <= constants, f'{path.name} has no {given - constants}'
     elif words[:3] == ['ros2', 'run', 'proxy_snn_control'] or '-m' in words:
         nodes = ROOT / 'proxy_snn_control' / 'nodes'
         source = (nodes / f'{words[3]}.py').read_text() + (nodes / 'parameters.py').read_text()
