@@ -36,7 +36,7 @@ def test_flags_in_running_text_are_the_parsers(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as GitHub and MyST make them."""
+    """Return those of its headings, as GitHub and MyST make them."""
     text = re.sub(r'(?s)```.*?```', '', page.read_text())
     headings = re.findall(r'(?m)^#+ (.+)$', text)
     return {re.sub(r'[^\w\s-]', '', each).lower().replace(' ', '-') for each in headings}

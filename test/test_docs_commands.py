@@ -25,21 +25,17 @@ from typing import Any
 
 from conftest import new_stage, NodeProcess, random_policy, Stage
 import numpy as np
-import pytest
-import yaml
-
-pytest.importorskip('torch')
-pytest.importorskip('mujoco')
-pytest.importorskip('rclpy')
-
 from proxy_snn_control import cli
 from proxy_snn_control.control.robot import load_robot, robot_names
 from proxy_snn_control.control.task import load_task
 from proxy_snn_control.learning.config import load_config
 from proxy_snn_control.learning.grid import read_grid
 from proxy_snn_control.policy import PolicySpec
+import pytest
 from std_msgs.msg import Float64MultiArray
+from test_import import CleanActor, prefixed, saved, sb3_zip, sequential
 from torch import nn
+import yaml
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -70,7 +66,7 @@ SHORTER = (
 )
 # What another test runs: of which commands, where, and by what that is found there.
 ELSEWHERE = (
-    (r'^make test$', '.ci/run', 'make test'),
+    (r'^make (test|lint)$', '.ci/run', 'make test'),
     (r'^make lava$', 'Makefile', 'test: lint $(LAVA)'),
     (r'^make docs$', 'test/test_docs.py', 'def test_the_site_builds_without_a_warning('),
     (r'^pip install ', 'test/test_release.py', 'def test_configurations_and_policies_by_name_'),
@@ -113,7 +109,7 @@ POLICY = 'cp policies/half_cheetah.safetensors'
 
 
 def own_plugin(folder: Path) -> None:
-    """The module my_robot of the pages: a neuron, and a task under the names that they use."""
+    """Write the module my_robot of the pages, with a neuron and a task by the names they use."""
     shutil.copy(ROOT / 'examples' / 'plugins' / 'adaptive_lif.py', folder)
     (folder / 'my_robot.py').write_text(
         'import adaptive_lif\n'
@@ -126,9 +122,7 @@ def own_plugin(folder: Path) -> None:
 
 
 def other_actors(folder: Path) -> None:
-    """An actor for Hopper as Stable-Baselines3 saves it, and one as CleanRL does."""
-    from test_import import CleanActor, prefixed, saved, sb3_zip, sequential
-
+    """Write an actor for Hopper as Stable-Baselines3 saves it, and one as CleanRL does."""
     body = sequential(11, 32, 24, 3)
     body[-1] = nn.Tanh()
     high = np.ones(3, np.float32)
@@ -193,7 +187,7 @@ PROGRAMS = (
     r'(proxy-snn|python[\d.]*|pip|make|ros2|colcon|rosdep|docker|sbatch|rerun|ssh|mcap|apt|apt-get|git'
     r'|curl|cd|export|source|\.|\S+\.sh|\.venv\S+) '
 )
-NAMES = r'(proxy-snn|pip|mcap|ros2( [a-z]+)?) [a-z]+'  # a subcommand alone is a name
+NAMES = r'(proxy-snn|pip|mcap|colcon|rosdep|ros2( [a-z]+)?) [a-z]+'  # a subcommand alone is a name
 KINDS = ('sh', 'python', 'c', 'yaml')
 READY = {
     'sim': ' in realtime, seed',
@@ -215,17 +209,17 @@ class Item:
 
     @property
     def needs(self) -> set[str]:
-        """What it needs, whatever it is marked with."""
+        """Return what it needs, whatever it is marked with."""
         return {name for name, pattern in NEEDS.items() if re.search(pattern, self.text)}
 
     @property
     def elsewhere(self) -> bool:
-        """Whether another test runs it."""
+        """Return whether another test runs it."""
         return any(re.search(pattern, self.text) for pattern, _, _ in ELSEWHERE)
 
 
 def text_of(path: Path) -> str:
-    """A page, or what stands at the head of another file."""
+    """Return a page, or what stands at the head of another file."""
     text = path.read_text()
     if path.suffix == '.md':
         return text
@@ -236,7 +230,7 @@ def text_of(path: Path) -> str:
 
 
 def items_of(text: str) -> Iterator[Item]:
-    """Commands and other code of a page, in its order."""
+    """Yield the commands and other code of a page, in its order."""
     fence: str | None = None
     block: list[str] = []
     prose: list[str] = []
@@ -338,7 +332,7 @@ def test_what_a_command_that_is_not_run_names_is_there(page: str) -> None:
 
 
 def check_names(words: list[str]) -> None:
-    """What a command names: a node's parameters, a launch file's arguments, files, flags."""
+    """Check what a command names: parameters, arguments of launch files, files, flags."""
     if words[:2] == ['ros2', 'launch'] and words[2] != 'controller_manager':
         name = words[3] if words[2] == 'proxy_snn_control' else Path(words[2]).name
         (path,) = [*(ROOT / 'launch').glob(name), *(ROOT / 'examples').rglob(name)]
@@ -401,7 +395,7 @@ class Reader:
                 before(self.folder)
 
     def close(self) -> None:
-        """Ctrl-C in every terminal."""
+        """Press Ctrl-C in every terminal."""
         nodes, self._nodes = self._nodes[::-1], []
         if any(' record ' in node.command[-1] for node in nodes):
             self.commands.clear()
@@ -472,13 +466,13 @@ subscribe(rclpy.create_node('driver'), print, print)
 
 
 def knee() -> PolicySpec:
-    """A policy with the names of docs/robots.md."""
+    """Return a policy with the names of docs/robots.md."""
     names = ('knee.position', 'pitch.sin', 'last.knee')
     return random_policy(3, 1, observation_names=names, action_names=('knee',))[0]
 
 
 def ros_task(path: Path) -> None:
-    """A task file, beside a robot file and a module with the reward, as it says."""
+    """Load a task file, beside a robot file and a module with the reward, as it says."""
     example = ROOT / 'examples' / 'own_robot'
     shutil.copy(example / 'robot.yaml', path.parent)
     (path.parent / 'my_robot.py').write_text((example / 'own_arm.py').read_text())
@@ -502,7 +496,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the source tree, whose configurations train for a moment."""
+    """Return a copy of the source tree, whose configurations train for a moment."""
     folder = tmp_path_factory.mktemp('documentation') / 'checkout'
     made = (
         '_build',
