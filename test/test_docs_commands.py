@@ -185,7 +185,7 @@ PAGES = sorted(
 )
 PROGRAMS = (
     r'(proxy-snn|python[\d.]*|pip|make|ros2|colcon|rosdep|docker|sbatch|rerun|ssh|mcap|apt|apt-get|git'
-    r'|curl|cd|export|source|\.|\S+\.sh|\.venv\S+) '
+    r'|curl|cd|export|source|\S+\.sh|\.venv\S+) '
 )
 NAMES = r'(proxy-snn|pip|mcap|colcon|rosdep|ros2( [a-z]+)?) [a-z]+'  # a subcommand alone is a name
 KINDS = ('sh', 'python', 'c', 'yaml')
