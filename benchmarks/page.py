@@ -9,7 +9,7 @@ import sys
 
 
 def heading(title: str, needs: str = '') -> list[str]:
-    """A page's first lines: its title, and the command that makes it.
+    """Return a page's first lines: its title, and the command that makes it.
 
     Args:
         title: of the page.

@@ -3,10 +3,10 @@
 """A search over settings with Optuna: each trial is one run, and may be ended early.
 
     pip install -c constraints.txt '.[train,optuna]'
-    python examples/sweeps/optuna_search.py --env InvertedPendulum-v5 --steps 20000 --trials 20 --out search
+    python examples/sweeps/optuna_search.py --env InvertedPendulum-v5 --steps 20000 --out search
 
-Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same command
-continues, and several processes may work on one study.
+Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same
+command goes on, and several processes may work on one study.
 """
 
 from __future__ import annotations
