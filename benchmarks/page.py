@@ -16,7 +16,12 @@ def heading(title: str, needs: str = '') -> list[str]:
         needs: what the command needs that a machine for tests has not, as in CONTRIBUTING.md.
     """
     command = ' '.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])
-    return [f'# {title}', '', f'Made by `{command}`' + (f' (needs {needs}).' if needs else '.'), '']
+    return [
+        f'# {title}',
+        '',
+        f'Made by `{command}`' + (f' (needs {needs}).' if needs else '.'),
+        '',
+    ]
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -136,12 +136,12 @@ def card(
         if origin.startswith('not known')
         else f'all of it; transitions {origin}',
     }
+    launch = f'ros2 launch proxy_snn_control control.launch.py policy:={name}'
     lines = [
         f'# {name}',
         '',
         f'`proxy-snn evaluate {name}` runs it on its task. On topics (needs a ROS installation):',
-        f'`ros2 launch proxy_snn_control control.launch.py policy:={name}`. '
-        'Made by `proxy-snn shelve`.',
+        f'`{launch}`. Made by `proxy-snn shelve`.',
         '',
         '| | |',
         '|---|---|',
