@@ -184,8 +184,8 @@ PAGES = sorted(
     if not {'_build', 'reference'} & set(path.parts) and path.stem != 'first_policy'
 )
 PROGRAMS = (
-    r'(proxy-snn|python[\d.]*|pip|make|ros2|colcon|rosdep|docker|sbatch|rerun|ssh|mcap|apt|apt-get|git'
-    r'|curl|cd|export|source|\S+\.sh|\.venv\S+) '
+    r'(proxy-snn|python[\d.]*|pip|make|ros2|colcon|rosdep|docker|sbatch|rerun|ssh|mcap|git|curl'
+    r'|apt|apt-get|cd|export|source|\S+\.sh|\.venv\S+) '
 )
 NAMES = r'(proxy-snn|pip|mcap|colcon|rosdep|ros2( [a-z]+)?) [a-z]+'  # a subcommand alone is a name
 KINDS = ('sh', 'python', 'c', 'yaml')
@@ -381,7 +381,7 @@ class Reader:
             'SLURM_ARRAY_TASK_COUNT': '1',
         }
 
-    def open(self, page: str) -> None:
+    def start(self, page: str) -> None:
         """Go to a new folder, with what must be there before a page."""
         self.folder = self._checkout.parent / 'pages' / page.replace('/', '-')
         self.folder.mkdir(parents=True)
@@ -390,7 +390,7 @@ class Reader:
         (self.folder / '.venv').symlink_to(sys.prefix)
         for before in BEFORE.get(page, []):
             if isinstance(before, str):
-                self.type(before)
+                self.enter(before)
             else:
                 before(self.folder)
 
@@ -404,7 +404,7 @@ class Reader:
             assert node.end(signal.SIGINT)[0] == 0, node.output
             assert 'Traceback' not in node.output, node.output
 
-    def type(self, command: str) -> None:
+    def enter(self, command: str) -> None:
         """Run a command, shortened. What it made on an earlier page is copied from there."""
         out = re.search(r'(?:--out |out:=)(\S+)', command)
         made = self.folder / out[1] if out else self.folder
@@ -533,12 +533,12 @@ def reader(checkout: Path) -> Iterator[Reader]:
 def test_every_command_runs_as_it_is_typed(page: str, reader: Reader) -> None:
     if any(item.kind == 'c' for item in ITEMS[page]) and shutil.which('cc') is None:
         pytest.skip('there is no C compiler')
-    reader.open(page)
+    reader.start(page)
     lava = (ROOT / '.venv-lava/bin/python').exists()
     for item in ITEMS[page]:
         if item.kind != 'sh':
             if not item.needs or (item.needs == {'Lava'} and lava):
                 reader.read(page, item)
         elif not item.needs and not item.elsewhere:
-            reader.type(item.text)
+            reader.enter(item.text)
     reader.close()
