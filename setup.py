@@ -119,6 +119,7 @@ setup(
             'onnxruntime',
             'snntorch',
             'norse',
+            'optuna',
             'ruff',
             'mypy',
             'types-PyYAML',

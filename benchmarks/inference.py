@@ -580,7 +580,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        *heading('One action'),
+        *heading('One action', 'the extra benchmarks'),
         (
             f'{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, '
             f'NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, '

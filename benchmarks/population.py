@@ -274,7 +274,7 @@ def main() -> int:
     card = torch.cuda.get_device_name() if device.type == 'cuda' else 'no card'
     cores = len(os.sched_getaffinity(0))
     lines = [
-        *heading('A population on a GPU'),
+        *heading('A population on a GPU', 'a GPU'),
         f'{card}; {processor()}, {cores} cores; torch {torch.__version__}; products of critics,',
         f'proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s of',
         'learning each.',

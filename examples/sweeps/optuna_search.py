@@ -5,8 +5,8 @@
     pip install -c constraints.txt '.[train,optuna]'
     python examples/sweeps/optuna_search.py --env InvertedPendulum-v5 --steps 20000 --out search
 
-Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same command
-goes on, and several processes may work on one study.
+Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same
+command goes on, and several processes may work on one study.
 """
 
 from __future__ import annotations

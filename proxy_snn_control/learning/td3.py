@@ -104,7 +104,7 @@ class TD3:
         self.smoothing = stream(draws.SMOOTHING, n, draws.normal)
         self.exploring = stream(draws.EXPLORATION, acting, draws.normal)
         self.at_random = stream(draws.RANDOM_ACTIONS, acting, draws.uniform)
-        # The decoder's own gradient needs no surrogate and would hide that the rest has died.
+        # The decoder's own gradient needs no surrogate and would hide that the rest is zero.
         decoder = 2 if isinstance(self.actor, SpikingActor) else 0
         sizes_of_parts = self.actor.weights.sizes
         self._undecoded = sum(sizes_of_parts[: len(sizes_of_parts) - decoder])
