@@ -137,6 +137,7 @@ setup(
             'onnxruntime',
             'snntorch',
             'norse',
+            'optuna',
             'ruff',
             'mypy',
             'types-PyYAML',

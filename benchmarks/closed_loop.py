@@ -734,7 +734,7 @@ def main() -> int:
     policy = load_policy(options.policy)
     known = Observations(policy, options.labelled)
     lines = [
-        *heading('Closed loop'),
+        *heading('Closed loop', 'an idle computer'),
         (
             f'{platform.machine()}, {processor()}, {os.cpu_count()} cores; Python '
             f'{platform.python_version()}, {rclpy.get_rmw_implementation_identifier()}. '

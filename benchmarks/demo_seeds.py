@@ -66,7 +66,7 @@ def main() -> int:
         row['stands from other starts'] = f'{standing} of {OTHER_STARTS}'
         rows.append(row)
     lines = [
-        *heading('What `make demo` gave'),
+        *heading('What `make demo` gave', 'an idle computer'),
         f'{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}.',
         '',
         '| ' + ' | '.join(rows[0]) + ' |',

@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     lines = [
-        *heading('What an action costs'),
+        *heading('What an action costs', 'the extra benchmarks'),
         f'{processor()}; processor packages with readable RAPL counters: {len(Rapl().packages)}.',
         f"{OBSERVATIONS} observations drawn as training saw them. Energy by the paper's",
         "constants: synaptic operations (NeuroBench's effective ACs) times 77 fJ,",

@@ -101,7 +101,7 @@ def main() -> int:
         f'{options.rounds} rounds of {options.steps} steps.'
     )
     lines = [
-        *heading('Environments in worker processes'),
+        *heading('Environments in worker processes', 'an idle computer'),
         about,
         '',
         '| | ms a step of all, median | least to most |',

@@ -584,7 +584,7 @@ def main() -> int:
     stay_on_one_core()
     torch.set_num_threads(1)
     lines = [
-        *heading('One action'),
+        *heading('One action', 'the extra benchmarks'),
         (
             f'{platform.machine()}, {processor()}, one core; Python {platform.python_version()}, '
             f'NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}, '

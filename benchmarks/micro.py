@@ -206,7 +206,7 @@ def main() -> int:
         [QEMU[0], '--version'], capture_output=True, text=True, check=True
     ).stdout.splitlines()[0]
     lines = [
-        *heading('A policy on a Cortex-M4F'),
+        *heading('A policy on a Cortex-M4F', 'QEMU and a compiler for ARM'),
         f'{version}; {emulator}, machine mps2-an386.',
         'Flash and RAM are those of the whole examples/micro program with the policy (-Os; RAM',
         'without stack); spikes and instructions are of the policy at -O2. Instructions are',

@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     lines = [
-        *heading('A policy on the simulated chip'),
+        *heading('A policy on the simulated chip', 'Lava'),
         f'{processor()}, {os.cpu_count()} cores, Lava 0.10. Fixed point is that of Loihi 2: 8-bit',
         'weights with an exponent for each layer, 12-bit decays, 24-bit states. How far actions',
         "are off is of the action's range. More in [neuromorphic.md](../neuromorphic.md).",

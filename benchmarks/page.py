@@ -8,10 +8,20 @@ from pathlib import Path
 import sys
 
 
-def heading(title: str) -> list[str]:
-    """Return a page's first lines: its title, and the command that makes it."""
-    command = ['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]]
-    return [f'# {title}', '', '`' + ' '.join(command) + '`', '']
+def heading(title: str, needs: str = '') -> list[str]:
+    """Return a page's first lines: its title, and the command that makes it.
+
+    Args:
+        title: of the page.
+        needs: what the command needs that a machine for tests has not, as in CONTRIBUTING.md.
+    """
+    command = ' '.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])
+    return [
+        f'# {title}',
+        '',
+        f'Made by `{command}`' + (f' (needs {needs}).' if needs else '.'),
+        '',
+    ]
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -4,7 +4,12 @@
 
     python benchmarks/population.py --sketch population_sketch.py --table F.md
 
-Needs a CUDA card, torch built for it (with Triton, which comes with it), gymnasium and mujoco.
+Needs a CUDA card of compute capability 7.5 or more with 20 GB, torch built for it (with Triton,
+which comes with it, and a C compiler, which Triton needs), gymnasium and mujoco. Takes at most
+eight minutes: what then is still to do is left out and named. The page is written anew after every
+case, so that a failure leaves what was measured. Rehearsed without a card by
+`--device cpu --precision float32 --seconds 5 --cases 4`.
+
 Each population trains for `--seconds` in a temporary folder as `proxy-snn train` would, with
 environments and evaluations every 5,000 steps in worker processes, but without checkpoints; its
 rate is learner-steps a second between the recording of its graphs and its end. Then the parts of
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -24,9 +30,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from typing import Any, NamedTuple
 
-from page import finish, heading, processor
+from page import finish, heading, processor, write
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
@@ -58,6 +65,8 @@ CASES = (
 )
 RANDOM_STEPS = 5_000
 WARM_UP = 50  # steps after the random ones, in which kernels are compiled and graphs recorded
+MINUTES = 8.0  # that it may take
+AROUND = 60.0  # seconds that a case takes besides learning: workers, compiling, timing of parts
 
 
 class Clock(Listener):
@@ -99,6 +108,7 @@ class Figures(NamedTuple):
     parts: dict[str, float]
     gigaflop: float
     gigabytes: float
+    memory: float  # GB of the card's, at most
 
 
 def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
@@ -111,20 +121,24 @@ def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
         'replay_size': options.replay_size,
         **case.settings,
     }
+    if options.device == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
     members = [
         Member(TrainConfig(env=task, seed=seed, **settings), folder / task / str(seed))
         for task, seed in itertools.product(case.tasks, range(case.seeds))
     ]
     population = Population(members)
-    clock = Clock(options.seconds)
-    population.run(clock)
-    parts = {
-        'update of the critics alone': timed(lambda: population.td3._learn_kinds[False]()),
-        'update of the actor too': timed(lambda: population.td3._learn_kinds[True]()),
-        'acting, with its wait': timed(lambda: act(population)),
-        'a step of all environments': timed(lambda: step(population), 100),
-    }
-    population.close()
+    try:
+        clock = Clock(options.seconds)
+        population.run(clock)
+        parts = {
+            'update of the critics alone': timed(lambda: population.td3._learn_kinds[False]()),
+            'update of the actor too': timed(lambda: population.td3._learn_kinds[True]()),
+            'acting, with its wait': timed(lambda: act(population)),
+            'a step of all environments': timed(lambda: step(population), 100),
+        }
+    finally:
+        population.close()
     return Figures(
         clock.rate * len(members),
         clock.evaluations,
@@ -132,6 +146,7 @@ def measure(case: Case, folder: Path, options: argparse.Namespace) -> Figures:
         parts,
         operations(population) / 1e9,
         traffic(population) / 1e9,
+        torch.cuda.max_memory_reserved() / 1e9 if options.device == 'cuda' else 0.0,
     )
 
 
@@ -228,10 +243,22 @@ def product_rate(device: torch.device, precision: str, members: int) -> float:
     return 2 * members * 256 * 512 * 512 / milliseconds / 1e6
 
 
+def run_for(command: list[str], seconds: float) -> str:
+    """Return what a program prints within so many seconds."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as program:
+        try:
+            return program.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            program.kill()
+            return f'{program.communicate()[0]}\nended after {seconds:.0f} s'
+
+
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=float, default=60.0, help='of learning, for each case')
+    parser.add_argument('--seconds', type=float, default=30.0, help='of learning, for each case')
     parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))
     parser.add_argument('--precision', default='tf32', choices=('float32', 'tf32', 'bfloat16'))
     parser.add_argument('--replay-size', type=int, default=1_000_000)
@@ -239,6 +266,7 @@ def main() -> int:
     parser.add_argument('--sketch', type=Path, help='a program to run in the same sitting')
     parser.add_argument('--table', type=Path)
     options = parser.parse_args()
+    began = time.perf_counter()
     if options.device == 'cuda' and not torch.cuda.is_available():
         print('population.py: torch finds no CUDA card, which this needs', file=sys.stderr)
         return 1
@@ -246,7 +274,7 @@ def main() -> int:
     card = torch.cuda.get_device_name() if device.type == 'cuda' else 'no card'
     cores = len(os.sched_getaffinity(0))
     lines = [
-        *heading('A population on a GPU'),
+        *heading('A population on a GPU', 'a GPU'),
         f'{card}; {processor()}, {cores} cores; torch {torch.__version__}; products of critics,',
         f'proxy and backward passes in {options.precision}, spikes exact. {options.seconds:g} s',
         'of learning each.',
@@ -255,15 +283,29 @@ def main() -> int:
         '|---|---|---|---|---|',
     ]
     details: list[str] = []
+    failed = False
     copies = copy_rate(device)
     for number in options.cases:
         case = CASES[number - 1]
+        if time.perf_counter() - began + options.seconds + AROUND > 60 * MINUTES:
+            lines.append(f'| {case.name} | left out: {MINUTES:g} minutes are over | | | |')
+            print(lines[-1], flush=True)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 found = measure(case, Path(folder), options)
-            except UserError as error:
-                print(f'population.py: {case.name}: {error}', file=sys.stderr)
-                return 1
+            except Exception as error:  # the other cases are of use without it
+                if not isinstance(error, UserError):
+                    traceback.print_exc()
+                failed = True
+                reason = ' '.join(str(error).split())[:300]
+                lines.append(f'| {case.name} | failed: {reason} | | | |')
+                print(lines[-1], flush=True)
+                continue
+            finally:
+                gc.collect()  # the card's memory is for the next
+                if device.type == 'cuda':
+                    torch.cuda.empty_cache()
         lines.append(
             f'| {case.name} | **{found.rate:,.0f}** | {case.aim:,.0f} | {found.step:.2f} | '
             f'{found.evaluations} |'
@@ -272,7 +314,8 @@ def main() -> int:
         speed = product_rate(device, options.precision, len(case.tasks) * case.seeds)
         details += [
             '',
-            f'{case.name}: a step takes {found.step:.2f} ms; alone,',
+            f'{case.name}: {found.memory:.1f} GB of the card; a step takes {found.step:.2f} ms;',
+            'alone,',
             '',
             '| | ms |',
             '|---|---|',
@@ -282,20 +325,23 @@ def main() -> int:
             f'{found.gigaflop / speed * 1e3:.3f} ms, and {found.gigabytes:.2f} GB at',
             f'{copies:.0f} GB/s, {found.gigabytes / copies * 1e3:.3f} ms.',
         ]
-    if options.sketch:
+        if options.table:
+            write(options.table, [*lines, *details])
+    left = 60 * MINUTES - (time.perf_counter() - began)
+    if options.sketch and left < options.seconds + AROUND:
+        details += ['', f'{options.sketch.name} was left out: {MINUTES:g} minutes are over.']
+    elif options.sketch:
         command = [
             sys.executable, str(options.sketch), '--task', 'Walker2d-v4', '--arms', '{"base":{}}',
             '--seeds', '25', '--seconds', f'{options.seconds:g}',
         ]  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                [*command, '--out', folder], capture_output=True, text=True, check=False
-            )
+            printed = run_for([*command, '--out', folder], left)
         details += ['', f'{options.sketch.name}, in the same sitting:', '', '```']
-        details += [*(done.stdout or done.stderr).strip().splitlines()[-8:], '```']
+        details += [*printed.strip().splitlines()[-8:], '```']
     lines += details
     finish(lines, options.table)
-    return 0
+    return int(failed)
 
 
 if __name__ == '__main__':

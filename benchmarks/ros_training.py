@@ -138,7 +138,7 @@ def main() -> None:
     stay_on_loopback()
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     lines = [
-        *heading('Training over ROS: steps a second'),
+        *heading('Training over ROS: steps a second', 'an idle computer'),
         f'On {processor()}. The sim runs in steps, in a process of its own on the same computer.',
         '',
         (

@@ -255,7 +255,7 @@ def main() -> int:
             'times the plain idiom.'
         )
     lines = [
-        *heading('Training speed'),
+        *heading('Training speed', 'the extra benchmarks'),
         machine,
         '',
         '| learner | steps a second, median | least to most |',

@@ -78,7 +78,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node('driver')
     load = f'{processor()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}.'
-    lines = [*heading("The live view's cost"), load, '']
+    lines = [*heading("The live view's cost", 'an idle computer'), load, '']
     lines += [f'{options.rate:g} observations a second, {options.seconds:g} s a turn.', '']
     lines += ['| round | view | commands | median, ms | 99th, ms | missed |']
     lines += ['|---|---|---|---|---|---|']

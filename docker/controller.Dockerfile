@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
 # The controller alone: no PyTorch, no simulator. Build from the repository's folder:
-#   docker build -f docker/controller.Dockerfile -t proxy-snn-controller .
-#   docker run --rm --net host -v $PWD:/data proxy-snn-controller -p policy:=/data/policy.safetensors
+#
+#     # needs Docker
+#     docker build -f docker/controller.Dockerfile -t proxy-snn-controller .
+#     docker run --rm --net host -v $PWD:/data proxy-snn-controller -p policy:=/data/policy.safetensors
+#
 ARG DISTRIBUTION=jazzy
 FROM ros:${DISTRIBUTION}-ros-core
 RUN apt-get update \

@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
 # Training, with PyTorch, the simulator and ROS. Build from the repository's folder:
-#   docker build -f docker/train.Dockerfile -t proxy-snn-train .
-#   docker run --rm --gpus all -v $PWD/runs:/runs proxy-snn-train train --env HalfCheetah-v4 --out /runs/cheetah
+#
+#     # needs Docker
+#     docker build -f docker/train.Dockerfile -t proxy-snn-train .
+#     docker run --rm --gpus all -v $PWD/runs:/runs proxy-snn-train train --env HalfCheetah-v4 --out /runs/cheetah
+#
 ARG DISTRIBUTION=jazzy
 FROM ros:${DISTRIBUTION}-ros-base
 RUN apt-get update \

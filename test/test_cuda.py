@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """On a GPU: updates recorded as CUDA graphs, draws, acting and a whole population."""
 
+from collections.abc import Iterator
+import gc
 from pathlib import Path
 
 import numpy as np
+from proxy_snn_control.learning import sweep
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.grid import is_done
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener, Population
-from proxy_snn_control.learning.sweep import train_here
+from proxy_snn_control.learning.sweep import replay_bytes, train_here
 from proxy_snn_control.policy import load_policy
 import pytest
 import torch
@@ -17,6 +20,13 @@ from training_kit import equal, flat, learners, NORMALISED, QUICK, timeless
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU that torch can use')
 GPU = torch.device('cuda')
+
+
+@pytest.fixture(autouse=True)
+def _compiled(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Every kernel can be compiled here; what cannot would be computed all the same."""
+    yield
+    assert not [r for r in caplog.get_records('call') if 'cannot compile' in r.message]
 
 
 def configs(**changes) -> list[TrainConfig]:
@@ -128,4 +138,23 @@ def test_a_sweep_is_batches(tmp_path: Path) -> None:
     assert 'batch 1 of 2 on the GPU' in messages[0] and 'and 2 more' in messages[0]
     assert [member.is_begun for member in members] == [True] * 3 + [False] * 3
     assert train_here(members, Listener(), messages.append) == (True, [])
+    assert all(is_done(member) for member in members)
+
+
+def test_a_batch_larger_than_the_card_goes_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    monkeypatch.setattr(sweep, 'FOR_REPLAY', 2.0)  # no part of the batch is put off beforehand
+    (example, *_) = configs()
+    row = replay_bytes([Member(example, tmp_path)]) / example.replay_size
+    members = [
+        Member(config, tmp_path / f'seed-{config.seed}')
+        for config in configs(replay_size=int(0.45 * free / row))
+    ]
+    messages: list[str] = []
+    assert train_here(members, Listener(), messages.append) == (True, [])
+    assert 'too large for the memory' in messages[1] and len(messages) == 2
     assert all(is_done(member) for member in members)

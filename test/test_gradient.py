@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from proxy_snn_control.policy.neurons import NEURONS
+from proxy_snn_control.spiking import neurons
 from proxy_snn_control.spiking.actor import Sizes, SpikingActor
 from proxy_snn_control.spiking.neurons import (
     About,
@@ -28,7 +29,8 @@ def heaviside_with_surrogate(potential, threshold: float, window: float, tail: f
     """Eq. 5 forward; Eq. 14 backward, through the slope of a clipped line, with a tail or without.
 
     The line rises from 0 to 1 over [threshold - w, threshold + w], so its slope is 1 / (2 w). At a
-    distance d beyond it goes on by tail / 2 * (1 - w / d): its slope is tail / (2 w) * (w / d)^2.
+    distance d beyond it goes on by tail / 2 * (1 - w / d), whose slope is tail / (2 w) * (w /
+    d)^2.
     """
     line = ((potential - threshold + window) / (2 * window)).clamp(0, 1)
     away = (potential - threshold).abs().clamp(min=window)
@@ -66,7 +68,7 @@ def make_actor(observations: int, low, high, **settings) -> SpikingActor:
 
 
 def parts(actor: SpikingActor) -> dict:
-    """Return the weights of the first member by name; views."""
+    """Return views of the first member's weights by name."""
     return actor.weights.of(0, actor.weights.flat[0])
 
 
@@ -214,17 +216,66 @@ def test_what_a_gpu_compiles_is_one_graph(neuron: str) -> None:
     observation, mu = torch.randn(3, 4, 2), torch.randn(3, 2, 8)
     sigma, current = torch.rand(3, 2, 8) + 0.1, torch.randn(3, 4, 5, 16)
     stimulation = stimulate(observation, mu, sigma)
-    _, states = run(current, about)
     for function, *arguments in (
         (stimulate, observation, mu, sigma),
         (stimulate_backward, torch.ones_like(stimulation), stimulation, observation, mu, sigma),
         (encode, stimulation, 5, 0.999),
         (run, current, about),
-        (run_backward, torch.randn_like(current), states, about, None),
-        (run_backward, torch.randn_like(current), states, about, torch.rand(3, 1, 1)),
+        (run_backward, torch.randn_like(current), current, about, None),
+        (run_backward, torch.randn_like(current), current, about, torch.rand(3, 1, 1)),
     ):
         traced = torch.compile(function.__wrapped__, backend='eager', fullgraph=True)
         torch.testing.assert_close(traced(*arguments), function(*arguments))
+
+
+def test_a_sweep_compiles_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many neurons, widths and batches: torch alone gives up after eight."""
+    compiled: list[str] = []
+    torch_compile = torch.compile
+
+    def counting(function, **options):
+        def backend(graph, _, **__):
+            compiled.append(function.__name__)
+            return graph.forward
+
+        return torch_compile(function, backend=backend, **options)
+
+    monkeypatch.setattr(torch, 'compile', counting)
+    monkeypatch.setattr(neurons, 'compiles', lambda tensor: True)
+    expected: list[str] = []
+    for batch in range(1, 10):
+        actor = make_actor(3, (-1.0,), (1.0,), hidden=(), time_steps=1)
+        flat = actor.weights.flat.requires_grad_()
+        observation = torch.randn(1, batch, 3)
+        # As it acts, as it learns, and with whatever else may require a gradient.
+        with torch.no_grad():
+            expected_action, *_ = actor.trace(observation)
+        for again in (observation, observation.clone().requires_grad_()):
+            action, *_ = actor.trace(again)
+            torch.testing.assert_close(action, expected_action, atol=0, rtol=0)
+            assert torch.autograd.grad(action.sum(), flat)[0].abs().max() > 0
+        expected += ['encode', 'run', 'run_backward', 'stimulate', 'stimulate_backward']
+    assert sorted(compiled) == sorted(expected)
+
+
+def test_what_cannot_be_compiled_is_said_and_computed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_compiler(graph, _, **__):
+        raise RuntimeError('Failed to find C compiler.\nSee elsewhere.')
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', lambda f, **options: torch_compile(f, backend=no_compiler, **options)
+    )
+    monkeypatch.setattr(neurons, 'compiles', lambda tensor: True)
+    for batch in (2, 3):
+        stimulation = torch.rand(batch, 4)
+        torch.testing.assert_close(
+            encode(stimulation, 2, 0.5), encode.__wrapped__(stimulation, 2, 0.5)
+        )
+    (text,) = [each.message for each in caplog.records if each.name == 'proxy_snn_control']
+    assert 'cannot compile encode' in text and 'Failed to find C compiler' in text
 
 
 def test_compiled_passes_are_found_again(tmp_path: Path) -> None:

@@ -136,6 +136,17 @@ def test_members_never_influence_each_other(neuron: str, target: str) -> None:
     assert torch.isfinite(poisoned[1].sums['critic_loss'][[0, 2]]).all()
 
 
+@pytest.mark.parametrize('kind', [draws.normal, draws.uniform, draws.as_they_are])
+def test_draws_are_one_kernel_on_a_gpu(kind) -> None:
+    """Torch's tracer takes them whole, and the counter as a number that changes."""
+    place = torch.arange(24).view(1, 4, 6)
+    key = draws.keys([0, 1], draws.SMOOTHING, CPU)
+    traced = torch.compile(draws.draw.__wrapped__, backend='eager', fullgraph=True, dynamic=False)
+    for counter in (torch.tensor(3), torch.tensor(-4)):
+        expected = draws.draw(key, counter, place, kind)
+        torch.testing.assert_close(traced(key, counter, place, kind), expected)
+
+
 def test_draws_are_uniform_and_normal_and_never_the_same() -> None:
     key = draws.keys([0, 1], draws.REPLAY, CPU)
     place = torch.arange(50_000)[None]
@@ -369,9 +380,17 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
     configs = [quick(seed=seed) for seed in (0, 1)]
     start_all(configs, tmp_path / 'here').run(Listener())
     monkeypatch.setattr(Population, '_processes', lambda self: (2, 2))
+    monkeypatch.setattr('proxy_snn_control.learning.population.MOST_WAITING', 0)
     population = start_all(configs, tmp_path / 'aside')
     assert isinstance(population.evaluators, Evaluators)
-    assert population.run(Listener()) is True
+
+    class NoneWaits(Listener):
+        """Sees at every step that no evaluation waits."""
+
+        def on_step(self, step: int) -> None:
+            assert not population._pending
+
+    assert population.run(NoneWaits()) is True
     population.close()
     for seed in (0, 1):
         aside, here = (tmp_path / name / f'seed-{seed}' for name in ('aside', 'here'))
@@ -379,6 +398,23 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
         about = [load_policy(f / 'policy.safetensors').spec.provenance for f in (aside, here)]
         assert about[0]['step'] == about[1]['step']
         assert about[0]['evaluation'] == about[1]['evaluation']
+
+
+def test_a_process_of_evaluations_that_dies_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Population, '_processes', lambda self: (0, 1))
+    population = start_all([quick()], tmp_path)
+
+    class Kills(Listener):
+        """Kills the processes of evaluations once."""
+
+        def on_step(self, step: int) -> None:
+            if step == 45:
+                for process in population.evaluators._pool._processes.values():
+                    process.kill()
+
+    with pytest.raises(UserError, match='a process of evaluations was killed'):
+        population.run(Kills())
+    population.close()
 
 
 def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:

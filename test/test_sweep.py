@@ -23,9 +23,11 @@ from proxy_snn_control.learning.plot import plot_energy, plot_health
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.report import write_report
 from proxy_snn_control.learning.results import read_progress
+from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import share_file
 import pytest
+import torch
 from training_kit import StopAt
 import yaml
 
@@ -292,7 +294,7 @@ def test_batches_are_of_equal_settings_and_one_step(tmp_path: Path) -> None:
     assert [len(part) for part in sweep.batches(members, most=3)] == [2, 2, 2]
 
     trio, late = first[:3], first[3]
-    assert sweep.train_batch(trio, StopAt(70)) == (False, [])
+    assert sweep.train_batch(trio, StopAt(70), print) == (False, [])
     assert sweep.batches(first) == [trio, [late]], 'what has not begun cannot join'
     # Killed while it wrote checkpoints: some members have the new one, the others not.
     newest = trio[0].folder / 'checkpoint' / 'checkpoint-0000000090.safetensors'
@@ -300,7 +302,7 @@ def test_batches_are_of_equal_settings_and_one_step(tmp_path: Path) -> None:
     assert sweep.batches(first) == [trio, [late]]
     newest.unlink()
     for batch in sweep.batches(first):
-        assert sweep.train_batch(batch, Listener()) == (True, [])
+        assert sweep.train_batch(batch, Listener(), print) == (True, [])
     for member in first:
         assert is_done(member)
         assert steps(member.folder) == [0, 40, 80, 120]
@@ -310,12 +312,12 @@ def test_a_batch_that_was_killed_while_it_began(tmp_path: Path) -> None:
     settings = {**SETTINGS, 'device': 'cpu', 'threads': 1, 'precision': 'float32'}
     grid = write_grid(tmp_path / 'g.yaml', settings=settings, learners={'ann': ANN})
     first, second = open_sweep(grid, tmp_path / 'out')
-    assert sweep.train_batch([first, second], StopAt(0)) == (False, [])
+    assert sweep.train_batch([first, second], StopAt(0), print) == (False, [])
     shutil.rmtree(second.folder)
     again = open_sweep(grid, tmp_path / 'out')
     assert first.is_begun and not second.is_begun
     assert sweep.batches(again) == [again]
-    assert sweep.train_batch(again, Listener()) == (True, [])
+    assert sweep.train_batch(again, Listener(), print) == (True, [])
     assert all(is_done(member) for member in again)
 
 
@@ -334,6 +336,31 @@ def test_memory_decides_the_size_of_a_batch(tmp_path: Path) -> None:
     assert sweep.fit(members, size) == [members]
     assert sweep.fit(members, size - 1) == [members[:2], members[2:]]
     assert sweep.fit(members, 0) == [[member] for member in members]
+
+
+def test_a_batch_that_the_memory_does_not_hold_goes_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU it is the first update that needs more than there is."""
+    update = TD3.update
+
+    def little_memory(td3: TD3) -> None:
+        if len(td3.actor.sizes) > 1:
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
+        update(td3)
+
+    monkeypatch.setattr(TD3, 'update', little_memory)
+    settings = {**SETTINGS, 'device': 'cpu', 'threads': 1, 'precision': 'float32'}
+    grid = write_grid(tmp_path / 'g.yaml', settings=settings, learners={'ann': ANN})
+    members, messages = read_grid(grid, tmp_path / 'out'), list[str]()
+    assert sweep.train_batch(members, Listener(), messages.append) == (True, [])
+    assert all(is_done(member) for member in members)
+    (message,) = messages
+    assert 'too large for the memory' in message
+    monkeypatch.setattr(TD3, 'update', lambda td3: torch.empty(2**60))
+    last = read_grid(grid, tmp_path / 'one')[:1]
+    finished, (failure,) = sweep.train_batch(last, Listener(), print)
+    assert finished and 'at step 60: the memory does not hold 1 learner with' in failure
 
 
 def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:

@@ -10,15 +10,19 @@ import numpy as np
 from proxy_snn_control.learning import hardware
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.hardware import resolved
+from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.td3 import TD3
 from proxy_snn_control.policy import UserError
+from proxy_snn_control.spiking import norm
 from proxy_snn_control.spiking.actor import Sizes
 from proxy_snn_control.spiking.dense import ReLUNetwork
 from proxy_snn_control.spiking.weights import Weights
 import pytest
 import torch
-from training_kit import CPU, quick
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from training_kit import CPU, learners, NORMALISED, quick
 
 OBSERVATIONS, ACTIONS, BATCH = 7, 3, 64
 
@@ -215,3 +219,108 @@ def test_precision_is_chosen_by_the_processor() -> None:
     assert resolved(TrainConfig(device='cpu', precision='float32')).precision == 'float32'
     with pytest.raises(UserError, match="precision is 'tf32', which only a GPU has"):
         resolved(TrainConfig(device='cpu', precision='tf32'))
+
+
+# Torch's device without numbers: everything goes the way of a GPU, and what would read numbers
+# back raises an error.
+META = torch.device('meta')
+
+
+class OnDeviceAlone(TorchDispatchMode):
+    """What a CUDA graph holds: operations on tensors of the device, and no others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for each in tree_leaves((args, kwargs, found)):
+            if isinstance(each, torch.Tensor):
+                assert each.device == META, f'{function} has a tensor on the {each.device}'
+        self.count += 1
+        return found
+
+
+ROBUST = {**NORMALISED, 'surrogate': 'tailed', 'spike_cost': 0.1, 'precision': 'tf32'}
+
+
+@pytest.mark.parametrize(
+    ('neuron', 'target', 'settings'),
+    [
+        ('lif', 'proxy', {}),
+        ('lif', 'proxy', ROBUST),
+        ('lif', 'proxy', {'normalise_observations': True, 'history': 2, 'previous_action': True}),
+        ('lif', 'soft', {'policy_delay': 1, 'num_envs': 2, 'precision': 'bfloat16'}),
+        ('clif', 'proxy', {'proxy_updates': 1}),
+        ('dn', 'soft', ROBUST),
+        ('relu', 'proxy', NORMALISED),
+        ('relu', 'soft', {}),
+    ],
+    ids=lambda value: '' if isinstance(value, dict) else value,
+)
+def test_what_a_gpu_records_stays_there(neuron: str, target: str, settings: dict) -> None:
+    """Nothing is read back or brought from the processor, also with a padded member."""
+    settings = {'precision': 'float32', **settings}
+    configs = [quick(neuron=neuron, target=target, seed=s, **settings) for s in range(3)]
+    history = configs[0].history
+    sizes = [
+        Sizes(configs[0].input_size(o, a), (-1.0,) * a, (1.0,) * a)
+        for o, a in ((5, 2), (3, 1), (5, 2))
+    ]
+    replay = Replay(100, [(each.observations, len(each.low)) for each in sizes], [0, 1, 2], META)
+    normaliser = None
+    if configs[0].normalise_observations:
+        normaliser = Normaliser([5, 3, 5], history, replay.widths[0], META)
+    td3 = TD3(configs, sizes, replay, META, normaliser)
+    recorded = (
+        lambda: td3._learn(False), lambda: td3._learn(True), td3._explore, td3._act_at_random,
+    )  # fmt: skip
+    for function in recorded:
+        function()  # draws its keys
+        with OnDeviceAlone() as watch:
+            function()
+        assert watch.count
+
+
+def tensors_of(thing, path: str = '') -> dict[str, int]:
+    """Where in memory is each tensor that an object of the package holds, by its name there."""
+    if isinstance(thing, torch.Tensor):
+        return {path: thing.data_ptr()}
+    if isinstance(thing, dict):
+        parts = thing
+    elif isinstance(thing, (list, tuple)):
+        parts = dict(enumerate(thing))
+    elif type(thing).__module__.startswith('proxy_snn_control'):
+        parts = vars(thing)
+    else:
+        return {}
+    found: dict[str, int] = {}
+    for name, part in parts.items():
+        if name not in ('_block', '_tables'):  # made ahead on a CPU alone
+            found |= tensors_of(part, f'{path}.{name}')
+    return found
+
+
+@pytest.mark.parametrize('settings', [{}, {**NORMALISED, 'target': 'soft'}], ids=['', 'all'])
+def test_tensors_change_where_they_are(settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded update reads and writes the same memory after a checkpoint has been loaded."""
+    monkeypatch.setattr(norm, 'RECALIBRATE_FROM', 2)
+    configs = [quick(seed=s, normalise_observations=True, **settings) for s in range(2)]
+    td3 = learners(configs, [(5, 2), (3, 1)])
+    td3.update()
+    td3.update()
+    before = tensors_of(td3)
+    assert {'.critic.weights.flat', '._normaliser._pair', '.replay.rows'} < before.keys()
+    td3.restore(td3.updates, td3.acted)
+    td3.replay.restore(td3.replay.count)
+    for member in range(2):
+        td3.put(member, td3.tensors(member))
+        td3._normaliser.take(member, td3._normaliser.tensors(member))
+        td3.replay.write(member, 0, td3.replay.read(member, 0, 7))
+    td3.replay.add(torch.zeros(2, 1, sum(td3.replay.widths)))
+    td3.act(np.zeros((2, 1, 5), np.float32), at_random=False)
+    if td3.actor.statistics:
+        td3._recalibrate(td3.actor.statistics)
+    td3.update()
+    assert tensors_of(td3) == before

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A plugin: a neuron of your own. `proxy-snn train --plugin adaptive_lif --neuron alif ..`.
+"""A plugin: a neuron of your own, for `--plugin adaptive_lif --neuron alif`.
 
 With this folder in PYTHONPATH, or the module installed. The rules are those of the package's own
 neurons (policy/neurons.py): plain arithmetic, no numbers written out, no branches; at most four

@@ -62,7 +62,7 @@ class StopLatch:
             self._gone.discard(publisher)
             self.fault = STOP_PRESSED
             return
-        # Of those that are gone, whoever is there may release what they pressed.
+        # A stop of a publisher that is gone may be released by any other.
         self._pressing -= {publisher, *self._gone}
         self._gone.clear()
         if self.fault == STOP_PRESSED and not self._pressing:
@@ -96,7 +96,7 @@ class StopLatch:
             by = f' by {count} publishers' if count > 1 else ''
             raise UserError(f'{STOP_PRESSED}{by}, expected it to be released first')
         if self.heartbeat:
-            # Those that are silent for good are relied on no more; somebody else must be there.
+            # Publishers that are gone do not count any more; another one must be there.
             self._received = {w: t for w, t in self._received.items() if now - t <= self.heartbeat}
             if not self._received:
                 raise UserError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy_snn_control.spiking.weights import Weights
+from proxy_snn_control.spiking.weights import empty_aligned, Weights
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
@@ -24,7 +24,7 @@ class Adam:
         self._weights = weights
         flat = weights.flat.detach()
         self._steps = torch.zeros(len(flat), device=flat.device)
-        self._first, self._second = torch.zeros_like(flat), torch.zeros_like(flat)
+        self._first, self._second = (empty_aligned(flat).zero_() for _ in range(2))
         # Of each learning rate: its rows, and of each row what is changed in place.
         self._groups: list[tuple[float, list[int], list[list[Tensor]]]] = []
         for rate in dict.fromkeys(rates):

@@ -177,7 +177,7 @@ class TrainConfig:
         return self.random_steps + self.steps
 
 
-RESUMABLE = ('steps', 'device', 'on_collapse')  # what may be another when a run goes on
+RESUMABLE = ('steps', 'device', 'on_collapse')  # what may change when a run is resumed
 # What may differ between the members of a population; the rest must be equal.
 OWN = (
     'env',

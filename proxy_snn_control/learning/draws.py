@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import math
 
 import numpy as np
+from proxy_snn_control.spiking.neurons import fused
 import torch
 from torch import Tensor
 
@@ -58,14 +59,14 @@ class Stream:
     def at(self, counter: Tensor) -> Tensor:
         """Draw the numbers of a value of the counter, an int64 scalar: of the shape of `place`."""
         if self._place.device.type != 'cpu':
-            return self._kind(bits(self._key, counter, self._place))
+            return draw(self._key, counter, self._place, self._kind)
         now = int(counter)
         # A block begins at a multiple of its length, so that a resumed run draws the same blocks.
         first = now - now % self._ahead
         if first != self._first:
             shape = 1, self._ahead, *[1] * (self._place.dim() - 1)
             place = self._place[:, None] + torch.arange(self._ahead).view(shape) * ROOM
-            self._first, self._block = first, self._kind(bits(self._key, first, place))
+            self._first, self._block = first, draw(self._key, first, place, self._kind)
         return self._block[:, now - first]
 
 
@@ -73,6 +74,14 @@ def keys(seeds: list[int], stream: int, device: torch.device) -> Tensor:
     """Derive a key for each member from its seed and the number of the stream, int64 [members]."""
     found = [np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64) for seed in seeds]
     return torch.from_numpy(np.concatenate(found).view(np.int64)).to(device)
+
+
+@fused
+def draw(
+    key: Tensor, counter: Tensor | int, place: Tensor, kind: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Draw `bits`, and make numbers of them by a function such as `normal`."""
+    return kind(bits(key, counter, place))
 
 
 def bits(key: Tensor, counter: Tensor | int, place: Tensor) -> Tensor:
@@ -90,6 +99,11 @@ def bits(key: Tensor, counter: Tensor | int, place: Tensor) -> Tensor:
     x = (x ^ _shifted(x, 30)) * FIRST
     x = (x ^ _shifted(x, 27)) * SECOND
     return x ^ _shifted(x, 31)
+
+
+def as_they_are(bits: Tensor) -> Tensor:
+    """Leave random bits what they are."""
+    return bits
 
 
 def below(bound: Tensor | int, drawn: Tensor) -> Tensor:

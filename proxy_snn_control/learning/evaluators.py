@@ -9,8 +9,10 @@ training, for that takes a moment too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 import functools
 import multiprocessing
 from typing import NamedTuple
@@ -22,7 +24,7 @@ from proxy_snn_control.learning.evaluate import evaluate, Evaluation
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.learning.transitions import transition_model
 from proxy_snn_control.policy import plugins
-from proxy_snn_control.policy.errors import TaskError
+from proxy_snn_control.policy.errors import TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
 from proxy_snn_control.policy.runtime import Policy
 
@@ -128,9 +130,13 @@ class Evaluators:
     def submit(
         self, snapshot: Snapshot, job: Job, should_stop: Callable[[], bool]
     ) -> Future[Verdict | None]:
-        """Have a snapshot evaluated."""
+        """Have a snapshot evaluated.
+
+        Raises:
+            UserError: a process has ended.
+        """
         if self._pool:
-            with safe_path():  # it starts its processes when it is given work
+            with safe_path(), _pool_whole():  # it starts its processes when it is given work
                 return self._pool.submit(_judge_aside, snapshot, job)
         if job.task not in self.environments:
             self.environments[job.task] = job.task.make()
@@ -148,6 +154,25 @@ class Evaluators:
             environment.close()
         if self._pool:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def outcome(verdict: Future[Verdict | None]) -> Verdict | None:
+    """Wait for an evaluation.
+
+    Raises:
+        TaskError: the task fails.
+        UserError: the process has ended.
+    """
+    with _pool_whole():
+        return verdict.result()
+
+
+@contextmanager
+def _pool_whole() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise UserError('a process of evaluations was killed; is memory short?') from None
 
 
 def _begin(modules: tuple[str, ...]) -> None:

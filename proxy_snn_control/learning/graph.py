@@ -9,6 +9,8 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
+import gc
 from typing import Any
 
 import torch
@@ -38,15 +40,22 @@ class Recorded:
             return self._function()
         if self._graph is None and self._calls < BEFORE_RECORDING:
             self._calls += 1
-            aside = torch.cuda.Stream()
+            aside = _aside()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
                 output = self._function()
             torch.cuda.current_stream().wait_stream(aside)
             return output
         if self._graph is None:
+            gc.collect()  # what is freed while recording may do what cannot be recorded
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 self._output = self._function()
         self._graph.replay()
         return self._output
+
+
+@functools.cache
+def _aside() -> torch.cuda.Stream:
+    """Return the stream of what is not recorded yet: one for all, for each keeps memory."""
+    return torch.cuda.Stream()

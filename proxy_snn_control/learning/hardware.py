@@ -22,6 +22,14 @@ import torch
 
 # Of what `record` gives, the entries that are no versions.
 MACHINE = ('processor', 'threads', 'gpu', 'commit')
+# What torch says when memory is short; not "illegal memory access".
+OUT_OF_MEMORY = (
+    'out of memory',
+    "can't allocate memory",
+    'not enough memory',
+    'ALLOC_FAILED',
+    'Storage size calculation overflowed',
+)
 # Options of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -95,6 +103,19 @@ def use_processor(threads: int) -> None:
 def staging(*shape: int, device: torch.device) -> torch.Tensor:
     """Zeros in this computer's memory, from which a GPU can copy by itself."""
     return torch.zeros(*shape, pin_memory=device.type == 'cuda')
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory is short, or came of one that does.
+
+    Torch has no class for it on a processor, and one that breaks off a recording hides behind the
+    error that the recording is broken.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or any(each in str(error) for each in OUT_OF_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @functools.cache

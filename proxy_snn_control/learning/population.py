@@ -31,12 +31,18 @@ from proxy_snn_control.learning.evaluators import (
     Evaluators,
     Job,
     judge,
+    outcome,
     Sample,
     SAMPLES,
     Snapshot,
     Verdict,
 )
-from proxy_snn_control.learning.hardware import resolved, staging, use_processor
+from proxy_snn_control.learning.hardware import (
+    is_out_of_memory,
+    resolved,
+    staging,
+    use_processor,
+)
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
@@ -45,13 +51,15 @@ from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
-from proxy_snn_control.policy.errors import TaskError, UserError, WriteError
+from proxy_snn_control.policy.errors import RoomError, TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
 from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
 import torch
 
 PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
+# Evaluations of a member that may wait for a process; each holds a sample of its transitions.
+MOST_WAITING = 4
 
 
 class Listener:
@@ -145,8 +153,10 @@ class Population:
                 [each.seed for each in configs],
                 self.device,
             )
-        except (MemoryError, RuntimeError):
-            raise UserError(
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RoomError(
                 f'setting replay_size is {config.replay_size}, more than the memory holds'
             ) from None
         self.normaliser: Normaliser | None = None
@@ -160,9 +170,9 @@ class Population:
         try:
             self.td3 = TD3(configs, sizes, self.replay, self.device, self.normaliser)
         except RuntimeError as error:
-            if 'memory' not in str(error):
+            if not is_out_of_memory(error):
                 raise
-            raise UserError(
+            raise RoomError(
                 f'settings critic_hidden {config.critic_hidden} and proxy_hidden '
                 f'{config.proxy_hidden} make networks larger than the memory'
             ) from None
@@ -235,6 +245,15 @@ class Population:
                 f'at step {self.step}: {path}: cannot be written: {error.strerror}; '
                 f'{self._last_good()}'
             ) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            count, sizes = len(self.runs), self.config
+            raise RoomError(
+                f'at step {self.step}: the memory does not hold {count} learner{"s"[: count > 1]} '
+                f'with replay_size {sizes.replay_size} and batch_size {sizes.batch_size}; '
+                f'{self._last_good()}'
+            ) from error
         finally:
             threading.excepthook = hook
             for run in self.runs:
@@ -298,7 +317,8 @@ class Population:
                     break
                 self._checkpoint_due |= self.step % self.config.checkpoint_every == 0
                 due = self._checkpoint_due and not self._held
-                self._finish(listener, wait=due)
+                behind = len(self._pending) - len(self._held) > MOST_WAITING * len(self.runs)
+                self._finish(listener, wait=due or behind)
                 done = last or not self.active
                 if done:
                     self._finish(listener, wait=True)
@@ -531,6 +551,8 @@ class Population:
 
     def _finish(self, listener: Listener, wait: bool) -> None:
         """Keep the results of evaluations that are over, each member's in their order."""
+        if not wait and not any(each.verdict.done() for each in self._pending):
+            return
         waiting: list[Pending] = []
         for each in self._pending:
             run = each.run
@@ -542,7 +564,7 @@ class Population:
             if run.failure:
                 continue
             try:
-                verdict = each.verdict.result()
+                verdict = outcome(each.verdict)
             except TaskError as error:
                 self._fail(self.runs.index(run), str(error))
                 continue

@@ -79,7 +79,8 @@ class Replay:
         """Draw `size` transitions of each member; `counter` is never the same twice."""
         if size not in self._streams:
             place = torch.arange(size, device=self.rows.device)[None]
-            self._streams[size] = draws.Stream(self._seeds, draws.REPLAY, place, lambda bits: bits)
+            stream = draws.Stream(self._seeds, draws.REPLAY, place, draws.as_they_are)
+            self._streams[size] = stream
         drawn = draws.below(self._held, self._streams[size].at(counter))
         found = self.rows.flatten(0, 1).index_select(0, (drawn + self._first).flatten())
         return Batch(*found.unflatten(0, (-1, size)).split(self.widths, dim=-1))

@@ -99,7 +99,7 @@ class Run:
         now = {'from_step': step, **self._record}
         if not record or {**record[-1], 'from_step': step} != now:
             record.append(now)
-        # First: a folder with anything else in it could be neither resumed nor begun anew.
+        # First: a folder with anything else in it could be neither resumed nor restarted.
         save_config(path, self.config, record)
         make_folder(self._checkpoints)
         if self.rows:  # what was evaluated after the checkpoint will be evaluated again

@@ -136,14 +136,12 @@ def card(
         if origin.startswith('not known')
         else f'all of it; transitions {origin}',
     }
-    use = (
-        f'`proxy-snn evaluate {name}`, '
-        f'`ros2 launch proxy_snn_control control.launch.py policy:={name}`.'
-    )
+    launch = f'ros2 launch proxy_snn_control control.launch.py policy:={name}'
     lines = [
         f'# {name}',
         '',
-        use + ' Made by `proxy-snn shelve`.',
+        f'`proxy-snn evaluate {name}` runs it on its task. On topics (needs a ROS installation):',
+        f'`{launch}`. Made by `proxy-snn shelve`.',
         '',
         '| | |',
         '|---|---|',

@@ -23,7 +23,7 @@ from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.results import read_failure
 from proxy_snn_control.learning.tasks import describe, TaskSpec
-from proxy_snn_control.policy.errors import UserError
+from proxy_snn_control.policy.errors import RoomError, UserError
 import torch
 
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
@@ -106,20 +106,34 @@ def train_here(
     for batch in [*on_gpu, *alone]:
         if listener.should_stop():
             return Result(False, failures)
-        result = train_batch(batch, listener)
+        result = train_batch(batch, listener, log)
         failures += result.failures
         if not result.finished:
             return Result(False, failures)
     if len(on_cpu) < 2:
         return Result(True, failures)
-    result = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
-    return Result(result.finished, failures + result.failures)
+    processes = _guarded(on_cpu, lambda: Processes(on_cpu, resume=True, jobs=jobs), listener)
+    assert processes is not None  # each of them has one run alone
+    return Result(processes.finished, failures + processes.failures)
 
 
-def train_batch(batch: Sequence[Member], listener: Listener) -> Result:
-    """Train what `batches` put together as one population, from where its members are."""
+def train_batch(batch: Sequence[Member], listener: Listener, log: Callable[[str], None]) -> Result:
+    """Train what `batches` put together as one population, from where its members are.
+
+    In halves, one after the other, if the memory does not hold it.
+    """
     resume = any(member.is_begun for member in batch)
-    return _guarded(batch, lambda: Population(batch, resume=resume), listener)
+    result = _guarded(batch, lambda: Population(batch, resume=resume), listener)
+    if result is not None:
+        return result
+    log(f'{_names(batch)}: too large for the memory; in two halves instead')
+    failures: list[str] = []
+    for half in _parts(list(batch), 2):
+        result = train_batch(half, listener, log)
+        failures += result.failures
+        if not result.finished:
+            return Result(False, failures)
+    return Result(True, failures)
 
 
 def fit(batch: list[Member], room: int) -> list[list[Member]]:
@@ -151,13 +165,15 @@ def _sizes(spec: TaskSpec) -> tuple[int, int]:
 
 def _guarded(
     batch: Sequence[Member], make: Callable[[], Population | Processes], listener: Listener
-) -> Result:
-    """Train; what ends this training ends no other."""
+) -> Result | None:
+    """Train; what ends this training ends no other. None if less of it may go."""
     training = None
     try:
         training = make()
         return Result(training.run(listener), training.failures)
     except UserError as error:
+        if isinstance(error, RoomError) and len(batch) > 1:
+            return None
         failures = training.failures if training else []
         if len(failures) < len(batch):  # what stopped the others is reported nowhere else
             failures.append(f'{_names(batch)}: {error}')

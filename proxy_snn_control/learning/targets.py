@@ -12,8 +12,9 @@ from __future__ import annotations
 import copy
 
 from proxy_snn_control.learning.config import TrainConfig
-from proxy_snn_control.spiking.actor import Limits, ReLUActor, SpikingActor
+from proxy_snn_control.spiking.actor import Limits, ReLUActor, scale, SpikingActor
 from proxy_snn_control.spiking.dense import ReLUNetwork
+from proxy_snn_control.spiking.neurons import fused
 from proxy_snn_control.spiking.norm import MovingStatistics
 from proxy_snn_control.spiking.weights import Weights
 import torch
@@ -102,13 +103,27 @@ class ProxyTarget(Target):
     def imitation(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared distance from the actor's `action` (Eq. 9), and its gradient."""
         read_out, pullback = self.network.with_pullback(observation)
-        squashed = torch.tanh(read_out)
-        error = self._limits.scale(squashed) - action
-        each = 1 / (self._actions * error.shape[1])  # actions that are padding have no error
-        loss = (error * error).sum((1, 2)) * each
-        # d tanh(z) = 1 - tanh(z)^2, and the limits' half range stretches it.
-        slope = error * (1 - squashed * squashed) * (2 * each[:, None, None] * self._limits.half)
+        loss, slope = _distance(
+            read_out, action, self._limits.low, self._limits.half, self._actions
+        )
         return loss, pullback(slope)
+
+
+@fused
+def _distance(
+    read_out: Tensor, action: Tensor, low: Tensor, half: Tensor, actions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean squared distance of tanh(read_out), scaled to the limits, and its gradient.
+
+    Actions that are padding have no error, and `actions` [members] does not count them.
+    """
+    squashed = torch.tanh(read_out)
+    error = scale(squashed, low, half) - action
+    each = 1 / (actions * error.shape[1])
+    loss = (error * error).sum((1, 2)) * each
+    # d tanh(z) = 1 - tanh(z)^2, and the limits' half range stretches it.
+    slope = error * (1 - squashed * squashed) * (2 * each[:, None, None] * half)
+    return loss, slope
 
 
 class SoftTarget(Target):

@@ -32,7 +32,7 @@ from proxy_snn_control.policy.plugins import not_loaded, TASKS
 
 PAPER_TASKS = ('Ant', 'HalfCheetah', 'Hopper', 'InvertedDoublePendulum', 'Walker2d')
 LARGEST = float(np.finfo(np.float32).max)
-# Gymnasium's wrappers that go on learning for as long as the environment is used.
+# Gymnasium's wrappers that keep updating statistics while the environment is used.
 LEARNING_WRAPPERS = {
     gymnasium.wrappers.NormalizeObservation: 'training and evaluation would get different '
     'statistics, and the robot none; leave it out and set normalise_observations: true',

@@ -104,7 +104,7 @@ class TD3:
         self.smoothing = stream(draws.SMOOTHING, n, draws.normal)
         self.exploring = stream(draws.EXPLORATION, acting, draws.normal)
         self.at_random = stream(draws.RANDOM_ACTIONS, acting, draws.uniform)
-        # The decoder's own gradient needs no surrogate and would hide that the rest has died.
+        # The decoder's own gradient needs no surrogate and would hide that the rest is zero.
         decoder = 2 if isinstance(self.actor, SpikingActor) else 0
         sizes_of_parts = self.actor.weights.sizes
         self._undecoded = sum(sizes_of_parts[: len(sizes_of_parts) - decoder])
@@ -125,7 +125,12 @@ class TD3:
         self._act_kinds = [Recorded(kind, device) for kind in (self._explore, self._act_at_random)]
 
     def compile_passes(self) -> None:
-        """Have the actor's passes compiled now rather than within the first update."""
+        """Have the actor's passes compiled now rather than within the first update.
+
+        Those of a GPU are compiled for each shape, as it is met.
+        """
+        if self.device.type != 'cpu':
+            return
         width = self.replay.widths[0]
         nothing = torch.zeros(len(self.actor.sizes), 1, width, device=self.device)
         gradient(self.actor(nothing).sum((1, 2)), self.actor.weights.flat)

@@ -157,7 +157,8 @@ def closed_loop(
             while 'sim' not in diagnostics:
                 spin(sim)
             with node_process('controller', namespace, controller_parameters) as controller:
-                while sim.poll() is None:
+                # A short run may end before DDS has found the controller's diagnostics.
+                while sim.poll() is None or 'controller' not in diagnostics:
                     spin(controller)
                 stop_process(controller)
                 settle = time.monotonic() + 1.0

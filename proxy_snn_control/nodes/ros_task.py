@@ -41,8 +41,8 @@ from std_msgs.msg import Float64MultiArray
 
 NODE = 'training_task'
 PROMPT_SECONDS = 1.0  # after which a wait ends when a signal asks to stop
-CONNECT_SECONDS = 20.0  # DDS may take seconds until it knows who is there
-# A service is known before its server knows us; an answer sent in between is lost.
+CONNECT_SECONDS = 20.0  # DDS discovery may take seconds
+# A service is discovered before its server has discovered us; an answer sent in between is lost.
 ACQUAINTANCE_SECONDS = 0.5
 SPIN_SECONDS = 0.1
 DEPTH = 200  # messages of a source that may come while the learner computes
@@ -72,7 +72,7 @@ def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask
     """
     if others:
         raise UserError(
-            f'task ros:{path}: is made with {", ".join(others)}, expected none: a world over ROS '
+            f'task ros:{path}: is made with {", ".join(others)}, expected none: a task over ROS '
             'is what its simulator makes it, and is not rendered here'
         )
     if not path:
@@ -121,7 +121,7 @@ class RosTask(gymnasium.Env):
             joints,
         )
         self._measures = any(task.robot.measured(source) for source in task.robot.sources)
-        self._ticks = 0  # never fewer: the clock of a world that is stepped
+        self._ticks = 0  # never fewer: the clock of a simulator in steps
         self._node: Node | None = None
         self._started = self._complete = False
         self._clock = self._due = 0.0
@@ -151,7 +151,7 @@ class RosTask(gymnasium.Env):
             self._started = True
         if self.task.random_state:
             self._send_random_state()
-        self._begin()  # a world that is stepped publishes what it is reset to
+        self._begin()  # a simulator in steps publishes what it is reset to
         for call in self.task.reset:
             self._call(call)
         if self.task.random_state:
@@ -348,7 +348,7 @@ class RosTask(gymnasium.Env):
             self._started = False
             raise Interrupted(f'task ros:{self.task.path}: service {call.service} reports: {why}')
 
-    # -- the world's random generator
+    # -- the simulator's random generator
 
     def _send_random_state(self) -> None:
         from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -466,7 +466,7 @@ class RosTask(gymnasium.Env):
     def _on_clock(self, message: Any) -> None:
         self._heard += 1
         before, self._clock = self._clock, message.clock.sec + message.clock.nanosec * 1e-9
-        if self._clock < before:  # a reset set it back, or the world began anew
+        if self._clock < before:  # a reset set it back, or the simulator was restarted
             self._inputs.forget(self._now())
             self._set_back = True
         if self._clock < before or not before:
@@ -530,8 +530,8 @@ class RosTask(gymnasium.Env):
         assert self._node is not None
         if len(numbers):
             stamp = self._node.get_clock().now().to_msg()
-            if (told := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
-                stamp.sec, stamp.nanosec = divmod(max(told), 10**9)  # the time of the world
+            if (stamps := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
+                stamp.sec, stamp.nanosec = divmod(max(stamps), 10**9)  # simulated time
             measured = self._inputs.measured() if self._measures else ()
             self._publisher.publish(self._commands.message(numbers, '', stamp, measured))
 

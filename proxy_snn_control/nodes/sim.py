@@ -347,7 +347,7 @@ class Sim(Node):
             return
         self._fault = ''
         if not self._first_command and not (self._lockstep or self._stepped):
-            # What went by while nobody commanded is no part of the first episode.
+            # Steps before the first command are not part of the first episode.
             self._begin_episode()
             self._was_reset = True
         self._first_command = self._first_command or received

@@ -19,6 +19,10 @@ class WriteError(UserError):
     """A file that cannot be written: no permission, a full disk."""
 
 
+class RoomError(UserError):
+    """The memory does not hold what was asked for at once; less of it may go."""
+
+
 class TaskError(UserError):
     """A task that fails, or returns what is no number or not of its own shape."""
 

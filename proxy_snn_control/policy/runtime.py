@@ -231,7 +231,7 @@ class SpikingNetwork:
     ) -> None:
         self._spec, self._tensors, self._limits = spec, tensors, limits
         self._neuron = NEURONS[spec.neuron]
-        # Arrays without dimensions: of a plain number NumPy makes one anew every time.
+        # Arrays without dimensions: NumPy would convert a plain number at every use.
         self._constants = tuple(
             np.array(spec.neuron_constants[name], np.float32) for name in self._neuron.constants
         )

@@ -16,7 +16,13 @@ from typing import NamedTuple
 from proxy_snn_control.policy.plugins import NEURONS
 from proxy_snn_control.spiking import fused, norm
 from proxy_snn_control.spiking.dense import layer_layout, ReLUNetwork
-from proxy_snn_control.spiking.neurons import About, EncoderSpikes, SpikingLayer, Stimulation
+from proxy_snn_control.spiking.neurons import (
+    About,
+    EncoderSpikes,
+    potentials,
+    SpikingLayer,
+    Stimulation,
+)
 from proxy_snn_control.spiking.norm import Moments, MovingStatistics
 from proxy_snn_control.spiking.weights import Layout, start_linear, Weights
 import torch
@@ -47,7 +53,12 @@ class Limits:
 
     def scale(self, squashed: Tensor) -> Tensor:
         """Scale (-1, 1) to the action limits."""
-        return self.low + (squashed + 1) * self.half
+        return scale(squashed, self.low, self.half)
+
+
+def scale(squashed: Tensor, low: Tensor, half: Tensor) -> Tensor:
+    """Scale (-1, 1) to limits from `low` on, `half` of the range on either side of the middle."""
+    return low + (squashed + 1) * half
 
 
 class Learning(NamedTuple):
@@ -191,7 +202,7 @@ class SpikingActor:
         """Compute actions [members, batch, actions] for [members, batch, observations]."""
         flat = self.weights.flat
         if flat.device.type != 'cpu' or flat.dtype != torch.float32:
-            return self.trace(observation)[0]
+            return self._trace(observation, None)[0]
         named = self.weights.named(flat)
         parts = [part for layer in self._layers(named) for part in layer]
         version = self.weights.version
@@ -250,16 +261,20 @@ class SpikingActor:
             action [members, batch, actions]; spikes per layer from the encoder on and membrane
             potentials per layer after it, each [members, batch, T, neurons].
         """
-        return self._trace(observation, None)
+        action, spikes, currents = self._trace(observation, None)
+        return action, spikes, [potentials(current, self.about) for current in currents]
 
     def _trace(
         self, observation: Tensor, moments: list[Moments] | None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """As `trace`; with a list for their moments, normalised by the batch's own currents."""
+        """As `trace`, with currents for potentials.
+
+        With a list for their moments, currents are normalised as they are in this batch.
+        """
         named, about = self.weights.named(self.weights.flat), self.about
         stimulation = self._stimulation(observation, named)
         spikes = EncoderSpikes.apply(stimulation, about.time_steps, about.encoder_threshold)
-        all_spikes, all_potentials = [spikes], []
+        all_spikes, all_currents = [spikes], []
         learning = moments is not None
         for i, (weight, bias) in enumerate(self._layers(named, folded=not learning)):
             if self.statistics and moments is not None:
@@ -267,12 +282,12 @@ class SpikingActor:
                 rows = spikes.flatten(1, 2)
                 weight, bias, found = norm.normalise(rows, weight, gamma, beta)
                 moments.append(found)
-            spikes, potentials = SpikingLayer.apply(
+            spikes, current = SpikingLayer.apply(
                 spikes, weight, bias, about, self._tail, self.products
             )
             all_spikes.append(spikes)
-            all_potentials.append(potentials)
-        return self._decode(spikes.mean(-2), named), all_spikes, all_potentials
+            all_currents.append(current)
+        return self._decode(spikes.mean(-2), named), all_spikes, all_currents
 
     def _layers(
         self, named: dict[str, Tensor], folded: bool = True

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import itertools
 from typing import Any, NamedTuple
 
-from proxy_snn_control.spiking.weights import Axis, start_linear, Weights
+from proxy_snn_control.spiking.weights import Axis, empty_aligned, start_linear, Weights
 import torch
 from torch import Tensor
 
@@ -95,7 +95,7 @@ class ReLUNetwork:
 
         @torch.no_grad()
         def pullback(gradient: Tensor) -> Tensor:
-            found = self._flat.new_empty(self._flat.shape)
+            found = empty_aligned(self._flat)
             _pull(gradient, passed, self.products, _parts(found, self.weights), to_x=False)
             return found
 
@@ -204,7 +204,10 @@ def _pull(
         g = g.to(weight.dtype)
         with rounded('float32' if i == last else products):
             if to:
-                to[2 * i].copy_(g.mT @ h)
+                if g.dtype == to[2 * i].dtype:
+                    torch.matmul(g.mT, h, out=to[2 * i])
+                else:
+                    to[2 * i].copy_(g.mT @ h)
                 torch.sum(g, -2, keepdim=True, dtype=to[0].dtype, out=to[2 * i + 1])
             if i or to_x:
                 g = g @ weight
@@ -235,7 +238,7 @@ class _Layers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         to_x, to_flat, *_ = ctx.needs_input_grad
-        found = ctx.flat.new_empty(ctx.flat.shape) if to_flat else None
+        found = empty_aligned(ctx.flat) if to_flat else None
         to = _parts(found, ctx.weights) if found is not None else []
         g = _pull(gradients[0], ctx.passed, ctx.products, to, to_x)
         return (None if g is None else g.to(ctx.x_type)), found, None, None, None

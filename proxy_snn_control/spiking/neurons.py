@@ -15,11 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable
 import functools
 import importlib.util
+import logging
+import types
 from typing import Any, NamedTuple
 
 from proxy_snn_control.spiking.dense import factor_type, rounded
 import torch
 from torch import Tensor
+
+_TRITON = importlib.util.find_spec('triton') is not None
+_log = logging.getLogger('proxy_snn_control')
 
 
 class About(NamedTuple):
@@ -38,15 +43,64 @@ class About(NamedTuple):
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a function of tensors compiled where its first tensor is on a GPU."""
-    on_gpu = functools.cache(lambda: torch.compile(function, fullgraph=True))
-    able = importlib.util.find_spec('triton') is not None
+    """Have a function of tensors compiled where its first tensor is on a GPU.
+
+    What is recorded never changes its shapes, so each signature gets kernels of its own, for these
+    shapes alone. What cannot be compiled (there is no C compiler, or torch cannot trace a plugin's
+    neuron) is said once and computed as it stands.
+    """
+    ready: dict[Any, Callable[..., Any]] = {}
 
     @functools.wraps(function)
-    def call(tensor: Tensor, *others: Any) -> Any:
-        return (on_gpu() if able and tensor.is_cuda else function)(tensor, *others)
+    def call(*arguments: Any) -> Any:
+        if not compiles(arguments[0]):
+            return function(*arguments)
+        # Gradients are written out below; torch would compile again for what requires one.
+        plain = [each.detach() if isinstance(each, Tensor) else each for each in arguments]
+        signature = tuple(map(_signature, plain))
+        if signature not in ready:
+            try:
+                ready[signature] = _compiled(function)
+                return ready[signature](*plain)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # of torch, Triton, a C compiler or a plugin
+                ready[signature] = function
+                reason = ' '.join(str(error).split())[:200]
+                _warn(
+                    f'torch cannot compile {function.__name__} for this GPU; its operations run '
+                    f'one by one, which is slower: {reason}'
+                )
+        return ready[signature](*plain)
 
     return call
+
+
+def compiles(tensor: Tensor) -> bool:
+    """Whether a function of this tensor is compiled."""
+    return _TRITON and tensor.is_cuda
+
+
+def _signature(argument: Any) -> Any:
+    if not isinstance(argument, Tensor):
+        return argument
+    return argument.shape, argument.stride(), argument.dtype, argument.device
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a copy: torch counts compilations by code object, and gives up after eight."""
+    from torch._inductor import config
+
+    copy = types.FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    # Else a timing may choose the order of a sum, and a resumed run another than the unbroken one.
+    options: dict[str, Any] = {'deterministic': True} if hasattr(config, 'deterministic') else {}
+    return torch.compile(copy, fullgraph=True, dynamic=False, options=options)
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Say it once."""
+    _log.warning('%s', text)
 
 
 @fused
@@ -102,59 +156,65 @@ def encode(stimulation: Tensor, time_steps: int, threshold: float) -> Tensor:
     return torch.stack(spikes, -2)
 
 
-@fused
-def run(current: Tensor, about: About) -> tuple[Tensor, Tensor]:
-    """Run all T simulation steps of a layer of neurons.
-
-    Args:
-        current: [..., T, neurons].
-        about: the neuron and its constants.
+def steps(current: Tensor, about: About) -> list[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Run all T simulation steps of a layer of neurons with currents [..., T, neurons].
 
     Returns:
-        spikes [..., T, neurons] and states [members of the state, ..., T, neurons], of which the
-        first is the membrane potential before the reset.
+        For each step the spikes and the state, whose first is the membrane potential before the
+        reset; all [..., neurons].
     """
     neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
     spike = torch.zeros_like(current[..., 0, :])
     state = (spike,) * len(neuron.state)
-    spikes, states = [], []
+    found = []
     for t in range(current.shape[-2]):
         state = neuron.step(current[..., t, :], spike, state, constants)
         spike = (state[0] > threshold).to(current.dtype)
-        spikes.append(spike)
-        states.append(torch.stack(state))
-    return torch.stack(spikes, -2), torch.stack(states, -2)
+        found.append((spike, state))
+    return found
 
 
 @fused
-def run_backward(gradient: Tensor, states: Tensor, about: About, tail: Tensor | None) -> Tensor:
+def run(current: Tensor, about: About) -> Tensor:
+    """Compute the spikes of a layer of neurons, of the shape of its currents."""
+    return torch.stack([spike for spike, _ in steps(current, about)], -2)
+
+
+def potentials(current: Tensor, about: About) -> Tensor:
+    """Compute membrane potentials before the reset, of the shape of the currents."""
+    return torch.stack([state[0] for _, state in steps(current, about)], -2)
+
+
+@fused
+def run_backward(gradient: Tensor, current: Tensor, about: About, tail: Tensor | None) -> Tensor:
     """Turn the gradient of the spikes [members, batch, T, neurons] into that of the currents.
 
     The spike's derivative is the rectangle of Eq. 14: 1 / (2 w) where d = |V - threshold| <= w,
     else 0, or with a tail that times tail (w / d)^2. The reset, which is part of the equations, is
-    part of the gradient too.
+    part of the gradient too. The steps are run again: that takes less time than to read states
+    from memory, where the forward pass would have had to write them.
 
     Args:
         gradient: of the spikes.
-        states: as `run` returns them.
+        current: as `run` took it.
         about: the neuron, its constants and w.
         tail: [members, 1, 1], each member's; None if no member has one.
     """
     neuron, constants, threshold = about.neuron, about.neuron_constants, about.threshold
     window = about.surrogate_window
     at_rest = torch.zeros_like(gradient[..., 0, :])
-    to_state, to_spike = (at_rest,) * len(states), at_rest
+    resting = (at_rest,) * len(neuron.state)
+    passed = [(at_rest, resting), *steps(current, about)]
+    to_state, to_spike = resting, at_rest
     found = []
     for t in range(gradient.shape[-2] - 1, -1, -1):
-        potential = states[0][..., t, :]
-        distance = (potential - threshold).abs()
+        (fired, before), (_, after) = passed[t], passed[t + 1]
+        distance = (after[0] - threshold).abs()
         height = (distance <= window).to(gradient.dtype)
         if tail is not None:
             height = torch.where(distance <= window, height, tail * (window / distance) ** 2)
         slope = height / (2 * window)
         to_potential = to_state[0] + slope * (gradient[..., t, :] + to_spike)
-        before = tuple(s[..., t - 1, :] for s in states) if t else (at_rest,) * len(states)
-        fired = (before[0] > threshold).to(gradient.dtype)
         to_current, to_spike, to_state = neuron.pullback(
             fired, before, constants, (to_potential, *to_state[1:])
         )
@@ -213,7 +273,7 @@ class SpikingLayer(torch.autograd.Function):
         tail: Tensor | None,
         products: str,
     ) -> tuple[Tensor, Tensor]:
-        """Compute spikes and membrane potentials [members, batch, T, outputs].
+        """Compute spikes and currents [members, batch, T, outputs].
 
         Args:
             ctx: for `backward`.
@@ -225,19 +285,17 @@ class SpikingLayer(torch.autograd.Function):
             products: what the products of the backward pass are computed in (dense.py).
         """
         rows = spikes.flatten(1, 2)
-        current = torch.baddbmm(bias[:, None], rows, weight.mT)
-        fired, states = run(current.unflatten(1, spikes.shape[1:3]), about)
-        ctx.save_for_backward(rows, states, weight)
+        current = torch.baddbmm(bias[:, None], rows, weight.mT).unflatten(1, spikes.shape[1:3])
+        ctx.save_for_backward(rows, current, weight)
         ctx.about, ctx.tail, ctx.products = about, tail, products
-        potential = states[0]
-        ctx.mark_non_differentiable(potential)
-        return fired, potential
+        ctx.mark_non_differentiable(current)
+        return run(current, about), current
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run the simulation steps backwards."""
-        rows, states, weight = ctx.saved_tensors
-        to_current = run_backward(gradients[0], states, ctx.about, ctx.tail).flatten(1, 2)
+        rows, current, weight = ctx.saved_tensors
+        to_current = run_backward(gradients[0], current, ctx.about, ctx.tail).flatten(1, 2)
         kind = factor_type(ctx.products, weight.dtype)
         factor = to_current.to(kind)
         with rounded(ctx.products):

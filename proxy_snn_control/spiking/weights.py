@@ -19,13 +19,15 @@ from torch import Tensor
 
 Axis = int | tuple[int, ...]
 Layout = Mapping[str, tuple[Axis, ...]]
+# Rows begin at multiples of so many numbers, 128 bytes of float32.
+ALIGNMENT = 32
 
 
 class Weights:
     """Weights by name, for every network.
 
     Attributes:
-        flat: [networks, numbers], everything; replaced by `to`.
+        flat: [networks, numbers], everything, laid out as `aligned` does; replaced by `to`.
         shapes: by name, each with all axes at their longest.
         sizes, matrices: of each shape in turn, how many numbers, and the shape with two axes.
         version: raise it after changing numbers in place, for what is computed from them ahead.
@@ -49,12 +51,12 @@ class Weights:
         self.matrices = [
             shape if len(shape) > 1 else (1, *shape) for shape in self.shapes.values()
         ]
-        self.flat = torch.zeros(len(layouts), sum(self.sizes))
+        self.flat = aligned(torch.zeros(len(layouts), sum(self.sizes)))
         self.version = 0
 
     def to(self, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         """Move or convert all weights."""
-        self.flat = self.flat.to(device=device, dtype=dtype)
+        self.flat = aligned(self.flat.to(device=device, dtype=dtype))
         self.version += 1
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
@@ -85,6 +87,21 @@ class Weights:
                     self._places[row][name],
                 )
                 part[0][... if where is None else where] = value
+
+
+def aligned(numbers: Tensor) -> Tensor:
+    """Copy [networks, numbers] so that each row begins where a GPU multiplies quickest from."""
+    found = empty_aligned(numbers)
+    return found.copy_(numbers)
+
+
+def empty_aligned(like: Tensor) -> Tensor:
+    """Make a tensor of this kind and shape [networks, numbers] as `aligned` lays it out."""
+    networks, numbers = like.shape
+    stride = -(-numbers // ALIGNMENT) * ALIGNMENT
+    return torch.empty_strided(
+        (networks, numbers), (stride, 1), dtype=like.dtype, device=like.device
+    )
 
 
 def start_linear(weight: Tensor, bias: Tensor, fan_in: int, rng: torch.Generator) -> None:
