@@ -151,7 +151,7 @@ def mujoco_failure() -> str:
     if importlib.util.find_spec('mujoco') is None:
         return ''
     try:
-        import mujoco  # noqa: F401
+        import mujoco  # noqa: F401  (whether it can be imported)
     except Exception as error:  # whatever the graphics libraries raise where there are none
         through = os.environ.get('MUJOCO_GL', '')
         why = _first_line(error)
