@@ -22,17 +22,19 @@ from control_kit import (
 from hostile_kit import Hostile, prepare_hostile
 from hypothesis import HealthCheck, Phase, settings
 import numpy as np
-from proxy_snn_control.control.backend import Native
+from proxy_snn_control.control.backend import Native, Neuromorphic
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import BEGINS, number_array, UNASKED
 from proxy_snn_control.control.observation import Inputs
+from proxy_snn_control.control.robot import plain_robot
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
 from proxy_snn_control.control.stop import DIED, StopLatch
 from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.control.wiring import Wiring
 from proxy_snn_control.policy import load_policy, Policy, UserError
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
 # ---- the stop
@@ -426,3 +428,19 @@ def test_messages_that_are_lost_cost_little_of_the_return(tmp_path: Path) -> Non
     whole = np.mean([cheetah_return(tmp_path, seed, 0.0) for seed in seeds])
     lossy = np.mean([cheetah_return(tmp_path, seed, 1 / 300) for seed in seeds])
     assert lossy > 0.98 * whole
+
+
+def test_an_observation_that_is_repeated_is_asked_once() -> None:
+    """As a sim in lockstep repeats it while the neuromorphic node computes."""
+    spec, tensors = random_policy(2, 1, (8,), control_period=PERIOD)
+    world = World(plain_robot(spec, 5.0, True), Policy(spec, tensors), repeats=True)
+    requests: list[Any] = []
+    backend = Neuromorphic(spec, tensors, 'sum', Policy(spec, tensors), requests.append)
+    world.loop.backend = backend
+    world.loop.activate()
+    observation = np.zeros(spec.observation_size)
+    for label, asked, fallbacks in (('1', 1, 0), ('1', 1, 0), ('2', 2, 2)):
+        world.wait(0.2)
+        world.take(0, serialize_message(number_array(observation, label)))
+        assert (len(requests), backend.fallbacks) == (asked, fallbacks)
+    assert [label for _, _, label in world.sent] == ['1', '2']

@@ -177,6 +177,8 @@ class Loop:
                 self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
                 self._look()
             return
+        if not fault and self._is_asked(inputs.label):
+            return
         self.settle()
         observation = acted = None
         if not fault:
@@ -192,6 +194,11 @@ class Loop:
                 topics = ', '.join(source.topic for source in self.robot.sources)
                 fault = f'topic {topics}: {error}'
         self._finish(observation, inputs.label, acted, fault, now)
+
+    def _is_asked(self, label: str) -> bool:
+        """Whether the neuromorphic node is at this very observation, which a sim has repeated."""
+        question = self.backend.question if isinstance(self.backend, Neuromorphic) else None
+        return question is not None and bool(label) and question.label == label
 
     def _is_again(self) -> bool:
         """Whether this very observation was answered, where the past makes a difference.

@@ -425,10 +425,12 @@ class Controller(LifecycleNode):
 
     def _answer(self, loop: Loop) -> None:
         began = time.monotonic()
+        backend = loop.backend if isinstance(loop.backend, Neuromorphic) else None
+        waiting = backend.question if backend else None
         self._step(loop)
         if loop.faulty:
             self._on_fault(loop)
-        if isinstance(loop.backend, Neuromorphic) and loop.backend.question is not None:
+        if backend and backend.question is not None and backend.question is not waiting:
             self._deadline.reset()
         self._answered_at = time.monotonic()
         wait = self._warm_up.after(began, self._answered_at)
