@@ -101,12 +101,6 @@ NEEDS = {
     'Slurm': r'^sbatch ',
     'the extra benchmarks': r'benchmarks/(energy|inference|training)\.py',
 }
-SIM = 'python -m proxy_snn_control.nodes sim --ros-args -p env:=HalfCheetah-v4 -p mode:=realtime'
-ACT = (
-    'python -m proxy_snn_control.nodes controller --ros-args '
-    '-p policy:=half_cheetah -p robot:=half_cheetah -p autostart:=true'
-)
-POLICY = 'cp policies/half_cheetah.safetensors'
 
 
 def own_plugin(folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
-from proxy_snn_control.control.backend import Native, Neuromorphic
+from proxy_snn_control.control.backend import Native, Neuromorphic, Question
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.counts import Statistics
 from proxy_snn_control.control.messages import BEGINS, UNASKED
@@ -195,9 +195,14 @@ class Loop:
                 fault = f'topic {topics}: {error}'
         self._finish(observation, inputs.label, acted, fault, now)
 
+    @property
+    def question(self) -> Question | None:
+        """What waits for the neuromorphic node's answer, if anything does."""
+        return self.backend.question if isinstance(self.backend, Neuromorphic) else None
+
     def _is_asked(self, label: str) -> bool:
         """Whether the neuromorphic node is at this very observation, which a sim has repeated."""
-        question = self.backend.question if isinstance(self.backend, Neuromorphic) else None
+        question = self.question
         return question is not None and bool(label) and question.label == label
 
     def _is_again(self) -> bool:

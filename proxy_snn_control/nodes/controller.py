@@ -425,12 +425,11 @@ class Controller(LifecycleNode):
 
     def _answer(self, loop: Loop) -> None:
         began = time.monotonic()
-        backend = loop.backend if isinstance(loop.backend, Neuromorphic) else None
-        waiting = backend.question if backend else None
+        waiting = loop.question
         self._step(loop)
         if loop.faulty:
             self._on_fault(loop)
-        if backend and backend.question is not None and backend.question is not waiting:
+        if loop.question is not None and loop.question is not waiting:
             self._deadline.reset()
         self._answered_at = time.monotonic()
         wait = self._warm_up.after(began, self._answered_at)
@@ -442,8 +441,7 @@ class Controller(LifecycleNode):
         """Warm up the caches for the next answer."""
         self._warming.cancel()
         loop = self._loop
-        numbers = loop.warm_up() if loop is not None else None
-        if loop is not None and numbers is not None:
+        if loop is not None and (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
