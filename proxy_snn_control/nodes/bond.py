@@ -13,9 +13,9 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from proxy_snn_control.nodes.entities import Entities
 from rclpy.duration import Duration
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
 TOPIC = 'bond'
@@ -29,7 +29,7 @@ INSTALLED = importlib.util.find_spec('bond') is not None
 class Bond:
     """One side of a bond, from when it is made until `destroy`."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: LifecycleNode) -> None:
         """Begin to publish that the node is alive.
 
         Args:
@@ -41,12 +41,10 @@ class Bond:
 
         self._node, self._status = node, Status
         self._instance = str(uuid.uuid4())
-        self._publisher = node.create_publisher(Status, TOPIC, QoSProfile(depth=5))
-        self._subscription = node.create_subscription(
-            Status, TOPIC, self._on_status, QoSProfile(depth=100)
-        )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(PERIOD, lambda: self._say(True), clock=steady)
+        self._entities = Entities(node)
+        self._publisher = self._entities.publisher(Status, TOPIC, QoSProfile(depth=5))
+        self._entities.subscription(Status, TOPIC, self._on_status, QoSProfile(depth=100))
+        self._timer = self._entities.timer(PERIOD, lambda: self._say(True))
         self._say(True)
 
     def destroy(self) -> None:
@@ -54,9 +52,7 @@ class Bond:
         if not self._timer.is_canceled():
             self._say(False)
             self._publisher.wait_for_all_acked(Duration(seconds=GOODBYE))
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
-        self._node.destroy_publisher(self._publisher)
+        self._entities.destroy()
 
     def _on_status(self, message: Any) -> None:
         of_manager = message.id == self._node.get_name() and message.instance_id != self._instance

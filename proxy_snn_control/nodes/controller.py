@@ -25,6 +25,7 @@ from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
+from proxy_snn_control.nodes.entities import Entities, STEADY
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
@@ -36,7 +37,6 @@ from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -97,7 +97,7 @@ class Controller(LifecycleNode):
         self._policy_path = ''
         self._publisher: Any = None
         self._requests: Any = None
-        self._entities: list[Callable[[], Any]] = []
+        self._entities = Entities(self)
         self._bond: Bond | None = None
         self._starting = self._locked = False
         self._task: Any = None
@@ -105,13 +105,11 @@ class Controller(LifecycleNode):
         # What the robot got last outlives a round through the lifecycle: for which command, and
         # it.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
-        # Time on this node stands still for nobody: a simulation that does is a stale source too.
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._telemetry = Telemetry(self)
         self._stop = StopLatch()
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._remember()
-        self.create_timer(1.0, self._on_second, clock=self._steady)
+        self.create_timer(1.0, self._on_second, clock=STEADY)
         self._reload = LateService(
             self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
@@ -238,45 +236,40 @@ class Controller(LifecycleNode):
         loop.shadows = parameter('shadow')
         topic = '~/shadow_command' if loop.shadows else loop.robot.command.topic
         kind = loop.robot.command.type_name
+        entities = self._entities
         self._publisher = self._endpoint(
-            topic, kind, self.create_lifecycle_publisher, loop.commands.message_type, topic, qos
+            topic, kind, entities.lifecycle_publisher, loop.commands.message_type, topic, qos
         )
-        self._entities = [lambda: self.destroy_lifecycle_publisher(self._publisher)]
         for index, source in enumerate(loop.robot.sources):
             on_message: Any = functools.partial(self._on_message, index)
             if source.type_name == JOINT_STATE:
                 on_message = with_publisher(on_message)
-            subscription = self._endpoint(
+            self._endpoint(
                 source.topic,
                 source.type_name,
-                self.create_subscription,
+                entities.subscription,
                 message_class(source.type_name),
                 source.topic,
                 on_message,
                 RELIABLE if source.reliable else SENSOR_DATA,
                 raw=source.type_name == VECTOR,
             )
-            self._entities.append(functools.partial(self.destroy_subscription, subscription))
         shortest = min(source.timeout for source in loop.robot.sources)
-        self._every(shortest * WATCH, self._on_watch)
-        self._repeating = self._every(loop.repeat_period, self._on_repeat)
+        entities.timer(shortest * WATCH, self._on_watch)
+        self._repeating = entities.timer(loop.repeat_period, self._on_repeat)
         self._repeating.cancel()  # until there is a fault
         self._warm_up = WarmUp()
-        self._warming = self._every(1.0, self._on_warm_up)
+        self._warming = entities.timer(1.0, self._on_warm_up)
         self._warming.cancel()  # until the next observation is expected
         if loop.at_rate:
-            self._every(loop.period, self._on_timer)
+            entities.timer(loop.period, self._on_timer)
         if isinstance(loop.backend, Neuromorphic):
-            self._requests = self.create_publisher(
-                UInt8MultiArray, 'neuromorphic/request', RELIABLE
-            )
-            self._entities.append(lambda: self.destroy_publisher(self._requests))
-            answers = self.create_subscription(
+            self._requests = entities.publisher(UInt8MultiArray, 'neuromorphic/request', RELIABLE)
+            entities.subscription(
                 UInt8MultiArray, 'neuromorphic/answer', self._on_answer, RELIABLE
             )
-            self._entities.append(lambda: self.destroy_subscription(answers))
             deadline = parameter('backend_deadline') or loop.period / 2
-            self._deadline = self._every(deadline, self._on_deadline)
+            self._deadline = entities.timer(deadline, self._on_deadline)
             self._deadline.cancel()  # until there is a question
         self._loop, self._policy_path = loop, parameter('policy')
         log = self.get_logger()
@@ -339,18 +332,12 @@ class Controller(LifecycleNode):
                 'another type?'
             ) from error
 
-    def _every(self, seconds: float, callback: Callable[[], None]) -> Any:
-        timer = self.create_timer(seconds, callback, clock=self._steady)
-        self._entities.append(functools.partial(self.destroy_timer, timer))
-        return timer
-
     def _release(self) -> None:
         if self._publisher is not None:
             self._publisher.wait_for_all_acked(Duration(seconds=RELEASE_SECONDS))
         self._reload.drop('the policy was unloaded while the file was read')
-        for destroy in reversed(self._entities):
-            destroy()
-        self._entities = []
+        self._entities.destroy()
+        self._entities = Entities(self)
         if self._loop is not None:
             self._last = (self._loop.robot.command, self._loop.gate.last)
         self._loop = self._publisher = None
