@@ -210,15 +210,19 @@ class NodeProcess:
     def output(self) -> str:
         return self.log.read_text(errors='replace')
 
-    def end(self, number: signal.Signals) -> tuple[int, float]:
-        """Send a signal; the exit status, and the seconds until it came."""
-        began = time.monotonic()
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal; return the exit status, which must come."""
         self.process.send_signal(number)
-        status = self.process.wait(20)
-        return status, time.monotonic() - began
+        return self.wait(20)
 
     def wait(self, seconds: float) -> int:
-        return self.process.wait(seconds)
+        """Return the exit status; of a process that does not end, show what it is at."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
+            self.process.wait(20)
+            raise AssertionError(f'it did not end in {seconds:.0f} s: {self.output}') from None
 
     def survivors(self) -> list[str]:
         """Return the processes of its session that are still there a second after it ended."""
@@ -242,7 +246,7 @@ class Stage:
         self.folder = folder
         # What a controller leaves behind when it is killed belongs to this test alone.
         home = {'ROS_DOMAIN_ID': str(domain), 'ROS_HOME': str(folder / 'ros_home')}
-        self.environment = {**os.environ, **home}
+        self.environment = {**os.environ, **home, 'PYTHONFAULTHANDLER': '1'}
         self.processes: list[NodeProcess] = []
         self._context = rclpy.Context()
         rclpy.init(

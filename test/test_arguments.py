@@ -99,6 +99,6 @@ def test_a_task_that_raises_at_its_end(stage: Stage, tmp_path: Path) -> None:
     stage.environment['PYTHONPATH'] = str(tmp_path)
     sim = stage.start('sim', env='bad_end:BadEnd-v0')
     assert stage.until(lambda: 'lockstep' in sim.output), sim.output
-    status, _ = sim.end(signal.SIGTERM)
+    status = sim.end(signal.SIGTERM)
     assert "task 'BadEnd-v0' failed in close: OSError: gone" in sim.output
     assert (status, 'Traceback' in sim.output) == (1, False), sim.output

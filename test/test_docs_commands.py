@@ -396,7 +396,7 @@ class Reader:
             self.commands.clear()
             assert self.stage.until(lambda: len(self.commands) > 40, 30), self.stage.outputs()
         for node in nodes:
-            assert node.end(signal.SIGINT)[0] == 0, node.output
+            assert node.end(signal.SIGINT) == 0, node.output
             assert 'Traceback' not in node.output, node.output
 
     def enter(self, command: str) -> None:

@@ -94,7 +94,7 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     refuses(configure, activate, deactivate, cleanup, shutdown)
     stage.spin(0.2)
     assert judge.commands[-1] == SAFE
-    status, _ = controller.end(signal.SIGTERM)
+    status = controller.end(signal.SIGTERM)
     assert status == 0
     assert 'Traceback' not in controller.output
     judge.verdict()
@@ -236,7 +236,7 @@ def test_a_bond_where_bond_is_installed(stage: Stage, policy_file: Path) -> None
     controller.process.send_signal(signal.SIGCONT)
     sister.beats()
     assert not sister.broken
-    assert controller.end(signal.SIGTERM)[0] == 0
+    assert controller.end(signal.SIGTERM) == 0
     assert stage.until(lambda: sister.broken)
     judge.verdict()
 

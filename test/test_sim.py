@@ -91,7 +91,7 @@ def test_sim_in_real_time(stage: Stage) -> None:
     assert len(message.position) == len(message.velocity) == len(message.effort) == 9
     times = [c.clock.sec + c.clock.nanosec * 1e-9 for c in clock]
     np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)
-    assert sim.end(signal.SIGTERM)[0] == 0
+    assert sim.end(signal.SIGTERM) == 0
 
 
 def test_a_sim_of_a_task_with_arguments(stage: Stage) -> None:
@@ -325,7 +325,7 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     counted = {pair.key: pair.value for pair in received[-1].status[0].values}
     assert int(counted['commands']) > 0
     assert int(counted['commands_refused']) > 0
-    assert sim.end(signal.SIGINT)[0] == 0
+    assert sim.end(signal.SIGINT) == 0
     assert sim.output.count('topic command') < 10, 'one complaint a second'
 
 

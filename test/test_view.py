@@ -71,9 +71,8 @@ def test_what_is_shown_is_served_on_loopback_and_recorded(stage: Stage) -> None:
     with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=10) as page:
         assert b'<html' in page.read().lower()
     stage.spin(3.0)
-    status, seconds = view.end(signal.SIGINT)
-    assert (status, view.survivors()) == (0, []), view.output
-    assert seconds < 5
+    assert view.end(signal.SIGINT) == 0, view.output
+    assert view.survivors() == []
     listed = subprocess.run(
         [RERUN, 'rrd', 'print', record], capture_output=True, text=True, check=True, timeout=60
     ).stdout
