@@ -24,6 +24,10 @@ from proxy_snn_control.policy.native import compiled_pass
 from proxy_snn_control.policy.neurons import NEURONS
 import pytest
 
+# A script's background job ignores these, and so would the nodes of its tests.
+for number in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 stay_on_loopback()
 sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
 
