@@ -5,11 +5,10 @@
 from collections.abc import Callable, Iterator
 import time
 
-from conftest import own_domain
+from conftest import Stage
 from proxy_snn_control.nodes.entities import Entities
 from proxy_snn_control.nodes.process import Executor
 import pytest
-import rclpy
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Bool
 
@@ -17,19 +16,10 @@ Spin = Callable[[Callable[[], bool], float], bool]
 
 
 @pytest.fixture
-def node() -> Iterator[LifecycleNode]:
-    with own_domain() as domain:
-        context = rclpy.Context()
-        rclpy.init(
-            args=[],
-            context=context,
-            domain_id=domain,
-            signal_handler_options=rclpy.signals.SignalHandlerOptions.NO,
-        )
-        node = LifecycleNode('entities', context=context)
-        yield node
-        node.destroy_node()
-        context.try_shutdown()
+def node(stage: Stage) -> Iterator[LifecycleNode]:
+    node = LifecycleNode('entities', context=stage.node.context)
+    yield node
+    node.destroy_node()
 
 
 @pytest.fixture

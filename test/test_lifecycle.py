@@ -94,8 +94,7 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     refuses(configure, activate, deactivate, cleanup, shutdown)
     stage.spin(0.2)
     assert judge.commands[-1] == SAFE
-    status = controller.end(signal.SIGTERM)
-    assert status == 0
+    assert controller.end(signal.SIGTERM) == 0
     assert 'Traceback' not in controller.output
     judge.verdict()
 

@@ -25,14 +25,14 @@ from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
-from proxy_snn_control.nodes.entities import Entities, STEADY
+from proxy_snn_control.nodes.entities import Entities
 from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import check_choices, PARAMETERS, SAFETY, safety_settings
-from proxy_snn_control.nodes.process import await_receipt, declare, run, value_of
+from proxy_snn_control.nodes.process import await_receipt, declare, run, STEADY, value_of
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 from rcl_interfaces.msg import SetParametersResult

@@ -8,11 +8,8 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from proxy_snn_control.nodes.process import STEADY
 from rclpy.lifecycle import LifecycleNode
-
-# A simulation that stands still must not stop the timers that notice it.
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class Entities:

@@ -16,9 +16,15 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
-from proxy_snn_control.nodes.process import await_receipt, declare, Parameter, run, value_of
+from proxy_snn_control.nodes.process import (
+    await_receipt,
+    declare,
+    Parameter,
+    run,
+    STEADY,
+    value_of,
+)
 from proxy_snn_control.policy import UserError
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
@@ -60,14 +66,13 @@ class Guard(Node):
         self._received_at: float | None = None
         self._fault = ''
         self._passed = self._refused = self._safe_commands = 0
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
         self._commands = self.create_publisher(Float64MultiArray, 'guarded_command', RELIABLE)
         self.create_subscription(Float64MultiArray, 'command', self._on_command, RELIABLE)
-        self.create_timer(self._timeout / 4, self._on_watch, clock=steady)
-        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.create_timer(self._timeout / 4, self._on_watch, clock=STEADY)
+        self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
         self.get_logger().info(
             f'passes {self.resolve_topic_name("command")} on to {self._commands.topic_name}; '
             f'{safe} after {self._timeout:g} s without'

@@ -24,10 +24,9 @@ from proxy_snn_control.neuromorphic.fixed import fixed_layers
 from proxy_snn_control.neuromorphic.network import Several
 from proxy_snn_control.neuromorphic.processes import NetworkError
 from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
-from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.nodes.process import declare, Parameter, run, STEADY, value_of
 from proxy_snn_control.policy import Policy, PolicyFile, read_policy, UserError
 from proxy_snn_control.policy.energy import typical_observations
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
@@ -78,8 +77,7 @@ class Neuromorphic(Node):
         )
         self._answers = self.create_publisher(UInt8MultiArray, '~/answer', RELIABLE)
         self.create_subscription(UInt8MultiArray, '~/request', self._on_request, RELIABLE)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
         self.get_logger().info(f'policy {path} ({self._short()}), {precision} point')
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -36,6 +37,8 @@ try:
 except ImportError:
     Executor = SingleThreadedExecutor
 
+# Of timers that go on where simulated time stands still: they notice that it does.
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 SPIN_SECONDS = 0.1
 # For all the last messages of a node to reach those who subscribe.
 ACKNOWLEDGE_SECONDS = 0.5

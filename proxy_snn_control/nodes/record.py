@@ -14,11 +14,10 @@ import time
 from typing import Any
 
 from proxy_snn_control.control.messages import message_class
-from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.nodes.process import declare, Parameter, run, STEADY, value_of
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.share import robot_file
 from proxy_snn_control.yaml_file import read_yaml
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
@@ -64,7 +63,7 @@ class Recorder(Node):
         except OSError as error:
             raise UserError(f'{out}: cannot be written: {error.strerror or error}') from error
         self._writer = writer
-        self.create_timer(0.2, self._on_look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(0.2, self._on_look, clock=STEADY)
         self.get_logger().info(f'records {", ".join(sorted(self._wanted))} to {out}')
 
     def close(self) -> None:

@@ -39,11 +39,11 @@ from proxy_snn_control.nodes.process import (
     Parameter,
     run,
     SPIN_SECONDS,
+    STEADY,
     value_of,
 )
 from proxy_snn_control.policy import plugins, UserError
 import rclpy
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -199,10 +199,9 @@ class Sim(Node):
         self._begin_episode()
         self._publish_state()
 
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
         if self._lockstep:
-            self.create_timer(REPEAT_SECONDS / 2, self._repeat, clock=steady)
+            self.create_timer(REPEAT_SECONDS / 2, self._repeat, clock=STEADY)
         self.get_logger().info(f'{self._task.env_id} in {mode}, seed {self._seed}')
 
     def work(self, spin: Callable[[float], None]) -> None:

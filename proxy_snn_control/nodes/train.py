@@ -27,10 +27,10 @@ from proxy_snn_control.nodes.process import (
     Parameter,
     run,
     SPIN_SECONDS,
+    STEADY,
     value_of,
 )
 from proxy_snn_control.policy import plugins, UserError
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -89,7 +89,7 @@ class Train(Node, Listener):
             ('resume', self._on_resume),
         ):
             self.create_service(Trigger, f'~/{name}', callback)
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(1.0, self._report, clock=STEADY)
         self._spin: Callable[[float], None] = lambda seconds: None
         self._paused = False
         self._polled = self._reported = time.monotonic()

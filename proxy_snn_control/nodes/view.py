@@ -27,11 +27,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
 import numpy as np
 from proxy_snn_control.nodes.messages import SENSOR_DATA
-from proxy_snn_control.nodes.process import declare, Parameter, run, value_of
+from proxy_snn_control.nodes.process import declare, Parameter, run, STEADY, value_of
 from proxy_snn_control.policy import UserError
 from proxy_snn_control.policy.energy import PAPER
 from proxy_snn_control.policy.files import check_target
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import UInt8MultiArray
@@ -153,8 +152,7 @@ class View(Node):
         self._image: Image | None = None
         self._serve(rr)
         self._subscribe()
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / value_of(self, 'rate'), self._on_update, clock=steady)
+        self.create_timer(1 / value_of(self, 'rate'), self._on_update, clock=STEADY)
 
     def close(self) -> None:
         """End the page's server; the recording's file gets its end."""
