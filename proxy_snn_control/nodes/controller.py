@@ -26,13 +26,20 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
 from proxy_snn_control.nodes.entities import Entities
-from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
+from proxy_snn_control.nodes.graph import incompatible, publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.nodes.parameters import check_choices, PARAMETERS, SAFETY, safety_settings
-from proxy_snn_control.nodes.process import await_receipt, declare, run, STEADY, value_of
+from proxy_snn_control.nodes.process import (
+    await_receipt,
+    check_text,
+    declare,
+    run,
+    STEADY,
+    value_of,
+)
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 from rcl_interfaces.msg import SetParametersResult
@@ -241,7 +248,7 @@ class Controller(LifecycleNode):
             topic, kind, entities.lifecycle_publisher, loop.commands.message_type, topic, qos
         )
         for index, source in enumerate(loop.robot.sources):
-            on_message: Any = functools.partial(self._on_message, index)
+            on_message: Any = functools.partial(self._on_message, loop, index)
             if source.type_name == JOINT_STATE:
                 on_message = with_publisher(on_message)
             self._endpoint(
@@ -255,21 +262,20 @@ class Controller(LifecycleNode):
                 raw=source.type_name == VECTOR,
             )
         shortest = min(source.timeout for source in loop.robot.sources)
-        entities.timer(shortest * WATCH, self._on_watch)
-        self._repeating = entities.timer(loop.repeat_period, self._on_repeat)
+        entities.timer(shortest * WATCH, lambda: self._on_watch(loop))
+        self._repeating = entities.timer(loop.repeat_period, lambda: self._on_repeat(loop))
         self._repeating.cancel()  # until there is a fault
         self._warm_up = WarmUp()
-        self._warming = entities.timer(1.0, self._on_warm_up)
+        self._warming = entities.timer(1.0, lambda: self._on_warm_up(loop))
         self._warming.cancel()  # until the next observation is expected
         if loop.at_rate:
-            entities.timer(loop.period, self._on_timer)
+            entities.timer(loop.period, lambda: self._answer(loop))
         if isinstance(loop.backend, Neuromorphic):
             self._requests = entities.publisher(UInt8MultiArray, 'neuromorphic/request', RELIABLE)
-            entities.subscription(
-                UInt8MultiArray, 'neuromorphic/answer', self._on_answer, RELIABLE
-            )
+            on_answer = functools.partial(self._on_answer, loop)
+            entities.subscription(UInt8MultiArray, 'neuromorphic/answer', on_answer, RELIABLE)
             deadline = parameter('backend_deadline') or loop.period / 2
-            self._deadline = entities.timer(deadline, self._on_deadline)
+            self._deadline = entities.timer(deadline, lambda: self._on_deadline(loop))
             self._deadline.cancel()  # until there is a question
         self._loop, self._policy_path = loop, parameter('policy')
         log = self.get_logger()
@@ -344,6 +350,10 @@ class Controller(LifecycleNode):
         gc.unfreeze()
 
     def _on_set_parameters(self, parameters: list[rclpy.Parameter]) -> SetParametersResult:
+        # rclpy asks us first and `declare`'s check after; what acts at once must be the last word.
+        checked = check_text(parameters)
+        if not checked.successful:
+            return checked
         changed = {each.name: each.value for each in parameters}
         try:
             if self._locked:
@@ -382,11 +392,10 @@ class Controller(LifecycleNode):
     def _on_defect(self, error: Exception) -> None:
         self.failure = error
 
-    # ---- the loop
+    # ---- the loop: what gets it as an argument is called only while it is at work (entities.py)
 
-    def _on_message(self, index: int, message: Any, publisher: bytes = b'') -> None:
-        loop = self._loop
-        if loop is None or not loop.take(index, message, publisher) or self._task is not None:
+    def _on_message(self, loop: Loop, index: int, message: Any, publisher: bytes = b'') -> None:
+        if not loop.take(index, message, publisher) or self._task is not None:
             return
         now = time.monotonic()
         if now - self._answered_at > CROWDED or self.executor is None:
@@ -405,11 +414,6 @@ class Controller(LifecycleNode):
             # rclpy's executor does not survive an exception in a task: `run` raises it for us.
             self.failure = error
 
-    def _on_timer(self) -> None:
-        """At a fixed rate, answer the freshest observation."""
-        if self._loop is not None:
-            self._answer(self._loop)
-
     def _answer(self, loop: Loop) -> None:
         began = time.monotonic()
         waiting = loop.question
@@ -424,28 +428,23 @@ class Controller(LifecycleNode):
             self._warming.timer_period_ns = int(wait * 1e9)
             self._warming.reset()
 
-    def _on_warm_up(self) -> None:
+    def _on_warm_up(self, loop: Loop) -> None:
         """Warm up the caches for the next answer."""
         self._warming.cancel()
-        loop = self._loop
-        if loop is not None and (numbers := loop.warm_up()) is not None:
+        if (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
         loop.answer()
 
-    def _on_watch(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.watch()
-            if loop.faulty:
-                self._on_fault(loop)
+    def _on_watch(self, loop: Loop) -> None:
+        loop.watch()
+        if loop.faulty:
+            self._on_fault(loop)
 
-    def _on_repeat(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.repeat()
-        if loop is None or not loop.faulty:
+    def _on_repeat(self, loop: Loop) -> None:
+        loop.repeat()
+        if not loop.faulty:
             self._repeating.cancel()
 
     def _on_fault(self, loop: Loop) -> None:
@@ -475,10 +474,7 @@ class Controller(LifecycleNode):
             self._bond.destroy()
             self._bond = None
 
-    def _on_answer(self, message: UInt8MultiArray) -> None:
-        loop = self._loop
-        if loop is None:
-            return
+    def _on_answer(self, loop: Loop, message: UInt8MultiArray) -> None:
         try:
             if loop.answered(message):
                 self._deadline.cancel()
@@ -487,10 +483,9 @@ class Controller(LifecycleNode):
         if loop.faulty:
             self._on_fault(loop)
 
-    def _on_deadline(self) -> None:
+    def _on_deadline(self, loop: Loop) -> None:
         self._deadline.cancel()
-        loop = self._loop
-        if loop is not None and loop.settle():
+        if loop.settle():
             self.get_logger().warning('the neuromorphic node did not answer in time')
             if loop.faulty:
                 self._on_fault(loop)
@@ -530,7 +525,10 @@ class Controller(LifecycleNode):
         """Let commands go out again after a stop."""
         try:
             if self._locked:
-                raise UserError('the controller is locked (parameter lock)')
+                raise UserError(
+                    'the controller is locked (parameter lock); start it again with autostart '
+                    'false and call ~/arm before configure'
+                )
             self._see_who_stops()
             was = self._stop.fault
             if self._loop is not None:
@@ -578,6 +576,7 @@ class Controller(LifecycleNode):
             *(f'wiring: {each}' for each in loop.wiring.found),
             *others,
             *self._telemetry.dropped(loop),
+            *incompatible(self, loop, self._publisher),
         ]
         if loop.active and not self._publisher.get_subscription_count():
             warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
@@ -591,8 +590,10 @@ class Controller(LifecycleNode):
         fault = loop.statistics.fault
         if isinstance(loop.backend, Neuromorphic) and not fault:
             fault = loop.backend.fault(time.monotonic())
-        if self._stop.fault:
-            warnings.insert(0, self._stop.fault)
+        lately = self._telemetry.lately(loop)
+        if not fault:
+            warnings = [*filter(None, (lately, self._stop.fault)), *warnings]
+        warnings = [each for each in warnings if each not in fault]  # such as of rivals
         self._telemetry.publish(state, fault, warnings, values)
 
     def _values(self) -> dict[str, Any]:

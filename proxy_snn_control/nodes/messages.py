@@ -62,7 +62,10 @@ def diagnostics(
     warning: str = '',
     otherwise: str = 'running',
 ) -> DiagnosticArray:
-    """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise."""
+    """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise.
+
+    The message of a fault has the warnings behind it: one of them may be the reason.
+    """
     level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
     message = DiagnosticArray()
     message.header.stamp = node.get_clock().now().to_msg()
@@ -70,7 +73,7 @@ def diagnostics(
         DiagnosticStatus(
             level=DiagnosticStatus.ERROR if fault else level,
             name=node.get_fully_qualified_name(),
-            message=fault or warning or otherwise,
+            message='; '.join(filter(None, (fault, warning))) or otherwise,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
     ]
