@@ -618,6 +618,40 @@ def test_wiring_mistakes_are_named(
         assert all(not s or s.startswith('a step every') for s in findings()), findings()
 
 
+def test_what_no_robot_at_rest_shows_stops_it_when_it_moves(
+    stage: Stage, cheetah_file: Path
+) -> None:
+    """With two joints exchanged; until the first command the robot stands still."""
+    from proxy_snn_control.learning.tasks import make_environment
+
+    environment = make_environment('HalfCheetah-v4')
+    there, _ = environment.reset(seed=0)
+    publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
+    seen = np.arange(17)
+    seen[[2, 3, 11, 12]] = 3, 2, 12, 11
+
+    def step() -> None:
+        nonlocal there
+        if commands:
+            there = environment.step(np.array(commands[-1].data, np.float32))[0]
+        publisher.publish(Float64MultiArray(data=there[seen].tolist()))
+
+    timer = stage.node.create_timer(0.05, step)
+    controller = start(stage, cheetah_file, wiring='require', safe_command=str([0.0] * 6))
+    expected = 'wiring: joint bthigh and joint bshin look exchanged; call ~/arm to continue'
+    assert stage.until(lambda: expected in controller.output, 30), controller.output
+    assert any(any(command.data) for command in commands)
+    stage.spin(0.2)
+    commands.clear()
+    assert stage.until(lambda: len(commands) > 10)
+    assert not any(any(command.data) for command in commands), 'the safe command alone'
+    stage.node.destroy_timer(timer)
+    assert controller.end(signal.SIGTERM) == 0
+    again = start(stage, cheetah_file, wiring='require', safe_command=str([0.0] * 6))
+    assert 'stopped before this controller was started' in again.output
+
+
 def test_wiring_keeps_it_from_going_active(
     stage: Stage, tmp_path: Path, cheetah_file: Path
 ) -> None:

@@ -300,6 +300,36 @@ def test_faults_between_two_reports_are_reported(
     judge.verdict()
 
 
+def test_two_drivers_that_publish_at_the_same_moment(stage: Stage, tmp_path: Path) -> None:
+    """Each half of the joints on one topic: neither takes the other's place."""
+    names = ('a.position', 'b.position')
+    path, robot = tmp_path / 'two.safetensors', tmp_path / 'robot.yaml'
+    write_policy(path, *random_policy(2, 1, (8,), **{**NAMES, 'observation_names': names}))
+    content = yaml.safe_load(joint_robot(robot).read_text())
+    content['observation'] = {
+        f'{joint}.position': {'source': 'joints', 'joint': joint, 'field': 'position'}
+        for joint in 'ab'
+    }
+    robot.write_text(yaml.safe_dump(content, sort_keys=False))
+    commands = stage.subscribe(Float64MultiArray, 'command', QoSProfile(depth=100))
+    drivers = [stage.node.create_publisher(JointState, 'joint_states', SENSOR_DATA) for _ in 'ab']
+    moments = 0
+
+    def publish() -> None:
+        nonlocal moments
+        moments += 1
+        stamp = Time(sec=moments // 20, nanosec=moments % 20 * 50_000_000)
+        for driver, joint in zip(drivers, 'ab', strict=True):
+            driver.publish(JointState(header=Header(stamp=stamp), name=[joint], position=[0.1]))
+
+    stage.node.create_timer(0.05, publish)
+    start(stage, path, robot=robot, observation_timeout=60.0)
+    assert stage.until(lambda: len(commands) > 5)
+    begin = moments - len(commands)
+    assert stage.until(lambda: moments - begin >= 50)
+    assert len(commands) > 40, 'of 50'
+
+
 OF_ANOTHER_TYPE = """
 import rclpy
 from std_msgs.msg import Bool

@@ -30,7 +30,7 @@ from proxy_snn_control.nodes.graph import incompatible, publishers, rivals, with
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.nodes.messages import RELIABLE, source_qos
 from proxy_snn_control.nodes.parameters import check_choices, PARAMETERS, SAFETY, safety_settings
 from proxy_snn_control.nodes.process import (
     await_receipt,
@@ -69,6 +69,7 @@ STOP = (
     QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL),
     QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT),
 )
+NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock: stamps are 0'
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -107,6 +108,7 @@ class Controller(LifecycleNode):
         self._entities = Entities(self)
         self._bond: Bond | None = None
         self._starting = self._locked = False
+        self._objection = ''
         self._task: Any = None
         self._answered_at = 0.0
         # What the robot got last outlives a round through the lifecycle: for which command, and
@@ -172,7 +174,9 @@ class Controller(LifecycleNode):
         if self._parameter('wiring') == 'require':
             wrong = loop.wiring.objections(loop.checks_period)
             if wrong:
-                self.get_logger().error(f'wiring: {"; ".join(wrong)}; not activated')
+                self._objection = f'wiring: {"; ".join(wrong)}; not activated'
+                if not self._starting:  # which tries again, and reports it with the diagnostics
+                    self.get_logger().error(self._objection)
                 return TransitionCallbackReturn.FAILURE
         # Whatever was made up to now stays: without this a collection takes 30 ms in the loop.
         gc.collect()
@@ -258,7 +262,7 @@ class Controller(LifecycleNode):
                 message_class(source.type_name),
                 source.topic,
                 on_message,
-                RELIABLE if source.reliable else SENSOR_DATA,
+                source_qos(source),
                 raw=source.type_name == VECTOR,
             )
         shortest = min(source.timeout for source in loop.robot.sources)
@@ -576,8 +580,12 @@ class Controller(LifecycleNode):
             *(f'wiring: {each}' for each in loop.wiring.found),
             *others,
             *self._telemetry.dropped(loop),
-            *incompatible(self, loop, self._publisher),
+            *incompatible(self, loop, self._publisher.topic_name),
         ]
+        if self._starting and self._objection:
+            warnings.append(self._objection)
+        if self._parameter('use_sim_time') and not self.get_clock().now().nanoseconds:
+            warnings.append(NO_CLOCK)
         if loop.active and not self._publisher.get_subscription_count():
             warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
         if self._memory.trouble:

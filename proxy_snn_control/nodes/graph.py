@@ -10,9 +10,8 @@ from typing import Any
 
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.readers import JointStates
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.nodes.messages import source_qos
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import qos_check_compatible, QoSCompatibility
 
 # Within which two publishers of the same joint count as publishing at the same time.
@@ -87,23 +86,29 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     return found
 
 
-def incompatible(node: Node, loop: Loop, publisher: Publisher) -> list[str]:
+def incompatible(node: Node, loop: Loop, command_topic: str) -> list[str]:
     """Return a sentence for everyone whose QoS lets no message through from or to the controller.
 
     Args:
         node: the controller.
         loop: at work.
-        publisher: of its commands.
+        command_topic: the full name of the topic on which it commands.
     """
     pairs = []
     for source in loop.robot.sources:
         topic = node.resolve_topic_name(source.topic)
-        requested = RELIABLE if source.reliable else SENSOR_DATA
+        requested = source_qos(source)
         for info in node.get_publishers_info_by_topic(topic):
             pairs.append((topic, 'published', info, info.qos_profile, requested))
-    topic = publisher.topic_name
-    for info in node.get_subscriptions_info_by_topic(topic):
-        pairs.append((topic, 'subscribed to', info, publisher.qos_profile, info.qos_profile))
+    # What is offered by default, such as no deadline, the middleware alone fills in.
+    own = node.get_fully_qualified_name()
+    ours = [
+        info.qos_profile
+        for info in node.get_publishers_info_by_topic(command_topic)
+        if _name(info) == own
+    ]
+    for info in node.get_subscriptions_info_by_topic(command_topic) if ours else ():
+        pairs.append((command_topic, 'subscribed to', info, ours[0], info.qos_profile))
     found = []
     for topic, how, info, offered, requested in pairs:
         compatibility, reason = qos_check_compatible(offered, requested)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
+from proxy_snn_control.control.robot import JOINT_STATE, Source
 from rclpy.node import Node
 from rclpy.qos import (
     QoSDurabilityPolicy,
@@ -26,6 +27,19 @@ SENSOR_DATA = QoSProfile(
 )
 # Kept for those who come late: a return is news once an episode, and a run's score in the end.
 EPISODE_RETURNS = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+# Several drivers may publish joint states at the same moment, each of its own joints: with a depth
+# of 1 the last of them would take the others' place.
+DRIVERS = 5
+
+
+def source_qos(source: Source) -> QoSProfile:
+    """Return how the controller subscribes to a source."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=DRIVERS if source.type_name == JOINT_STATE else 1,
+        reliability=(RELIABLE if source.reliable else SENSOR_DATA).reliability,
+    )
 
 
 def values_of(message: Float64MultiArray) -> np.ndarray:
