@@ -20,6 +20,7 @@ from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 import pytest
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
@@ -196,6 +197,9 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
     judge.moving()
+    namesake = start(stage, policy_file)
+    assert diagnostics.reports('other publishers: /controller (another node of that name)')
+    namesake.end(signal.SIGTERM)
     second = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
     assert diagnostics.reports('topic /observation has 2 publishers: /observer, /observer')
     stage.node.destroy_publisher(second)
@@ -252,7 +256,9 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
 ) -> None:
     diagnostics = Diagnostics(stage)
     robot = joint_robot(tmp_path / 'robot.yaml')
-    start(stage, small_policy(tmp_path), robot=robot)
+    path = small_policy(tmp_path)
+    commands = stage.subscribe(Float64MultiArray, 'command', QoSProfile(depth=100))
+    start(stage, path, robot=robot)
     joint = Joint(stage, 0.5)
     Joint(stage, 0.0, 'leg')  # another driver on the same topic, of another joint: as it may be
     assert stage.until(lambda: int(diagnostics['commands'] or 0) > 50)
@@ -266,6 +272,13 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     assert diagnostics.reports(
         'topic /joint_states: joint arm is published by /observer, /observer'
     )
+    commands.clear()
+    assert stage.until(lambda: len(commands) > 40)
+    expected = load_policy(path).act([0.5]).astype(float).tolist()
+    others = [each.data.tolist() for each in commands if each.data.tolist() != expected]
+    assert all(each == [0.0] for each in others), 'the first is read, or on a busy computer none'
+    assert len(others) < 20
+    assert int(diagnostics['joint_states: of another publisher']) > 0
 
 
 def test_an_incompatible_qos_is_named(stage: Stage, tmp_path: Path) -> None:
@@ -281,6 +294,19 @@ def test_an_incompatible_qos_is_named(stage: Stage, tmp_path: Path) -> None:
         assert stage.until(lambda expected=expected: expected in stage.outputs())
         assert diagnostics.reports(expected, DiagnosticStatus.ERROR)
     assert commands == []
+
+
+def test_a_clock_that_never_comes_is_reported(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    diagnostics = Diagnostics(stage)
+    start(stage, policy_file, wiring='none', use_sim_time='true')
+    judge.moving()
+    assert diagnostics.reports('nothing was received on /clock', WARN)
+    clock = stage.node.create_publisher(Clock, '/clock', 1)
+    stage.node.create_timer(0.1, lambda: clock.publish(Clock(clock=Time(sec=5))))
+    assert diagnostics.reports('active', DiagnosticStatus.OK)
+    judge.verdict()
 
 
 def test_faults_between_two_reports_are_reported(

@@ -46,7 +46,7 @@ class Loop:
         faulty: whether the safe command is to be repeated until something better is known.
         rivalry: why others who command or observe forbid to go on, or "".
         watches_wiring: whether it looks for wiring mistakes.
-        requires_wiring: whether one stops it.
+        requires_wiring: whether one that is found when the robot begins to move stops it.
         statistics: since it became active.
         on_action: called after a command with the policy that acted, the observation's label, the
             observation [observations] and the policy's action [actions].
@@ -89,7 +89,7 @@ class Loop:
         self.active = self.faulty = False
         self.rivalry = ''
         self.watches_wiring = self.checks_period = self.shadows = False
-        self.requires_wiring = False
+        self.requires_wiring = self._verified = False
         self.at_rate = False
         self.statistics = Statistics()
         self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
@@ -117,6 +117,7 @@ class Loop:
         self._raw = list(self._sent)
         self.wiring.forget()
         self._search, self._lasting, self._sent_at = None, '', 0.0
+        self._verified = False
         self._forget_past()
         if isinstance(self.backend, Neuromorphic):
             self.backend.forget()
@@ -138,7 +139,7 @@ class Loop:
         self.settle()
         self.policy, self.checksum, self.wiring = other.policy, other.checksum, other.wiring
         self.backend = other.backend
-        self._search = None
+        self._search, self._verified = None, False
         self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
@@ -417,8 +418,14 @@ class Loop:
         except StopIteration as end:
             self._search = None
             self.wiring.found = end.value
-            # A busy computer's period is no mistake of wiring.
-            wrong = [each for each in end.value if each != self.wiring.period_off]
-            if wrong and self.requires_wiring and self.active and not self.shadows:
-                # Of a robot that was at rest it could not be known before.
-                self.stop.latch(f'wiring: {"; ".join(wrong)}; call ~/arm to continue')
+            self._require(end.value)
+
+    def _require(self, found: Sequence[str]) -> None:
+        """Stop, if what a robot at rest did not show is wrong once it moves, and is to be right."""
+        if not self.requires_wiring or self.shadows or not self.active or self._verified:
+            return
+        # A busy computer's period is no mistake of wiring.
+        wrong = [each for each in found if each != self.wiring.period_off]
+        if wrong:
+            self.stop.latch(f'wiring: {"; ".join(wrong)}; call ~/arm to continue')
+        self._verified = self.wiring.judged and not wrong

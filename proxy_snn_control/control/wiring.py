@@ -92,6 +92,7 @@ class Wiring:
         scope: what can be found with it, in a sentence.
         found: what the last search has found, a sentence each.
         period_off: the sentence among these about the control period, or "".
+        judged: whether that search saw a whole window of a robot that moved.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Wiring:
             )
         self.found: list[str] = []
         self.period_off = ''
+        self.judged = False
         self.forget()
 
     def objections(self, check_period: bool) -> list[str]:
@@ -197,6 +199,7 @@ class Wiring:
     def search(self, check_period: bool) -> Generator[None, None, list[str]]:
         """Compute `findings`, a little at a time, for a control loop cannot wait."""
         self._looked = self._count
+        self.judged = False
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
@@ -261,6 +264,7 @@ class Wiring:
         change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
         if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
             return [], False
+        self.judged = len(order) > WINDOW
         best = _best(precision, z)
         moments = _moments(z[best])
         excess = _excess(precision, moments)

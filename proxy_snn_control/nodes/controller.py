@@ -174,6 +174,7 @@ class Controller(LifecycleNode):
         if self._parameter('wiring') == 'require':
             wrong = loop.wiring.objections(loop.checks_period)
             if wrong:
+                wrong = [*wrong, *loop.inputs.stale(time.monotonic())]
                 self._objection = f'wiring: {"; ".join(wrong)}; not activated'
                 if not self._starting:  # which tries again, and reports it with the diagnostics
                     self.get_logger().error(self._objection)

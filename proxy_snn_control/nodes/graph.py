@@ -63,6 +63,8 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     if own in commanding:
         commanding.remove(own)
     if commanding:
+        another = f'{own} (another node of that name)'
+        commanding = [another if each == own else each for each in commanding]
         found.append(f'topic {command_topic} has other publishers: {", ".join(commanding)}')
     for stream in loop.inputs.streams:
         topic, expected = node.resolve_topic_name(stream.source.topic), stream.source.type_name
