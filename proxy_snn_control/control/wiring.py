@@ -413,11 +413,14 @@ def _moments(z: np.ndarray) -> np.ndarray:
 
 
 def _names_axes(vector: Vector) -> str:
-    here, there = ("world's", "body's") if vector.frame else ("body's", "world's")
-    advice = 'leave out frame: world' if vector.frame else 'set frame: world'
+    if vector.frame:  # and whether the topic has the world's axes already, or training the body's
+        return (
+            f"{vector.label} fits training as the topic has it, and not turned into the world's "
+            'axes (leave out frame: world)'
+        )
     return (
-        f'{vector.label} looks as if it were along the {here} axes, but in training along the '
-        f'{there} axes ({advice})'
+        f"{vector.label} looks as if it were along the body's axes, but in training along the "
+        "world's axes (set frame: world)"
     )
 
 

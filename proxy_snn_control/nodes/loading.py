@@ -67,6 +67,7 @@ def load_loop(
     commands = CommandMap(robot.command, joints)
     period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
     inputs = Inputs(robot, repeats=lockstep, period=period, freshest=rate > 0)
+    inputs.forget(clock())  # silence counts from now
     gate = SafetyGate(
         commands.low,
         commands.high,
