@@ -386,6 +386,18 @@ def test_a_topic_of_another_type_is_a_sentence(
     assert stage.until(lambda: expected in stage.outputs())
 
 
+def test_one_topic_for_what_comes_and_what_goes_is_refused(
+    stage: Stage, policy_file: Path
+) -> None:
+    given = {'policy': policy_file, 'autostart': 'true'}
+    controller = stage.start('controller', '-r', 'command:=observation', **given)
+    guard = stage.start('guard', '-r', 'guarded_command:=command', safe_command='[0.0]')
+    assert (controller.wait(20), guard.wait(20)) == (1, 1)
+    assert 'topic /observation is source and command, too' in controller.output
+    assert 'guarded_command are both /command, expected two topics' in guard.output
+    assert 'Traceback' not in stage.outputs()
+
+
 # ---- positions
 
 

@@ -253,6 +253,11 @@ class Controller(LifecycleNode):
             topic, kind, entities.lifecycle_publisher, loop.commands.message_type, topic, qos
         )
         for index, source in enumerate(loop.robot.sources):
+            if self.resolve_topic_name(source.topic) == self._publisher.topic_name:
+                raise UserError(
+                    f'topic {self._publisher.topic_name} is source and command, too, expected two '
+                    'topics; is one remapped to the other?'
+                )
             on_message: Any = functools.partial(self._on_message, loop, index)
             if source.type_name == JOINT_STATE:
                 on_message = with_publisher(on_message)
