@@ -175,7 +175,6 @@ class Loop:
         if not self.active:
             if self.watches_wiring and not fault:
                 self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
-                self._look()
             return
         if not fault and self._is_asked(inputs.label):
             return
@@ -361,7 +360,6 @@ class Loop:
         statistics.latencies.add(done - self.inputs.newest)
         if self.watches_wiring:
             self.wiring.add(observation, None if self.shadows else self._sent, now)
-            self._look()
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:
@@ -402,10 +400,14 @@ class Loop:
             self._search = None
             self._forget_past()
 
-    def _look(self) -> None:
-        """Go on looking for wiring mistakes, for as long as the next command can wait."""
+    def look(self) -> None:
+        """Continue the search for wiring mistakes, for as long as the next command can wait.
+
+        To be called after every answer, once what was sent has arrived: the search would keep the
+        processor from who receives it.
+        """
         if self._search is None:
-            if not self.wiring.due():
+            if not self.watches_wiring or not self.wiring.due():
                 return
             self._search = self.wiring.search(self.checks_period)
         until = self._clock() + LOOKING * self.period

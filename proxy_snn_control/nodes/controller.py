@@ -48,6 +48,11 @@ from std_srvs.srv import Trigger
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
+# What can wait is done so long after an answer, in seconds: by then the command has arrived.
+ARRIVAL = 1e-3
+# The diagnostics that are due within so many control periods are published now, in the gap between
+# two answers: at their own time they could delay one, and at 50 observations a second every 50th.
+REPORT_AHEAD = 2
 # How long it waits at most, in seconds, until it is kept that commands go out, and at its end what
 # there is to keep; and that the stop is pressed, of which it has sent the safe command already.
 KEEP_SECONDS = 0.5
@@ -101,7 +106,8 @@ class Controller(LifecycleNode):
         self._bond: Bond | None = None
         self._starting = self._locked = False
         self._task: Any = None
-        self._answered_at = 0.0
+        self._answered_at = self._warm_up_at = 0.0
+        self._idle = False
         # What the robot got last outlives a round through the lifecycle: for which command, and
         # it.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
@@ -109,7 +115,7 @@ class Controller(LifecycleNode):
         self._stop = StopLatch()
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._remember()
-        self.create_timer(1.0, self._on_second, clock=STEADY)
+        self._second = self.create_timer(1.0, self._on_second, clock=STEADY)
         self._reload = LateService(
             self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
@@ -259,8 +265,8 @@ class Controller(LifecycleNode):
         self._repeating = entities.timer(loop.repeat_period, self._on_repeat)
         self._repeating.cancel()  # until there is a fault
         self._warm_up = WarmUp()
-        self._warming = entities.timer(1.0, self._on_warm_up)
-        self._warming.cancel()  # until the next observation is expected
+        self._gap = entities.timer(1.0, self._on_gap)
+        self._gap.cancel()  # until there is an answer
         if loop.at_rate:
             entities.timer(loop.period, self._on_timer)
         if isinstance(loop.backend, Neuromorphic):
@@ -421,14 +427,30 @@ class Controller(LifecycleNode):
         self._answered_at = time.monotonic()
         wait = self._warm_up.after(began, self._answered_at)
         if wait is not None:
-            self._warming.timer_period_ns = int(wait * 1e9)
-            self._warming.reset()
+            self._warm_up_at, self._idle = self._answered_at + wait, True
+            self._wake_in(ARRIVAL)
+        elif loop.question is None:
+            loop.look()
 
-    def _on_warm_up(self) -> None:
-        """Warm up the caches for the next answer."""
-        self._warming.cancel()
+    def _wake_in(self, seconds: float) -> None:
+        self._gap.timer_period_ns = max(int(seconds * 1e9), 1)
+        self._gap.reset()
+
+    def _on_gap(self) -> None:
+        """Between two answers: first what can wait, then the warm-up for the next."""
+        self._gap.cancel()
         loop = self._loop
-        if loop is not None and (numbers := loop.warm_up()) is not None:
+        if loop is None:
+            return
+        if self._idle:
+            self._idle = False
+            if loop.question is None:
+                loop.look()
+            self._wake_in(self._warm_up_at - time.monotonic())
+            if self._second.time_until_next_call() < REPORT_AHEAD * loop.period * 1e9:
+                self._second.reset()
+                self._on_second()
+        elif (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
@@ -482,6 +504,7 @@ class Controller(LifecycleNode):
         try:
             if loop.answered(message):
                 self._deadline.cancel()
+                loop.look()
         except UserError as error:
             self.get_logger().error(f'topic neuromorphic/answer: {error}')
         if loop.faulty:
@@ -492,6 +515,7 @@ class Controller(LifecycleNode):
         loop = self._loop
         if loop is not None and loop.settle():
             self.get_logger().warning('the neuromorphic node did not answer in time')
+            loop.look()
             if loop.faulty:
                 self._on_fault(loop)
 
