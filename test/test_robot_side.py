@@ -19,7 +19,7 @@ from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 import pytest
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
@@ -27,6 +27,7 @@ from test_faults import GOOD, Judge, SAFE, set_parameters, start
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
+WARN = DiagnosticStatus.WARN
 NAMES = {'observation_names': ('angle',), 'action_names': ('go',), 'control_period': 0.02}
 
 
@@ -202,9 +203,10 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     judge.verdict()
 
 
-def joint_robot(path: Path, **command: Any) -> Path:
+def joint_robot(path: Path, source: dict[str, Any] | None = None, **command: Any) -> Path:
+    joints = {'type': 'sensor_msgs/JointState', 'topic': 'joint_states', **(source or {})}
     content = {
-        'sources': {'joints': {'type': 'sensor_msgs/JointState', 'topic': 'joint_states'}},
+        'sources': {'joints': joints},
         'observation': {'angle': {'source': 'joints', 'joint': 'arm', 'field': 'position'}},
         'command': {
             'type': 'std_msgs/Float64MultiArray',
@@ -264,6 +266,68 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     assert diagnostics.reports(
         'topic /joint_states: joint arm is published by /observer, /observer'
     )
+
+
+def test_an_incompatible_qos_is_named(stage: Stage, tmp_path: Path) -> None:
+    diagnostics = Diagnostics(stage)
+    robot = joint_robot(tmp_path / 'robot.yaml', source={'reliable': True})
+    Joint(stage, 0.5)  # best effort
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    commands = stage.subscribe(Float64MultiArray, 'command', latched)
+    start(stage, small_policy(tmp_path), robot=robot)
+    assert diagnostics.reports('no observation for', DiagnosticStatus.ERROR)
+    for who in ('joint_states is published', 'command is subscribed to'):
+        expected = f'topic /{who} by /observer with an incompatible QoS, so nothing is received: '
+        assert stage.until(lambda expected=expected: expected in stage.outputs())
+        assert diagnostics.reports(expected, DiagnosticStatus.ERROR)
+    assert commands == []
+
+
+def test_faults_between_two_reports_are_reported(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    diagnostics = Diagnostics(stage)
+    start(stage, policy_file, wiring='none')
+    judge.moving()
+
+    def reported() -> bool:
+        judge.send([np.nan] * 9)
+        return diagnostics.reports('safe commands since the last report: ', WARN, 1.2)
+
+    assert any(reported() for _ in range(10))
+    assert '; topic observation: ' in diagnostics.last.message
+    assert diagnostics.reports('active', DiagnosticStatus.OK)
+    judge.verdict()
+
+
+def test_two_drivers_that_publish_at_the_same_moment(stage: Stage, tmp_path: Path) -> None:
+    """Each half of the joints on one topic: neither takes the other's place."""
+    names = ('a.position', 'b.position')
+    path, robot = tmp_path / 'two.safetensors', tmp_path / 'robot.yaml'
+    write_policy(path, *random_policy(2, 1, (8,), **{**NAMES, 'observation_names': names}))
+    content = yaml.safe_load(joint_robot(robot).read_text())
+    content['observation'] = {
+        f'{joint}.position': {'source': 'joints', 'joint': joint, 'field': 'position'}
+        for joint in 'ab'
+    }
+    robot.write_text(yaml.safe_dump(content, sort_keys=False))
+    commands = stage.subscribe(Float64MultiArray, 'command', QoSProfile(depth=100))
+    drivers = [stage.node.create_publisher(JointState, 'joint_states', SENSOR_DATA) for _ in 'ab']
+    moments = 0
+
+    def publish() -> None:
+        nonlocal moments
+        moments += 1
+        stamp = Time(sec=moments // 20, nanosec=moments % 20 * 50_000_000)
+        for driver, joint in zip(drivers, 'ab', strict=True):
+            driver.publish(JointState(header=Header(stamp=stamp), name=[joint], position=[0.1]))
+
+    stage.node.create_timer(0.05, publish)
+    start(stage, path, robot=robot, observation_timeout=60.0)
+    assert stage.until(lambda: len(commands) > 5)
+    begin = moments - len(commands)
+    assert stage.until(lambda: moments - begin >= 50)
+    assert len(commands) > 40, 'of 50'
 
 
 OF_ANOTHER_TYPE = """
@@ -488,6 +552,26 @@ def test_lock(stage: Stage, judge: Judge, policy_file: Path) -> None:
     assert stage.transition('deactivate')
     assert stage.transition('cleanup')
     assert not set_parameters(stage, policy='/x')[0].successful, 'nor by a way round'
+    judge.verdict()
+
+
+def test_a_locked_controller_that_was_stopped_is_armed_before_configure(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    controller = start(stage, policy_file, lock='true')
+    stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
+    judge.moving()
+    meet_stop(stage, stop)
+    press(stage, stop, controller)
+    stop.publish(Bool(data=False))
+    refused = stage.call(Trigger, 'controller/arm').message
+    assert 'start it again with autostart false and call ~/arm before configure' in refused
+    controller.end(signal.SIGTERM)
+    stage.start('controller', policy=policy_file, safe_command=str(SAFE), lock='true')
+    assert stage.call(Trigger, 'controller/arm').success
+    assert stage.transition('configure')
+    assert stage.transition('activate')
+    judge.moving()
     judge.verdict()
 
 

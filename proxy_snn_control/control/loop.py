@@ -46,6 +46,7 @@ class Loop:
         faulty: whether the safe command is to be repeated until something better is known.
         rivalry: why others who command or observe forbid to go on, or "".
         watches_wiring: whether it looks for wiring mistakes.
+        requires_wiring: whether one stops it.
         statistics: since it became active.
         on_action: called after a command with the policy that acted, the observation's label, the
             observation [observations] and the policy's action [actions].
@@ -88,6 +89,7 @@ class Loop:
         self.active = self.faulty = False
         self.rivalry = ''
         self.watches_wiring = self.checks_period = self.shadows = False
+        self.requires_wiring = False
         self.at_rate = False
         self.statistics = Statistics()
         self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
@@ -417,3 +419,8 @@ class Loop:
         except StopIteration as end:
             self._search = None
             self.wiring.found = end.value
+            # A busy computer's period is no mistake of wiring.
+            wrong = [each for each in end.value if each != self.wiring.period_off]
+            if wrong and self.requires_wiring and self.active and not self.shadows:
+                # Of a robot that was at rest it could not be known before.
+                self.stop.latch(f'wiring: {"; ".join(wrong)}; call ~/arm to continue')

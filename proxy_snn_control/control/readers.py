@@ -69,7 +69,7 @@ class Stamps:
     def refusal(self, part: str, stamp: int, now: float) -> str:
         """Why a stamp (nanoseconds) of a part of the source does not count; "" if it does."""
         last = self._last.get(part)
-        if last is not None and stamp:
+        if last is not None and (stamp or (last[0] and not self._repeats)):
             ahead = stamp - last[0]
             if ahead == 0 and not self._repeats:
                 return 'repeated'

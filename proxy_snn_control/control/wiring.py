@@ -91,6 +91,7 @@ class Wiring:
         has_model: whether the policy file holds how observations follow each other.
         scope: what can be found with it, in a sentence.
         found: what the last search has found, a sentence each.
+        period_off: the sentence among these about the control period, or "".
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Wiring:
                 "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
+        self.period_off = ''
         self.forget()
 
     def objections(self, check_period: bool) -> list[str]:
@@ -198,7 +200,8 @@ class Wiring:
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
-        period = self._period_off(self._times[order]) if check_period else ''
+        period = self._off(self._times[order]) if check_period else ''
+        self.period_off = period
         outside = self._outside(self._rows[order, : self._observations])
         stuck = self._stuck(order)
         if period or stuck:
@@ -206,7 +209,7 @@ class Wiring:
         found, certain = yield from self._mistakes(order)
         return found if certain else found + outside
 
-    def _period_off(self, times: np.ndarray) -> str:
+    def _off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
         if self._period is None:
             return ''

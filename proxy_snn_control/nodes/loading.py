@@ -103,6 +103,7 @@ def load_loop(
     )
     loop.at_rate = rate > 0
     loop.watches_wiring = values['wiring'] != 'none'
+    loop.requires_wiring = values['wiring'] == 'require'
     loop.checks_period = not lockstep
     return loop
 

@@ -69,7 +69,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             text that is more than one printable line.
         UserError: a parameter is given that the node does not have: its value would be missed.
     """
-    node.add_on_set_parameters_callback(_on_set)
+    node.add_on_set_parameters_callback(check_text)
     for parameter in parameters:
         descriptor = ParameterDescriptor(
             description=parameter.description,
@@ -103,7 +103,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             raise UserError(f'parameter {name!r} does not exist{hint}')
 
 
-def _on_set(parameters: list[Any]) -> SetParametersResult:
+def check_text(parameters: list[Any]) -> SetParametersResult:
     """Text of parameters goes into messages and logs: it must not move a terminal's cursor."""
     for parameter in parameters:
         value = parameter.value
