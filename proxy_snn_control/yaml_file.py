@@ -59,7 +59,7 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
     """Parse what was read from a YAML file.
 
     Raises:
-        UserError: it is no YAML.
+        UserError: it is not valid YAML.
     """
     try:
         loader = _Loader(content.decode('utf-8'))
@@ -73,7 +73,7 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
             loader.dispose()
     except Exception as error:  # of a wrong !!timestamp or !!bool PyYAML raises what comes
         reason = ' '.join(str(error).split())
-        raise UserError(f'{kind} {path}: is no YAML ({reason})') from None
+        raise UserError(f'{kind} {path}: is not valid YAML ({reason})') from None
 
 
 def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:

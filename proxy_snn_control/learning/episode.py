@@ -36,7 +36,7 @@ class Remembering(gymnasium.Wrapper):
         return (self._read(observation), *rest)  # type: ignore[return-value]
 
     def _read(self, observation: Any) -> np.ndarray:
-        self._input.see(observation)
+        self._input.observe(observation)
         return self._input.values.copy()
 
 
