@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='proxy-snn',
         description='Train spiking policies with proxy targets, evaluate them and export them.',
-        epilog='proxy-snn COMMAND --help lists the options of a command. Exit status: 0 done, 1 an '
+        epilog='proxy-snn COMMAND --help lists its options. Exit status: 0 done, 1 an '
         'error, in one sentence on stderr, 2 wrong usage.',
     )
     parser.add_argument('--version', action='version', version=__version__)

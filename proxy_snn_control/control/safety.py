@@ -41,10 +41,10 @@ class SafetySettings:
 class SafetyGate:
     """From the policy's command to the command that is sent.
 
-    Every number that is sent comes from `check`. Its order is: the stop topic, a fault found before
-    (stale, unreadable or not finite), finite, within the limits, ramp-in, slew rate, acceleration
-    and the joints' own limits. The safe command is sent at once, without the last four. The gate
-    keeps what was sent last through all states of the node.
+    Every number that is sent comes from `check`. Its order is: the stop topic, a fault found
+    before (stale, unreadable or not finite), finite, within the limits, ramp-in, slew rate,
+    acceleration and the joints' own limits. The safe command is sent at once, without the last
+    four. The gate keeps what was sent last through all states of the node.
 
     Attributes:
         last: what was sent last, [outputs], in the command's units; None if nothing was.

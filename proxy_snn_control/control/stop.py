@@ -89,7 +89,7 @@ class StopLatch:
         """Allow commands again.
 
         Raises:
-            UserError: a publisher's last message is true, or a heartbeat is set and none publishes.
+            UserError: a publisher's last message is true, or the heartbeat is missing.
         """
         if self._pressing:
             count = len(self._pressing)

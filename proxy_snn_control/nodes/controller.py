@@ -580,7 +580,7 @@ class Controller(LifecycleNode):
             *self._telemetry.dropped(loop),
         ]
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
+            warnings.append(f'topic {self._publisher.topic_name} has no subscriber')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())
