@@ -435,9 +435,7 @@ def _parser() -> argparse.ArgumentParser:
         'was sent, and run the wiring check. docs/replay.md describes how to record.',
     )
     replay.add_argument('bag', metavar='BAG', help='of ros2 bag record, or of the node record')
-    replay.add_argument(
-        '--policy', type=_policy, required=True, metavar='POLICY', help=POLICY
-    )
+    replay.add_argument('--policy', type=_policy, required=True, metavar='POLICY', help=POLICY)
     replay.add_argument(
         '--robot',
         default='',

@@ -129,14 +129,14 @@ def _convert(
         units = 2.0 ** (1 + SHIFT + exponent) / step
         fits = most * 2.0**exponent < INPUT_LIMIT
         fits &= most * 2.0 ** (exponent + SHIFT) * memory < STATE_LIMIT
-        if fits and threshold * units / 2**SHIFT < LARGEST_THRESHOLD:
+        whole_threshold = round(threshold * units / 2**SHIFT)
+        if fits and whole_threshold <= LARGEST_THRESHOLD:
             break
     else:
         raise UserError(
             f'layer {index} of the policy has a weighted sum of up to {most * step / 2:.3g}, '
             'more than fixed point can hold'
         )
-    whole_threshold = round(threshold * units / 2**SHIFT)
     if whole_threshold == 0:
         raise UserError(
             f'layer {index} of the policy has the threshold {threshold:.3g} and weights up to '

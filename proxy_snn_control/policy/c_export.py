@@ -525,7 +525,7 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     lines = [
         f'level += (z < table[level + {2**bit - 1}]) << {bit}' for bit in reversed(range(bits))
     ]
-    return {'NEAR': near, 'SEARCH': '; \\\n    '.join(lines or ['(void)(z)'])}
+    return {'NEAR': near, 'SEARCH': '; \\\n    '.join(lines or ['(void)(z), (void)(table)'])}
 
 
 def _train_bytes(spec: PolicySpec) -> int:
