@@ -101,10 +101,10 @@ def nir_graph(spec: PolicySpec, tensors: Tensors) -> Any:
 
 
 def _nir_neurons(spec: PolicySpec, size: int) -> tuple[Any, float]:
-    """Return a layer's NIR node, and what its input must be multiplied by.
+    """Return a layer's NIR node, and the factor for its weights and bias.
 
-    Euler's method takes dt / tau of the input, which a LIF node's resistance r could make good;
-    but Norse passes r over and snnTorch another one than 1, so there the weights do.
+    Euler's method multiplies the input by dt / tau. A LIF node's resistance r could undo that, but
+    Norse ignores r; so the weights do.
     """
     import nir
 
