@@ -609,7 +609,7 @@ class Controller(LifecycleNode):
         if self._parameter('use_sim_time') and not self.get_clock().now().nanoseconds:
             warnings.append(NO_CLOCK)
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
+            warnings.append(f'topic {self._publisher.topic_name} has no subscriber')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())
