@@ -452,7 +452,7 @@ class Controller(LifecycleNode):
             if loop.question is None:
                 loop.look()
             self._wake_in(self._warm_up_at - time.monotonic())
-            if self._second.time_until_next_call() < REPORT_AHEAD * loop.period * 1e9:
+            if (self._second.time_until_next_call() or 0) < REPORT_AHEAD * loop.period * 1e9:
                 self._second.reset()
                 self._on_second()
         elif (numbers := loop.warm_up()) is not None:
