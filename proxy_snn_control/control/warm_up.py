@@ -9,9 +9,9 @@ once more just before (`Loop.warm_up`), the caches hold them.
 
 from __future__ import annotations
 
-# A warm-up begins this long before the next answer, in seconds: enough for it to end (0.1 to 0.4 ms)
-# though the timer is late (by 0.3 ms usually, by 1 ms at times), and little enough for the caches to
-# keep what it has read.
+# A warm-up begins this long before the next answer, in seconds: enough for it to end (0.1 to
+# 0.4 ms) though the timer is late (by 0.3 ms usually, by 1 ms at times), and little enough for the
+# caches to keep what it has read.
 AHEAD = 2e-3
 # So soon after an answer, in seconds, the caches still hold what it has read.
 FRESH = 2e-3

@@ -66,11 +66,11 @@ class Listener:
     """Callbacks of a training. Override what is of interest."""
 
     def should_stop(self) -> bool:
-        """Called before every step and now and then; True ends the training with a checkpoint."""
+        """Return True to end the training with a checkpoint; called before every step and more often."""
         return False
 
     def is_paused(self) -> bool:
-        """Called before every step; True pauses the training until it is False."""
+        """Return True to pause the training until it is False; called before every step."""
         return False
 
     def on_step(self, step: int) -> None:
