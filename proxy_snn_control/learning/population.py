@@ -66,7 +66,7 @@ class Listener:
     """Callbacks of a training. Override what is of interest."""
 
     def should_stop(self) -> bool:
-        """Return True to end the training with a checkpoint; called before every step and more often."""
+        """Return True to end the training with a checkpoint; called at least once a step."""
         return False
 
     def is_paused(self) -> bool:
