@@ -294,7 +294,7 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
 
 
 def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    # A busy computer may keep the observations back for long; only a fault of a reload is one here.
+    # A busy computer may delay the observations for long; only a fault of a reload counts here.
     controller = start(stage, policy_file, observation_timeout=3600.0)
     judge.moving()
     good = policy_file.read_bytes()

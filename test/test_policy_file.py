@@ -467,7 +467,7 @@ def _byteswapped(parts: Parts) -> None:
         (lambda p: p.entries.update(x='RAW:{"a":1,"a":1}'), 'a key twice'),
         (
             lambda p: p.fields.update(provenance='RAW:{"a":1,"a":1}'),
-            'policy header that is no JSON .a key twice',
+            'policy header that is not valid JSON .a key twice',
         ),
         (lambda p: p.fields.update(provenance={'mean': 'RAW:1e999'}), 'no finite number'),
         (lambda p: p.fields.update(hidden=[1] * 40_000), 'hidden'),

@@ -73,7 +73,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
     ('content', 'reported'),
     [
         ('- 1', "is [1], expected lines of 'name: value'"),
-        ('a: [', 'is no YAML'),
+        ('a: [', 'is not valid YAML'),
         ('a: 1\na: 2', "'a' occurs twice"),
         (changed('command'), 'command is missing'),
         (changed('more', to=1), "'more' does not exist, expected any of sources"),

@@ -72,7 +72,7 @@ def test_what_is_shown_is_served_on_loopback_and_recorded(stage: Stage) -> None:
     with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=10) as page:
         assert b'<html' in page.read().lower()
     stage.spin(3.0)
-    # Ctrl-C, as a terminal sends it to the whole group; what else is in it ends before the node does.
+    # Ctrl-C, as a terminal sends it to the whole group; the others in it end before the node does.
     view.process.send_signal(signal.SIGSTOP)
     os.killpg(view.process.pid, signal.SIGINT)
     stage.spin(0.5)

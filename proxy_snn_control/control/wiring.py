@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Find wiring mistakes: whether what arrives looks and moves as what the policy was trained on.
+"""Find wiring mistakes: compare observations, and how they follow each other, with training.
 
 The policy file holds the range of every observation dimension and, as `transition.whitening`, how
 an observation follows from the one before and the action between them. With z = (observation,
 action, next observation, 1) of a training step, the file's W makes the mean of |W z|^2 equal to
 the length of z. A joint that is exchanged with another, has the wrong sign, scale or offset, or a
-command that does, breaks the ties between these numbers: |W z|^2 grows a hundredfold, and falls
-back once the mistake is undone in the numbers. So every mistake that could be made is undone in
-turn, and the one that explains what is seen is named.
+command that does, breaks the correlations between these numbers: |W z|^2 grows a hundredfold, and
+falls back once the mistake is undone in the numbers. So every possible mistake is undone in turn,
+and the one that explains the data is named.
 
 The measure is the log-likelihood of a zero-mean Gaussian with the precision matrix W^T W, in nats
 per step; to undo a scale s changes the volume, which costs log |s| a number (change of variables).
@@ -28,15 +28,15 @@ from proxy_snn_control.policy import Policy
 # Two seconds at 20 Hz; half of them are enough for a finding.
 WINDOW = 40
 ENOUGH = 18
-# The share of steps that is looked at, those that fit best: an episode that starts over, or a
-# contact, is one step that does not.
+# The share of steps that is used, those that fit best: an episode that starts over, or a contact,
+# is one step that does not.
 SHARE = 0.75
-# In nats per step. By this much a mistake must explain better what is seen: with correct wiring on
+# In nats per step. A mistake must explain the data better by this much: with correct wiring on
 # HalfCheetah none does by more than 1.2; a wrong sign does by 25, a scale of 0.1 by 7.5 and more.
 MISTAKE = 5.0
-# A robot at rest looks like anything, and nothing can be found on it: its observations change by
-# less than this share (of the mean square) of what they did in training. Nor is a number thousands
-# of times too large by mistake.
+# A robot at rest is compatible with any mistake, so nothing is reported: its observations change
+# by less than this share (of the mean square) of what they did in training. Nor is a number
+# thousands of times too large by mistake.
 AT_REST = 0.1
 SCALES = (1e-3, 1.1e3)
 # A vector that is given in other axes is named where it explains less: with the right axes to turn

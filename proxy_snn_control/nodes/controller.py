@@ -55,6 +55,11 @@ from std_srvs.srv import Trigger
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
+# What can wait is done so long after an answer, in seconds: by then the command has arrived.
+ARRIVAL = 1e-3
+# The diagnostics that are due within so many control periods are published now, in the gap between
+# two answers: at their own time they could delay one, and at 50 observations a second every 50th.
+REPORT_AHEAD = 2
 # How long it waits at most, in seconds, until it is kept that commands go out, and at its end what
 # there is to keep; and that the stop is pressed, of which it has sent the safe command already.
 KEEP_SECONDS = 0.5
@@ -110,7 +115,8 @@ class Controller(LifecycleNode):
         self._starting = self._locked = False
         self._objection = ''
         self._task: Any = None
-        self._answered_at = 0.0
+        self._answered_at = self._warm_up_at = 0.0
+        self._idle = False
         # What the robot got last outlives a round through the lifecycle: for which command, and
         # it.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
@@ -118,7 +124,7 @@ class Controller(LifecycleNode):
         self._stop = StopLatch()
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._remember()
-        self.create_timer(1.0, self._on_second, clock=STEADY)
+        self._second = self.create_timer(1.0, self._on_second, clock=STEADY)
         self._reload = LateService(
             self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
@@ -276,8 +282,8 @@ class Controller(LifecycleNode):
         self._repeating = entities.timer(loop.repeat_period, lambda: self._on_repeat(loop))
         self._repeating.cancel()  # until there is a fault
         self._warm_up = WarmUp()
-        self._warming = entities.timer(1.0, lambda: self._on_warm_up(loop))
-        self._warming.cancel()  # until the next observation is expected
+        self._gap = entities.timer(1.0, lambda: self._on_gap(loop))
+        self._gap.cancel()  # until there is an answer
         if loop.at_rate:
             entities.timer(loop.period, lambda: self._answer(loop))
         if isinstance(loop.backend, Neuromorphic):
@@ -435,13 +441,27 @@ class Controller(LifecycleNode):
         self._answered_at = time.monotonic()
         wait = self._warm_up.after(began, self._answered_at)
         if wait is not None:
-            self._warming.timer_period_ns = int(wait * 1e9)
-            self._warming.reset()
+            self._warm_up_at, self._idle = self._answered_at + wait, True
+            self._wake_in(ARRIVAL)
+        elif loop.question is None:
+            loop.look()
 
-    def _on_warm_up(self, loop: Loop) -> None:
-        """Warm up the caches for the next answer."""
-        self._warming.cancel()
-        if (numbers := loop.warm_up()) is not None:
+    def _wake_in(self, seconds: float) -> None:
+        self._gap.timer_period_ns = max(int(seconds * 1e9), 1)
+        self._gap.reset()
+
+    def _on_gap(self, loop: Loop) -> None:
+        """Between two answers: first what can wait, then the warm-up for the next."""
+        self._gap.cancel()
+        if self._idle:
+            self._idle = False
+            if loop.question is None:
+                loop.look()
+            self._wake_in(self._warm_up_at - time.monotonic())
+            if (self._second.time_until_next_call() or 0) < REPORT_AHEAD * loop.period * 1e9:
+                self._second.reset()
+                self._on_second()
+        elif (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
@@ -488,6 +508,7 @@ class Controller(LifecycleNode):
         try:
             if loop.answered(message):
                 self._deadline.cancel()
+                loop.look()
         except UserError as error:
             self.get_logger().error(f'topic neuromorphic/answer: {error}')
         if loop.faulty:
@@ -497,6 +518,7 @@ class Controller(LifecycleNode):
         self._deadline.cancel()
         if loop.settle():
             self.get_logger().warning('the neuromorphic node did not answer in time')
+            loop.look()
             if loop.faulty:
                 self._on_fault(loop)
 
@@ -593,7 +615,7 @@ class Controller(LifecycleNode):
         if self._parameter('use_sim_time') and not self.get_clock().now().nanoseconds:
             warnings.append(NO_CLOCK)
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
+            warnings.append(f'topic {self._publisher.topic_name} has no subscriber')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())

@@ -3,7 +3,7 @@
 """The guard: on the robot's side, between the controller and what drives the motors.
 
 It republishes commands, and publishes the safe command when none comes in time: a controller that
-was killed, or whose computer died, cannot, and ros2_control's forward_command_controller goes on
+was killed, or whose computer failed, cannot, and ros2_control's forward_command_controller goes on
 with the last command for ever. It holds no policy and decides nothing else.
 """
 

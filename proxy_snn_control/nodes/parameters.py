@@ -116,8 +116,8 @@ PARAMETERS = (
     _writable(
         'resume_after_crash',
         False,
-        'Whether the controller may command without ~/arm if the last one of its name died while '
-        'active.',
+        'Whether the controller may command without ~/arm if the last one of its name ended '
+        'without a shutdown while active.',
     ),
     Parameter(
         'lock',

@@ -365,7 +365,7 @@ def _blueprint(extent: float, layers: int) -> Any:
 
 
 def _belong_to_the_node() -> None:
-    """In the child: leave a terminal's Ctrl-C to the node; end when that does, kill -9 included."""
+    """In the child: leave a terminal's Ctrl-C to the node; end when it does, kill -9 included."""
     os.setpgrp()
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
