@@ -168,7 +168,7 @@ def test_several_mistakes_at_once(cheetah: Policy) -> None:
         (
             '',
             1,
-            "looks as if it were along the body's axes, but in training along the world's axes (set",
+            "looks as if it were along the body's axes, but in training along the world's axes",
         ),
         ('world', -1, "fits training as the topic has it, and not turned into the world's axes"),
     ],

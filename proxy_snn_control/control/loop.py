@@ -424,7 +424,7 @@ class Loop:
             self._require(end.value)
 
     def _require(self, found: Sequence[str]) -> None:
-        """Stop, if what a robot at rest did not show is wrong once it moves, and is to be right."""
+        """Stop if the first motion shows a mistake that a robot at rest did not."""
         if not self.requires_wiring or self.shadows or not self.active or self._verified:
             return
         # A busy computer's period is no mistake of wiring.
