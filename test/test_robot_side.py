@@ -313,7 +313,7 @@ def test_faults_between_two_reports_are_reported(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     diagnostics = Diagnostics(stage)
-    start(stage, policy_file, wiring='none')
+    start(stage, policy_file, wiring='none', observation_timeout=3600.0)
     judge.moving()
 
     def reported() -> bool:
