@@ -46,6 +46,7 @@ class Loop:
         faulty: whether the safe command is to be repeated until the fault ends.
         rivalry: why other publishers on its topics forbid commands, or "".
         watches_wiring: whether it checks for wiring mistakes.
+        requires_wiring: whether one that is found when the robot begins to move stops it.
         statistics: since it became active.
         on_action: called after a command with the policy that acted, the observation's label, the
             observation [observations] and the policy's action [actions].
@@ -88,6 +89,7 @@ class Loop:
         self.active = self.faulty = False
         self.rivalry = ''
         self.watches_wiring = self.checks_period = self.shadows = False
+        self.requires_wiring = self._verified = False
         self.at_rate = False
         self.statistics = Statistics()
         self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
@@ -115,6 +117,7 @@ class Loop:
         self._raw = list(self._sent)
         self.wiring.forget()
         self._search, self._lasting, self._sent_at = None, '', 0.0
+        self._verified = False
         self._forget_past()
         if isinstance(self.backend, Neuromorphic):
             self.backend.forget()
@@ -136,7 +139,7 @@ class Loop:
         self.settle()
         self.policy, self.checksum, self.wiring = other.policy, other.checksum, other.wiring
         self.backend = other.backend
-        self._search = None
+        self._search, self._verified = None, False
         self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
@@ -175,7 +178,6 @@ class Loop:
         if not self.active:
             if self.watches_wiring and not fault:
                 self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
-                self._look()
             return
         if not fault and self._is_asked(inputs.label):
             return
@@ -362,7 +364,6 @@ class Loop:
         statistics.latencies.add(done - self.inputs.newest)
         if self.watches_wiring:
             self.wiring.add(observation, None if self.shadows else self._sent, now)
-            self._look()
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:
@@ -403,10 +404,14 @@ class Loop:
             self._search = None
             self._forget_past()
 
-    def _look(self) -> None:
-        """Continue the search for wiring mistakes, for as long as the next command can wait."""
+    def look(self) -> None:
+        """Continue the search for wiring mistakes, for as long as the next command can wait.
+
+        To be called after every answer, once the command has arrived: the search would take the
+        processor from the subscriber that receives it.
+        """
         if self._search is None:
-            if not self.wiring.due():
+            if not self.watches_wiring or not self.wiring.due():
                 return
             self._search = self.wiring.search(self.checks_period)
         until = self._clock() + LOOKING * self.period
@@ -416,3 +421,14 @@ class Loop:
         except StopIteration as end:
             self._search = None
             self.wiring.found = end.value
+            self._require(end.value)
+
+    def _require(self, found: Sequence[str]) -> None:
+        """Stop if the first motion shows a mistake that a robot at rest did not."""
+        if not self.requires_wiring or self.shadows or not self.active or self._verified:
+            return
+        # A busy computer's period is no mistake of wiring.
+        wrong = [each for each in found if each != self.wiring.period_off]
+        if wrong:
+            self.stop.latch(f'wiring: {"; ".join(wrong)}; call ~/arm to continue')
+        self._verified = self.wiring.judged and not wrong

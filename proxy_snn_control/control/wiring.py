@@ -91,6 +91,8 @@ class Wiring:
         has_model: whether the policy file holds how observations follow each other.
         scope: what can be found with it, in a sentence.
         found: what the last search has found, a sentence each.
+        period_off: the sentence among these about the control period, or "".
+        judged: whether that search saw a whole window of a robot that moved.
     """
 
     def __init__(
@@ -134,6 +136,8 @@ class Wiring:
                 "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
+        self.period_off = ''
+        self.judged = False
         self.forget()
 
     def objections(self, check_period: bool) -> list[str]:
@@ -195,10 +199,12 @@ class Wiring:
     def search(self, check_period: bool) -> Generator[None, None, list[str]]:
         """Compute `findings`, a little at a time, for a control loop cannot wait."""
         self._looked = self._count
+        self.judged = False
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
-        period = self._period_off(self._times[order]) if check_period else ''
+        period = self._off(self._times[order]) if check_period else ''
+        self.period_off = period
         outside = self._outside(self._rows[order, : self._observations])
         stuck = self._stuck(order)
         if period or stuck:
@@ -206,7 +212,7 @@ class Wiring:
         found, certain = yield from self._mistakes(order)
         return found if certain else found + outside
 
-    def _period_off(self, times: np.ndarray) -> str:
+    def _off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
         if self._period is None:
             return ''
@@ -258,6 +264,7 @@ class Wiring:
         change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
         if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
             return [], False
+        self.judged = len(order) > WINDOW
         best = _best(precision, z)
         moments = _moments(z[best])
         excess = _excess(precision, moments)
@@ -406,11 +413,14 @@ def _moments(z: np.ndarray) -> np.ndarray:
 
 
 def _names_axes(vector: Vector) -> str:
-    here, there = ("world's", "body's") if vector.frame else ("body's", "world's")
-    advice = 'leave out frame: world' if vector.frame else 'set frame: world'
+    if vector.frame:  # and whether the topic has the world's axes already, or training the body's
+        return (
+            f"{vector.label} fits training as the topic has it, and not turned into the world's "
+            'axes (leave out frame: world)'
+        )
     return (
-        f'{vector.label} looks as if it were along the {here} axes, but in training along the '
-        f'{there} axes ({advice})'
+        f"{vector.label} looks as if it were along the body's axes, but in training along the "
+        "world's axes (set frame: world)"
     )
 
 

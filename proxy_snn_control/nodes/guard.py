@@ -70,6 +70,11 @@ class Guard(Node):
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
         self._commands = self.create_publisher(Float64MultiArray, 'guarded_command', RELIABLE)
+        if self._commands.topic_name == self.resolve_topic_name('command'):
+            raise UserError(
+                f'topics command and guarded_command are both {self._commands.topic_name}, '
+                'expected two topics: the guard would receive its own messages'
+            )
         self.create_subscription(Float64MultiArray, 'command', self._on_command, RELIABLE)
         self.create_timer(self._timeout / 4, self._on_watch, clock=STEADY)
         self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
