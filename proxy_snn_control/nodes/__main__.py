@@ -36,13 +36,14 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith('proxy_snn_control'):
             raise
-        needs = {'sim': 'ros,sim', 'train': 'ros,train', 'neuromorphic': 'ros,lava'}.get(
-            name, 'ros'
-        )
+        needs = {'sim': 'ros,sim', 'train': 'ros,train'}.get(name, 'ros')
+        hint = f"pip install 'proxy_snn_control[{needs}]'"
+        if name == 'neuromorphic':
+            hint = 'make lava, and start the node with .venv-lava/bin/python'
+        elif str(error.name).startswith(('rclpy', 'rcl_')) or '_msgs' in str(error.name):
+            hint = f'source a ROS 2 installation or {hint}'
         print(
-            f'{name}: the Python module {error.name!r} is not installed; source a ROS 2 '
-            f"installation or pip install 'proxy_snn_control[{needs}]'",
-            file=sys.stderr,
+            f'{name}: the Python module {error.name!r} is not installed: {hint}', file=sys.stderr
         )
         return 1
     except UserError as error:
