@@ -159,15 +159,31 @@ def test_collapse_is_what_is_said_and_nothing_else(tmp_path: Path) -> None:
         write_run(tmp_path / 'a' / f'seed-{seed}', [*rising(last)[:-12], *[last] * 12])
     dead = write_run(tmp_path / 'b' / 'seed-6', rising(3000), gradient=0.0)
     gone = write_run(tmp_path / 'c' / 'seed-7', rising(3000)[:9], steps=90_000)
-    (gone / 'failure.txt').write_text('step 43,000: critic_loss is nan\n')
+    nan = 'at step 43000 critic_loss is NaN or infinite; there is no checkpoint'
+    (gone / 'failure.txt').write_text(f'{nan}\n')
     fell = write_run(tmp_path / 'd' / 'seed-8', [*rising(3000)[:-10], *[150.0] * 10])
     (group,) = group_runs(read_runs([tmp_path])).values()
     assert list(group.collapsed) == [0, 6, 7, 8]
     assert 'below' in group.collapsed[0]
     assert 'exactly zero' in group.collapsed[6]
-    assert group.collapsed[7] == 'stopped: step 43,000: critic_loss is nan'
+    assert group.collapsed[7] == f'stopped: {nan}'
     assert {run.folder for run in group.runs if run.seed > 5} == {dead, gone, fell}
     assert len(group.counted) == 9, 'a failed seed is no reason to leave it out'
+
+
+def test_a_task_that_failed_is_no_collapse(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f'seed-{seed}', rising(1000))
+    stopped = write_run(tmp_path / 'seed-2', rising(1000)[:9], steps=90_000)
+    why = "at step 43000 task 'Hopper-v4' failed in step: OSError: no camera; there is no checkpoint"
+    (stopped / 'failure.txt').write_text(f'{why}\n')
+    comparison = only([tmp_path])
+    (group,) = comparison.groups.values()
+    assert not group.collapsed
+    assert [run.seed for run in group.short] == [2]
+    (note,) = (note for note in notes(comparison) if 'Seed 2' in note)
+    assert 'was stopped by its task, so it is listed but enters no mean' in note
+    assert 'no camera' in note
 
 
 def test_seeds_of_unequal_length_are_listed_and_said_and_in_no_mean(tmp_path: Path) -> None:

@@ -296,7 +296,12 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
     if idle := [run.seed for run in group.runs if not len(run.steps)]:
         yield f'No evaluation yet of {seeds_text(idle)}'
     for run in group.short:
-        if len(run.steps):
+        if run.failure is not None and len(run.steps):
+            yield (
+                f'Seed {run.seed} was stopped by its task, so it is listed but enters no mean '
+                f'({run.failure})'
+            )
+        elif len(run.steps):
             yield (
                 f'Seed {run.seed} is at {run.length:,} steps, the longest at {group.length:,}, so '
                 'it is listed but enters no mean'
@@ -309,8 +314,9 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
                 f'Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; '
                 f'both are counted, the first with its evaluations up to step {run.length:,}'
             )
-        elif run.failure is not None and run.length < group.length:
-            why = 'for its collapse' if DEAD in run.failure else 'for numbers that were not finite'
+        elif run.died and run.length < group.length:
+            dead = DEAD in (run.failure or '')
+            why = 'for its collapse' if dead else 'for numbers that were not finite'
             yield (
                 f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to '
                 f'step {run.length:,}'
@@ -339,7 +345,7 @@ def _length_notes(comparison: Comparison) -> Iterable[str]:
             )
         for group in comparison.on(task):
             planned = max(run.planned for run in group.counted)
-            if group.length < planned and not all(run.failure for run in group.counted):
+            if group.length < planned and not all(run.died for run in group.counted):
                 yield (
                     f'{group.learner} on {task}: unfinished, at {group.length:,} of {planned:,} '
                     'steps.'

@@ -46,7 +46,7 @@ from proxy_snn_control.learning.hardware import (
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.results import DEAD
+from proxy_snn_control.learning.results import DEAD, NOT_FINITE
 from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.learning.td3 import MEASURED, TD3
@@ -273,7 +273,7 @@ class Population:
             if self.normaliser:
                 tensors |= self.normaliser.tensors(m)
             if wrong := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
-                self._fail(m, f'{wrong[0]} is NaN or infinite')
+                self._fail(m, f'{wrong[0]} {NOT_FINITE}')
                 continue
             for e, place in enumerate(self._places_of(m)):
                 about, arrays = states[place]
@@ -380,7 +380,7 @@ class Population:
             return
         for m in self.active:
             if not finite[m].all():
-                self._fail(m, f'{MEASURED[int(np.argmin(finite[m]))]} is NaN or infinite')
+                self._fail(m, f'{MEASURED[int(np.argmin(finite[m]))]} {NOT_FINITE}')
             elif dead[m]:
                 if self._zero[m, 0] < 0:
                     self._warn_of_gradient(self.runs[m])

@@ -44,6 +44,7 @@ _SPIKING_ALONE = (
 )
 # Why a run is stopped, or counted among the collapsed.
 DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
+NOT_FINITE = 'is NaN or infinite'
 _AGAIN = 'started again with seed '  # in the failure.txt of a run that another seed replaced
 _SEED_FOLDER = re.compile(r'seed-(\d+)')
 
@@ -64,7 +65,7 @@ class Run:
         deviations: [evaluations] standard deviation over them.
         gradient: mean norm of the actor's gradient over the last interval; NaN where not known.
         missing: steps at which an evaluation was due and none is there.
-        failure: why the run was stopped, if its numbers were no longer finite.
+        failure: why the run was stopped, if it was.
     """
 
     folder: Path
@@ -85,6 +86,11 @@ class Run:
         """Return the seed that a sweep began in place of this one after a collapse."""
         found = re.search(f'{_AGAIN}(\\d+)', self.failure or '')
         return int(found[1]) if found else None
+
+    @property
+    def died(self) -> bool:
+        """Whether it was stopped for what it learnt, and not because its task failed."""
+        return any(reason in (self.failure or '') for reason in (DEAD, NOT_FINITE))
 
     @property
     def maximum(self) -> float:
@@ -130,11 +136,11 @@ class Group:
 
     @cached_property
     def counted(self) -> tuple[Run, ...]:
-        """Return the seeds that enter means: the longest, and those stopped as failed."""
+        """Return the seeds that enter means: the longest, and those that died before."""
         return tuple(
             run
             for run in self.runs
-            if len(run.steps) and (run.length >= self.length or run.failure is not None)
+            if len(run.steps) and (run.length >= self.length or run.died)
         )
 
     @cached_property
@@ -156,7 +162,7 @@ class Group:
             float(np.median([run.maximum for run in self.counted])) if self.counted else 0.0
         )
         for run in self.runs:
-            if run.failure is not None:
+            if run.died:
                 found[run.seed] = f'stopped: {run.failure}'
             elif run.gradient == 0:
                 found[run.seed] = DEAD

@@ -25,6 +25,7 @@ import gymnasium
 import numpy as np
 from proxy_snn_control.learning.config import TrainConfig
 from proxy_snn_control.learning.flatten import Flattening
+from proxy_snn_control.learning.results import NOT_FINITE
 from proxy_snn_control.policy import file as policy_file
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 from proxy_snn_control.policy.file import PolicySpec
@@ -327,7 +328,7 @@ class Checked(gymnasium.Wrapper):
             )
         number = float(found.reshape(()))
         if not abs(number) <= LARGEST:
-            raise TaskError(f'the reward of task {self.env_id!r} is NaN or infinite')
+            raise TaskError(f'the reward of task {self.env_id!r} {NOT_FINITE}')
         return number
 
     def _vector(self, observation: Any) -> Any:
@@ -348,7 +349,7 @@ class Checked(gymnasium.Wrapper):
         wrong = ~(np.abs(numbers) <= LARGEST)
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
-            raise TaskError(f'observation[{i}] of task {self.env_id!r} is NaN or infinite')
+            raise TaskError(f'observation[{i}] of task {self.env_id!r} {NOT_FINITE}')
         return observation
 
     def _failure(self, method: str, error: Exception) -> TaskError:
