@@ -169,7 +169,7 @@ def yaml_outcome(kind: str, path: Path) -> str:
 
 def _kind_of(reason: str) -> str:
     reason = re.sub(r"'[^']*'|\"[^\"]*\"|\b\d+\b|\[.*\]", '...', reason)
-    reason = re.sub(r'\bis (?!no YAML).*', 'is ...', reason)
+    reason = re.sub(r'\bis (?!not valid YAML).*', 'is ...', reason)
     return re.sub(r'(setting|sources|observation|command)\b.*:', r'\1 ...:', reason)[:60]
 
 

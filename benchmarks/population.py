@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learners as one batch on a GPU, everything included, beside what bounds them.
 
-    python benchmarks/population.py --sketch population_sketch.py --table F.md
+    python benchmarks/population.py --table F.md
 
 Needs a CUDA card of compute capability 7.5 or more with 20 GB, torch built for it (with Triton,
 which comes with it, and a C compiler, which Triton needs), gymnasium and mujoco. Takes at most
@@ -14,8 +14,7 @@ Each population trains for `--seconds` in a temporary folder as `proxy-snn train
 environments and evaluations every 5,000 steps in worker processes, but without checkpoints; its
 rate is learner-steps a second between the recording of its graphs and its end. Then the parts of
 a step are timed alone, and its floor is what its bytes and operations would take at the rates that
-this card copies memory and multiplies matrices of these shapes with. `--sketch` names a program to
-run in the same sitting, with the options that population_sketch.py has; what it prints is shown.
+this card copies memory and multiplies matrices of these shapes with.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ import gc
 import itertools
 import os
 from pathlib import Path
-import subprocess
 import sys
 import tempfile
 import time
@@ -243,18 +241,6 @@ def product_rate(device: torch.device, precision: str, members: int) -> float:
     return 2 * members * 256 * 512 * 512 / milliseconds / 1e6
 
 
-def run_for(command: list[str], seconds: float) -> str:
-    """Return what a program prints within so many seconds."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as program:
-        try:
-            return program.communicate(timeout=seconds)[0]
-        except subprocess.TimeoutExpired:
-            program.kill()
-            return f'{program.communicate()[0]}\nended after {seconds:.0f} s'
-
-
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -263,7 +249,6 @@ def main() -> int:
     parser.add_argument('--precision', default='tf32', choices=('float32', 'tf32', 'bfloat16'))
     parser.add_argument('--replay-size', type=int, default=1_000_000)
     parser.add_argument('--cases', type=int, nargs='+', choices=range(1, 5), default=[1, 2, 3, 4])
-    parser.add_argument('--sketch', type=Path, help='a program to run in the same sitting')
     parser.add_argument('--table', type=Path)
     options = parser.parse_args()
     began = time.perf_counter()
@@ -327,18 +312,6 @@ def main() -> int:
         ]
         if options.table:
             write(options.table, [*lines, *details])
-    left = 60 * MINUTES - (time.perf_counter() - began)
-    if options.sketch and left < options.seconds + AROUND:
-        details += ['', f'{options.sketch.name} was left out: {MINUTES:g} minutes are over.']
-    elif options.sketch:
-        command = [
-            sys.executable, str(options.sketch), '--task', 'Walker2d-v4', '--arms', '{"base":{}}',
-            '--seeds', '25', '--seconds', f'{options.seconds:g}',
-        ]  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            printed = run_for([*command, '--out', folder], left)
-        details += ['', f'{options.sketch.name}, in the same sitting:', '', '```']
-        details += [*printed.strip().splitlines()[-8:], '```']
     lines += details
     finish(lines, options.table)
     return int(failed)

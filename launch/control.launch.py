@@ -18,7 +18,7 @@ DEFAULT_CONFIG = PathJoinSubstitution(
     [FindPackageShare('proxy_snn_control'), 'config', 'controller.yaml']
 )
 # Arguments that are parameters of the controller: default, type, description. An empty one is not
-# passed on: what nobody asked for must not go over the parameter file.
+# passed on: a default must not override the parameter file.
 CONTROLLER = {
     'policy': ('', str, 'the policy file (*.safetensors)'),
     'robot': ('', str, 'YAML file that maps topics to observations and commands'),
@@ -71,7 +71,7 @@ def start_neuromorphic(context: LaunchContext) -> list[ExecuteProcess]:
     command = [given['lava_python'], '-c', RUN_MODULE, 'proxy_snn_control.nodes', 'neuromorphic']
     command += ['--ros-args']
     command += ['-p', f'policy:={given["policy"]}', '-p', f'precision:={given["precision"]}']
-    # Where the controller is, also in a group of an including file: it asks by a relative name.
+    # Where the controller is, also in a group of an including file: it uses a relative name.
     pushed = given.get('ros_namespace')
     namespace = make_namespace_absolute(prefix_namespace(pushed, given['namespace']))
     if namespace and namespace != '/':
@@ -152,7 +152,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'respawn',
                 default_value='false',
-                description='restart the controller a second after it died; it then waits '
+                description='restart the controller a second after it has ended; it then waits '
                 'for ~/arm unless resume_after_crash is true',
             ),
             DeclareLaunchArgument(

@@ -11,7 +11,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import Parameter, ParameterValue
 
 # Arguments that are parameters of the sim: default, type, description. An empty one is not passed
-# on: what nobody asked for must not go over the parameter file. Only mode always does, so that a
+# on: a default must not override the parameter file. Only mode always does, so that a
 # sim that is launched alone keeps time like a robot.
 SIM = {
     'env': ('', str, 'Gymnasium task, a MuJoCo one; a double pendulum if empty'),

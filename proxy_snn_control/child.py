@@ -16,7 +16,7 @@ RUN_MODULE = (
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Run the module with this Python, and nothing that happens to lie in the current folder.
+    """Run the module with this Python, and no modules of the current folder.
 
     Started by -m alone, Python would look there first: for a numba.py, a numpy.py, a yaml.py.
     """

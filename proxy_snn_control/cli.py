@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f'proxy-snn: {error}', file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `| head` has seen enough; nothing may be flushed to it at exit
+    except BrokenPipeError:  # `| head` has ended; nothing may be flushed to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -60,8 +60,8 @@ def _add_plugins(command: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='MODULE',
-        help='a module to import first, which registers neurons, targets, critics or tasks; give '
-        'it again for another',
+        help='a Python module to import first, which registers neurons, targets, critics or tasks '
+        '(docs/plugins.md); repeat the flag for several',
     )
 
 
@@ -71,7 +71,11 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-POLICY = "a policy file, a run's folder for the best policy in it, or a name on the shelf"
+POLICY = (
+    "a policy file, a run's folder for the best policy in it, or the name of a policy of the "
+    'package, such as half_cheetah'
+)
+JSON = 'print one JSON object on stdout, and nothing else there'
 
 
 def _config(text: str) -> Path:
@@ -99,7 +103,10 @@ def _size(text: str) -> tuple[int, int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='proxy-snn', description='Train spiking policies with proxy targets and try them out.'
+        prog='proxy-snn',
+        description='Train spiking policies with proxy targets, evaluate them and export them.',
+        epilog='proxy-snn COMMAND --help lists its options. Exit status: 0 done, 1 an '
+        'error, in one sentence on stderr, 2 wrong usage.',
     )
     parser.add_argument('--version', action='version', version=__version__)
     subparsers = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
@@ -133,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         '--steps',
-        help='training steps, one update each, after the random ones (1000000, or 1e6)',
+        metavar='N',
+        help='training steps after the random ones: environment steps with one update each '
+        '(1000000; 1e6 is accepted too)',
     )
     train.add_argument(
         '--seed',
@@ -195,7 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog='docs/sweep.md describes the grid file; config/quick.yaml is a small one, '
         "config/table1.yaml the paper's.",
     )
-    sweep.add_argument('grid', type=_config, metavar='GRID.yaml')
+    sweep.add_argument(
+        'grid',
+        type=_config,
+        metavar='GRID.yaml',
+        help="the grid file, or the name of one of the package's: quick, table1, ablation, ..",
+    )
     sweep.add_argument(
         '--out',
         type=_path,
@@ -219,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
         '--jobs',
         type=int,
         metavar='N',
-        help='runs at once on a CPU (as many as there are cores); not with --ray',
+        help='how many runs at once on a CPU (as many as there are cores); not with --ray',
     )
     sweep.add_argument(
         '--gpus-per-run',
@@ -230,28 +244,53 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.set_defaults(run=commands.sweep, extras='train')
 
-    evaluate = subparsers.add_parser('evaluate', help='run a policy on its task, without ROS')
+    evaluate = subparsers.add_parser(
+        'evaluate',
+        help='run a policy on its task, without ROS',
+        description='Run a policy on its task without exploration noise, and print the return and '
+        'length of each episode, their mean and standard deviation, firing rates, and an estimate '
+        'of the energy of an action.',
+    )
     evaluate.add_argument('policy', type=_policy, metavar='POLICY', help=POLICY)
-    evaluate.add_argument('--env', help='Gymnasium task; by default the one it was trained on')
-    evaluate.add_argument('--episodes', type=int, default=10)
-    evaluate.add_argument('--seed', type=int, default=0, help='episode i starts from SEED + i')
-    evaluate.add_argument('--json', action='store_true', help='print one JSON object')
     evaluate.add_argument(
-        '--video', type=_path, metavar='FILE', help='film the first episode, to .mp4 or .gif'
+        '--env', metavar='ID', help='Gymnasium task, ID or module:ID (the one it was trained on)'
+    )
+    evaluate.add_argument(
+        '--episodes', type=int, default=10, metavar='N', help='how many episodes (%(default)s)'
+    )
+    evaluate.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        metavar='N',
+        help='episode i, from 0, starts from seed N + i (%(default)s)',
+    )
+    evaluate.add_argument('--json', action='store_true', help=JSON)
+    evaluate.add_argument(
+        '--video', type=_path, metavar='FILE', help='record the first episode as FILE.mp4 or .gif'
     )
     _add_plugins(evaluate)
     evaluate.add_argument(
-        '--camera', metavar='NAME', help='with --video: the camera of a MuJoCo task (its own view)'
+        '--camera', metavar='NAME', help="with --video: a camera of a MuJoCo task (the task's own)"
     )
     evaluate.add_argument(
-        '--size', type=_size, metavar='WxH', help="with --video: pixels of a MuJoCo task's frames"
+        '--size',
+        type=_size,
+        metavar='WxH',
+        help="with --video: width and height of a MuJoCo task's frames in pixels (the task's own)",
     )
     _add_costs(evaluate)
     evaluate.set_defaults(run=commands.evaluate, extras='sim')
 
-    inspect = subparsers.add_parser('inspect', help='show what a policy file holds')
+    inspect = subparsers.add_parser(
+        'inspect',
+        help='show what a policy file holds',
+        description='Print the layers, provenance, control period, observations and actions by '
+        'name with their ranges, and an estimate of the energy of an action. The first call on a '
+        'computer also compiles the runtime for a neuron, which takes some seconds.',
+    )
     inspect.add_argument('policy', type=_policy, metavar='POLICY', help=POLICY)
-    inspect.add_argument('--json', action='store_true', help='print one JSON object')
+    inspect.add_argument('--json', action='store_true', help=JSON)
     _add_plugins(inspect)
     _add_costs(inspect)
     inspect.set_defaults(run=commands.inspect, extras='')
@@ -263,8 +302,16 @@ def _parser() -> argparse.ArgumentParser:
         'card that describes it. What it lacks for the wiring check is measured.',
     )
     shelve.add_argument('policy', type=_policy, metavar='POLICY', help=POLICY)
-    shelve.add_argument('--name', required=True)
-    shelve.add_argument('--shelf', type=_path, default=Path('policies'), metavar='DIR')
+    shelve.add_argument(
+        '--name', required=True, help='its name: small letters, digits and _, such as hopper'
+    )
+    shelve.add_argument(
+        '--shelf',
+        type=_path,
+        default=Path('policies'),
+        metavar='DIR',
+        help='the folder for NAME.safetensors and NAME.md (%(default)s)',
+    )
     _add_plugins(shelve)
     shelve.set_defaults(run=commands.shelve, extras='train')
 
@@ -276,15 +323,28 @@ def _parser() -> argparse.ArgumentParser:
         'out), or C for microcontrollers. docs/exchange.md and docs/micro.md describe them.',
     )
     export.add_argument('policy', type=_policy, metavar='POLICY', help=POLICY)
-    export.add_argument('--format', required=True, choices=('nir', 'onnx', 'c'))
     export.add_argument(
-        '--out', type=_path, required=True, metavar='FILE', help='for c a folder of two files'
+        '--format',
+        required=True,
+        choices=('nir', 'onnx', 'c'),
+        help='nir: lif and clif; onnx: all neurons; c: all neurons that spike',
     )
     export.add_argument(
-        '--quantise', choices=('int8',), help='c: 8-bit weights and integer neurons'
+        '--out',
+        type=_path,
+        required=True,
+        metavar='FILE',
+        help='the file; for c the folder of policy.c and policy.h. Existing ones are overwritten',
+    )
+    export.add_argument(
+        '--quantise',
+        choices=('int8',),
+        help='with c, lif and clif: 8-bit weights and neurons in integers (float32)',
     )
     _add_plugins(export)
-    export.add_argument('--no-math', action='store_true', help='c: tables instead of math.h')
+    export.add_argument(
+        '--no-math', action='store_true', help='with c: tables instead of the library math.h'
+    )
     export.set_defaults(run=commands.export, extras='export')
 
     take = subparsers.add_parser(
@@ -294,13 +354,17 @@ def _parser() -> argparse.ArgumentParser:
         '(TD3, DDPG, SAC) or a model of CleanRL (td3_continuous_action, sac_continuous_action). '
         'Nothing in the file is executed.',
     )
-    take.add_argument('file', type=_path, metavar='SB3.zip|CLEANRL.pt')
-    take.add_argument('--out', type=_path, required=True, metavar='POLICY')
+    take.add_argument(
+        'file', type=_path, metavar='SB3.zip|CLEANRL.pt', help='the file with the actor'
+    )
+    take.add_argument(
+        '--out', type=_path, required=True, metavar='POLICY', help='the policy file to write'
+    )
     take.add_argument(
         '--env',
         metavar='ID',
-        help='the task it is for: names, control period and, from some episodes, what the '
-        "controller's wiring check compares with",
+        help='the task it is for, from which the policy file gets names, control period and, from '
+        "five episodes, what the controller's wiring check compares with (none of these)",
     )
     _add_plugins(take)
     take.set_defaults(run=commands.import_actor, extras='train')
@@ -308,7 +372,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = subparsers.add_parser(
         'convert', help='always refused: an ordinary actor cannot be converted to a spiking one'
     )
-    convert.add_argument('policy', type=_path)
+    convert.add_argument('policy', type=_path, metavar='POLICY', help='a policy file')
     convert.set_defaults(run=commands.convert, extras='')
 
     report = subparsers.add_parser(
@@ -371,17 +435,27 @@ def _parser() -> argparse.ArgumentParser:
         'was sent, and run the wiring check. docs/replay.md describes how to record.',
     )
     replay.add_argument('bag', metavar='BAG', help='of ros2 bag record, or of the node record')
-    replay.add_argument('--policy', type=_policy, required=True, help=POLICY)
+    replay.add_argument('--policy', type=_policy, required=True, metavar='POLICY', help=POLICY)
     replay.add_argument(
         '--robot',
         default='',
         metavar='ROBOT.yaml',
-        help="the robot file, or the name of one of the package's",
+        help="the robot file, or the name of one of the package's (none: topics observation and "
+        'command)',
     )
-    replay.add_argument('--params', default='', metavar='FILE', help="the controller's parameters")
-    replay.add_argument('--namespace', default='/', help='of the controller when it was recorded')
-    replay.add_argument('--out', default='', metavar='FILE.csv', help='write every command to it')
-    replay.add_argument('--json', action='store_true', help='print one JSON object')
+    replay.add_argument(
+        '--params',
+        default='',
+        metavar='FILE.yaml',
+        help="the controller's parameter file (none: default parameters)",
+    )
+    replay.add_argument(
+        '--namespace', default='/', help='of the controller when it was recorded (%(default)s)'
+    )
+    replay.add_argument(
+        '--out', default='', metavar='FILE.csv', help='write a line for every command (no file)'
+    )
+    replay.add_argument('--json', action='store_true', help=JSON)
     _add_plugins(replay)
     replay.set_defaults(run=commands.replay, extras='ros,bags')
 
@@ -391,8 +465,10 @@ def _parser() -> argparse.ArgumentParser:
         description='Run the node view. Arguments NAME:=VALUE set its parameters, such '
         'as: proxy-snn view env:=HalfCheetah-v5 port:=9000. docs/view.md lists them.',
     )
-    view.add_argument('parameters', nargs='*', metavar='NAME:=VALUE')
-    view.add_argument('--namespace', default='', help='of the controller')
+    view.add_argument(
+        'parameters', nargs='*', metavar='NAME:=VALUE', help='a parameter of the node view'
+    )
+    view.add_argument('--namespace', default='', help='of the controller (none)')
     view.set_defaults(run=commands.view, extras='ros,view')
 
     demo = subparsers.add_parser(
@@ -401,8 +477,16 @@ def _parser() -> argparse.ArgumentParser:
         description='Train InvertedDoublePendulum-v5 from scratch, draw the learning curve, then '
         'run sim and controller as two processes over ROS topics for 10 episodes.',
     )
-    demo.add_argument('--out', type=_path, default=Path('demo'), metavar='RUN')
-    demo.add_argument('--seed', type=int, default=0)
+    demo.add_argument(
+        '--out',
+        type=_path,
+        default=Path('demo'),
+        metavar='RUN',
+        help="the run's folder (%(default)s); if it is taken, RUN-2 and so on",
+    )
+    demo.add_argument(
+        '--seed', type=int, default=0, metavar='N', help='seed of the training (%(default)s)'
+    )
     demo.set_defaults(run=commands.demo, extras='train,ros')
     return parser
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a YAML file that somebody wrote."""
+"""Reading a user's YAML file, with bounds on its size and nesting."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
     """Parse what was read from a YAML file.
 
     Raises:
-        UserError: it is no YAML.
+        UserError: it is not valid YAML.
     """
     try:
         loader = _Loader(content.decode('utf-8'))
@@ -71,9 +71,9 @@ def parse_yaml(kind: str, path: str | os.PathLike[str], content: bytes) -> Any:
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except Exception as error:  # of a wrong !!timestamp or !!bool PyYAML raises what comes
+    except Exception as error:  # for a wrong !!timestamp or !!bool PyYAML may raise anything
         reason = ' '.join(str(error).split())
-        raise UserError(f'{kind} {path}: is no YAML ({reason})') from None
+        raise UserError(f'{kind} {path}: is not valid YAML ({reason})') from None
 
 
 def _check_size(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:

@@ -116,6 +116,7 @@ class World:
         """As the node does."""
         if self.loop.take(source, message):
             self.loop.answer()
+            self.loop.look()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with the timers that the node has."""
@@ -125,6 +126,7 @@ class World:
             if self.loop.at_rate and self.now >= self._answer_at - 1e-9:
                 self._answer_at = self.now + PERIOD
                 self.loop.answer()
+                self.loop.look()
             self.loop.watch()
             if self.loop.faulty:
                 self.loop.repeat()

@@ -9,8 +9,8 @@ import sys
 
 from conftest import Stage
 import pytest
-
-pytest.importorskip('rclpy')
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import GetParameters, ListParameters
 
 LONG = 'a' * 300
 
@@ -102,3 +102,16 @@ def test_a_task_that_raises_at_its_end(stage: Stage, tmp_path: Path) -> None:
     status = sim.end(signal.SIGTERM)
     assert "task 'BadEnd-v0' failed in close: OSError: gone" in sim.output
     assert (status, 'Traceback' in sim.output) == (1, False), sim.output
+
+
+@pytest.mark.parametrize('node', ['controller', 'sim', 'guard'])
+def test_all_parameters_can_be_read_together(stage: Stage, node: str) -> None:
+    """As `ros2 param dump` does: one without a value, and a client gets none of them."""
+    given = {'safe_command': '[0.0]'} if node == 'guard' else {}
+    stage.start(node, **given)
+    names = stage.call(ListParameters, f'{node}/list_parameters').result.names
+    assert len(names) > 3
+    request = GetParameters.Request(names=names)
+    values = stage.call(GetParameters, f'{node}/get_parameters', request).values
+    assert [value.type for value in values].count(ParameterType.PARAMETER_NOT_SET) == 0
+    assert len(values) == len(names)

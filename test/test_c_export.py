@@ -141,7 +141,7 @@ def assert_same(found: Answers, policy: Policy, observations: np.ndarray) -> Non
         assert (found.spikes[i] == spikes).all(), f'observation {i}'
         assert found.counts[i].tolist() == policy.spike_counts
         assert found.operations[i] == policy.synaptic_operations
-        scale = np.maximum(1, np.abs(policy.spec.action_high))
+        scale = np.maximum(1, np.abs([policy.spec.action_low, policy.spec.action_high]).max(0))
         assert (abs(found.actions[i] - action) <= 1e-6 * scale).all(), f'observation {i}'
     assert (found.status == 0).all() and (found.wrong == -1).all()
 
@@ -162,6 +162,7 @@ SHAPES = {
     'one neuron': {'observations': 1, 'hidden': (1,), 'decoder_population': 1},
     'no hidden layer': {'hidden': ()},
     'one step': {'time_steps': 1},
+    'an encoder that never fires': {'encoder_threshold': 7.0, 'hidden': (8,)},
     'many steps': {'time_steps': 40, 'hidden': (16,)},
     'the most steps': {'time_steps': 64, 'hidden': (5,), 'encoder_threshold': 0.31},
     'limits': {

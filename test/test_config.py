@@ -56,7 +56,7 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
     [
         ('stepz: 3', "'stepz' does not exist; did you mean steps"),
         ('[1, 2]', 'expected lines of'),
-        ('a: b: c', 'is no YAML'),
+        ('a: b: c', 'is not valid YAML'),
         ('seed: 3\ntau: 0.1\nseed: 4', "'seed' occurs twice"),
         ('steps: many', "setting steps is 'many', expected a whole number"),
         ('steps: 1.5', 'setting steps is 1.5'),
@@ -76,8 +76,8 @@ def test_every_setting_is_explained_in_train_yaml() -> None:
         ('encoder_span: [-1e39, 1]', 'setting encoder_span is .*, expected -1000000.0 to'),
         ('discount: .nan', 'setting discount is nan'),
         ('steps: ' + '9' * 400, 'setting steps is 999'),
-        ('steps: 2020-13-45', 'is no YAML'),
-        ('steps: ' + '[' * 5000, 'is no YAML'),
+        ('steps: 2020-13-45', 'is not valid YAML'),
+        ('steps: ' + '[' * 5000, 'is not valid YAML'),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, reported: str) -> None:

@@ -83,7 +83,11 @@ ELSEWHERE = (
     ),
     (r'fuzz\.py ', 'test/test_policy_file.py', 'def test_fuzzing_with_a_fixed_seed('),
     (r' --ray ', 'test/test_sweep.py', 'def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run('),
-    (r'own_arm|ros:|runs/arm', 'test/test_own_robot.py', 'def test_every_command_of_the_document'),
+    (
+        r'own_arm|ros:|runs/arm|arm\.safetensors',
+        'test/test_own_robot.py',
+        'def test_every_command_of_the_document',
+    ),
     (r'^(cd examples/own_robot|export PYTHON)', 'test/test_own_robot.py', 'PYTHONPATH=$PWD'),
 )
 # What a command may need that a machine for tests has not, and which commands do.
@@ -91,7 +95,7 @@ NEEDS = {
     'a ROS installation': r'^(ros2|colcon|rosdep) |^security/secure_demo',
     'a GPU': r'\btable1\b|\bablation\b|\bspike_cost\b|population\.py',
     'a CUDA build of torch': r'kernels\.py',
-    'a robot': r'^ssh ',
+    'a robot': r'^(ssh|scp) ',
     'an environment of its own': r'mujoco==|dm_control|gymnasium_robotics',
     'an idle computer': r'(checkpoint|closed_loop|demo_seeds|environments|ros_training|view)\.py',
     'Docker': r'^docker ',

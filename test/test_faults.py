@@ -19,7 +19,7 @@ from proxy_snn_control.nodes.messages import EPISODE_RETURNS, RELIABLE, SENSOR_D
 from proxy_snn_control.policy import load_policy, Policy, write_policy
 import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 import rclpy
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -48,13 +48,10 @@ class Judge:
         self.publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
         self.sent: list[np.ndarray] = []
         self.feeding = True
-        self.longest_gap, self._fed = 0.0, time.monotonic()
         self._rng = np.random.default_rng(0)
         stage.node.create_timer(0.02, self._feed)
 
     def _feed(self) -> None:
-        now = time.monotonic()
-        self.longest_gap, self._fed = max(self.longest_gap, now - self._fed), now
         if self.feeding:
             self.send(self._rng.normal(0, 1, 9))
 
@@ -297,7 +294,8 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
 
 
 def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    controller = start(stage, policy_file)
+    # A busy computer may delay the observations for long; only a fault of a reload counts here.
+    controller = start(stage, policy_file, observation_timeout=3600.0)
     judge.moving()
     good = policy_file.read_bytes()
     for bad in (b'', good[:-7], good[:100] + b'x' + good[101:], b'\0' * 100_000):
@@ -314,9 +312,7 @@ def test_reload_at_50_hz(stage: Stage, judge: Judge, policy_file: Path) -> None:
     refused = stage.call(Trigger, 'controller/reload')
     assert 'its limits are not those of the active policy' in refused.message
     judge.moving()
-    # A busy computer may keep the observations back for longer than their timeout.
-    if judge.longest_gap < 0.4:
-        assert SAFE not in judge.commands, 'not one command was lost to a fault'
+    assert SAFE not in judge.commands, 'not one command was lost to a fault'
     assert 'Traceback' not in controller.output
 
 
@@ -489,6 +485,13 @@ def test_parameters_that_change_while_it_runs(
         (result,) = set_parameters(stage, **{name: value})
         assert not result.successful
         assert reported in result.reason
+    # Of several that are set at once and of which one is refused, none acts.
+    together = SetParametersAtomically.Request()
+    for name, value in (('safe_command', [0.9]), ('policy', 'two\nlines')):
+        together.parameters.append(rclpy.Parameter(name, value=value).to_parameter_msg())
+    service = 'controller/set_parameters_atomically'
+    result = stage.call(SetParametersAtomically, service, together).result
+    assert (result.successful, 'expected printable text' in result.reason) == (False, True)
     judge.feeding = False
     stage.spin(0.7)
     judge.safe_only(len(judge.commands))
@@ -613,6 +616,40 @@ def test_wiring_mistakes_are_named(
     else:
         # A busy machine's sim may really be late.
         assert all(not s or s.startswith('a step every') for s in findings()), findings()
+
+
+def test_what_no_robot_at_rest_shows_stops_it_when_it_moves(
+    stage: Stage, cheetah_file: Path
+) -> None:
+    """With two joints exchanged; until the first command the robot stands still."""
+    from proxy_snn_control.learning.tasks import make_environment
+
+    environment = make_environment('HalfCheetah-v4')
+    there, _ = environment.reset(seed=0)
+    publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    commands = stage.subscribe(Float64MultiArray, 'command', RELIABLE)
+    seen = np.arange(17)
+    seen[[2, 3, 11, 12]] = 3, 2, 12, 11
+
+    def step() -> None:
+        nonlocal there
+        if commands:
+            there = environment.step(np.array(commands[-1].data, np.float32))[0]
+        publisher.publish(Float64MultiArray(data=there[seen].tolist()))
+
+    timer = stage.node.create_timer(0.05, step)
+    controller = start(stage, cheetah_file, wiring='require', safe_command=str([0.0] * 6))
+    expected = 'wiring: joint bthigh and joint bshin look exchanged; call ~/arm to continue'
+    assert stage.until(lambda: expected in controller.output, 30), controller.output
+    assert any(any(command.data) for command in commands)
+    stage.spin(0.2)
+    commands.clear()
+    assert stage.until(lambda: len(commands) > 10)
+    assert not any(any(command.data) for command in commands), 'the safe command alone'
+    stage.node.destroy_timer(timer)
+    assert controller.end(signal.SIGTERM) == 0
+    again = start(stage, cheetah_file, wiring='require', safe_command=str([0.0] * 6))
+    assert 'stopped before this controller was started' in again.output
 
 
 def test_wiring_keeps_it_from_going_active(

@@ -142,7 +142,7 @@ def test_fixed_point_keeps_nearly_all_spikes(path: Path) -> None:
 
 
 @pytest.mark.parametrize('neuron', ['lif', 'clif'])
-@pytest.mark.parametrize('scale', [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize('scale', [0.0, 1e-6, 1e-3, 1.0, 30.0])
 def test_in_fixed_point_nothing_overflows(neuron: str, scale: float) -> None:
     spec, tensors = random_policy(neuron=neuron, hidden=(64, 64))
     for name in tensors:

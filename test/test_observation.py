@@ -132,6 +132,19 @@ def test_of_two_clocks_on_one_topic_the_first_is_obeyed(inputs: Inputs) -> None:
     assert inputs.streams[0].samples[-1].values[0] == 4.0, 'the next goes on from it: a clock set'
 
 
+def test_beside_a_publisher_with_stamps_one_without_does_not_count(inputs: Inputs) -> None:
+    for step in range(20):
+        now = step * PERIOD
+        inputs.take(1, trunk(200 + now, 2.0), now)
+        inputs.take(0, joints(200 + now, 1.0), now)
+        assert not inputs.take(0, joints(0.0, 9.0), now + 0.002)
+        assert inputs.observation([0.0]).tolist() == [1.0, 2.0]
+    samples = inputs.streams[0].samples
+    assert samples[-1].values[0] == 1.0
+    inputs.take(0, joints(0.0, 9.0), 20 * PERIOD + 10.0)
+    assert samples[-1].values[0] == 9.0, 'the other one has been silent for a timeout'
+
+
 def test_a_source_that_holds_is_not_waited_for(tmp_path: Path) -> None:
     content = yaml.safe_load(yaml.safe_dump(TWO_SOURCES))
     content['sources']['trunk'] |= {'hold': True, 'timeout': 2.0}

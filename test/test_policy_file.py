@@ -138,7 +138,7 @@ def test_the_safetensors_library_reads_and_writes_the_same_format(
         ('observation_names', ['bad\nname', *'abcdefgh'], 'observation_names'),
         ('observation_names', ['\ud800', *'abcdefgh'], 'observation_names'),
         ('version', True, 'version True'),
-        ('encoder_threshold', float('nan'), "no JSON .*'NaN' is no finite number"),
+        ('encoder_threshold', float('nan'), "not valid JSON .*'NaN' is no finite number"),
         ('hidden', [2] * 101, 'hidden'),
         ('hidden', [2**20] * 100, 'more than a policy file may'),
         ('control_period', -1, 'control_period'),
@@ -168,7 +168,7 @@ def test_a_wrong_header_is_refused(
 
 @pytest.mark.parametrize(
     ('header', 'reported'),
-    [(None, 'without a policy header'), ('{', 'no JSON'), ('[1]', 'format')],
+    [(None, 'without a policy header'), ('{', 'not valid JSON'), ('[1]', 'format')],
 )
 def test_no_header(policy_file: Path, header: str | None, reported: str) -> None:
     rewrite(policy_file, header)
@@ -459,15 +459,15 @@ def _byteswapped(parts: Parts) -> None:
         (lambda p: p.metadata.update(sha256=1), 'has no checksum'),
         (lambda p: p.metadata.pop('sha256'), 'has no checksum'),
         (lambda p: p.metadata.update({'"sha256': '0' * 64}), 'has no checksum'),
-        (lambda p: p.entries.update(x='RAW:' + '9' * 200_000), 'no JSON'),
+        (lambda p: p.entries.update(x='RAW:' + '9' * 200_000), 'not valid JSON'),
         (lambda p: p.entries.update(x='RAW:0.' + '1' * 200_000), "unknown tensor 'x'"),
-        (lambda p: p.entries.update(x='RAW:' + '[' * 200_000), 'no JSON'),
+        (lambda p: p.entries.update(x='RAW:' + '[' * 200_000), 'not valid JSON'),
         (lambda p: p.entries.update(x='RAW:' + '[' * 21 + ']' * 21), 'nested more than 20'),
         (lambda p: p.entries.update(x='RAW:' + '{"":' * 400 + '0' + '}' * 400), 'nested more'),
         (lambda p: p.entries.update(x='RAW:{"a":1,"a":1}'), 'a key twice'),
         (
             lambda p: p.fields.update(provenance='RAW:{"a":1,"a":1}'),
-            'policy header that is no JSON .a key twice',
+            'policy header that is not valid JSON .a key twice',
         ),
         (lambda p: p.fields.update(provenance={'mean': 'RAW:1e999'}), 'no finite number'),
         (lambda p: p.fields.update(hidden=[1] * 40_000), 'hidden'),

@@ -73,7 +73,7 @@ def changed(*path: Any, to: Any = None) -> dict[str, Any]:
     ('content', 'reported'),
     [
         ('- 1', "is [1], expected lines of 'name: value'"),
-        ('a: [', 'is no YAML'),
+        ('a: [', 'is not valid YAML'),
         ('a: 1\na: 2', "'a' occurs twice"),
         (changed('command'), 'command is missing'),
         (changed('more', to=1), "'more' does not exist, expected any of sources"),
@@ -235,8 +235,9 @@ def test_duplicates_and_late_messages_are_left_out(tmp_path: Path) -> None:
     assert inputs.stale(0.6), 'what is left out is not fresh'
     assert inputs.take(0, joint_state('abc', 4.0, 4.0, 4.0, stamp=2.0), 0.7), 'the clock was set'
     assert inputs.take(0, joint_state('abc', 5.0, 5.0, 5.0, stamp=2.05), 0.8)
+    assert not inputs.take(0, joint_state('abc', 6.0, 6.0, 6.0), 0.9), 'beside one with stamps'
     for _ in range(2):
-        assert inputs.take(0, joint_state('abc', 6.0, 6.0, 6.0), 0.9), 'without a stamp, all count'
+        assert inputs.take(0, joint_state('abc', 6.0, 6.0, 6.0), 1.4), 'without a stamp, all count'
 
 
 def test_every_source_must_be_fresh_and_new(tmp_path: Path) -> None:

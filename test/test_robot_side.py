@@ -19,7 +19,8 @@ from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
 from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
 from proxy_snn_control.policy import load_policy, write_policy
 import pytest
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
@@ -27,6 +28,7 @@ from test_faults import GOOD, Judge, SAFE, set_parameters, start
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
+WARN = DiagnosticStatus.WARN
 NAMES = {'observation_names': ('angle',), 'action_names': ('go',), 'control_period': 0.02}
 
 
@@ -195,6 +197,9 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
     judge.moving()
+    namesake = start(stage, policy_file)
+    assert diagnostics.reports('other publishers: /controller (another node of that name)')
+    namesake.end(signal.SIGTERM)
     second = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
     assert diagnostics.reports('topic /observation has 2 publishers: /observer, /observer')
     stage.node.destroy_publisher(second)
@@ -202,9 +207,10 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     judge.verdict()
 
 
-def joint_robot(path: Path, **command: Any) -> Path:
+def joint_robot(path: Path, source: dict[str, Any] | None = None, **command: Any) -> Path:
+    joints = {'type': 'sensor_msgs/JointState', 'topic': 'joint_states', **(source or {})}
     content = {
-        'sources': {'joints': {'type': 'sensor_msgs/JointState', 'topic': 'joint_states'}},
+        'sources': {'joints': joints},
         'observation': {'angle': {'source': 'joints', 'joint': 'arm', 'field': 'position'}},
         'command': {
             'type': 'std_msgs/Float64MultiArray',
@@ -250,7 +256,9 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
 ) -> None:
     diagnostics = Diagnostics(stage)
     robot = joint_robot(tmp_path / 'robot.yaml')
-    start(stage, small_policy(tmp_path), robot=robot)
+    path = small_policy(tmp_path)
+    commands = stage.subscribe(Float64MultiArray, 'command', QoSProfile(depth=100))
+    start(stage, path, robot=robot)
     joint = Joint(stage, 0.5)
     Joint(stage, 0.0, 'leg')  # another driver on the same topic, of another joint: as it may be
     assert stage.until(lambda: int(diagnostics['commands'] or 0) > 50)
@@ -264,6 +272,88 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     assert diagnostics.reports(
         'topic /joint_states: joint arm is published by /observer, /observer'
     )
+    commands.clear()
+    assert stage.until(lambda: len(commands) > 40)
+    expected = load_policy(path).act([0.5]).astype(float).tolist()
+    others = [each.data.tolist() for each in commands if each.data.tolist() != expected]
+    assert all(each == [0.0] for each in others), 'the first is read, or on a busy computer none'
+    assert len(others) < 20
+    assert int(diagnostics['joint_states: of another publisher']) > 0
+
+
+def test_an_incompatible_qos_is_named(stage: Stage, tmp_path: Path) -> None:
+    diagnostics = Diagnostics(stage)
+    robot = joint_robot(tmp_path / 'robot.yaml', source={'reliable': True})
+    Joint(stage, 0.5)  # best effort
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    commands = stage.subscribe(Float64MultiArray, 'command', latched)
+    start(stage, small_policy(tmp_path), robot=robot)
+    assert diagnostics.reports('no observation for', DiagnosticStatus.ERROR)
+    for who in ('joint_states is published', 'command is subscribed to'):
+        expected = f'topic /{who} by /observer with an incompatible QoS, so nothing is received: '
+        assert stage.until(lambda expected=expected: expected in stage.outputs())
+        assert diagnostics.reports(expected, DiagnosticStatus.ERROR)
+    assert commands == []
+
+
+def test_a_clock_that_never_comes_is_reported(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    diagnostics = Diagnostics(stage)
+    start(stage, policy_file, wiring='none', use_sim_time='true')
+    judge.moving()
+    assert diagnostics.reports('nothing was received on /clock', WARN)
+    clock = stage.node.create_publisher(Clock, '/clock', 1)
+    stage.node.create_timer(0.1, lambda: clock.publish(Clock(clock=Time(sec=5))))
+    assert diagnostics.reports('active', DiagnosticStatus.OK)
+    judge.verdict()
+
+
+def test_faults_between_two_reports_are_reported(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    diagnostics = Diagnostics(stage)
+    start(stage, policy_file, wiring='none', observation_timeout=3600.0)
+    judge.moving()
+
+    def reported() -> bool:
+        judge.send([np.nan] * 9)
+        return diagnostics.reports('safe commands since the last report: ', WARN, 1.2)
+
+    assert any(reported() for _ in range(10))
+    assert '; topic observation: ' in diagnostics.last.message
+    assert diagnostics.reports('active', DiagnosticStatus.OK)
+    judge.verdict()
+
+
+def test_two_drivers_that_publish_at_the_same_moment(stage: Stage, tmp_path: Path) -> None:
+    """Each half of the joints on one topic: neither takes the other's place."""
+    names = ('a.position', 'b.position')
+    path, robot = tmp_path / 'two.safetensors', tmp_path / 'robot.yaml'
+    write_policy(path, *random_policy(2, 1, (8,), **{**NAMES, 'observation_names': names}))
+    content = yaml.safe_load(joint_robot(robot).read_text())
+    content['observation'] = {
+        f'{joint}.position': {'source': 'joints', 'joint': joint, 'field': 'position'}
+        for joint in 'ab'
+    }
+    robot.write_text(yaml.safe_dump(content, sort_keys=False))
+    commands = stage.subscribe(Float64MultiArray, 'command', QoSProfile(depth=100))
+    drivers = [stage.node.create_publisher(JointState, 'joint_states', SENSOR_DATA) for _ in 'ab']
+    moments = 0
+
+    def publish() -> None:
+        nonlocal moments
+        moments += 1
+        stamp = Time(sec=moments // 20, nanosec=moments % 20 * 50_000_000)
+        for driver, joint in zip(drivers, 'ab', strict=True):
+            driver.publish(JointState(header=Header(stamp=stamp), name=[joint], position=[0.1]))
+
+    stage.node.create_timer(0.05, publish)
+    start(stage, path, robot=robot, observation_timeout=60.0)
+    assert stage.until(lambda: len(commands) > 5)
+    begin = moments - len(commands)
+    assert stage.until(lambda: moments - begin >= 50)
+    assert len(commands) > 40, 'of 50'
 
 
 OF_ANOTHER_TYPE = """
@@ -294,6 +384,18 @@ def test_a_topic_of_another_type_is_a_sentence(
         'topic /joint_states is published by /stranger as std_msgs/Bool, expected sensor_msgs/'
     )
     assert stage.until(lambda: expected in stage.outputs())
+
+
+def test_one_topic_for_what_comes_and_what_goes_is_refused(
+    stage: Stage, policy_file: Path
+) -> None:
+    given = {'policy': policy_file, 'autostart': 'true'}
+    controller = stage.start('controller', '-r', 'command:=observation', **given)
+    guard = stage.start('guard', '-r', 'guarded_command:=command', safe_command='[0.0]')
+    assert (controller.wait(20), guard.wait(20)) == (1, 1)
+    assert 'topic /observation is source and command, too' in controller.output
+    assert 'guarded_command are both /command, expected two topics' in guard.output
+    assert 'Traceback' not in stage.outputs()
 
 
 # ---- positions
@@ -488,6 +590,26 @@ def test_lock(stage: Stage, judge: Judge, policy_file: Path) -> None:
     assert stage.transition('deactivate')
     assert stage.transition('cleanup')
     assert not set_parameters(stage, policy='/x')[0].successful, 'nor by a way round'
+    judge.verdict()
+
+
+def test_a_locked_controller_that_was_stopped_is_armed_before_configure(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    controller = start(stage, policy_file, lock='true')
+    stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
+    judge.moving()
+    meet_stop(stage, stop)
+    press(stage, stop, controller)
+    stop.publish(Bool(data=False))
+    refused = stage.call(Trigger, 'controller/arm').message
+    assert 'start it again with autostart false and call ~/arm before configure' in refused
+    controller.end(signal.SIGTERM)
+    stage.start('controller', policy=policy_file, safe_command=str(SAFE), lock='true')
+    assert stage.call(Trigger, 'controller/arm').success
+    assert stage.transition('configure')
+    assert stage.transition('activate')
+    judge.moving()
     judge.verdict()
 
 

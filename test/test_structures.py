@@ -357,7 +357,7 @@ def test_somebodys_task_from_training_to_evaluation(carts: Path) -> None:
     first = int(np.flatnonzero(rows['observation'][:, 10] == 0)[1])  # an episode begins
     policy.reset()
     for row in range(first, first + 15):
-        policy._input.see(rows['observation'][row, 5:10])
+        policy._input.observe(rows['observation'][row, 5:10])
         raw = np.concatenate([mean, mean, [0]]), np.concatenate([scale, scale, [1]])
         read = ((rows['observation'][row] - raw[0].astype(np.float32)) * raw[1]).astype(np.float32)
         np.testing.assert_array_equal(policy._input.values, read)

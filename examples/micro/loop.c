@@ -3,7 +3,7 @@
 /* A policy on a bare processor: observations come by a serial line, actions go back by it.
  *
  * A request is 0xA5, the observation as float32, lowest byte first, and two bytes of checksum.
- * The answer is 0x5A, a status, the action as float32, and two bytes of checksum. A status of 1 says
+ * The answer is 0x5A, a status, the action as float32, and two bytes of checksum. A status of 1 means
  * that the observation had a NaN or an infinity, 2 that the checksum was wrong; the action is the
  * last safe one then. The checksum is Fletcher's of what is between the first byte and it.
  */

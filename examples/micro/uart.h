@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: 2026 proxy_snn_control developers
  * SPDX-License-Identifier: Apache-2.0 */
-/* A serial line, as loop.c wants it; host.c and mps2.c are two. */
+/* The serial line of loop.c; host.c and mps2.c implement it. */
 #ifndef UART_H
 #define UART_H
 

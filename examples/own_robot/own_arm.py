@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""An arm of two joints that is to hold itself upright: a task of one's own, outside the package.
+"""An arm of two joints that is to stay upright: a task of one's own, outside the package.
 
 This module is the plugin (`--plugin own_arm`), and `reward` is also what the task over ROS uses.
 """

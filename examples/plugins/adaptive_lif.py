@@ -3,8 +3,8 @@
 """A plugin: a neuron of your own, for `--plugin adaptive_lif --neuron alif`.
 
 With this folder in PYTHONPATH, or the module installed. The rules are those of the package's own
-neurons (policy/neurons.py): plain arithmetic, no numbers written out, no branches; at most four
-numbers of state. `pullback` is held to central differences of `step` when it is registered.
+neurons (policy/neurons.py): plain arithmetic, no literal numbers, no branches; at most four
+numbers of state. Registration compares `pullback` with central differences of `step`.
 """
 
 from typing import ClassVar

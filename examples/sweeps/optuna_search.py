@@ -5,8 +5,8 @@
     pip install -c constraints.txt '.[train,optuna]'
     python examples/sweeps/optuna_search.py --env InvertedPendulum-v5 --steps 20000 --out search
 
-Trials lie in OUT/trial-N as ordinary run folders; OUT/study.db keeps the study, so the same
-command goes on, and several processes may work on one study.
+Trials are in OUT/trial-N, as ordinary run folders; OUT/study.db keeps the study, so the same
+command continues it, and several processes may work on one study.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from proxy_snn_control.learning.population import Listener, Population
 
 
 class Report(Listener):
-    """Passes evaluations to the trial, and stops the run where the pruner asks for it."""
+    """Passes evaluations to the trial, and stops the run when the pruner decides so."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial, self.best, self.pruned = trial, float('-inf'), False

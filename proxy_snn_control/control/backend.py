@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Who computes the action: the runtime in this process, or the neuromorphic node that is asked.
+"""What computes the action: the runtime in this process, or the neuromorphic node, on request.
 
 The controller never waits for that node for longer than a deadline, and for one that is not there
 not at all: once an answer did not come in time, requests only sound out whether it is back.
@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 
 class Backend(Protocol):
-    """What the loop asks for actions."""
+    """What computes actions for the loop."""
 
     def act(
         self, observation: np.ndarray, label: str, out: np.ndarray, now: float
@@ -34,7 +34,7 @@ class Backend(Protocol):
             The policy that acted, or None if the answer is still to come.
 
         Raises:
-            ObservationError: as `Policy.act`, or nobody can act.
+            ObservationError: as `Policy.act`, or there is no answer and no fallback.
         """
 
 
@@ -68,14 +68,14 @@ class Question:
 
 
 class Neuromorphic:
-    """Asks the neuromorphic node for a policy's spikes; if it does not answer, falls back.
+    """Requests a policy's spikes from the neuromorphic node; if it does not answer, falls back.
 
     Attributes:
         policy: encodes and decodes, and has the spikes of the last answer.
         question: what waits for an answer, if anything does.
         lost: whether the last answer that was waited for did not come in time.
-        late: how many answers came when nobody waited for them any more.
-        fallbacks: how many actions were found without the node.
+        late: how many answers came after their deadline.
+        fallbacks: how many actions were computed without the node.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Neuromorphic:
         fallback: Policy | None,
         send: Callable[[Any], None],
     ) -> None:
-        """Prepare to ask for a policy whose file has this SHA-256.
+        """Prepare requests for a policy whose file has this SHA-256.
 
         Args:
             spec: of the policy.
             tensors: of the policy.
             checksum: of its file.
-            fallback: acts if the node does not answer; None for nobody.
+            fallback: acts if the node does not answer; None for no fallback.
             send: publishes a request.
 
         Raises:
@@ -116,7 +116,7 @@ class Neuromorphic:
     def act(
         self, observation: np.ndarray, label: str, out: np.ndarray, now: float
     ) -> Policy | None:
-        """Ask the node; of one that does not answer nothing is waited for."""
+        """Send a request to the node; do not wait for one that did not answer the last one."""
         spikes = self.policy.ask(observation)
         self._asked += 1
         request = str(self._asked)
@@ -127,10 +127,10 @@ class Neuromorphic:
         return self._fall_back(out)
 
     def give_up(self, out: np.ndarray, now: float) -> Policy:
-        """Wait no longer for the answer, nor for the next ones until one has come; fall back.
+        """Stop waiting for the answer, and for the next ones until one has come; fall back.
 
         Raises:
-            ObservationError: there is nobody to fall back to.
+            ObservationError: there is no fallback.
         """
         assert self.question is not None
         self.question = None
@@ -177,5 +177,5 @@ class Neuromorphic:
         self.fallbacks += 1
         if self._fallback is None:
             raise ObservationError(NO_ANSWER)
-        self._fallback.act_for(self.policy, out)  # which remembers for both
+        self._fallback.act_for(self.policy, out)  # the history of both is in `self.policy`
         return self._fallback

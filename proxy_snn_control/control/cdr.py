@@ -67,7 +67,7 @@ class VectorReader:
             return self._label, np.frombuffer(data, _LITTLE_DOUBLES, self._count, len(begins))
         label, values = read_vector(data)
         behind = len(data) - values.nbytes
-        # Where all that is left are the numbers, what comes before says all else.
+        # Where the rest is the numbers alone, the bytes before it hold everything else.
         if data.startswith(_LITTLE) and len(values) and values.tobytes() == data[behind:]:
             self._begins, self._label, self._count = data[:behind], label, len(values)
         return label, values

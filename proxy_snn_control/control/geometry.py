@@ -16,7 +16,7 @@ def unit(q: Any) -> Numbers:
     """x, y, z, w of a geometry_msgs/Quaternion, of length 1.
 
     Raises:
-        ObservationError: its length is not 1, as that of one nobody has filled in.
+        ObservationError: its length is not 1, such as that of one whose fields were not set.
     """
     x, y, z, w = q.x, q.y, q.z, q.w
     norm = x * x + y * y + z * z + w * w

@@ -24,7 +24,7 @@ class History:
         self._frames: np.ndarray | None = None
 
     def forget(self) -> None:
-        """Start over: the next frame stands for those before it too."""
+        """Start over: the next frame is repeated in the places of those before it."""
         self._frames = None
 
     def add(self, values: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: what comes of a message, and of a time that has passed. The clock is passed in.
+"""The loop: from a message, or a time that has passed, to a command. The clock is passed in.
 
-A message goes to `take`. If there is something to answer, `answer` finds the observation, the
-action and the command, in this order, and sends what the gate lets through. Whoever calls also
-calls `watch` several times within the shortest timeout, and `repeat` at the control rate for as
-long as `faulty`: no callback runs for a source that is silent.
+`take` receives a message. If it completes an observation, `answer` computes the observation, the
+action and the command, in this order, and sends what the gate allows. The caller also calls
+`watch` several times within the shortest timeout, and `repeat` at the control rate for as long as
+`faulty`: no callback runs for a source that does not publish.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ Send = Callable[[Sequence[float], str], None]
 
 
 class Loop:
-    """What is at work between configure and cleanup.
+    """What the controller computes between configure and cleanup.
 
     Attributes:
-        policy: the policy at work; its counts are those of the last action.
+        policy: the policy that acts; its counts are those of the last action.
         checksum: SHA-256 of its file.
-        active: whether commands go out.
-        faulty: whether the safe command is to be repeated until something better is known.
-        rivalry: why others who command or observe forbid to go on, or "".
-        watches_wiring: whether it looks for wiring mistakes.
+        active: whether commands are sent.
+        faulty: whether the safe command is to be repeated until the fault ends.
+        rivalry: why other publishers on its topics forbid commands, or "".
+        watches_wiring: whether it checks for wiring mistakes.
+        requires_wiring: whether one that is found when the robot begins to move stops it.
         statistics: since it became active.
         on_action: called after a command with the policy that acted, the observation's label, the
             observation [observations] and the policy's action [actions].
@@ -69,15 +70,15 @@ class Loop:
         """Put the parts together; nothing acts before `activate`.
 
         Args:
-            policy: at work.
+            policy: the one that acts.
             checksum: SHA-256 of its file.
-            robot: the robot file, or what stands for it.
+            robot: the robot file, or its equivalent for the topics observation and command.
             inputs: make observations.
             commands: make commands.
-            gate: what may go out.
-            stop: the stop, which outlives this loop.
-            wiring: looks for mistakes.
-            backend: makes actions.
+            gate: what may be sent.
+            stop: the stop, which is kept beyond this loop.
+            wiring: finds wiring mistakes.
+            backend: computes actions.
             period: the control period in seconds.
             clock: the time in seconds; it only goes forward.
             send: sends a command [outputs], with the label of what it answers.
@@ -88,6 +89,7 @@ class Loop:
         self.active = self.faulty = False
         self.rivalry = ''
         self.watches_wiring = self.checks_period = self.shadows = False
+        self.requires_wiring = self._verified = False
         self.at_rate = False
         self.statistics = Statistics()
         self.on_action: Callable[[Policy, str, np.ndarray, Sequence[float]], None] | None = None
@@ -115,6 +117,7 @@ class Loop:
         self._raw = list(self._sent)
         self.wiring.forget()
         self._search, self._lasting, self._sent_at = None, '', 0.0
+        self._verified = False
         self._forget_past()
         if isinstance(self.backend, Neuromorphic):
             self.backend.forget()
@@ -132,11 +135,11 @@ class Loop:
         self.statistics.fault = self._lasting = ''
 
     def replace(self, other: Loop) -> None:
-        """Go on with another loop's policy, which has the same names, limits and period."""
+        """Continue with another loop's policy, which has the same names, limits and period."""
         self.settle()
         self.policy, self.checksum, self.wiring = other.policy, other.checksum, other.wiring
         self.backend = other.backend
-        self._search = None
+        self._search, self._verified = None, False
         self._forget_past()
 
     def assumptions(self, warnings: bool = False) -> list[str]:
@@ -175,7 +178,6 @@ class Loop:
         if not self.active:
             if self.watches_wiring and not fault:
                 self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
-                self._look()
             return
         if not fault and self._is_asked(inputs.label):
             return
@@ -206,9 +208,9 @@ class Loop:
         return question is not None and bool(label) and question.label == label
 
     def _is_again(self) -> bool:
-        """Whether this very observation was answered, where the past makes a difference.
+        """Whether this same observation was answered already, for a policy with a history.
 
-        Before one that follows from nothing that came before, the past is forgotten.
+        Before the first observation of an episode, and after a gap, the history is reset.
         """
         inputs = self.inputs
         remembers = self.backend.policy.remembers or inputs.remembers
@@ -227,15 +229,15 @@ class Loop:
         return False
 
     def _begins(self) -> bool:
-        """Whether an episode begins: the label marks it, or in lockstep stamps that leap.
+        """Whether an episode begins: by its label, or in lockstep by a gap between stamps.
 
-        Nothing is lost in lockstep, so that only a reset makes its world's time leap.
+        No message is lost in lockstep, so that only a reset of the sim makes such a gap.
         """
         before, self._seen_stamp = self._seen_stamp, self.inputs.stamp
         if self.inputs.label.endswith(BEGINS):
             return True
-        leap = abs(self._seen_stamp - before) * 1e-9 if before and self._seen_stamp else 0.0
-        return not self.checks_period and leap > GAP * self.period
+        gap = abs(self._seen_stamp - before) * 1e-9 if before and self._seen_stamp else 0.0
+        return not self.checks_period and gap > GAP * self.period
 
     def _forget_past(self) -> None:
         self.backend.policy.reset()
@@ -289,7 +291,7 @@ class Loop:
         return True
 
     def watch(self) -> None:
-        """Look whether something has become wrong that nobody else would notice."""
+        """Check for faults that no callback detects, such as a source that does not publish."""
         now = self._clock()
         if self.active and not self.faulty:
             fault = self.fault(now)
@@ -297,7 +299,7 @@ class Loop:
                 self._send_safe(fault, now)
 
     def repeat(self) -> None:
-        """While a fault lasts and nothing else makes us, send the safe command again."""
+        """While a fault lasts and no message comes, send the safe command again."""
         now = self._clock()
         fault = self.fault(now) or self._lasting
         if not self.active or not fault:
@@ -311,15 +313,15 @@ class Loop:
         return min(self.period, min(source.timeout for source in self.robot.sources))
 
     def stopped(self) -> None:
-        """Send the safe command now, for the stop was pressed."""
+        """Send the safe command now: the topic stop is true."""
         if self.active:
             self._send_safe(self.stop.fault, self._clock())
 
     def arm(self) -> None:
-        """Let commands go out again after a stop, with a ramp.
+        """Allow commands again after a stop, with a ramp.
 
         Raises:
-            UserError: the stop is still pressed.
+            UserError: the topic stop is still true.
         """
         was_stopped = bool(self.stop.fault)
         now = self._clock()
@@ -328,12 +330,12 @@ class Loop:
             self.gate.ramp(now)
 
     def fault(self, now: float) -> str:
-        """Return what forbids to act, or ""."""
+        """Return why commands are forbidden, or ""."""
         if self.stop.heartbeat:
             self.stop.silent(now)
         return self.stop.fault or self.inputs.fault(now) or self.rivalry
 
-    # ---- what goes out
+    # ---- what is sent
 
     def _finish(
         self,
@@ -343,7 +345,7 @@ class Loop:
         fault: str,
         now: float,
     ) -> None:
-        """Send the action that was found, or the safe command, and take note of it."""
+        """Send the action that was computed, or the safe command, and record it."""
         numbers = None
         if acted is not None and not fault:
             numbers = self.commands.numbers(self._action)
@@ -353,7 +355,8 @@ class Loop:
             self._answered = self._asked
             self._raw = self._action.tolist()
         self._note_sent(sent, fault)
-        # Of an observation or a command that was no good nobody is reminded but by the next one.
+        # A bad observation or command is no lasting fault of a source: it is kept here until the
+        # next one.
         self._lasting = '' if fault and self.fault(now) else fault
         if fault or observation is None or acted is None:
             return
@@ -361,7 +364,6 @@ class Loop:
         statistics.latencies.add(done - self.inputs.newest)
         if self.watches_wiring:
             self.wiring.add(observation, None if self.shadows else self._sent, now)
-            self._look()
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:
@@ -370,7 +372,7 @@ class Loop:
     def _send(
         self, numbers: list[float] | None, fault: str, label: str, now: float
     ) -> tuple[Sequence[float], str]:
-        """Send what the gate lets through: with `deactivate` the one place that sends."""
+        """Send what the gate allows: with `deactivate` the only place that sends."""
         self._measure()
         sent, fault = self.gate.check(numbers, fault, now)
         if len(sent):
@@ -386,7 +388,7 @@ class Loop:
         return sent, fault
 
     def _send_safe(self, fault: str, now: float) -> None:
-        """Send the safe command without having been asked."""
+        """Send the safe command, not as an answer to an observation."""
         self._note_sent(self._send(None, fault, UNASKED, now)[0], fault)
 
     def _measure(self) -> None:
@@ -394,7 +396,7 @@ class Loop:
             self.gate.measure(self.inputs.measured())
 
     def _note_sent(self, sent: Sequence[float], fault: str) -> None:
-        """Remember what the robot got; after a fault the next step is not one of the policy's."""
+        """Store what was sent; after a fault the next step is not one of the policy's."""
         if len(sent):
             self._sent = self.commands.action(sent)
         if fault:
@@ -402,10 +404,14 @@ class Loop:
             self._search = None
             self._forget_past()
 
-    def _look(self) -> None:
-        """Go on looking for wiring mistakes, for as long as the next command can wait."""
+    def look(self) -> None:
+        """Continue the search for wiring mistakes, for as long as the next command can wait.
+
+        To be called after every answer, once the command has arrived: the search would take the
+        processor from the subscriber that receives it.
+        """
         if self._search is None:
-            if not self.wiring.due():
+            if not self.watches_wiring or not self.wiring.due():
                 return
             self._search = self.wiring.search(self.checks_period)
         until = self._clock() + LOOKING * self.period
@@ -415,3 +421,14 @@ class Loop:
         except StopIteration as end:
             self._search = None
             self.wiring.found = end.value
+            self._require(end.value)
+
+    def _require(self, found: Sequence[str]) -> None:
+        """Stop if the first motion shows a mistake that a robot at rest did not."""
+        if not self.requires_wiring or self.shadows or not self.active or self._verified:
+            return
+        # A busy computer's period is no mistake of wiring.
+        wrong = [each for each in found if each != self.wiring.period_off]
+        if wrong:
+            self.stop.latch(f'wiring: {"; ".join(wrong)}; call ~/arm to continue')
+        self._verified = self.wiring.judged and not wrong

@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""From the sources' messages to the policy's observation: what belongs together, and is fresh.
+"""From the sources' messages to the policy's observation: pairing by time, and timeouts.
 
-Sources are paired by time. Once each has a sample, the newest sample of the one that is furthest
-behind is the time of the observation, and every other source gives its sample nearest to that, if
-it is within half a control period. So a message that is lost, late or doubled costs the steps it
-belongs to and no more. Sources with stamps are compared by these; one without counts as of
-the moment in which it is received. A source that holds (a goal, a velocity command) gives its last
-sample, however old within its timeout.
+Sources are paired by time. Once each has a sample, the oldest of their newest samples is the time
+of the observation, and of every other source the sample nearest to that is taken, if it is within
+half a control period. So a message that is lost, late or doubled affects its own steps only.
+Sources with stamps are compared by these; for one without, the time of receipt is used. Of a
+source that holds (a goal, a velocity command) the last sample is taken, within its timeout.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from proxy_snn_control.control.readers import make_reader, Sample
 from proxy_snn_control.control.robot import Robot, Source
 from proxy_snn_control.policy import ObservationError
 
-# How many samples of a source are kept for another that is behind.
+# How many samples of a source are kept for another that is later.
 KEPT = 128
 # A source whose samples come this many control periods apart is slower than control is.
 SLOW = 1.5
@@ -34,11 +33,11 @@ INTERVALS = 5
 
 
 class Stream:
-    """A source at work: its reader, its last samples, and what was left out of it.
+    """A source at run time: its reader, its last samples, and how many messages were ignored.
 
     Attributes:
         samples: the last ones, the newest last.
-        since: when it was last received, or since when silence counts, in seconds.
+        since: when it was last received, or from when its timeout counts, in seconds.
         fault: why its last message could not be read, or "".
         received: how many messages came.
         dropped: how many of them were left out, by reason.
@@ -54,7 +53,7 @@ class Stream:
         self.places = [i for i, term in enumerate(robot.terms) if term.source == source.name]
 
     def forget(self, now: float) -> None:
-        """Take no earlier message for fresh; silence counts from now (seconds)."""
+        """Discard earlier messages; the timeout counts from now (seconds)."""
         self.samples.clear()
         self.since, self.fault = now, ''
         self.reader.forget()
@@ -124,9 +123,9 @@ class Inputs:
         Args:
             robot: whose sources and terms.
             repeats: whether a message with the stamp of the last one counts: a sim in lockstep
-                publishes again what nobody answered.
+                publishes an observation again that was not answered.
             period: the control period in seconds.
-            freshest: whether observations are asked for at a rate: then sources that are slower
+            freshest: whether observations are made at a fixed rate: then sources that are slower
                 than that hold.
 
         Raises:
@@ -173,7 +172,7 @@ class Inputs:
         self._direct = whole and self._plain and self._history is None
 
     def forget(self, now: float) -> None:
-        """Take no earlier message for fresh; silence counts from now (seconds)."""
+        """Discard earlier messages; the timeouts count from now (seconds)."""
         for stream in self.streams:
             stream.forget(now)
         self._set: list[Sample] = []
@@ -182,12 +181,12 @@ class Inputs:
         self.forget_history()
 
     def forget_history(self) -> None:
-        """Let the next observation stand for those before it too, in a robot file's history."""
+        """Fill a robot file's history with the next observation."""
         if self._history is not None:
             self._history.forget()
 
     def begin(self) -> None:
-        """Make observations as after `forget`: the next follows from nothing that came before."""
+        """Begin an episode: the next observation does not depend on those before it."""
         self.forget_history()
         self._turns = None
 
@@ -284,7 +283,7 @@ class Inputs:
     def _count_missed(self, new: Sample, old: Sample) -> None:
         """Count the control periods that went by without an observation."""
         if self._repeats:
-            return  # in lockstep none goes by: what leaps is the time of a world that was reset
+            return  # in lockstep none is missed: a gap is a reset of the sim
         gap = (new.stamp - old.stamp) * 1e-9 if new.stamp and old.stamp else 0.0
         if gap > SLOW * self.period:
             self.missed += min(round(gap / self.period), 1000) - 1
@@ -303,7 +302,7 @@ class Inputs:
         return '; '.join(self.stale(now)) or self._apart(now)
 
     def stale(self, now: float) -> list[str]:
-        """Return a sentence for every source that has been silent for longer than its timeout."""
+        """Return a sentence for every source that has not published within its timeout."""
         return [
             f'no observation for {now - stream.since:.2f} s on topic {stream.source.topic}'
             f'{stream.reader.missing()}'

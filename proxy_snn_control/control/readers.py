@@ -69,7 +69,7 @@ class Stamps:
     def refusal(self, part: str, stamp: int, now: float) -> str:
         """Why a stamp (nanoseconds) of a part of the source does not count; "" if it does."""
         last = self._last.get(part)
-        if last is not None and stamp:
+        if last is not None and (stamp or (last[0] and not self._repeats)):
             ahead = stamp - last[0]
             if ahead == 0 and not self._repeats:
                 return 'repeated'
@@ -183,25 +183,41 @@ class JointStates(Reader):
         self._here: list[str] = []
         self._parts: list[tuple[str, list[int], list[int]]] = []
         self._seen: dict[str, tuple[float, int]] = {}
-        # Of each joint who published it, first and last.
+        # Of each joint who published it, first and last; and whose is read, and when that came.
         self._publishers: dict[str, dict[bytes, tuple[float, float]]] = {}
+        self._publisher = b''
+        self._read: dict[str, tuple[bytes, float]] = {}
         self._numbers = np.full(len(self._wanted), np.nan)
 
     def forget(self) -> None:
         """Start over."""
         super().forget()
         self._seen.clear()
+        self._read.clear()
 
     def refusal(self, message: Any, now: float) -> str:
-        """Refuse a message of which no joint is newer: several drivers may share a topic."""
+        """Refuse a message of which no joint is newer: several drivers may share a topic.
+
+        Of several who publish the same joint the first is read, until it is silent for a timeout.
+        """
         if message.name != self._names:
             self._find(message.name)
-        stamp = nanoseconds(message)
-        refusals = [self._stamps.refusal(joint, stamp, now) for joint in self._here]
+        stamp, this = nanoseconds(message), (self._publisher, now)
+        refusals = []
+        for joint in self._here:
+            publisher, read_at = self._read.get(joint, this)
+            if publisher != self._publisher and now - read_at <= self._timeout:
+                refusal = 'of another publisher'
+            else:
+                refusal = self._stamps.refusal(joint, stamp, now)
+            if not refusal:
+                self._read[joint] = this
+            refusals.append(refusal)
         return '' if '' in refusals or not refusals else refusals[0]
 
     def note(self, message: Any, now: float, publisher: bytes) -> None:
         """Keep for each joint who published it, also where the message is then left out."""
+        self._publisher = publisher
         if message.name != self._names:
             self._find(message.name)
         for joint in self._here:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that decides what goes out to the robot."""
+"""The one place that decides what is sent to the robot."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class SafetySettings:
 
 
 class SafetyGate:
-    """Turns what the policy wants into what the robot may get.
+    """From the policy's command to the command that is sent.
 
-    Every number that is sent comes from `check`. In its order: the stop topic, the fault that was
-    found on the way (stale, unreadable or not finite), finite, within the limits, ramp-in, slew
-    rate, acceleration and the joints' own limits. The safe command goes out at once, without these
-    last. What was sent last is the gate's state, whatever the node's state was meanwhile.
+    Every number that is sent comes from `check`. Its order is: the stop topic, a fault found
+    before (stale, unreadable or not finite), finite, within the limits, ramp-in, slew rate,
+    acceleration and the joints' own limits. The safe command is sent at once, without the last
+    four. The gate keeps what was sent last through all states of the node.
 
     Attributes:
-        last: what was sent last, [outputs], or None if nothing was.
-        measured: where the joints are, [outputs], as far as that is known.
+        last: what was sent last, [outputs], in the command's units; None if nothing was.
+        measured: positions of the joints, [outputs], as far as they are known.
     """
 
     def __init__(
@@ -197,14 +197,14 @@ class SafetyGate:
         """Decide what to send.
 
         Args:
-            command: [outputs], whatever came of the policy; None if nothing did.
-            fault: what was wrong on the way to it, "" if nothing.
+            command: [outputs], from the policy's action; None if there is none.
+            fault: what was wrong before, "" if nothing.
             now: the time in seconds, on a clock that only goes forward.
 
         Returns:
             The command [outputs], and what was wrong ("" if nothing). If anything was, the command
-            is the safe one. It is empty if nothing is to be sent: a position, and nobody knows of
-            one that is safe.
+            is the safe one. It is empty if nothing may be sent: for positions, as long as no safe
+            one is known.
         """
         fault = self._stop.fault or fault or self._fault(command)
         if fault or command is None:
@@ -222,7 +222,7 @@ class SafetyGate:
             found = 'no' if command is None else len(command)
             return f'command has {found} values, expected {len(self._limits)}'
         for value, (low, high) in zip(command, self._limits, strict=True):
-            if not low <= value <= high:  # NaN is within nothing
+            if not low <= value <= high:  # also true for NaN
                 what = 'outside the limits' if math.isfinite(value) else 'not finite'
                 return f'command {list(command)} is {what}'
         return ''
@@ -239,7 +239,7 @@ class SafetyGate:
                 self._ramp_from = list(begin)
             pairs = zip(gentle, self._ramp_from, strict=True)
             gentle = self._within([first + share * (value - first) for value, first in pairs])
-        # A long silence is no licence for a leap.
+        # After a pause the command may change no further than in one period.
         seconds = min(now - self._last_time, self._period)
         if self._joint_limits:
             return self._saturated(gentle, begin, seconds)

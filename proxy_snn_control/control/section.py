@@ -13,17 +13,17 @@ from proxy_snn_control.policy import UserError
 
 TIMES = (0.001, 3600.0)
 LARGEST = 1e9
-# As ROS has topic names, with what it puts in for {node}, {ns} and {namespace}.
+# Topic names of ROS, with its substitutions {node}, {ns} and {namespace}.
 _TOPIC = re.compile(r'(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*')
 # What YAML 1.1 as PyYAML reads it takes for text: 1e-3.
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 
 
 class Section:
-    """A mapping of a file that knows where it stands, and what it may hold.
+    """A mapping of a file, with its place for messages and the names that it may contain.
 
     Every method that reads a value raises UserError where it is missing or not as expected; the
-    sentence begins with where it stands.
+    sentence begins with its place.
     """
 
     def __init__(self, where: str, content: Any, known: Collection[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The stop: latched once anybody presses it, until nobody does any more and it is re-armed."""
+"""The stop: latched when a publisher sends true, until all have sent false and it is re-armed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LATCHED = 'stopped before this controller was started; call ~/arm to continue'
 DIED = (
     'a controller of this name was active and did not shut down in order; call ~/arm to continue'
 )
-# Whoever publishes where that is not known.
+# The publisher, where it is not known.
 SOMEBODY = b''
 
 
 class StopLatch:
-    """The last message of every publisher of the stop topic, and whether anything may go out.
+    """The last message of every publisher of the stop topic, and whether commands may be sent.
 
     Attributes:
-        fault: why nothing may go out, or "".
+        fault: why only the safe command may be sent, or "".
     """
 
     def __init__(self, heartbeat: float = 0.0) -> None:
@@ -31,7 +31,7 @@ class StopLatch:
 
         Args:
             heartbeat: seconds within which every known publisher must publish again,
-                and there must be at least one; 0 asks for none.
+                and there must be at least one; 0 for no check.
         """
         self.fault = ''
         self.heartbeat = heartbeat
@@ -42,11 +42,11 @@ class StopLatch:
 
     @property
     def pressed(self) -> bool:
-        """Whether anybody presses it."""
+        """Whether a publisher's last message is true."""
         return bool(self._pressing)
 
     def latch(self, fault: str) -> None:
-        """Stop for another reason than the topic; `arm` lets go on."""
+        """Stop for another reason than the topic, until `arm`."""
         self.fault = fault
 
     def watch_from(self, now: float) -> None:
@@ -55,7 +55,7 @@ class StopLatch:
         self._received = dict.fromkeys(self._received, now)
 
     def press(self, pressed: bool, publisher: bytes = SOMEBODY, now: float = 0.0) -> None:
-        """Take a message of a publisher of the stop topic, now (seconds)."""
+        """Process a message of a publisher of the stop topic, now (seconds)."""
         self._received[publisher] = now
         if pressed:
             self._pressing.add(publisher)
@@ -69,11 +69,11 @@ class StopLatch:
             self.fault = NOT_ARMED
 
     def present(self, publishers: Collection[bytes]) -> None:
-        """Take who publishes the stop topic now."""
+        """Set which publishers the stop topic has now."""
         self._gone = {who for who in self._pressing if who and who not in publishers}
 
     def silent(self, now: float) -> str:
-        """Latch, if a publisher that is relied on has not published in time; why, or ""."""
+        """Latch if a publisher has not published within the heartbeat; returns why, or ""."""
         if not self.heartbeat:
             return ''
         last = min(self._received.values(), default=self._since)
@@ -86,17 +86,17 @@ class StopLatch:
         return reason
 
     def arm(self, now: float = 0.0) -> None:
-        """Let commands go out again.
+        """Allow commands again.
 
         Raises:
-            UserError: somebody still presses the stop, or nobody is there who could.
+            UserError: a publisher's last message is true, or the heartbeat is missing.
         """
         if self._pressing:
             count = len(self._pressing)
             by = f' by {count} publishers' if count > 1 else ''
             raise UserError(f'{STOP_PRESSED}{by}, expected it to be released first')
         if self.heartbeat:
-            # Publishers that are gone do not count any more; another one must be there.
+            # Publishers that have gone do not count any more; there must be another one.
             self._received = {w: t for w, t in self._received.items() if now - t <= self.heartbeat}
             if not self._received:
                 raise UserError(

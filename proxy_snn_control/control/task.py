@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The task file: what to learn on a robot that is simulated, or real, on the other side of ROS.
+"""The task file: a task on a robot, simulated or real, whose topics are on ROS.
 
 docs/ros_training.md describes the YAML. The robot is in its own robot file, the one that deploys
-the policy; here is what training needs besides: reward, length of an episode, and how the world is
-reset and advanced.
+the policy; the task file has what training needs besides: reward, length of an episode, and the
+services that reset and step the simulator.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TaskFile:
         episode_steps: actions after which an episode is cut off.
         reward: the function, or None where a topic publishes the reward.
         reward_topic: that topic, or "".
-        start: services to call before the first reset, and after the world was away.
+        start: services to call before the first reset, and when the simulator answers again.
         reset: services that begin an episode.
         step: the service that lets one control period pass; None in real time.
         clock: what real time is measured by, "wall" or "sim" (/clock).
@@ -262,7 +262,7 @@ def _reward(content: Section, folder: Path) -> tuple[Reward | None, str]:
         raise UserError(f'{where}, expected module:function, or topic: NAME')
     try:
         function = getattr(_module(module, folder / f'{module}.py'), name, None)
-    except Exception as error:  # it is anybody's code
+    except Exception as error:  # a user's code may raise anything
         raise UserError(f'{where}, which cannot be imported: {error}') from error
     if not callable(function):
         raise UserError(f'{where}, but there is no such function in that module')

@@ -9,11 +9,12 @@ once more just before (`Loop.warm_up`), the caches hold them.
 
 from __future__ import annotations
 
-# A warm-up begins this long before the next answer, in seconds: enough for it to end and for a
-# timer that is late, and little enough for the caches to keep what it has read.
-AHEAD = 1e-3
+# A warm-up begins this long before the next answer, in seconds: enough for it to end (0.1 to
+# 0.4 ms) though the timer is late (by 0.3 ms usually, by 1 ms at times), and little enough for the
+# caches to keep what it has read.
+AHEAD = 2e-3
 # So soon after an answer, in seconds, the caches still hold what it has read.
-FRESH = 1e-3
+FRESH = 2e-3
 # How fast an expected interval grows that was too short, in intervals per answer. One that was too
 # long is corrected at once: a warm-up that comes after the observation is of no use.
 GROWTH = 0.05

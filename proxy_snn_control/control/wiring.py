@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Find wiring mistakes: whether what arrives looks and moves as what the policy was trained on.
+"""Find wiring mistakes: compare observations, and how they follow each other, with training.
 
 The policy file holds the range of every observation dimension and, as `transition.whitening`, how
 an observation follows from the one before and the action between them. With z = (observation,
 action, next observation, 1) of a training step, the file's W makes the mean of |W z|^2 equal to
 the length of z. A joint that is exchanged with another, has the wrong sign, scale or offset, or a
-command that does, breaks the ties between these numbers: |W z|^2 grows a hundredfold, and falls
-back once the mistake is undone in the numbers. So every mistake that could be made is undone in
-turn, and the one that explains what is seen is named.
+command that does, breaks the correlations between these numbers: |W z|^2 grows a hundredfold, and
+falls back once the mistake is undone in the numbers. So every possible mistake is undone in turn,
+and the one that explains the data is named.
 
 The measure is the log-likelihood of a zero-mean Gaussian with the precision matrix W^T W, in nats
 per step; to undo a scale s changes the volume, which costs log |s| a number (change of variables).
@@ -28,15 +28,15 @@ from proxy_snn_control.policy import Policy
 # Two seconds at 20 Hz; half of them are enough for a finding.
 WINDOW = 40
 ENOUGH = 18
-# The share of steps that is looked at, those that fit best: an episode that starts over, or a
-# contact, is one step that does not.
+# The share of steps that is used, those that fit best: an episode that starts over, or a contact,
+# is one step that does not.
 SHARE = 0.75
-# In nats per step. By this much a mistake must explain better what is seen: with correct wiring on
+# In nats per step. A mistake must explain the data better by this much: with correct wiring on
 # HalfCheetah none does by more than 1.2; a wrong sign does by 25, a scale of 0.1 by 7.5 and more.
 MISTAKE = 5.0
-# A robot at rest looks like anything, and nothing can be found on it: its observations change by
-# less than this share (of the mean square) of what they did in training. Nor is a number thousands
-# of times too large by mistake.
+# A robot at rest is compatible with any mistake, so nothing is reported: its observations change
+# by less than this share (of the mean square) of what they did in training. Nor is a number
+# thousands of times too large by mistake.
 AT_REST = 0.1
 SCALES = (1e-3, 1.1e3)
 # A vector that is given in other axes is named where it explains less: with the right axes to turn
@@ -91,6 +91,8 @@ class Wiring:
         has_model: whether the policy file holds how observations follow each other.
         scope: what can be found with it, in a sentence.
         found: what the last search has found, a sentence each.
+        period_off: the sentence among these about the control period, or "".
+        judged: whether that search saw a whole window of a robot that moved.
     """
 
     def __init__(
@@ -134,6 +136,8 @@ class Wiring:
                 "be named, only the control period and what is far outside training's range"
             )
         self.found: list[str] = []
+        self.period_off = ''
+        self.judged = False
         self.forget()
 
     def objections(self, check_period: bool) -> list[str]:
@@ -195,10 +199,12 @@ class Wiring:
     def search(self, check_period: bool) -> Generator[None, None, list[str]]:
         """Compute `findings`, a little at a time, for a control loop cannot wait."""
         self._looked = self._count
+        self.judged = False
         if self._count < ENOUGH:
             return []
         order = np.arange(max(0, self._count - WINDOW - 1), self._count) % (WINDOW + 1)
-        period = self._period_off(self._times[order]) if check_period else ''
+        period = self._off(self._times[order]) if check_period else ''
+        self.period_off = period
         outside = self._outside(self._rows[order, : self._observations])
         stuck = self._stuck(order)
         if period or stuck:
@@ -206,7 +212,7 @@ class Wiring:
         found, certain = yield from self._mistakes(order)
         return found if certain else found + outside
 
-    def _period_off(self, times: np.ndarray) -> str:
+    def _off(self, times: np.ndarray) -> str:
         """Whether steps come at another rate than in training."""
         if self._period is None:
             return ''
@@ -258,6 +264,7 @@ class Wiring:
         change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
         if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
             return [], False
+        self.judged = len(order) > WINDOW
         best = _best(precision, z)
         moments = _moments(z[best])
         excess = _excess(precision, moments)
@@ -406,11 +413,14 @@ def _moments(z: np.ndarray) -> np.ndarray:
 
 
 def _names_axes(vector: Vector) -> str:
-    here, there = ("world's", "body's") if vector.frame else ("body's", "world's")
-    advice = 'leave out frame: world' if vector.frame else 'set frame: world'
+    if vector.frame:  # and whether the topic has the world's axes already, or training the body's
+        return (
+            f"{vector.label} fits training as the topic has it, and not turned into the world's "
+            'axes (leave out frame: world)'
+        )
     return (
-        f'{vector.label} looks as if it were along the {here} axes, but in training along the '
-        f'{there} axes ({advice})'
+        f"{vector.label} looks as if it were along the body's axes, but in training along the "
+        "world's axes (set frame: world)"
     )
 
 

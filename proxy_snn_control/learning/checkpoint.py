@@ -4,12 +4,12 @@
 
 checkpoint-STEP.safetensors holds weights, moments and the episodes under way as tensors; its
 header holds counters, progress.csv and what the next line of it has gathered so far, as JSON. The
-replay buffer lies beside it in files that are never changed once written,
+replay buffer is beside it, in files that are never changed once written,
 replay-FIRST-LAST.safetensors: a checkpoint adds one with the transitions since the last
 checkpoint, so that it is quick however many there are. The header lists those that belong to it,
-and it is written last. The checkpoint before stays until `prune`: whatever happens meanwhile, one
-of the two is whole, and the members of a population can all go back to the same step. Each file
-holds a checksum: one that a disk has damaged is not resumed from.
+and it is written last. The previous checkpoint stays until `prune`: whatever happens meanwhile,
+one of the two is whole, and the members of a population can all go back to the same step. Each
+file holds a checksum: a damaged one is not resumed from.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of a sweep as tasks of a Ray cluster that is there; the extra `cluster` brings Ray.
 
-Every computer of the cluster sees the sweep's folder under the same path. A task whose worker is
+Every computer of the cluster has the sweep's folder under the same path. A task whose worker is
 lost is tried again by Ray, on whatever computer is free, and goes on from the runs' checkpoints.
 """
 
@@ -29,7 +29,7 @@ RETRIES = 10  # lost workers that a task survives
 
 
 class Desk:
-    """An actor where tasks leave messages for the command, and the command asks them to stop."""
+    """An actor where tasks leave messages for the command, and the command requests a stop."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, Member | None, Any]] = []
@@ -102,15 +102,15 @@ def train_on_cluster(
     """Train each batch as a task, on one processor core and `gpus_per_run` GPUs for each run.
 
     Args:
-        batches: runs that go together, in folders that every computer sees.
+        batches: runs that go together, in folders that every computer can access.
         train: what a task does with its runs.
-        listener: called for every event, and asked whether to stop.
+        listener: called for every event; `should_stop` ends the training.
         log: takes the lines that tasks log.
         address: of the cluster: host:port, or "auto" on one of its computers.
         gpus_per_run: 0 for none.
 
     Returns:
-        False if asked to stop before the end; and why runs were stopped.
+        False if it was stopped before the end; and why runs were stopped.
 
     Raises:
         UserError: there is no cluster, or it is lost.

@@ -72,7 +72,7 @@ class Steps(NamedTuple):
         rows: float32 [places, numbers], transitions as replay.py lays them out.
         ended: (place, return) of each episode that ended.
         failed: (place, why) of each environment that failed; its row is of no use.
-        void: whether the step was given up, because it was asked to stop while a world was away.
+        void: whether the step was given up, because of a stop while a simulator did not answer.
     """
 
     rows: np.ndarray
@@ -82,7 +82,7 @@ class Steps(NamedTuple):
 
 
 class Arrays:
-    """Numbers of all places, as the learner and the environments see them.
+    """Numbers of all places, in the layouts of the learner and of the environments.
 
     Attributes:
         action: float32 [places, actions], to be taken.
@@ -179,10 +179,10 @@ class Stage:
                 self._wait(i, error)
 
     def _wait(self, i: int, error: Interrupted) -> bool:
-        """Wait until the world of an interrupted episode is back, and begin another.
+        """Wait until the simulator of an interrupted episode answers, and begin another.
 
         Returns:
-            False if asked to stop meanwhile.
+            False if it was stopped meanwhile.
         """
         _log.warning('%s; the episode is discarded; waiting', error)
         while not self._should_stop():
@@ -198,7 +198,7 @@ class Stage:
     def apply(
         self, i: int, work: Callable[[gymnasium.Env, Callable[[], bool]], Any], last: bool
     ) -> tuple[Any, str]:
-        """Do something else in a place's world, and begin its present episode again.
+        """Do something else in a place's simulator, and begin its present episode again.
 
         Args:
             i: the place.
@@ -267,7 +267,7 @@ class Collector:
     Attributes:
         arrays: the numbers of all places; `arrays.observation` is what to act on next.
         stage: the environments, where they are in this process.
-        should_stop: asked while a world is waited for, or used for something else.
+        should_stop: called while a simulator is waited for, or used for something else.
     """
 
     def __init__(self, places: Sequence[Place], widths: Sequence[int], workers: int) -> None:
@@ -363,7 +363,7 @@ class Collector:
         """Go to where `states` were read off.
 
         Returns:
-            The places whose task does not repeat itself: their episodes start anew.
+            The places whose task does not repeat itself: new episodes begin there.
         """
         if self.stage:
             return self.stage.restore(states)

@@ -71,14 +71,14 @@ PAPER: dict[tuple[str, str], tuple[str, tuple[tuple[int, int], ...], float]] = {
         5.84,
     ),
 }
-# What may differ from the paper where its figures stand beside ours, and is noted: the authors'
-# own faster setting.
+# What may differ from the paper where its figures are shown beside ours, and is noted: the
+# authors' own faster setting.
 _FASTER = {'proxy_updates', 'proxy_learning_rate'}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Learners on tasks that may stand in one table.
+    """Learners on tasks that may be compared in one table.
 
     Attributes:
         name: what its tasks have in common, such as "-v4"; empty where there is one comparison.
@@ -220,7 +220,7 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
     """Return the runs in as few comparisons as their tasks' versions allow.
 
     Two versions of one task, or of two of Gymnasium's MuJoCo tasks, are apart; what has none of
-    these conflicts joins the only version there is, or stands for itself.
+    these conflicts joins the only version there is, or is a version of its own.
     """
     groups = group_runs(runs)
     bases = defaultdict(set)

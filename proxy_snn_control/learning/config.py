@@ -310,7 +310,7 @@ def configs_of(settings: dict[str, Any]) -> list[TrainConfig]:
     """Return the settings of every member: of one, or where `seed` is a list of one for each seed.
 
     Raises:
-        UserError: a value is of the wrong kind or out of its range, or a seed stands twice.
+        UserError: a value is of the wrong kind or out of its range, or a seed occurs twice.
     """
     seeds = settings.get('seed', 0)
     if not isinstance(seeds, (list, tuple)):
@@ -347,7 +347,7 @@ def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
 
     Args:
         run: the run's folder.
-        given: the settings asked for now.
+        given: the settings of this call.
 
     Raises:
         UserError: the folder holds no run, or another setting is to be changed.

@@ -72,7 +72,7 @@ class ModuleCritics:
             row = i * stride
             observations, actions = self._sizes[row]
             inputs = own[:, : observations + actions]
-            if observations < self._width:  # what lies between the two is padding
+            if observations < self._width:  # what is between the two is padding
                 begin, end = self._width, self._width + actions
                 inputs = torch.cat((own[:, :observations], own[:, begin:end]), dim=1)
             parameters = {
@@ -99,7 +99,7 @@ class ModuleCritics:
         where = f'critic {self._name!r}'
         try:
             module = self._make(observations, actions, self._hidden)
-        except Exception as error:  # it is anybody's code
+        except Exception as error:  # a user's code may raise anything
             raise UserError(f'{where} cannot be made: {type(error).__name__}: {error}') from error
         if not isinstance(module, nn.Module):
             raise UserError(f'{where} makes {type(module).__name__}, expected a torch module')

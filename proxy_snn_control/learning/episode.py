@@ -36,7 +36,7 @@ class Remembering(gymnasium.Wrapper):
         return (self._read(observation), *rest)  # type: ignore[return-value]
 
     def _read(self, observation: Any) -> np.ndarray:
-        self._input.see(observation)
+        self._input.observe(observation)
         return self._input.values.copy()
 
 
@@ -105,7 +105,7 @@ class Episode:
     def restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> bool:
         """Go to where `state` was read off; False if the task does not repeat itself.
 
-        The episode starts anew then, from where the task's random generator is.
+        A new episode begins then, from the present state of the task's random generator.
         """
         total = float(state['total'])
         try:

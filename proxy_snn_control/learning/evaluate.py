@@ -51,7 +51,7 @@ def evaluate(
         environment: the task.
         episodes: how many.
         seed: of the first.
-        should_stop: asked before every action.
+        should_stop: called before every action.
         progress: called after every action with which episode it is, from 0, and its length so
         far.
 
@@ -85,7 +85,7 @@ def evaluate(
 
 
 def check_length(environment: gymnasium.Env, length: int) -> None:
-    """Raise a TaskError if an episode of this task has gone on for too long."""
+    """Raise a TaskError if an episode of this task is too long."""
     if length >= LONGEST:
         raise TaskError(
             f'an episode of task {task_id(environment)!r} has not ended after {length} steps, '

@@ -110,7 +110,7 @@ def judge(
 
 
 class Evaluators:
-    """Processes that evaluate beside training; without any, evaluations run where they are asked.
+    """Processes that evaluate beside training; without any, evaluations run in this process.
 
     Evaluations come back as futures. One that ran here is done at once; its result is None if
     `should_stop` was true meanwhile.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Ordinary TD3 and SAC actors of Stable-Baselines3 and CleanRL as policy files.
+"""Ordinary TD3, DDPG and SAC actors of Stable-Baselines3 and CleanRL as policy files.
 
 They are what the package calls `relu` neurons: dense layers with rectified linear units, tanh of
 the last one, scaled to the action limits; of SAC the mean action. Nothing of a file is executed:
@@ -53,7 +53,7 @@ class Actor(NamedTuple):
 
 
 def import_policy(path: Path, out: Path, env: str | None = None) -> PolicySpec:
-    """Write the actor of somebody's file as a policy file.
+    """Write the actor in a file of another program as a policy file.
 
     Args:
         path: a zip of Stable-Baselines3, or a torch file of CleanRL.
@@ -151,9 +151,9 @@ def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f'file {path}: its data is no JSON: {error}') from None
+        raise UserError(f'file {path}: its data is not valid JSON: {error}') from None
     if not isinstance(found, dict):
-        raise UserError(f'file {path}: its data is no JSON object')
+        raise UserError(f'file {path}: its data is not valid JSON object')
     return found
 
 

@@ -22,7 +22,7 @@ import torch
 
 # Of what `record` gives, the entries that are no versions.
 MACHINE = ('processor', 'threads', 'gpu', 'commit')
-# What torch says when memory is short; not "illegal memory access".
+# What torch's errors contain when memory is short; not "illegal memory access".
 OUT_OF_MEMORY = (
     'out of memory',
     "can't allocate memory",
@@ -50,7 +50,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
     it, TF32 on a GPU, else float32.
 
     Raises:
-        UserError: the device that is asked for is not there, or cannot do the precision.
+        UserError: the device does not exist, or does not support the precision.
     """
     device, precision = config.device, config.precision
     if device == 'auto':
@@ -66,7 +66,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
 
 def record(config: TrainConfig) -> dict[str, Any]:
-    """Return what else decides how a run of these settings goes: versions and hardware."""
+    """Return what else determines the result of these settings: versions and hardware."""
     found: dict[str, Any] = {
         'proxy_snn_control': proxy_snn_control.__version__,
         'torch': str(torch.__version__),
@@ -85,7 +85,7 @@ def record(config: TrainConfig) -> dict[str, Any]:
 
 
 def use_processor(threads: int) -> None:
-    """Take that many threads (0: what torch thinks best), and do away with two hidden costs.
+    """Take that many threads (0: torch's default), and avoid two hidden costs.
 
     By default the C library gives each freed array back to the system and an update's arrays are
     then paged in anew, which takes a tenth of the time. And Adam's moments of weights that no
@@ -106,7 +106,7 @@ def staging(*shape: int, device: torch.device) -> torch.Tensor:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says that memory is short, or came of one that does.
+    """Whether an error, or its cause, reports that memory is short.
 
     Torch has no class for it on a processor, and one that breaks off a recording hides behind the
     error that the recording is broken.

@@ -83,7 +83,7 @@ def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:
 
     Args:
         out: the folder that `new_members` was given.
-        given: the settings asked for now.
+        given: the settings of this call.
 
     Raises:
         UserError: the folder holds no run, or a setting is to be changed that cannot be.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Running mean and variance of every member's observations, by which its networks see them."""
+"""Running mean and variance of every member's observations, to normalise its networks' inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Normaliser:
     def __init__(
         self, sizes: Sequence[int], history: int, width: int, device: torch.device
     ) -> None:
-        """Start with nothing seen: observations stay as they are.
+        """Start without observations: they are not changed at first.
 
         Args:
             sizes: numbers of each member's observation.

@@ -61,7 +61,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
 
 
 def check_format(out: Path) -> str:
-    """Return the format that a picture's name asks for.
+    """Return the format of a picture, by its name.
 
     Raises:
         UserError: it is none of those that can be written.
@@ -266,7 +266,7 @@ def _unit(longest: int) -> tuple[int, str]:
 
 
 def plot_health(paths: Sequence[Path], out: Path) -> None:
-    """Draw, for each run a column, how it lives or dies: return, value, gradient, potentials.
+    """Draw a column for each run, to diagnose a collapse: return, value, gradient, potentials.
 
     Everything is out of progress.csv; what an older one lacks stays blank.
 
@@ -313,7 +313,7 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
         column[3].set_ylim(-0.03, 1.03)
         column[0].set_title(f'{run.task}, {run.learner}, seed {run.seed}', fontsize='small')
         column[3].set_xlabel(f'environment steps{unit_name}')
-    # Before it learns there is nothing to see.
+    # Before it learns there is nothing to draw.
     learnt = [each['step'][np.isfinite(each['actor_gradient_norm'])] for each in rows]
     first = min((float(steps[0]) for steps in learnt if len(steps)), default=0.0)
     if longest > first:

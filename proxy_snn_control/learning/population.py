@@ -63,14 +63,14 @@ MOST_WAITING = 4
 
 
 class Listener:
-    """Callbacks of a training while it goes on. Override what is of interest."""
+    """Callbacks of a training. Override what is of interest."""
 
     def should_stop(self) -> bool:
-        """Asked before every step and now and then; True ends the training with a checkpoint."""
+        """Return True to end the training with a checkpoint; called at least once a step."""
         return False
 
     def is_paused(self) -> bool:
-        """Asked before every step; True holds the training up until it is False."""
+        """Return True to pause the training until it is False; called before every step."""
         return False
 
     def on_step(self, step: int) -> None:
@@ -83,7 +83,7 @@ class Listener:
         """Handle an evaluation; `row` is the new line of the member's progress.csv."""
 
     def on_warning(self, member: Member, text: str) -> None:
-        """Handle what the user should know at once."""
+        """Handle a message that needs the user's attention."""
 
 
 class Pending(NamedTuple):
@@ -95,7 +95,7 @@ class Pending(NamedTuple):
 
 
 class Held(NamedTuple):
-    """An evaluation that waits for the end of an episode: its world is that of training."""
+    """An evaluation that waits for the end of an episode, as it uses the simulator of training."""
 
     member: int
     snapshot: Snapshot
@@ -216,7 +216,7 @@ class Population:
         return [f'{run.folder} {run.failure}' for run in self.runs if run.failure]
 
     def run(self, listener: Listener) -> bool:
-        """Train until done or asked to stop; keeps a checkpoint either way.
+        """Train until done or stopped; keeps a checkpoint either way.
 
         Members whose numbers are no longer finite, or whose task fails, are stopped alone.
 
@@ -354,7 +354,7 @@ class Population:
             for _ in range(config.num_envs):
                 self.td3.update()
         taken = self.collector.end()
-        if taken.void:  # asked to stop while a world was away: the step never was
+        if taken.void:  # stopped while a simulator did not answer: there was no step
             self.td3.restore(self.td3.updates, self.td3.acted - 1)
             return
         self._rows.copy_(torch.from_numpy(taken.rows).view(*shape, -1))
@@ -374,7 +374,7 @@ class Population:
         listener.on_step(self.step)
 
     def _look(self, watch: np.ndarray) -> None:
-        """See how the members were after their last update; nearly always nothing is new."""
+        """Check the members after their last update; nearly always there is nothing to report."""
         finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
         if finite.all() and not dead.any() and (self._zero < 0).all():
             return
@@ -454,7 +454,7 @@ class Population:
         return self._asked != self.step and (last or self.step % self.config.eval_every == 0)
 
     def _evaluate(self, listener: Listener) -> bool:
-        """Begin an evaluation of every member; False if asked to stop meanwhile."""
+        """Begin an evaluation of every member; False if stopped meanwhile."""
         began, from_step = self._clock
         elapsed = time.perf_counter() - began
         self._look(self.td3.watch())
@@ -496,13 +496,13 @@ class Population:
         return True
 
     def _evaluate_held(self, listener: Listener, at_once: bool) -> bool:
-        """Evaluate in the worlds of training, between two episodes; False if asked to stop.
+        """Evaluate in the simulators of training, between two episodes; False if stopped.
 
         What is evaluated is the snapshot of the step at which that was due.
 
         Args:
-            listener: is asked whether to stop.
-            at_once: whether no episode goes on anyway.
+            listener: its `should_stop` ends the wait.
+            at_once: whether no episode is under way.
         """
         began = time.perf_counter()
         for each in [h for h in self._held if at_once or self._between[h.member]]:
@@ -521,7 +521,7 @@ class Population:
         return True
 
     def _drop_held(self) -> None:
-        """Asked to stop: evaluations that still wait for an episode's end are left out."""
+        """On a stop, evaluations that still wait for an episode's end are left out."""
         for each in self._held:
             run = self.runs[each.member]
             at = each.snapshot.step

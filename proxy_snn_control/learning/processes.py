@@ -71,7 +71,7 @@ class Processes:
         return min(self._steps)
 
     def run(self, listener: Listener) -> bool:
-        """Train until done or asked to stop, as `Population.run`.
+        """Train until done or stopped, as `Population.run`.
 
         Raises:
             UserError: every member was stopped; names why.
@@ -146,7 +146,7 @@ class Processes:
             listener.on_warning(member, what)
         elif kind == 'failed':
             self._failed[m] = what
-            self._steps[m] = member.config.total_steps  # nobody waits for it
+            self._steps[m] = member.config.total_steps  # it is not waited for
             if len(self.members) > len(self._failed):
                 listener.on_warning(member, f'stopped {what}')
             return True
@@ -169,7 +169,7 @@ def make_training(
 
 
 class _Reporter(Listener):
-    """Passes events to the parent, and asks it whether to stop."""
+    """Passes events to the parent, and receives its request to stop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

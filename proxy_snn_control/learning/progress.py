@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 
 class Progress(Listener):
-    """A bar of the slowest member's steps, with the members' last evaluations behind it.
+    """A bar of the slowest member's steps, followed by the members' last evaluations.
 
     On a terminal the bar redraws itself; elsewhere only the evaluations' lines are printed.
     """
@@ -22,7 +22,7 @@ class Progress(Listener):
     def __init__(
         self, members: Sequence[Member], step: int, should_stop: Callable[[], bool]
     ) -> None:
-        """Begin at a step; `should_stop` is asked now and then."""
+        """Begin at a step; `should_stop` is called now and then."""
         self._several = len(members) > 1
         self._stop = should_stop
         self._last: dict[Path, float] = {}
@@ -61,7 +61,7 @@ class Progress(Listener):
 
 
 class SweepProgress(Listener):
-    """A bar of all runs' steps, with what is done and the slowest behind it."""
+    """A bar of all runs' steps, followed by what is done and the slowest run."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class SweepProgress(Listener):
             members: the runs to train.
             steps: how far each is.
             done: runs of the sweep that are done beside these.
-            should_stop: asked now and then.
+            should_stop: called now and then.
         """
         self._stop = should_stop
         self._steps, self._done, self._number = dict(steps), done, done + len(members)

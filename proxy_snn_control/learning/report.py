@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A report on finished runs: tables and curves over seeds, with what a reader must know.
+"""A report on finished runs: tables and curves over seeds, with notes on their limits.
 
 docs/report.md defines every figure. A report is a list of sections, written as Markdown and as
 LaTeX.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""What runs left behind: their folders found, read, named and put side by side.
+"""Results of runs: their folders found, read, named and compared.
 
 Needs neither torch nor the tasks, so that results can be read where nothing can be trained.
 """
@@ -113,7 +113,7 @@ class Run:
 
     @property
     def length(self) -> int:
-        """Environment steps at its end; those planned if it ended at the return asked for."""
+        """Environment steps at its end; those planned if it ended at its `stop_at_return`."""
         if not len(self.steps):
             return 0
         goal = self.settings.get('stop_at_return')
@@ -189,7 +189,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
     Raises:
         UserError: a folder holds no run, a file of a run is damaged, or the same seed of the same
-            learner stands in two folders that cannot be distinguished.
+            learner is in two folders that cannot be distinguished.
     """
     found: dict[Path, Run] = {}
     for path in paths:
@@ -366,7 +366,7 @@ def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarra
             numbers = [float(row.get(name) or 'nan') for name in names]
             if row['eval_return_mean'] is None or not numbers[0] >= 0:
                 raise ValueError
-            rows[numbers[0]] = numbers  # where a step stands twice the later line holds
+            rows[numbers[0]] = numbers  # where a step occurs twice the later line counts
     except (KeyError, ValueError, TypeError, csv.Error):
         raise UserError(f'{path}: is not the progress of a run') from None
     table = np.array([rows[step] for step in sorted(rows)]).reshape(-1, len(names))

@@ -44,7 +44,7 @@ class Run:
 
     Attributes:
         config, folder: of the member.
-        task: what the policy file must know of the task.
+        task: what the policy file records of the task.
         rows: progress.csv, line by line.
         best: the best mean evaluation return of a policy file so far.
         evaluated: the step of the last evaluation; -1 before the first.
@@ -91,7 +91,7 @@ class Run:
         claim(self.folder)  # two at once would remove each other's files
 
     def begin(self, step: int) -> None:
-        """Write config.yaml; the run goes on, or begins, at this step."""
+        """Write config.yaml; the run continues, or begins, at this step."""
         remove(self.folder.glob('.*.tmp'))  # what a kill -9 left half written
         remove([self.folder / 'failure.txt'])
         path = self.folder / 'config.yaml'
@@ -112,7 +112,7 @@ class Run:
         return self.failure
 
     def see_end(self) -> None:
-        """See from the folder whether the member was stopped, or reached its goal."""
+        """Find from the folder whether the member was stopped, or reached its goal."""
         self.failure = read_failure(self.folder)
         if self.failure is None and self.config.stop_at_return is not None:
             means = read_progress(self.folder)['eval_return_mean'][1:]

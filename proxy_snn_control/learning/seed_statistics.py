@@ -76,7 +76,7 @@ def improvement_over_tasks(ours: Scores, theirs: Scores) -> tuple[float, Interva
 def _bootstrap(
     scores: Scores, statistic: Callable[[list[np.ndarray]], np.ndarray]
 ) -> Interval | None:
-    """Return the 95% percentile interval when the seeds of each task are drawn anew."""
+    """Return the 95% percentile interval of bootstrap samples of each task's seeds."""
     if all(len(task) < 2 for task in scores):
         return None
     rng = np.random.default_rng(0)  # the same runs make the same report

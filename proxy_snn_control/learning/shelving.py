@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Put a trained policy on the shelf: measured in its task, with a card that describes it."""
+"""Make a trained policy one of the package's: measure it in its task, and write its card."""
 
 from __future__ import annotations
 

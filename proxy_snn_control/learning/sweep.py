@@ -34,7 +34,7 @@ class Result(NamedTuple):
     """What came of training some runs.
 
     Attributes:
-        finished: False if it was asked to stop before the end.
+        finished: False if it was stopped before the end.
         failures: why runs were stopped, a sentence each that begins with the run's folder.
     """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Target actors: what stands in for the actor when the critics look one step ahead.
+"""Target actors: they give the actions for the critics' target, one step ahead.
 
 A new target is one class, here or in a plugin: a function from observations to actions, which
 learns from what the actor does (`imitation`, whose loss td3.py minimises) or follows its weights
@@ -67,7 +67,7 @@ class Target:
         raise NotImplementedError
 
     def follow(self, actor: Actor, tau: Tensor | float) -> None:
-        """See the actor after one of its updates."""
+        """Follow the actor after one of its updates."""
 
 
 class ProxyTarget(Target):

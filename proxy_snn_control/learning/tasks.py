@@ -74,7 +74,7 @@ class TaskSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a policy must know of a task.
+    """What a policy file records of a task.
 
     Attributes:
         env_id: the Gymnasium id, such as "HalfCheetah-v5".
@@ -126,7 +126,7 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
         raise UserError(f'task {task_id!r} is not registered with Gymnasium{hint}') from None
     except UserError:
         raise
-    except Exception as error:  # a task, and the module that registers it, is anybody's code
+    except Exception as error:  # a task, and its module, are a user's code
         usual = gymnasium.error.Error, ImportError, ValueError, TypeError, AttributeError
         reason = _first_line(error) if isinstance(error, usual) else _reason(error)
         if 'mujoco' in ''.join(traceback.format_exception(error)).lower():
@@ -225,7 +225,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error of somebody's code, in one line, with the place to look at."""
+    """Return an error of a user's code, in one line, with file and line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     line = ' '.join(str(error).split())
     return f'{type(error).__name__}: {line} ({where.filename}:{where.lineno})'
@@ -273,7 +273,7 @@ class Checked(gymnasium.Wrapper):
             given = self.env.reset(**options)
         except Interrupted:
             raise
-        except Exception as error:  # a task is anybody's code
+        except Exception as error:  # a task is a user's code
             raise self._failure('reset', error) from error
         observation, about = self._all_of('reset', given, ('observation', 'info'))
         return self._vector(observation), about
@@ -320,7 +320,7 @@ class Checked(gymnasium.Wrapper):
     def _number(self, reward: Any) -> float:
         try:
             found = np.asarray(reward)
-        except Exception:  # it is anybody's object
+        except Exception:  # it may be any object
             found = np.asarray(None)
         if found.dtype.kind not in 'biuf' or found.size != 1:
             raise TaskError(
@@ -364,13 +364,13 @@ def task_id(environment: gymnasium.Env) -> str:
 
 
 def _attribute(environment: gymnasium.Env, name: str, of: Any = None) -> Any:
-    """Return an attribute of somebody's task, of any kind; None where there is none.
+    """Return an attribute of a user's task, of any type; None where there is none.
 
     Of the task itself, or of what wraps it if that is given as `of`.
     """
     try:
         return getattr(of or environment.unwrapped, name, None)
-    except Exception as error:  # a property is anybody's code too
+    except Exception as error:  # a property is a user's code too
         raise TaskError(
             f'the attribute {name} of task {task_id(environment)!r} cannot be read: '
             f'{_reason(error)}'

@@ -209,11 +209,11 @@ class TD3:
             self.sums['actor_gradient_norm'] += self.gradient_norm
 
     def normalised(self, observation: Tensor) -> Tensor:
-        """Return what the networks see of observations [members, batch, observations]."""
+        """Return what the networks read of observations [members, batch, observations]."""
         return self._normaliser(observation) if self._normaliser else observation
 
     def _sample(self, counter: Tensor, size: int) -> Batch:
-        """Draw transitions, their observations as the networks see them."""
+        """Draw transitions, their observations as the networks read them."""
         drawn = self.replay.sample(counter, size)
         return drawn._replace(
             observation=self.normalised(drawn.observation),
@@ -344,7 +344,7 @@ def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
 
 
 def make_actor(configs: Sequence[TrainConfig], sizes: Sequence[Sizes], products: str) -> Actor:
-    """Make the actors that the settings ask for, with zeros for weights."""
+    """Make the actors of the settings, with zeros for weights."""
     config = configs[0]
     normalised = config.actor_norm == 'care_bn'
     if not NEURONS[config.neuron].state:

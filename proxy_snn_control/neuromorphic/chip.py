@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""What a chip makes of a policy, one time step after the other, in NumPy.
+"""A policy's layers as a chip computes them, one time step after the other, in NumPy.
 
 The arithmetic of synapses and neurons is here once: in floating point as the runtime computes
 (policy/event.py), and in the fixed point of Loihi 2. network.py puts it into Lava's processes;
-`Chip` runs it without Lava, to the same spikes.
+`Chip` runs it without Lava and gives the same spikes.
 
 Spikes reach a layer by axons, as on the chip: one for every neuron of the layer before, and after
-those some that are always on and carry the biases. What they bring reaches a neuron's current; the
-bias that Lava's neurons have of their own reaches the voltage, which for CLIF is not the same.
-They come from neurons that fire at every step, in every layer that another one follows.
+those some that are always on and carry the biases. An axon adds its weight to a neuron's current;
+the bias that Lava's neurons have of their own is added to the voltage, which for CLIF is not the
+same. The axons that are always on come from neurons that fire at every step, of which every layer
+but the last has some.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Layer:
         neurons: how many neurons are the policy's; those after them are always on.
         always_on: how many axons are always on.
         decays: what remains of current and voltage after a step: fractions, or of 4096.
-        threshold: a neuron fires where its voltage is above; in fixed point this times 2^6.
-        exponent: in fixed point, synaptic input counts 2^exponent; shared by the layer.
+        threshold: a neuron fires where its voltage is above it; in fixed point, above 2^6 times
+            it.
+        exponent: in fixed point, synaptic input is multiplied by 2^exponent; shared by the layer.
         fixed: whether in fixed point.
         constants: of dynamic neurons, in the order of their class; none for LIF and CLIF.
     """
@@ -62,7 +64,7 @@ class Layer:
     def drive(self) -> np.ndarray:
         """Return the neurons' own bias: none for the policy's; the others always fire by theirs.
 
-        float32 [all neurons], or int64 in fixed point, which counts 2^BIAS_EXPONENT.
+        float32 [all neurons], or int64 in fixed point, in units of 2^BIAS_EXPONENT.
         """
         drive = np.zeros(len(self.weights), np.int64 if self.fixed else np.float32)
         end = self.neurons
@@ -82,6 +84,10 @@ def refuse_others(spec: PolicySpec, neurons: tuple[str, ...], where: str) -> Non
 
 def float_layers(spec: PolicySpec, tensors: Tensors) -> list[Layer]:
     """Return a policy's layers after the encoder, in floating point.
+
+    Args:
+        spec: what the policy is.
+        tensors: its weights, by the names and shapes of `spec.tensor_shapes`.
 
     Raises:
         UserError: its neurons are none of `NEURONS`.
@@ -154,11 +160,11 @@ class FloatNeurons:
         self.current, self.voltage = np.zeros_like(self._drive), np.zeros_like(self._drive)
 
     def reset(self) -> None:
-        """Come to rest."""
+        """Set the state to 0."""
         self.current[:] = self.voltage[:] = 0
 
     def step(self, synaptic: np.ndarray) -> np.ndarray:
-        """Take synaptic input [neurons] for one step; which neurons fire, bool [neurons]."""
+        """Step by synaptic input, float32 [neurons]; returns which fire, bool [neurons]."""
         current_decay, voltage_decay = self._decays
         self.current *= current_decay
         self.current += synaptic
@@ -173,8 +179,8 @@ class FloatNeurons:
 class DynamicNeurons:
     """Dynamic neurons (Eq. 18 to 20) in float32, by the equations of policy/neurons.py.
 
-    Those with a drive of their own fire at every step: driven by a constant, a dynamic neuron
-    would not, for its recovery grows.
+    Those with a drive fire at every step. A constant input alone would not make a dynamic neuron
+    do so, since its recovery grows.
     """
 
     def __init__(self, drive: np.ndarray, constants: tuple[float, ...]) -> None:
@@ -184,13 +190,13 @@ class DynamicNeurons:
         self.reset()
 
     def reset(self) -> None:
-        """Come to rest."""
+        """Set the state to 0."""
         self._fired = np.zeros(len(self._always_on), np.float32)
         self._state: State = (self._fired,) * len(DN.state)
 
     def step(self, synaptic: np.ndarray) -> np.ndarray:
-        """Take synaptic input [neurons] for one step; which neurons fire, bool [neurons]."""
-        with np.errstate(over='ignore', invalid='ignore'):  # a potential may run away
+        """Step by synaptic input, float32 [neurons]; returns which fire, bool [neurons]."""
+        with np.errstate(over='ignore', invalid='ignore'):  # a potential may diverge
             self._state = DN.step(synaptic, self._fired, self._state, self._constants)
             spikes: np.ndarray = self._state[0] > self._threshold
         self._fired = spikes.astype(np.float32)
@@ -201,7 +207,7 @@ class FixedSynapses:
     """Synapses of Loihi 2: 8-bit weights, a shared exponent, sums in integers."""
 
     def __init__(self, weights: np.ndarray, exponent: int) -> None:
-        # Sums stay below 2^24, where float32 is exact, and its products are the quick ones.
+        # Sums stay below 2^24, where float32 is exact; its matrix products are the fastest.
         self._columns = np.ascontiguousarray(weights.T, np.float32)
         self._exponent = exponent
 
@@ -214,8 +220,8 @@ class FixedSynapses:
 class FixedNeurons:
     """Neurons of Loihi 2 with states of 24 bits, bit for bit as Lava's LIFReset in fixed point.
 
-    The current wraps where it would not fit, which the conversion rules out; the voltage stops.
-    What decays is rounded towards 0.
+    A current that does not fit into 24 bits wraps around, which the conversion rules out; a
+    voltage is clipped. Decayed states are rounded towards 0.
     """
 
     def __init__(self, drive: np.ndarray, decays: tuple[float, float], threshold: float) -> None:
@@ -224,11 +230,11 @@ class FixedNeurons:
         self.reset()
 
     def reset(self) -> None:
-        """Come to rest."""
+        """Set the state to 0."""
         self.current = self.voltage = np.zeros_like(self._drive)
 
     def step(self, synaptic: np.ndarray) -> np.ndarray:
-        """Take synaptic input for one step; which neurons fire, bool, both [..., neurons]."""
+        """Step by synaptic input, int64 [..., neurons]; returns which fire, bool likewise."""
         current = _decayed(self.current, self._decays[0]) + (synaptic << SHIFT)
         wrapped = np.where(current > STATE_LIMIT, current - 2 * STATE_LIMIT, current)
         current = np.where(wrapped <= -STATE_LIMIT, current + 2 * STATE_LIMIT, wrapped)
@@ -249,8 +255,8 @@ class Chip:
     """All layers of a policy, stepped together as a chip steps them.
 
     A spike reaches the next layer one step later. So with L layers an inference takes T + L steps:
-    spikes go in during the first T; layer l, counted from 0, answers during the T steps that begin
-    with step 2 + l, counted from 1, and comes to rest right before.
+    the encoder's spikes go in during the first T; layer l, counted from 0, computes its T steps
+    from step 2 + l on, counted from 1, and is reset right before.
     """
 
     def __init__(self, layers: Sequence[Layer], time_steps: int) -> None:
@@ -273,7 +279,7 @@ class Chip:
         self._arriving = [np.zeros_like(layer.drive) for layer in layers]
 
     def step(self, spikes: np.ndarray) -> list[np.ndarray]:
-        """Take the encoder's spikes, bool [axons], for one step; each layer's, bool [neurons]."""
+        """Step by the encoder's spikes, bool [axons]; returns each layer's, bool [neurons]."""
         self._step += 1
         fired = []
         for i, (synapses, neurons) in enumerate(zip(self._synapses, self._neurons, strict=True)):
@@ -297,7 +303,7 @@ class Chip:
         return answers([np.array(fired) for fired in zip(*steps, strict=True)], self._layers)
 
     def close(self) -> None:
-        """Nothing to end: this chip is no process."""
+        """Do nothing: there is no process to end."""
 
 
 def reset_offset(layer: int, period: int) -> int:
@@ -306,9 +312,9 @@ def reset_offset(layer: int, period: int) -> int:
 
 
 def with_axons(spikes: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
-    """Return the encoder's spikes, bool [T, neurons], as they go in: bool [T + L, axons].
+    """Return the encoder's spikes, bool [T, neurons], as the first layer's input, [T + L, axons].
 
-    The axons that are always on stand last; on the others nothing comes after T steps.
+    The axons that are always on come last; the others have no spikes after T steps.
     """
     steps, neurons = spikes.shape
     axons = np.zeros((steps + len(layers), neurons + layers[0].always_on), bool)
@@ -318,7 +324,7 @@ def with_axons(spikes: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
 
 
 def answers(fired: Sequence[np.ndarray], layers: Sequence[Layer]) -> list[np.ndarray]:
-    """Of each layer's spikes [T + L, all neurons], those of the policy's neurons that answer."""
+    """Of each layer's spikes [T + L, all neurons] return those of its T steps and its neurons."""
     steps = len(fired[0]) - len(layers)
     return [
         spikes[i:][:steps, : layer.neurons]

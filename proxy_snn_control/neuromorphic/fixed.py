@@ -7,11 +7,11 @@ units, threshold and biases are scaled by the same S, and nothing else changes: 
 threshold LIF and CLIF neurons are linear. S and the exponent are each layer's own.
 
 - The exponent is the largest with which no input can make a current wrap around: synaptic input
-  keeps to 16 bits and the current to 24 if every axon brings a spike.
-- The largest weights need not be representable: those beyond a limit are set to it, and all others
-  become finer. The limit is, of a few, the one that leaves most spikes of recorded rollouts as
-  they were.
-- A weight is rounded so that the others make good what it lost, as far as their axons fire
+  fits into 16 bits and the current into 24 even if every axon brings a spike.
+- The largest weights need not be representable: those beyond a limit are clipped to it, and all
+  others are resolved more finely. Of a few limits the one is taken that leaves most spikes of
+  recorded rollouts as they were.
+- When a weight is rounded, the weights after it compensate the error, as far as their axons fire
   together in the recorded rollouts (Frantar et al., GPTQ, ICLR 2023, Eq. 2 and 3; there for
   activations, here for spikes).
 - Biases are the weights of axons that are always on, as many as the largest bias needs.
@@ -55,8 +55,9 @@ def fixed_layers(
 
     Args:
         spec: what the policy is.
-        tensors: its weights.
-        observations: of recorded rollouts, each [observation_size]; a thousand are enough.
+        tensors: its weights, by the names and shapes of `spec.tensor_shapes`.
+        observations: of recorded rollouts, each [observation_size] in the units of the task; a
+            thousand are enough.
 
     Raises:
         UserError: its neurons are neither LIF nor CLIF, or a layer's weights are too large for its
@@ -76,10 +77,7 @@ def fixed_layers(
 
 
 def _spikes_of(policy: Policy, observations: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Spikes of each layer from the encoder on, bool [T, observations, neurons].
-
-    To the neurons one is added that is always on.
-    """
+    """Spikes of each layer from the encoder on, bool [T, observations, neurons]."""
     recorded: list[list[np.ndarray]] = [[] for _ in policy.spec.layer_sizes]
     for observation in observations:
         policy.act(observation)
@@ -95,7 +93,7 @@ def _with_bias(spikes: np.ndarray, always_on: int) -> np.ndarray:
 def _inverse_root(spikes: np.ndarray) -> np.ndarray:
     """Return the upper Cholesky factor of the inverse of how often axons fire together, bias last.
 
-    Its row i is what rounding weight i, once those before it are settled, is to change in each
+    Its row i gives how the error of weight i, once those before it are rounded, changes each
     weight after it.
     """
     rows = _with_bias(spikes, 1).reshape(-1, spikes.shape[-1] + 1).astype(np.float64)
@@ -107,7 +105,7 @@ def _inverse_root(spikes: np.ndarray) -> np.ndarray:
 def _convert(
     spec: PolicySpec, index: int, weights: np.ndarray, upper: np.ndarray, limit: float
 ) -> Layer:
-    """One layer, of weights [neurons, axons + 1], with those beyond `limit` of the largest cut."""
+    """One layer, of weights [neurons, axons + 1], clipped at `limit` of the largest."""
     constants = {'current_decay': 0.0, **spec.neuron_constants}
     current_decay, voltage_decay, threshold = (
         constants[name] for name in ('current_decay', 'voltage_decay', 'threshold')
@@ -131,14 +129,14 @@ def _convert(
         units = 2.0 ** (1 + SHIFT + exponent) / step
         fits = most * 2.0**exponent < INPUT_LIMIT
         fits &= most * 2.0 ** (exponent + SHIFT) * memory < STATE_LIMIT
-        if fits and threshold * units / 2**SHIFT < LARGEST_THRESHOLD:
+        whole_threshold = round(threshold * units / 2**SHIFT)
+        if fits and whole_threshold <= LARGEST_THRESHOLD:
             break
     else:
         raise UserError(
             f'layer {index} of the policy has a weighted sum of up to {most * step / 2:.3g}, '
             'more than fixed point can hold'
         )
-    whole_threshold = round(threshold * units / 2**SHIFT)
     if whole_threshold == 0:
         raise UserError(
             f'layer {index} of the policy has the threshold {threshold:.3g} and weights up to '
@@ -172,7 +170,7 @@ def _rounded(weights: np.ndarray, upper: np.ndarray) -> np.ndarray:
 
 
 def _replay(layer: Layer, spikes: np.ndarray) -> np.ndarray:
-    """Return a layer's spikes, bool [T, observations, neurons], of those before it, likewise."""
+    """Return a layer's spikes from those of the layer before, bool [T, observations, neurons]."""
     synapses = FixedSynapses(layer.weights, layer.exponent)
     neurons = FixedNeurons(layer.drive, layer.decays, layer.threshold)
     currents = synapses.gather(_with_bias(spikes, layer.always_on))

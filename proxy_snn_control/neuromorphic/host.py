@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host beside the chip: observations to spikes, and spikes to actions.
 
-A chip is given spikes and gives spikes. Around them, on the processor beside it, are the encoder,
-whose receptive fields are exponentials, and the decoder, which counts spikes and ends in a tanh.
-Both are the runtime's to the last bit: with the same spikes the actions are the same.
+A chip receives spikes and sends spikes. The processor beside it computes the encoder, whose
+receptive fields are exponentials, and the decoder, which counts spikes and ends in a tanh. Both
+are the runtime's to the last bit: with the same spikes the actions are the same.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Layers(Protocol):
 class ChipPolicy(Policy):
     """A policy whose layers run elsewhere than in this runtime; otherwise the same.
 
-    `act` waits for them. Who must not wait sends what `ask` gives and, when the answer has come,
-    gets the action from `answer`. `potentials` stay on the chip and are all zeros here.
+    `act` waits for them. A caller that must not wait calls `ask`, sends the encoder's spikes that
+    it returns, and calls `answer` when the layers' spikes have arrived. `potentials` stay on the
+    chip and are all zeros here.
     """
 
     def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers | None = None) -> None:
@@ -54,7 +55,11 @@ class ChipPolicy(Policy):
         self._layers = layers
 
     def act(self, observation: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
-        """Compute the action for one observation, as `Policy.act`."""
+        """Compute the action for one observation; arguments, result and errors as `Policy.act`.
+
+        Raises:
+            NetworkError: a process of the network has ended (processes.py).
+        """
         assert self._layers, 'a policy without layers can only ask and answer'
         action = self.answer(self._layers.infer(self.ask(observation)))
         if out is None:
@@ -75,7 +80,10 @@ class ChipPolicy(Policy):
         return self._network.spikes[0].astype(bool)
 
     def answer(self, spikes: Sequence[np.ndarray]) -> np.ndarray:
-        """Decode the layers' spikes, bool [T, neurons] each, that answer what was asked last.
+        """Compute the action from the layers' spikes for the observation of the last `ask`.
+
+        Args:
+            spikes: of each layer after the encoder, bool [T, neurons].
 
         Returns:
             The action, float32 [action_size], within [action_low, action_high].

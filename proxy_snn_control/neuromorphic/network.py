@@ -10,9 +10,9 @@ Both run on Lava's runtime under the Loihi protocol, in the same T + L time step
   Lava's bit-accurate models run it; in floating point models of ours do, which add in float32 and
   in the runtime's order, where Lava's own take float64 and another order.
 - `Quick`: one process that holds all layers, and steps them as the chip does. Nearly all the time
-  of the first goes into messages between processes, some forty for every time step. Here an
-  inference's spikes come in one message and are given to the layers step by step, as the processor
-  embedded in a chip would, and all answers go out in another.
+  of the first goes into messages between processes, some forty for every time step. Here one
+  message has an inference's spikes, which the layers get step by step, as from the processor
+  embedded in a chip; another message has all answers.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class LIFResetInOrder(PyLoihiProcessModel):
 
 
 class DynamicNeurons(AbstractProcess):
-    """A layer of dynamic neurons, of which Lava's library has none: a process of our own."""
+    """A layer of dynamic neurons, as a process of our own: Lava's library has none."""
 
     def __init__(self, layer: Layer, reset_interval: int, reset_offset: int) -> None:
         super().__init__(layer=layer, reset_interval=reset_interval, reset_offset=reset_offset)
@@ -233,16 +233,16 @@ def library_processes(
 class AllLayers(AbstractProcess):
     """All layers of one policy or several in one process.
 
-    Its ports are pipes to and from the host, one message an inference: in, which policy is asked,
-    bool [policies], and then its spikes, bool [T + L, axons]; out, bool [T + L, all layers'
-    neurons]. Messages are as long as the longest needs.
+    Its ports are pipes to and from the host, one message an inference: in, which policy is
+    selected, bool [policies], and then its spikes, bool [T + L, axons]; out, bool [T + L, all
+    layers' neurons]. Messages have the length of the longest.
     """
 
     def __init__(self, policies: Sequence[tuple[Sequence[Layer], int]]) -> None:
         super().__init__(policies=policies)
-        asked = max(math.prod(_shapes(*policy)[0]) for policy in policies)
+        given = max(math.prod(_shapes(*policy)[0]) for policy in policies)
         fired = max(math.prod(_shapes(*policy)[1]) for policy in policies)
-        self.spikes = InPort(shape=(len(policies) + asked,))
+        self.spikes = InPort(shape=(len(policies) + given,))
         self.fired = OutPort(shape=(fired,))
         self.spikes.flag_external_pipe(buffer_size=1)
         self.fired.flag_external_pipe(buffer_size=1)
@@ -258,7 +258,7 @@ def _shapes(layers: Sequence[Layer], time_steps: int) -> tuple[tuple[int, int], 
 @implementation_of(proc=AllLayers, protocol=LoihiProtocol)
 @requires(CPU)
 class AllLayersModel(PyLoihiProcessModel):
-    """Steps the layers of the policy that was asked once in every time step."""
+    """Steps the layers of the selected policy once in every time step."""
 
     spikes: PyInPort = LavaPyType(PyInPort.VEC_DENSE, bool)
     fired: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, bool)
@@ -272,7 +272,7 @@ class AllLayersModel(PyLoihiProcessModel):
         self.outgoing: list[np.ndarray] = []
 
     def run_spk(self) -> None:
-        """Take one step; the message is taken before the first one, and sent after the last."""
+        """Take one step: receive the message before the first one, send it after the last."""
         if not self.outgoing:
             message = self.spikes.recv()
             self.which = int(np.argmax(message[: len(self.chips)]))
@@ -291,7 +291,7 @@ class AllLayersModel(PyLoihiProcessModel):
 
 
 class Several:
-    """Several policies on one Lava runtime, asked one at a time; each as `Quick` has it."""
+    """Several policies on one Lava runtime, run one at a time; each as in `Quick`."""
 
     def __init__(self, policies: Sequence[tuple[Sequence[Layer], int]]) -> None:
         """Start it.
@@ -306,8 +306,14 @@ class Several:
         """Run one inference of one policy, as `Straightforward.infer`.
 
         Args:
-            which: its place among the policies.
+            which: its place among the policies, from 0.
             spikes: the encoder's, bool [T, neurons].
+
+        Returns:
+            Each layer's spikes, bool [T, neurons].
+
+        Raises:
+            NetworkError: a process of the network has ended.
         """
         layers, _ = self._policies[which]
         shape_in, shape_out = _shapes(*self._policies[which])
@@ -334,7 +340,7 @@ class Several:
 
 
 class OneOf:
-    """One policy's layers among `Several`, whose end is the others' too."""
+    """One policy's layers among `Several`."""
 
     def __init__(self, several: Several, which: int) -> None:
         self._several, self._which = several, which
@@ -344,7 +350,7 @@ class OneOf:
         return self._several.infer(self._which, spikes)
 
     def close(self) -> None:
-        """Nothing to end: `Several.close` does."""
+        """Do nothing: `Several.close` ends the processes of all."""
 
 
 class Quick:

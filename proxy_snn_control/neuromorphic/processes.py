@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Lava's runtime with processes that end with ours and memory that has no name.
+"""Lava's runtime with processes that end with ours, and with anonymous shared memory.
 
-Lava runs every process model as an operating system's process that it forks, and lets them
-exchange messages through shared memory. Left to itself, a `kill -9` of the process that started
-them leaves them waiting for ever, and their memory in /dev/shm. Here
-- a forked process asks the kernel to be killed when the thread that started it ends, whatever ends
-  it (prctl, PR_SET_PDEATHSIG), so a network must be started from a thread that lives as long;
-- shared memory is anonymous: it is mapped before the fork and goes with the last process that has
-  it. There is no name to be left behind, and no process of the standard library's to keep them;
-- a process that ends too early is noticed by whoever waits for its answer.
+Lava runs every process model in an operating system's process that it forks; they exchange
+messages through shared memory. In Lava itself, a `kill -9` of the process that started them leaves
+them waiting for ever, and their memory in /dev/shm. Here
+- the kernel kills a forked process when the thread that started it ends, for whatever reason
+  (prctl, PR_SET_PDEATHSIG), so a network must be started from a thread that runs as long;
+- shared memory is anonymous: it is mapped before the fork and freed with the last process that
+  maps it. No names can remain, and no server process of the standard library is needed;
+- a process that ends too early is detected while its answer is waited for.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class _Memory:
 
 
 class _MemoryManager:
-    """What Lava asks of a SharedMemoryManager, without its server process."""
+    """What Lava uses of a SharedMemoryManager, without its server process."""
 
     def create_shared_memory(self, size: int) -> _Memory:
         return _Memory(size)
 
     def shutdown(self) -> None:
-        """Nothing to do: the kernel takes memory back that nobody maps."""
+        """Do nothing: the kernel frees memory that no process maps."""
 
 
 class _Messages(MultiProcessing):
@@ -68,9 +68,9 @@ class _Messages(MultiProcessing):
 
         def ends_with_parent(**arguments: Any) -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:  # it ended before the kernel was asked
+            if os.getppid() != parent:  # it ended before prctl was called
                 os._exit(1)
-            # A Ctrl-C is for the process that started us; it will end us.
+            # Ctrl-C is for the process that started this one, and that ends it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             target_fn(**arguments)
@@ -108,7 +108,7 @@ class RunningNetwork:
             for actor in self._runtime._messaging_infrastructure.actors:
                 actor.kill()
             raise
-        # Lava forgets about the pipes to its processes' ports, each of which has a thread here.
+        # Lava does not close the pipes to its processes' ports, each of which has a thread here.
         ports = [
             port for each in executable.proc_builders for port in (*each.in_ports, *each.out_ports)
         ]
@@ -144,7 +144,7 @@ class RunningNetwork:
                     raise NetworkError('a process of the Lava network has ended') from None
 
     def close(self) -> None:
-        """End all processes. They have nothing to put in order, so they are killed."""
+        """End all processes. They have nothing to save, so they are killed."""
         atexit.unregister(self.close)
         if not self._actors:
             return
@@ -153,6 +153,6 @@ class RunningNetwork:
         self._actors = []
         for pipe in self._pipes:
             pipe.join()
-        self._runtime._is_started = False  # or Lava would ask them to stop, and wait for an answer
+        self._runtime._is_started = False  # or Lava would request a stop, and wait for an answer
         self._runtime.join()
         self._runtime.stop()

@@ -28,7 +28,7 @@ def main() -> int:
     if unknown:
         print(f'{name}: unknown argument {unknown[0]!r}; usage: {name} {USAGE}', file=sys.stderr)
         return 2
-    gc.disable()  # all that modules make stays: to look through it again and again takes 12 ms
+    gc.disable()  # what modules create stays: to collect it repeatedly would take 12 ms
     try:
         from proxy_snn_control.policy.errors import UserError
 
@@ -53,7 +53,9 @@ def main() -> int:
     if given:
         print(f'usage: {name} {USAGE}\n\n{(module.__doc__ or "").splitlines()[0]}\n\nparameters:')
         for parameter in module.PARAMETERS:
-            print(f'  {parameter.name}, {parameter.default!r}: {parameter.description}')
+            default = 'empty' if parameter.default in ('', [], ['']) else repr(parameter.default)
+            choices = f', one of {", ".join(parameter.choices)}' if parameter.choices else ''
+            print(f'  {parameter.name} ({default}{choices}): {parameter.description}')
         return 0
     status: int = module.main(sys.argv[2:])
     stopping.finish()

@@ -32,7 +32,7 @@ class Aside:
         threading.Thread(target=self._run, name='aside', daemon=True).start()
 
     def do(self, work: Work) -> Future[Any]:
-        """Do this after all else that was asked for; the future gets what it returns or raises."""
+        """Do this after all earlier requests; the future gets what it returns or raises."""
         future: Future[Any] = Future()
         self._queue.put((work, future))
         return future
@@ -90,7 +90,7 @@ class LateService:
         service.send_response = self._on_returned  # type: ignore[method-assign]
 
     def waiting(self, now: float) -> float:
-        """For how many seconds the first of those who wait has waited; 0 if nobody does."""
+        """For how many seconds the first of the waiting callers has waited; 0 if there is none."""
         return now - self._waiting[0][2] if self._waiting else 0.0
 
     def drop(self, why: str) -> None:

@@ -3,9 +3,9 @@
 """The bond with Nav2's lifecycle_manager: heartbeats while the controller is active.
 
 Where the message package `bond` (ros/bond_core) is installed. A node and its manager publish their
-heartbeats on the same topic, and know each other by the id, which is the node's name. As Nav2's
-own nodes do, the controller goes on when its manager is silent: the manager watches, and not the
-other way round. These heartbeats come from the control loop's thread: if it hangs, they do.
+heartbeats on the same topic, and identify each other by the id, which is the node's name. As
+Nav2's own nodes do, the controller continues when its manager does not publish: only the manager
+checks the bond. These heartbeats come from the control loop's thread: if it hangs, they stop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
 TOPIC = 'bond'
-# As bondcpp and Nav2: how often in seconds, and how many seconds of silence break the bond.
+# As bondcpp and Nav2: seconds between heartbeats, and seconds without one that break the bond.
 PERIOD, TIMEOUT = 0.1, 4.0
 # How long it waits at most, in seconds, until the manager has received that the bond ends.
 GOODBYE = 0.1

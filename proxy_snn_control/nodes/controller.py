@@ -26,13 +26,20 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
 from proxy_snn_control.nodes.entities import Entities
-from proxy_snn_control.nodes.graph import publishers, rivals, with_publisher
+from proxy_snn_control.nodes.graph import incompatible, publishers, rivals, with_publisher
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
-from proxy_snn_control.nodes.messages import RELIABLE, SENSOR_DATA
+from proxy_snn_control.nodes.messages import RELIABLE, source_qos
 from proxy_snn_control.nodes.parameters import check_choices, PARAMETERS, SAFETY, safety_settings
-from proxy_snn_control.nodes.process import await_receipt, declare, run, STEADY, value_of
+from proxy_snn_control.nodes.process import (
+    await_receipt,
+    check_text,
+    declare,
+    run,
+    STEADY,
+    value_of,
+)
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 from rcl_interfaces.msg import SetParametersResult
@@ -48,6 +55,11 @@ from std_srvs.srv import Trigger
 WATCH = 0.1
 # An observation that comes this soon, in seconds, after an answer ended waited for that end.
 CROWDED = 30e-6
+# What can wait is done so long after an answer, in seconds: by then the command has arrived.
+ARRIVAL = 1e-3
+# The diagnostics that are due within so many control periods are published now, in the gap between
+# two answers: at their own time they could delay one, and at 50 observations a second every 50th.
+REPORT_AHEAD = 2
 # How long it waits at most, in seconds, until it is kept that commands go out, and at its end what
 # there is to keep; and that the stop is pressed, of which it has sent the safe command already.
 KEEP_SECONDS = 0.5
@@ -62,6 +74,7 @@ STOP = (
     QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL),
     QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT),
 )
+NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock: stamps are 0'
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -100,8 +113,10 @@ class Controller(LifecycleNode):
         self._entities = Entities(self)
         self._bond: Bond | None = None
         self._starting = self._locked = False
+        self._objection = ''
         self._task: Any = None
-        self._answered_at = 0.0
+        self._answered_at = self._warm_up_at = 0.0
+        self._idle = False
         # What the robot got last outlives a round through the lifecycle: for which command, and
         # it.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
@@ -109,7 +124,7 @@ class Controller(LifecycleNode):
         self._stop = StopLatch()
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._remember()
-        self.create_timer(1.0, self._on_second, clock=STEADY)
+        self._second = self.create_timer(1.0, self._on_second, clock=STEADY)
         self._reload = LateService(
             self, Trigger, '~/reload', self._begin_reload, self._end_reload, self._on_defect
         )
@@ -165,7 +180,10 @@ class Controller(LifecycleNode):
         if self._parameter('wiring') == 'require':
             wrong = loop.wiring.objections(loop.checks_period)
             if wrong:
-                self.get_logger().error(f'wiring: {"; ".join(wrong)}; not activated')
+                wrong = [*wrong, *loop.inputs.stale(time.monotonic())]
+                self._objection = f'wiring: {"; ".join(wrong)}; not activated'
+                if not self._starting:  # which tries again, and reports it with the diagnostics
+                    self.get_logger().error(self._objection)
                 return TransitionCallbackReturn.FAILURE
         # Whatever was made up to now stays: without this a collection takes 30 ms in the loop.
         gc.collect()
@@ -241,7 +259,12 @@ class Controller(LifecycleNode):
             topic, kind, entities.lifecycle_publisher, loop.commands.message_type, topic, qos
         )
         for index, source in enumerate(loop.robot.sources):
-            on_message: Any = functools.partial(self._on_message, index)
+            if self.resolve_topic_name(source.topic) == self._publisher.topic_name:
+                raise UserError(
+                    f'topic {self._publisher.topic_name} is source and command, too, expected two '
+                    'topics; is one remapped to the other?'
+                )
+            on_message: Any = functools.partial(self._on_message, loop, index)
             if source.type_name == JOINT_STATE:
                 on_message = with_publisher(on_message)
             self._endpoint(
@@ -251,25 +274,24 @@ class Controller(LifecycleNode):
                 message_class(source.type_name),
                 source.topic,
                 on_message,
-                RELIABLE if source.reliable else SENSOR_DATA,
+                source_qos(source),
                 raw=source.type_name == VECTOR,
             )
         shortest = min(source.timeout for source in loop.robot.sources)
-        entities.timer(shortest * WATCH, self._on_watch)
-        self._repeating = entities.timer(loop.repeat_period, self._on_repeat)
+        entities.timer(shortest * WATCH, lambda: self._on_watch(loop))
+        self._repeating = entities.timer(loop.repeat_period, lambda: self._on_repeat(loop))
         self._repeating.cancel()  # until there is a fault
         self._warm_up = WarmUp()
-        self._warming = entities.timer(1.0, self._on_warm_up)
-        self._warming.cancel()  # until the next observation is expected
+        self._gap = entities.timer(1.0, lambda: self._on_gap(loop))
+        self._gap.cancel()  # until there is an answer
         if loop.at_rate:
-            entities.timer(loop.period, self._on_timer)
+            entities.timer(loop.period, lambda: self._answer(loop))
         if isinstance(loop.backend, Neuromorphic):
             self._requests = entities.publisher(UInt8MultiArray, 'neuromorphic/request', RELIABLE)
-            entities.subscription(
-                UInt8MultiArray, 'neuromorphic/answer', self._on_answer, RELIABLE
-            )
+            on_answer = functools.partial(self._on_answer, loop)
+            entities.subscription(UInt8MultiArray, 'neuromorphic/answer', on_answer, RELIABLE)
             deadline = parameter('backend_deadline') or loop.period / 2
-            self._deadline = entities.timer(deadline, self._on_deadline)
+            self._deadline = entities.timer(deadline, lambda: self._on_deadline(loop))
             self._deadline.cancel()  # until there is a question
         self._loop, self._policy_path = loop, parameter('policy')
         log = self.get_logger()
@@ -344,6 +366,10 @@ class Controller(LifecycleNode):
         gc.unfreeze()
 
     def _on_set_parameters(self, parameters: list[rclpy.Parameter]) -> SetParametersResult:
+        # rclpy asks us first and `declare`'s check after; what acts at once must be the last word.
+        checked = check_text(parameters)
+        if not checked.successful:
+            return checked
         changed = {each.name: each.value for each in parameters}
         try:
             if self._locked:
@@ -382,11 +408,10 @@ class Controller(LifecycleNode):
     def _on_defect(self, error: Exception) -> None:
         self.failure = error
 
-    # ---- the loop
+    # ---- the loop: what gets it as an argument is called only while it is at work (entities.py)
 
-    def _on_message(self, index: int, message: Any, publisher: bytes = b'') -> None:
-        loop = self._loop
-        if loop is None or not loop.take(index, message, publisher) or self._task is not None:
+    def _on_message(self, loop: Loop, index: int, message: Any, publisher: bytes = b'') -> None:
+        if not loop.take(index, message, publisher) or self._task is not None:
             return
         now = time.monotonic()
         if now - self._answered_at > CROWDED or self.executor is None:
@@ -405,11 +430,6 @@ class Controller(LifecycleNode):
             # rclpy's executor does not survive an exception in a task: `run` raises it for us.
             self.failure = error
 
-    def _on_timer(self) -> None:
-        """At a fixed rate, answer the freshest observation."""
-        if self._loop is not None:
-            self._answer(self._loop)
-
     def _answer(self, loop: Loop) -> None:
         began = time.monotonic()
         waiting = loop.question
@@ -421,31 +441,40 @@ class Controller(LifecycleNode):
         self._answered_at = time.monotonic()
         wait = self._warm_up.after(began, self._answered_at)
         if wait is not None:
-            self._warming.timer_period_ns = int(wait * 1e9)
-            self._warming.reset()
+            self._warm_up_at, self._idle = self._answered_at + wait, True
+            self._wake_in(ARRIVAL)
+        elif loop.question is None:
+            loop.look()
 
-    def _on_warm_up(self) -> None:
-        """Warm up the caches for the next answer."""
-        self._warming.cancel()
-        loop = self._loop
-        if loop is not None and (numbers := loop.warm_up()) is not None:
+    def _wake_in(self, seconds: float) -> None:
+        self._gap.timer_period_ns = max(int(seconds * 1e9), 1)
+        self._gap.reset()
+
+    def _on_gap(self, loop: Loop) -> None:
+        """Between two answers: first what can wait, then the warm-up for the next."""
+        self._gap.cancel()
+        if self._idle:
+            self._idle = False
+            if loop.question is None:
+                loop.look()
+            self._wake_in(self._warm_up_at - time.monotonic())
+            if (self._second.time_until_next_call() or 0) < REPORT_AHEAD * loop.period * 1e9:
+                self._second.reset()
+                self._on_second()
+        elif (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
 
     def _step(self, loop: Loop) -> None:
         loop.answer()
 
-    def _on_watch(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.watch()
-            if loop.faulty:
-                self._on_fault(loop)
+    def _on_watch(self, loop: Loop) -> None:
+        loop.watch()
+        if loop.faulty:
+            self._on_fault(loop)
 
-    def _on_repeat(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.repeat()
-        if loop is None or not loop.faulty:
+    def _on_repeat(self, loop: Loop) -> None:
+        loop.repeat()
+        if not loop.faulty:
             self._repeating.cancel()
 
     def _on_fault(self, loop: Loop) -> None:
@@ -475,23 +504,21 @@ class Controller(LifecycleNode):
             self._bond.destroy()
             self._bond = None
 
-    def _on_answer(self, message: UInt8MultiArray) -> None:
-        loop = self._loop
-        if loop is None:
-            return
+    def _on_answer(self, loop: Loop, message: UInt8MultiArray) -> None:
         try:
             if loop.answered(message):
                 self._deadline.cancel()
+                loop.look()
         except UserError as error:
             self.get_logger().error(f'topic neuromorphic/answer: {error}')
         if loop.faulty:
             self._on_fault(loop)
 
-    def _on_deadline(self) -> None:
+    def _on_deadline(self, loop: Loop) -> None:
         self._deadline.cancel()
-        loop = self._loop
-        if loop is not None and loop.settle():
+        if loop.settle():
             self.get_logger().warning('the neuromorphic node did not answer in time')
+            loop.look()
             if loop.faulty:
                 self._on_fault(loop)
 
@@ -530,7 +557,10 @@ class Controller(LifecycleNode):
         """Let commands go out again after a stop."""
         try:
             if self._locked:
-                raise UserError('the controller is locked (parameter lock)')
+                raise UserError(
+                    'the controller is locked (parameter lock); start it again with autostart '
+                    'false and call ~/arm before configure'
+                )
             self._see_who_stops()
             was = self._stop.fault
             if self._loop is not None:
@@ -578,9 +608,14 @@ class Controller(LifecycleNode):
             *(f'wiring: {each}' for each in loop.wiring.found),
             *others,
             *self._telemetry.dropped(loop),
+            *incompatible(self, loop, self._publisher.topic_name),
         ]
+        if self._starting and self._objection:
+            warnings.append(self._objection)
+        if self._parameter('use_sim_time') and not self.get_clock().now().nanoseconds:
+            warnings.append(NO_CLOCK)
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f'nobody subscribes to topic {self._publisher.topic_name}')
+            warnings.append(f'topic {self._publisher.topic_name} has no subscriber')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())
@@ -591,8 +626,10 @@ class Controller(LifecycleNode):
         fault = loop.statistics.fault
         if isinstance(loop.backend, Neuromorphic) and not fault:
             fault = loop.backend.fault(time.monotonic())
-        if self._stop.fault:
-            warnings.insert(0, self._stop.fault)
+        lately = self._telemetry.lately(loop)
+        if not fault:
+            warnings = [*filter(None, (lately, self._stop.fault)), *warnings]
+        warnings = [each for each in warnings if each not in fault]  # such as of rivals
         self._telemetry.publish(state, fault, warnings, values)
 
     def _values(self) -> dict[str, Any]:

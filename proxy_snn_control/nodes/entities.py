@@ -17,7 +17,7 @@ class Entities:
 
     After `destroy` none of the callbacks is called. rclpy's EventsExecutor alone does not ensure
     that: of a timer that expires while another callback destroys it, the callback is still called
-    (rclpy 9.1), and whatever it then asks of the timer raises InvalidHandle.
+    (rclpy 9.1), and whatever it then calls of the timer raises InvalidHandle.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -59,7 +59,7 @@ class Entities:
             self._destroy.pop()()
 
     def _while_alive(self, callback: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(callback)  # rclpy reads off the signature what a callback wants
+        @functools.wraps(callback)  # rclpy reads a callback's arguments off its signature
         def call(*received: Any) -> None:
             if self._alive:
                 callback(*received)

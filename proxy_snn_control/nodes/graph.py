@@ -10,7 +10,9 @@ from typing import Any
 
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.readers import JointStates
+from proxy_snn_control.nodes.messages import source_qos
 from rclpy.node import Node
+from rclpy.qos import qos_check_compatible, QoSCompatibility
 
 # Within which two publishers of the same joint count as publishing at the same time.
 TOGETHER_SECONDS = 2.0
@@ -38,7 +40,7 @@ def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
     """Node, endpoint and message type of all who publish a topic, by its full name."""
     return [
         (
-            f'{info.node_namespace.rstrip("/")}/{info.node_name}',
+            _name(info),
             bytes(info.endpoint_gid),
             info.topic_type.replace('/msg/', '/'),
         )
@@ -61,6 +63,8 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     if own in commanding:
         commanding.remove(own)
     if commanding:
+        another = f'{own} (another node of that name)'
+        commanding = [another if each == own else each for each in commanding]
         found.append(f'topic {command_topic} has other publishers: {", ".join(commanding)}')
     for stream in loop.inputs.streams:
         topic, expected = node.resolve_topic_name(stream.source.topic), stream.source.type_name
@@ -82,3 +86,42 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
             who = ', '.join(known.get(gid, 'one that is gone') for gid in gids)
             found.append(f'topic {topic}: joint {", ".join(sorted(twice))} is published by {who}')
     return found
+
+
+def incompatible(node: Node, loop: Loop, command_topic: str) -> list[str]:
+    """Return a sentence for everyone whose QoS lets no message through from or to the controller.
+
+    Args:
+        node: the controller.
+        loop: at work.
+        command_topic: the full name of the topic on which it commands.
+    """
+    pairs = []
+    for source in loop.robot.sources:
+        topic = node.resolve_topic_name(source.topic)
+        requested = source_qos(source)
+        for info in node.get_publishers_info_by_topic(topic):
+            pairs.append((topic, 'published', info, info.qos_profile, requested))
+    # What is offered by default, such as no deadline, the middleware alone fills in.
+    own = node.get_fully_qualified_name()
+    ours = [
+        info.qos_profile
+        for info in node.get_publishers_info_by_topic(command_topic)
+        if _name(info) == own
+    ]
+    for info in node.get_subscriptions_info_by_topic(command_topic) if ours else ():
+        pairs.append((command_topic, 'subscribed to', info, ours[0], info.qos_profile))
+    found = []
+    for topic, how, info, offered, requested in pairs:
+        compatibility, reason = qos_check_compatible(offered, requested)
+        if compatibility == QoSCompatibility.ERROR:
+            reason = ' '.join(reason.replace('ERROR:', '').split()).rstrip(';')
+            found.append(
+                f'topic {topic} is {how} by {_name(info)} with an incompatible QoS, so nothing '
+                f'is received: {reason}'
+            )
+    return found
+
+
+def _name(info: Any) -> str:
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'

@@ -3,7 +3,7 @@
 """The guard: on the robot's side, between the controller and what drives the motors.
 
 It republishes commands, and publishes the safe command when none comes in time: a controller that
-was killed, or whose computer died, cannot, and ros2_control's forward_command_controller goes on
+was killed, or whose computer failed, cannot, and ros2_control's forward_command_controller goes on
 with the last command for ever. It holds no policy and decides nothing else.
 """
 
@@ -70,6 +70,11 @@ class Guard(Node):
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
         self._commands = self.create_publisher(Float64MultiArray, 'guarded_command', RELIABLE)
+        if self._commands.topic_name == self.resolve_topic_name('command'):
+            raise UserError(
+                f'topics command and guarded_command are both {self._commands.topic_name}, '
+                'expected two topics: the guard would receive its own messages'
+            )
         self.create_subscription(Float64MultiArray, 'command', self._on_command, RELIABLE)
         self.create_timer(self._timeout / 4, self._on_watch, clock=STEADY)
         self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)

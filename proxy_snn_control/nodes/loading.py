@@ -67,6 +67,7 @@ def load_loop(
     commands = CommandMap(robot.command, joints)
     period = 1 / rate if rate > 0 else spec.control_period or DEFAULT_PERIOD
     inputs = Inputs(robot, repeats=lockstep, period=period, freshest=rate > 0)
+    inputs.forget(clock())  # silence counts from now
     gate = SafetyGate(
         commands.low,
         commands.high,
@@ -103,6 +104,7 @@ def load_loop(
     )
     loop.at_rate = rate > 0
     loop.watches_wiring = values['wiring'] != 'none'
+    loop.requires_wiring = values['wiring'] == 'require'
     loop.checks_period = not lockstep
     return loop
 

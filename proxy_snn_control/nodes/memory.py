@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""What outlives the controller's process: that it was stopped, or that it was active.
+"""What is kept beyond the controller's process: that it was stopped, or that it was active.
 
-A file in ROS's own folder ($ROS_HOME, or ~/.ros), named by the domain and the node. It is there
-while a stop holds and while the controller commands; so one that finds it was stopped, or died.
+A file in ROS's own folder ($ROS_HOME, or ~/.ros), named by the domain and the node. It exists
+while a stop holds and while the controller commands; so if a new controller finds one, the last
+was stopped, or ended without a shutdown.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
+from proxy_snn_control.control.robot import JOINT_STATE, Source
 from rclpy.node import Node
 from rclpy.qos import (
     QoSDurabilityPolicy,
@@ -26,6 +27,19 @@ SENSOR_DATA = QoSProfile(
 )
 # Kept for those who come late: a return is news once an episode, and a run's score in the end.
 EPISODE_RETURNS = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+# Several drivers may publish joint states at the same moment, each of its own joints: with a depth
+# of 1 the last of them would take the others' place.
+DRIVERS = 5
+
+
+def source_qos(source: Source) -> QoSProfile:
+    """Return how the controller subscribes to a source."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=DRIVERS if source.type_name == JOINT_STATE else 1,
+        reliability=(RELIABLE if source.reliable else SENSOR_DATA).reliability,
+    )
 
 
 def values_of(message: Float64MultiArray) -> np.ndarray:
@@ -62,7 +76,10 @@ def diagnostics(
     warning: str = '',
     otherwise: str = 'running',
 ) -> DiagnosticArray:
-    """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise."""
+    """Make a node's diagnostics: ERROR with a fault, WARN with a warning, or OK otherwise.
+
+    The message of a fault has the warnings behind it: one of them may be the reason.
+    """
     level = DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
     message = DiagnosticArray()
     message.header.stamp = node.get_clock().now().to_msg()
@@ -70,7 +87,7 @@ def diagnostics(
         DiagnosticStatus(
             level=DiagnosticStatus.ERROR if fault else level,
             name=node.get_fully_qualified_name(),
-            message=fault or warning or otherwise,
+            message='; '.join(filter(None, (fault, warning))) or otherwise,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
     ]

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The neuromorphic node: a policy's layers on a simulated chip, for a controller to ask.
+"""The neuromorphic node: a policy's layers on a simulated chip, at a controller's request.
 
-It runs in Lava's environment (`make lava`) and knows neither observations nor commands: the
-controller encodes, asks, decodes, checks and publishes, so that nothing reaches the robot past the
-controller's gate, and an answer that is late or never comes costs no command. Request and answer
-are spikes (spikes.py). What comes while an inference runs waits in a queue of one, so the freshest
-request is the next.
+It runs in Lava's environment (`make lava`) and receives neither observations nor commands: the
+controller encodes, sends the request, decodes, checks and publishes, so that every command passes
+the controller's gate, and an answer that is late or never comes costs no command. Request and
+answer are spikes (control/spikes.py). A request that comes while an inference runs waits in a
+queue of length one, so that the next one is always the newest.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PRECISIONS = ('float', 'fixed')
 class Neuromorphic(Node):
     """Answers the encoder's spikes with those of every layer after it.
 
-    A request says by the SHA-256 of its file which policy it is for. One that is for another than
+    A request names its policy by the SHA-256 of the file. One that is for another than
     those that run here, or does not fit it, is logged and not answered.
     """
 
@@ -125,7 +125,7 @@ class Neuromorphic(Node):
 
 
 def _layers(file: PolicyFile, precision: str) -> list[Layer]:
-    """Return a policy's layers in the precision that was asked for."""
+    """Return a policy's layers in the precision of the parameter."""
     spec, tensors, _ = file
     if precision == 'float':
         return float_layers(spec, tensors)

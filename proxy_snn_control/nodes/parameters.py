@@ -95,7 +95,8 @@ PARAMETERS = (
         'wiring',
         'warn',
         'Compare what arrives with what the policy was trained on. warn: report differences; '
-        'require: also do not activate before all is well, nor a policy that cannot be checked; '
+        'require: also do not activate before all is well, nor a policy that cannot be checked, '
+        'and stop until ~/arm where the first motion shows a mistake; '
         'none: no check.',
         choices=('warn', 'require', 'none'),
     ),
@@ -115,8 +116,8 @@ PARAMETERS = (
     _writable(
         'resume_after_crash',
         False,
-        'Whether the controller may command without ~/arm if the last one of its name died while '
-        'active.',
+        'Whether the controller may command without ~/arm if the last one of its name ended '
+        'without a shutdown while active.',
     ),
     Parameter(
         'lock',

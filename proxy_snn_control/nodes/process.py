@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import copy
 from dataclasses import dataclass
 import itertools
 import re
@@ -69,7 +70,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             text that is more than one printable line.
         UserError: a parameter is given that the node does not have: its value would be missed.
     """
-    node.add_on_set_parameters_callback(_on_set)
+    node.add_on_set_parameters_callback(check_text)
     for parameter in parameters:
         descriptor = ParameterDescriptor(
             description=parameter.description,
@@ -77,14 +78,10 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             additional_constraints=', '.join(parameter.choices),
             dynamic_typing=parameter.dynamic,
         )
-        default = parameter.default
-        if default == ['']:  # an empty list of texts
-            default = rclpy.Parameter.Type.STRING_ARRAY
-        elif (
-            default == []
-        ):  # an empty list has no type of elements, so rclpy gets the type instead
-            default = rclpy.Parameter.Type.DOUBLE_ARRAY
-        elif parameter.low is not None and isinstance(parameter.default, float):
+        if isinstance(parameter.default, list):
+            _declare_list(node, parameter, descriptor)
+            continue
+        if parameter.low is not None and isinstance(parameter.default, float):
             descriptor.floating_point_range = [
                 FloatingPointRange(from_value=parameter.low, to_value=parameter.high)
             ]
@@ -92,7 +89,7 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             descriptor.integer_range = [
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high or 0))
             ]
-        node.declare_parameter(parameter.name, default, descriptor)
+        node.declare_parameter(parameter.name, parameter.default, descriptor)
     known = list(node.get_parameters_by_prefix(''))
     for name in node._parameter_overrides:  # no public attribute has what was given
         if not node.has_parameter(name):
@@ -103,7 +100,24 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> None:
             raise UserError(f'parameter {name!r} does not exist{hint}')
 
 
-def _on_set(parameters: list[Any]) -> SetParametersResult:
+def _declare_list(node: Node, parameter: Parameter, descriptor: ParameterDescriptor) -> None:
+    """Declare a list that is empty by default: of numbers, or if that is [''] of texts.
+
+    rclpy takes an empty list for one of bytes, so it gets the type first. Without a value then, no
+    client could read any of the node's parameters together with it.
+    """
+    types = rclpy.Parameter.Type
+    kind = types.STRING_ARRAY if parameter.default else types.DOUBLE_ARRAY
+    writable = copy.copy(descriptor)
+    writable.read_only = False
+    node.declare_parameter(parameter.name, kind, writable)
+    if node.get_parameter_or(parameter.name).value is None:
+        node.set_parameters([rclpy.Parameter(parameter.name, kind, [])])
+    descriptor.type = kind.value
+    node.set_descriptor(parameter.name, descriptor)
+
+
+def check_text(parameters: list[Any]) -> SetParametersResult:
     """Text of parameters goes into messages and logs: it must not move a terminal's cursor."""
     for parameter in parameters:
         value = parameter.value
@@ -123,9 +137,8 @@ def await_receipt(*publishers: Publisher) -> None:
 
 
 def value_of(node: Node, name: str) -> Any:
-    """Return the present value of a parameter; an empty list where a list was not given."""
-    value = node.get_parameter_or(name).value
-    return [] if value is None else value
+    """Return the present value of a parameter."""
+    return node.get_parameter(name).value
 
 
 class RunnableNode(Protocol):

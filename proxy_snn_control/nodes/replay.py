@@ -392,7 +392,7 @@ def _command(topic: CommandTopic, message: Any, at: float) -> Command:
 
 
 def report(result: Replay, as_json: bool, table: str) -> str:
-    """Return what the command prints; write the table where one is asked for."""
+    """Return what the command prints; write the table if there is a file for it."""
     if table:
         write_bytes(table, result.table().encode())
     return json.dumps(result.summary(), allow_nan=False) if as_json else result.text()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A task over ROS: a Gymnasium environment whose world is a simulator, or a robot, behind topics.
+"""A task over ROS: a Gymnasium environment on the topics of a simulator or a robot.
 
 `--env ros:TASK.yaml`. Robot file, observation, command and safety gate are those of the controller
 (control/), so that what is trained is what is deployed. Each environment has a node, a context and
@@ -81,17 +81,17 @@ def make(path: str, *, seed: int = 0, number: int = 0, **others: Any) -> RosTask
 
 
 class RosTask(gymnasium.Env):
-    """A robot in a world behind topics.
+    """A robot, real or simulated, on its topics.
 
     Nothing is connected before the first reset.
 
     Attributes:
-        one_world: that there is one world, for training and evaluation alike.
-        real_time: whether time passes while nobody steps.
+        one_world: that training and evaluation share one simulator.
+        real_time: whether time passes without steps.
         control_period, observation_names, action_names: for the policy file.
 
     Raises:
-        Interrupted: of `reset` and `step`: a service or a topic is silent for too long.
+        Interrupted: of `reset` and `step`: a service or a topic does not answer in time.
     """
 
     one_world = True
@@ -133,7 +133,7 @@ class RosTask(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset the world and wait for the first observation."""
+        """Reset the simulator and wait for the first observation."""
         super().reset(seed=seed)
         if self._node is None:
             self._connect()
@@ -242,7 +242,7 @@ class RosTask(gymnasium.Env):
                 )
             self._wait(
                 lambda: self._publisher.get_subscription_count() > 0,
-                f'nobody subscribes to topic {self._publisher.topic_name}',
+                f'topic {self._publisher.topic_name} has no subscriber',
                 CONNECT_SECONDS,
             )
             self._idle(ACQUAINTANCE_SECONDS)  # who else commands the robot is known by then
@@ -376,7 +376,7 @@ class RosTask(gymnasium.Env):
     # -- time
 
     def _now(self) -> float:
-        """Seconds; a world that is stepped stands still while the learner computes."""
+        """Seconds; a simulator that is stepped stands still while the learner computes."""
         return time.monotonic() if self.real_time else self._taken()
 
     def _taken(self) -> float:
@@ -410,7 +410,7 @@ class RosTask(gymnasium.Env):
         """Wait until every subscriber has the command.
 
         Raises:
-            Interrupted: one does not get it, as one that died does until DDS gives it up.
+            Interrupted: one does not get it, such as one that has ended, until DDS removes it.
         """
         if not self._publisher.wait_for_all_acked(Duration(seconds=self.task.timeout)):
             self._started = False

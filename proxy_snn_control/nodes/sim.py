@@ -113,7 +113,7 @@ REPEAT_SECONDS = 0.2
 CATCH_UP_SECONDS = 0.1
 # In lockstep the control periods from an episode's last observation to the first of the next. To
 # messages that carry no label it shows as a leap in their stamps: a controller that has a memory
-# begins anew where more than two and a half periods are missing.
+# begins an episode where more than two and a half periods are missing.
 EPISODE_PERIODS = 3
 COMPLAINT_SECONDS = 1.0
 
@@ -313,7 +313,7 @@ class Sim(Node):
             self._imu.publish(base.imu(Header(stamp=stamp, frame_id=frame)))
 
     def _publish_image(self, camera: Camera, stamp: Time) -> None:
-        """Have the present state drawn if an image is due and somebody is there to see it."""
+        """Have the present state drawn if an image is due and there is a subscriber."""
         due = int(self._ticks * self._period * self._image_rate + 1e-9) + 1
         if due == self._images_due or not self._images.get_subscription_count():
             return
@@ -365,7 +365,7 @@ class Sim(Node):
             self.get_logger().error(self._fault)
 
     def _step(self) -> None:
-        """Let one control period pass; a reset that was asked for takes up the whole of it."""
+        """Let one control period pass; a requested reset takes up the whole of it."""
         self._ticks += 1
         if self._was_reset:
             self._was_reset = False

@@ -24,7 +24,7 @@ def install(early_status: int = 0) -> None:
 
     Until `ready()` there is nothing to put in order, and a signal ends the process on the spot
     with `early_status`: loading torch or MuJoCo takes seconds, in which an exception raised from
-    here might be lost in somebody's callback.
+    here might be lost in a callback of a library.
     """
     global _early_status
     _early_status = early_status
@@ -34,13 +34,13 @@ def install(early_status: int = 0) -> None:
 
 
 def ready() -> None:
-    """From now on a signal is only noted; ask `requested()`."""
+    """From now on a signal only sets a flag; `requested()` returns it."""
     global _ready
     _ready = True
 
 
 def requested() -> bool:
-    """Whether a signal has asked to stop."""
+    """Whether a signal has requested a stop."""
     return _requested
 
 

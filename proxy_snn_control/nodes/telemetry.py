@@ -45,6 +45,7 @@ class Telemetry:
         self._shown = [False] * 3
         self._counted, self._counted_at = 0, time.monotonic()
         self._before: dict[str, tuple[int, int]] = {}
+        self._safe_before = 0
         self._logged: set[str] = set()
         self._faults_logged_at = 0.0
 
@@ -80,6 +81,7 @@ class Telemetry:
         """Start counting and logging anew."""
         self._counted, self._counted_at = 0, time.monotonic()
         self._before.clear()
+        self._safe_before = 0
         self._logged.clear()
 
     def log_fault(self, fault: str, sent: bool) -> None:
@@ -114,6 +116,14 @@ class Telemetry:
                     f'topic {topic}: {share:.0%} of its messages were left out (so far {reasons})'
                 )
         return found
+
+    def lately(self, loop: Loop) -> str:
+        """Return a sentence about safe commands since this was last asked, or ""."""
+        total = loop.statistics.safe_commands
+        count, self._safe_before = total - self._safe_before, total
+        if not count:
+            return ''
+        return f'safe commands since the last report: {count}; {loop.statistics.last_fault}'
 
     def values(self, loop: Loop, policy: str) -> dict[str, object]:
         """Return what the diagnostics show of a loop."""

@@ -139,7 +139,7 @@ class Train(Node, Listener):
         )
 
     def on_warning(self, member: Member, text: str) -> None:
-        """Log what the user should know at once."""
+        """Log what needs the user's attention."""
         self.get_logger().warning(f'{self._who(member)}{text}')
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ def _members(parameters: dict[str, Any]) -> list[Member]:
 
 
 def _seeds(value: Any) -> int | list[int] | None:
-    """Return what parameter seed stands for; it may be a number, numbers, or numbers as text."""
+    """Return the seeds of the parameter seed; it may be a number, numbers, or numbers as text."""
     try:
         seeds = [int(each) for each in (value.split() if isinstance(value, str) else value)]
     except TypeError:

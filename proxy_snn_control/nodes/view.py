@@ -195,7 +195,7 @@ class View(Node):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_belong_to_the_node,
         )
         self._page = f'http://{bind}:{port}/?url={uri}'.replace('+', '%2B')
         self.get_logger().info(f'the view is on {self._page}')
@@ -364,8 +364,9 @@ def _blueprint(extent: float, layers: int) -> Any:
     return rrb.Blueprint(rrb.Horizontal(left, middle, right), collapse_panels=True)
 
 
-def _die_with_parent() -> None:
-    """In the child: end when the node does, kill -9 included."""
+def _belong_to_the_node() -> None:
+    """In the child: leave a terminal's Ctrl-C to the node; end when it does, kill -9 included."""
+    os.setpgrp()
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

@@ -6,7 +6,7 @@ The C computes what event.py does, with work in proportion to spikes and sums in
 neuron's own equations write its C, so whatever neuron the package has can be exported. The
 stimulation of an encoder neuron decides its spikes by the interval it is in; where the intervals
 end is found here, to the last bit of float32, and the C compares instead of computing
-exponentials. docs/micro.md tells how to use what comes out.
+exponentials. docs/micro.md describes how to use the files.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ MOST_TIME_STEPS = 64  # an encoder neuron's spikes are bits of one number
 LINE = 8  # numbers on a line
 STACK = 500
 COLUMNS = 8  # neurons computed together where there are no vectors
-# Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory that does not keep it
-# waiting: a synaptic operation is a load (1, pipelined) and an addition (1), and an eighth of what
-# goes on around them; in int8 a quarter of a load and half an addition, and a sixteenth. The
-# others are counted in what a compiler makes.
+# Cycles of a Cortex-M4F, by its Technical Reference Manual, with memory without wait states: a
+# synaptic operation is a load (1, pipelined) and an addition (1), and an eighth of the loop around
+# them; in int8 a quarter of a load and half an addition, and a sixteenth of the loop. The others
+# were counted in the instructions of compiled code.
 CYCLES = {
     'synaptic operation': 4,
     'int8 synaptic operation': 2,
@@ -55,7 +55,7 @@ CYCLES = {
 
 
 class FixedLayer(Protocol):
-    """A layer in the fixed point of Loihi 2: neuromorphic/chip.py's `Layer`, which says more."""
+    """A layer in the fixed point of Loihi 2; `Layer` in neuromorphic/chip.py documents it."""
 
     @property
     def weights(self) -> np.ndarray: ...  # noqa: D102
@@ -127,8 +127,12 @@ def export_c(
     Args:
         policy: what `read_policy` found.
         out: the folder.
-        layers: the policy's layers in fixed point, for 8-bit weights; None for float32.
+        layers: the policy's layers in fixed point (neuromorphic/fixed.py), for 8-bit weights; None
+            for float32.
         math_library: whether the C may call math.h's exp and tanhf; otherwise it has a table.
+
+    Returns:
+        Memory in bytes, and operations and cycles of an action.
 
     Raises:
         UserError: this policy cannot be written as C, or the files cannot be written.
@@ -329,7 +333,7 @@ class _Tables:
         self.bytes = 0
 
     def add(self, name: str, values: np.ndarray, kind: str = '') -> None:
-        """Add an array; its C type is that of its numbers unless `kind` says another."""
+        """Add an array; `kind` is its C type, by default that of its numbers."""
         kinds = {'float32': 'float', 'float64': 'double'}
         flat = np.asarray(values).ravel()
         aligned = ' ALIGNED' if kind in ('weight', 'number') else ''
@@ -521,7 +525,7 @@ def _encoder(tables: _Tables, spec: PolicySpec, tensors: Tensors) -> dict[str, s
     lines = [
         f'level += (z < table[level + {2**bit - 1}]) << {bit}' for bit in reversed(range(bits))
     ]
-    return {'NEAR': near, 'SEARCH': '; \\\n    '.join(lines or ['(void)(z)'])}
+    return {'NEAR': near, 'SEARCH': '; \\\n    '.join(lines or ['(void)(z), (void)(table)'])}
 
 
 def _train_bytes(spec: PolicySpec) -> int:

@@ -11,7 +11,7 @@ HEADER = """\
 /* @TITLE@
  *
  * A spiking policy as C99: no allocation, @MATH_IS@.
- * Written by proxy-snn export; docs/micro.md of proxy_snn_control tells about it.
+ * Written by proxy-snn export; docs/micro.md of proxy_snn_control describes it.
  *
  * Compile with -ffp-contract=off (-std=c99 implies it), without -ffast-math: a fused or reordered
  * addition can change spikes.
@@ -28,9 +28,9 @@ enum {
     POLICY_BAD_OBSERVATION = 1 /* a NaN or an infinity: the action is the last safe one */
 };
 
-/* All the memory that a policy needs, which is the caller's. Read what you like of it. */
+/* All the memory that a policy needs; the caller provides it and may read all of it. */
 typedef struct {
-    float action[POLICY_ACTIONS]; /* the last one, within the limits; before any, rest */
+    float action[POLICY_ACTIONS]; /* the last one, within the limits; first as by policy_init */
     float input[POLICY_INPUTS];   /* what the network reads */
     int32_t seen;                 /* whether there was an observation since policy_reset */
     int32_t wrong;                /* the place of the observation that is not finite, or -1 */
@@ -40,11 +40,11 @@ typedef struct {
     policy_train trains[POLICY_NEURONS + 63]; /* spikes of the last action, a bit for each step */
 } policy_state;
 
-/* Put a policy to rest. Its action is 0, or the limit that is nearest to 0. */
+/* Initialise a policy. Its action is 0, or the limit that is nearest to 0. */
 void policy_init(policy_state *state);
 
-/* Begin an episode: forget what was seen and done before. Only a policy that reads more than the
- * present observation (POLICY_REMEMBERS) makes a difference of it. */
+/* Begin an episode: discard earlier observations and the previous action. It matters only for a
+ * policy that reads more than the present observation (POLICY_REMEMBERS). */
 void policy_reset(policy_state *state);
 
 /* Compute the action [POLICY_ACTIONS] for one observation [POLICY_OBSERVATIONS], in the units of
@@ -91,8 +91,8 @@ typedef float number;
 #define WEIGHTS(columns) (columns)
 """
 
-# How many of a layer's neurons are computed together, and in what pieces: as many as have their
-# sums in registers. A vector longer than the processor's is taken apart, and slow.
+# How many of a layer's neurons are computed together: as many as have their sums in registers. The
+# compiler splits a vector longer than the processor's, which is slow.
 FLOAT_LANES = """\
 #define LANES @LANES@
 #define COLUMNS @COLUMNS@
@@ -338,7 +338,7 @@ static uint32_t run_layer@S@(const layer *of, const policy_train *before, policy
 }
 """
 
-# Spikes are a matter of in which interval the stimulation is. So its exponential is never
+# Spikes depend only on the interval that the stimulation is in, so its exponential is never
 # computed.
 LEVELS = """\
 #if defined(LIST_EIGHT) && BOUNDS <= 16
@@ -591,7 +591,7 @@ static void decode(const policy_train *trains, policy_state *state)
             total += decoder_weight[j] * rates[count];
         }
         total = low[i] + (@TANHF@ + 1) * half_range[i];
-        /* Rounding may step over a limit by one unit in the last place: a limit is a limit. */
+        /* Rounding may exceed a limit by one unit in the last place. */
         total = total < low[i] ? low[i] : total;
         state->action[i] = total > high[i] ? high[i] : total;
     }
@@ -619,7 +619,7 @@ void policy_reset(policy_state *state)
 
 /* Fill in what the network reads: the last observations, the oldest first@AND_ACTION@.
  * Returns the place of the observation that is not finite, and nothing has changed; or -1. */
-static int32_t see(policy_state *state, const float *observation)
+static int32_t observe(policy_state *state, const float *observation)
 {
     float now[POLICY_OBSERVATIONS];
     int32_t wrong = -1;
@@ -644,7 +644,7 @@ int policy_act(policy_state *state, const float *observation, float *action)
 {
     policy_train *before = state->trains;
     int i;
-    state->wrong = see(state, observation);
+    state->wrong = observe(state, observation);
     if (state->wrong < 0) {
         encode(state->input, state->trains);
         state->operations = 0;
@@ -698,7 +698,7 @@ static INLINE void fire@S@(const number *current, const layer *of, policy_train 
 
 INT8_FIRE = """\
 /* LIF and CLIF neurons in the fixed point of Loihi 2: states of 24 bits, decays of 12, both
- * rounded towards 0; synaptic input counts 2^6. The conversion sees to it that no current
+ * rounded towards 0; synaptic input counts 2^6. The conversion ensures that no current
  * overflows. */
 #define STATE_LIMIT 8388607
 #define CURRENT_DECAY @CURRENT_DECAY@ /* of 4096 */

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled code that is kept on disk for the next start, out of the reach of others.
+"""Compiled code that is kept on disk for the next start, where no other user can write.
 
-It lies in `$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`. Who can write there
-decides what is run here. So the folder and every file in it must be this user's, and writable by
-nobody else. A file begins with the SHA-256 of the rest: one that is cut off or damaged is compiled
-anew. Where nothing can be kept, all is compiled at every start; a warning gives the reason.
+The folder is `$XDG_CACHE_HOME/proxy_snn_control` or `~/.cache/proxy_snn_control`. Whoever can
+write there can have code run here. So the folder and every file in it must be this user's, and
+writable by no other user. A file begins with the SHA-256 of the rest: one that is truncated or
+damaged is recompiled. Where nothing can be kept, everything is compiled at every start; a warning
+gives the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _log = logging.getLogger('proxy_snn_control')
 
 
 def kept(name: str) -> bytes | None:
-    """Return what was kept under this name; None if nothing was, or nothing to be trusted."""
+    """Return what was kept under this name; None if there is none, or others could write it."""
     if not (folder := _folder()) or not os.path.lexists(folder / name):
         return None
     try:
@@ -50,7 +51,7 @@ def kept(name: str) -> bytes | None:
 
 
 def keep(name: str, content: bytes) -> None:
-    """Keep it under this name for the next start, if that can be done."""
+    """Keep bytes under this name for the next start, if that is possible."""
     if not (folder := _folder()):
         return
     try:
@@ -60,7 +61,7 @@ def keep(name: str, content: bytes) -> None:
 
 
 def _folder() -> Path | None:
-    """Where compiled code is kept; None where others could put some for us to run."""
+    """Where compiled code is kept; None where other users could write code for us to run."""
     try:
         base = Path(os.environ.get('XDG_CACHE_HOME', ''))
         if not base.is_absolute():  # as in the XDG specification: then it does not count

@@ -4,7 +4,7 @@
 
 Energy is that of Xu et al. 2025, Section 5.6: operations times a constant. A synaptic operation is
 one spike reaching one synapse. The decoder is left out, as in the paper. What such a figure leaves
-out is in `LEFT_OUT`. What a processor takes can be measured where it tells (`Rapl`).
+out is in `LEFT_OUT`. `Rapl` reads the energy counters of a processor that has them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,15 @@ class Activity:
 
 
 def activity(policy: Policy, observations: Iterable[np.ndarray]) -> Activity:
-    """Count what a policy does on observations, each [observation_size]."""
+    """Count a policy's spikes and synaptic operations, as means over observations.
+
+    Args:
+        policy: it acts on each observation in turn.
+        observations: one or more, each [observation_size] in the units of its task.
+
+    Raises:
+        ObservationError: an observation is not one for this policy.
+    """
     counts, inferences = np.zeros(len(policy.spec.layer_sizes), np.int64), 0
     for observation in observations:
         policy.act(observation)
@@ -65,7 +73,13 @@ def activity(policy: Policy, observations: Iterable[np.ndarray]) -> Activity:
 
 
 def activity_of(spec: PolicySpec, counts: np.ndarray, inferences: int) -> Activity:
-    """Turn spikes per layer from the encoder on, over so many inferences, into means."""
+    """Turn counts of spikes into means.
+
+    Args:
+        spec: what the policy is.
+        counts: spikes of each layer from the encoder on, int64 [layers], over all inferences.
+        inferences: how many those were, 1 or more.
+    """
     means = counts / inferences
     sizes = np.array(spec.layer_sizes)
     return Activity(
@@ -97,9 +111,16 @@ class NeuroBench:
 
 
 def neurobench(policy: Policy, observations: Iterable[np.ndarray]) -> NeuroBench:
-    """Count as NeuroBench does, on observations, each [observation_size].
+    """Count as NeuroBench does (Yik et al., Nature Communications 2025).
 
     Its own package, which needs torch, finds the same numbers: benchmarks/energy.py.
+
+    Args:
+        policy: it acts on each observation in turn.
+        observations: one or more, each [observation_size] in the units of its task.
+
+    Raises:
+        ObservationError: an observation is not one for this policy.
     """
     spec, tensors = policy.spec, policy.tensors
     weights = [tensors[f'layers.{i}.weight'] for i in range(len(spec.hidden) + 1)]
@@ -145,13 +166,16 @@ def equivalent_footprint(spec: PolicySpec) -> int:
 
 
 class Rapl:
-    """Energy that the processor says it took (Intel's and AMD's RAPL, by Linux's powercap).
+    """Energy counters of the processor (Intel's and AMD's RAPL, through Linux's powercap).
 
-    It is of the whole package, whatever ran on it, and needs the right to read (mostly root's).
+    They count the whole processor package, whatever runs on it. Mostly only root may read them.
+
+    Attributes:
+        packages: folders of the counters that can be read; empty where there are none.
     """
 
     def __init__(self, root: Path = POWERCAP) -> None:
-        """Find the packages' counters; `packages` is empty where there are none."""
+        """Find the counters of all processor packages."""
         self.packages = []
         for zone in sorted(root.glob('intel-rapl:*')):
             if zone.name.count(':') == 1 and os.access(zone / 'energy_uj', os.R_OK):
@@ -171,9 +195,12 @@ class Rapl:
 
 
 def typical_observations(policy: Policy) -> np.ndarray:
-    """Draw observations [SAMPLES, observation_size] as training saw them, by the file's quantiles.
+    """Draw observations by the quantiles of training in the policy file.
 
     Each dimension has the distribution it had in training, but independently of the others.
+
+    Returns:
+        float64 [SAMPLES, observation_size], in the units of the task; always the same for a file.
     """
     rng = np.random.default_rng(0)
     levels, size = policy.spec.observation_quantile_levels, policy.spec.observation_size
@@ -184,9 +211,13 @@ def typical_observations(policy: Policy) -> np.ndarray:
 
 
 def inference_energy(spec: PolicySpec, operations: float, costs: Costs = PAPER) -> float:
-    """Energy in joules of one inference of this policy that took so many synaptic operations.
+    """Energy in joules of one inference: operations times their cost (Xu et al., Section 5.6).
 
-    A policy that does not spike takes its multiply-accumulates instead, always the same.
+    Args:
+        spec: what the policy is.
+        operations: synaptic operations of the inference; not used for a policy that does not
+            spike, whose multiply-accumulates are always the same.
+        costs: energy of each operation.
     """
     return (
         operations * costs.synaptic_operation if spec.spiking else equivalent_energy(spec, costs)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""The errors a user can cause and mend. Everything else is a defect and keeps its traceback."""
+"""The errors a user can cause and correct. Everything else is a defect and keeps its traceback."""
 
 LONGEST = 1500
 
@@ -20,7 +20,7 @@ class WriteError(UserError):
 
 
 class RoomError(UserError):
-    """The memory does not hold what was asked for at once; less of it may go."""
+    """The memory does not hold a batch; a smaller one may fit."""
 
 
 class TaskError(UserError):
@@ -28,7 +28,7 @@ class TaskError(UserError):
 
 
 class Interrupted(TaskError):
-    """A task whose world is away: the episode under way is void, and a reset may begin another."""
+    """A task whose simulator does not answer: the episode is discarded; a reset may begin one."""
 
 
 class PolicyFileError(UserError):

@@ -7,22 +7,22 @@ it, with a neuron's equations in it, to an object file; native.py keeps that and
 the compiler.
 
 A spike adds the row of weights of the neuron that fired to the currents of the layer after it;
-nothing is done for neurons that are silent. `WIDTH` neurons of a layer run all their T simulation
-steps before the next ones do: their columns of the weights then stay in the processor's first
-cache, and their currents in its registers.
+nothing is computed for neurons that do not fire. `WIDTH` neurons of a layer run all their T
+simulation steps before the next ones do: their columns of the weights then stay in the processor's
+first cache, and their currents in its registers.
 
 The additions come in the order in which torch's matrix product was found to add on x86-64 (MKL: in
 parts of at most `TOGETHER` terms, equal in length). Nothing but rounding depends on it; with it
 there is hardly a potential so near its threshold that it fires here and not in training.
 
-Memory is the caller's and no other is taken: flat arrays, which appear here as pointers with an
-offset. With L layers after the encoder, n[0] encoder neurons, n[i] neurons in layer i, p[i] that
-number rounded up to a multiple of `WIDTH` and `most` the largest p[i], they are:
+The caller allocates all memory: flat arrays, which appear here as pointers with an offset. With L
+layers after the encoder, n[0] encoder neurons, n[i] neurons in layer i, p[i] that number rounded
+up to a multiple of `WIDTH` and `most` the largest p[i], they are:
 
     sizes        int64    T, observations, encoder population, actions, decoder population, most,
                           L, n[0], ..., n[L]
     observation  float64  [observations]
-    encoder      float64  each [n[0]]: mu, 2 sigma^2, room to work
+    encoder      float64  each [n[0]]: mu, 2 sigma^2, scratch
     rows         float32  per layer [p[i] / WIDTH, n[i - 1] + 1, WIDTH], the last row zeros
     biases       float32  per layer [p[i]]
     constants    float32  the neuron's, in order, and then the encoder's threshold
@@ -75,8 +75,8 @@ SIGNATURE = types.int64(
 )  # fmt: skip
 
 
-# What the compiler makes of these by itself keeps the sums in memory, and copies numbers one by
-# one where it cannot know that two arrays do not overlap. So in LLVM's words:
+# From Python, Numba makes code that keeps the sums in memory, and that copies numbers one by one
+# where two arrays might overlap. So these functions are written in LLVM's instructions.
 
 
 def adder(lists: int) -> Any:
@@ -151,11 +151,10 @@ add_rows_of_one, add_rows_of_two = adder(1), adder(2)
 def list_eight(
     typing_context: Any, spikes: Any, at: Any, mask: Any, first: Any, events: Any, at_event: Any
 ) -> Any:
-    """List which of eight neurons fire, as `first` and up; returns how many do.
+    """List which of eight neurons fire, numbered from `first` on; returns how many do.
 
-    A neuron whose bit is not in `mask` is passed over.
-
-    By a table of which bits of a byte are set. Eight entries are written always.
+    Neurons whose bit is not in `mask` are left out. A table has the bits that are set in each
+    byte. Always writes eight entries.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -260,8 +259,8 @@ def list_events(spikes: Any, at: int, first: int, last: int, events: Any, at_eve
 def find_events(spikes: Any, at: int, count: int, events: Any, at_event: int, stride: int) -> int:
     """List which of `count` neurons fire, in two lists `stride` apart; returns how many do.
 
-    Before the first stands how many entries both have: the shorter is filled up with the number of
-    a neuron that is not there, whose weights are zeros.
+    The entry before the first list is the length of both: the shorter one is filled up with the
+    number of a padding neuron, whose weights are zeros.
     """
     middle = count if count <= TOGETHER else (count + 1) // 2
     one, other = at_event + 1, at_event + 1 + stride
@@ -299,7 +298,7 @@ def decode(
             fired += count
             total += decoder[j] * (np.float32(count) / np.float32(time_steps))
         scaled = decoder[low + i] + (np.float32(math.tanh(total)) + ONE) * decoder[half + i]
-        # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+        # Rounding may exceed a limit by one unit in the last place.
         action[i] = min(max(scaled, decoder[low + i]), decoder[high + i])
     return fired
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A policy for others' programs: as an ONNX model, or its spiking core as a NIR graph.
+"""A policy for other programs: as an ONNX model, or its spiking core as a NIR graph.
 
 docs/exchange.md describes what each format holds. What a format cannot express is refused.
 """
@@ -55,11 +55,16 @@ def nir_graph(spec: PolicySpec, tensors: Tensors) -> Any:
     Input is the encoder's spikes, output the last layer's. NIR is in continuous time; by Euler's
     method with `NIR_STEP`, current before potential, its neurons are those of docs/policy_file.md.
 
+    Args:
+        spec: what the policy is.
+        tensors: its weights, by the names and shapes of `spec.tensor_shapes`.
+
     Returns:
         A nir.NIRGraph of input, affine_0, neurons_0, affine_1, ..., output.
 
     Raises:
-        UserError: neurons that NIR has no node for.
+        UserError: NIR has no node for these neurons, or a decay is 1.
+        ModuleNotFoundError: the package nir is not installed.
     """
     if spec.neuron not in ('lif', 'clif'):
         raise UserError(
@@ -96,10 +101,10 @@ def nir_graph(spec: PolicySpec, tensors: Tensors) -> Any:
 
 
 def _nir_neurons(spec: PolicySpec, size: int) -> tuple[Any, float]:
-    """Return a layer's NIR node, and what its input must be multiplied by.
+    """Return a layer's NIR node, and the factor for its weights and bias.
 
-    Euler's method takes dt / tau of the input, which a LIF node's resistance r could make good;
-    but Norse passes r over and snnTorch another one than 1, so there the weights do.
+    Euler's method multiplies the input by dt / tau. A LIF node's resistance r could undo that, but
+    Norse ignores r; so the weights do.
     """
     import nir
 
@@ -130,8 +135,15 @@ def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
     `action`, float32 [batch, action_size]. All T simulation steps stand in the graph one after the
     other. A NaN in an observation is not refused: it makes the action NaN.
 
+    Args:
+        spec: what the policy is.
+        tensors: its weights, by the names and shapes of `spec.tensor_shapes`.
+
     Returns:
         An onnx.ModelProto, its metadata `policy` the policy file's header.
+
+    Raises:
+        ModuleNotFoundError: the package onnx is not installed.
     """
     import onnx
 
@@ -146,7 +158,7 @@ def onnx_model(spec: PolicySpec, tensors: Tensors) -> Any:
     action = graph.constant(low) + (squashed + graph.constant(1)) * graph.constant(
         (high - low) / 2
     )
-    # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+    # Rounding may exceed a limit by one unit in the last place.
     action = graph.node('Max', action, graph.constant(low))
     graph.node('Min', action, graph.constant(high), output='action')
 

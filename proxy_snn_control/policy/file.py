@@ -30,11 +30,11 @@ from .plugins import NEURONS, not_loaded
 
 FORMAT = 'proxy_snn_control.policy'
 VERSION = 2
-# The largest policy anybody has a use for is far smaller; a hostile one must not exhaust memory.
-# A header's JSON may take forty times its length once parsed: file and header stay below 100 MB.
+# Far more than a useful policy needs; a hostile file must not exhaust memory. A header's JSON may
+# take forty times its length once parsed: file and header stay below 100 MB.
 MAX_FILE_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**18
-SPARE_HEADER_BYTES = 2**10  # for the evaluation, of which nothing is known before training
+SPARE_HEADER_BYTES = 2**10  # for the evaluation's entry, whose length is not known before training
 MAX_NESTING = 20
 MAX_SIZE = 2**20
 MAX_LAYERS = 100
@@ -48,23 +48,44 @@ MAX_TRANSITION = 1024
 # Numbers within these cannot overflow float32 on their way to an action.
 SMALLEST, LARGEST = 1e-6, 1e6
 PERIOD = (1e-4, 3600.0)
-# What stands before the checksum's digits. These bytes can be nothing but a key and the beginning
-# of its string: inside a JSON string the quotes would be escaped.
+# What precedes the checksum's digits. These bytes can only be a key and the beginning of its
+# string: inside a JSON string the quotes would be escaped.
 CHECKSUM_KEY = b'"sha256":"'
 ZEROS = b'0' * 64
 
-# Tensors in the units of what was observed: as large as that was.
+# Tensors in the units of the observations, which may be large.
 OBSERVED = ('observation.quantiles', 'transition.whitening', 'normalise.mean')
 NORMALISATION = ('normalise.mean', 'normalise.scale')
-# What a header says only of an input that is more than the observation.
-UNSAID = {'history': 1, 'previous_action': False}
+# Fields that a header leaves out at these values.
+OMITTED = {'history': 1, 'previous_action': False}
 
 Tensors = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a policy is, besides its weights. docs/policy_file.md describes each field."""
+    """What a policy is, besides its weights; docs/policy_file.md has the range of each field.
+
+    Attributes:
+        observation_size: numbers in one observation.
+        action_size: numbers in one action.
+        hidden: neurons of each hidden layer.
+        time_steps: T, simulation steps for one action; 1 for relu.
+        neuron: name of the neuron model in `plugins.NEURONS`.
+        neuron_constants: constants of the neuron by name, without units (policy/neurons.py).
+        encoder_population: encoder neurons for each number that the network reads.
+        encoder_threshold: threshold of the encoder's neurons (Eq. 11).
+        decoder_population: output neurons for each number of the action.
+        action_low: lower limit of each number of the action, in the units of the task.
+        action_high: upper limit of each, likewise.
+        observation_names: a name for each number of the observation, or None.
+        action_names: a name for each number of the action, or None.
+        control_period: seconds for one action in training, or None.
+        observation_quantile_levels: ascending, from 0 to 1; the rows of `observation.quantiles`.
+        provenance: task, learner, seed, versions and evaluation, as JSON values.
+        history: how many observations the network reads at once.
+        previous_action: whether the network also reads the previous action.
+    """
 
     observation_size: int
     action_size: int
@@ -129,11 +150,11 @@ class PolicySpec:
     def header(self) -> dict[str, Any]:
         """Return the fields as a file's header has them."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in UNSAID or v != UNSAID[k]}
+        return {k: v for k, v in fields.items() if k not in OMITTED or v != OMITTED[k]}
 
     @property
     def input_size(self) -> int:
-        """Numbers that the network reads: `history` observations, and if asked the last action."""
+        """Numbers that the network reads: `history` observations, and perhaps the last action."""
         return self.history * self.observation_size + self.previous_action * self.action_size
 
     @property
@@ -193,8 +214,8 @@ class PolicyFile(NamedTuple):
         spec: what the policy is.
         tensors: the float32 arrays named in `spec.tensor_shapes`, and those of
             `spec.optional_shapes` that the file has.
-        digest: SHA-256 of the bytes that these were made of, 64 hex digits: who reports which
-            policy acts reports this; a file that is read again may be another by then.
+        digest: SHA-256 of the bytes that were read, 64 hex digits. Nodes report this one as the
+            policy that acts, since the file may be replaced afterwards.
     """
 
     spec: PolicySpec
@@ -203,10 +224,14 @@ class PolicyFile(NamedTuple):
 
 
 def check_spec(path: str | os.PathLike[str], spec: PolicySpec) -> None:
-    """See, before any training, that what it will write of this policy makes a valid file.
+    """Check, before training, that the policy file that training will write is a valid one.
+
+    Args:
+        path: of the file, for the message.
+        spec: what the policy will be.
 
     Raises:
-        PolicyFileError: it would be larger than a policy may be, or a field is not as it must be.
+        PolicyFileError: the file would be larger than a policy may be, or a field is out of range.
     """
     shapes = {**spec.tensor_shapes, **spec.optional_shapes}
     if spec.transition_size > MAX_TRANSITION:
@@ -287,6 +312,9 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
 
     Takes less than 100 MB of memory whatever the file holds, and does not wait for a pipe.
 
+    Args:
+        path: of the file, or a name on the shelf such as "half_cheetah".
+
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.
     """
@@ -298,8 +326,8 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
 def _decode(path: str | os.PathLike[str], file: BinaryIO, size: int) -> PolicyFile:
     """Read `size` bytes, once, and make a policy of them or raise a PolicyFileError.
 
-    The order gives the most specific reason: what is cut off or of another version is named so,
-    then the checksum finds all accidents, and what is wrong after that was written so.
+    The order of the checks gives the most specific reason: first truncation and version, then the
+    checksum, which finds all accidental damage, then the content.
     """
     if size < 8:
         raise _error(path, f'is no safetensors file: it has only {size} bytes')
@@ -373,7 +401,7 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
         value = json.loads(
             text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite
         )
-        # Later code may go down into it, and must not meet the end of the stack there.
+        # Later code recurses into the value: a bound on nesting keeps it from a stack overflow.
         level, depth = [value], 0
         while level := [each for each in level if isinstance(each, (dict, list))]:
             depth += 1
@@ -382,9 +410,9 @@ def _object(path: str | os.PathLike[str], what: str, text: str | bytes) -> dict[
             insides = (each.values() if isinstance(each, dict) else each for each in level)
             level = list(itertools.chain.from_iterable(insides))
     except (ValueError, RecursionError) as error:
-        raise _error(path, f'{what} is no JSON ({error})') from None
+        raise _error(path, f'{what} is not valid JSON ({error})') from None
     if not isinstance(value, dict):
-        raise _error(path, f'{what} is no JSON object')
+        raise _error(path, f'{what} is not valid JSON object')
     return value
 
 
@@ -469,7 +497,7 @@ def _check_numbers(path: str | os.PathLike[str], spec: PolicySpec, tensors: Tens
             raise _error(
                 path, f'tensor {name} holds a NaN or an infinity, expected finite numbers'
             )
-        # What was observed may be as large as it was; what actions are computed with may not.
+        # Observed values may be large; numbers that actions are computed with may not.
         if name not in OBSERVED and max(-low, high) > LARGEST:
             raise _error(path, f'tensor {name} holds a number beyond {LARGEST}')
         if name == 'normalise.scale' and low <= 0:
@@ -502,7 +530,7 @@ def _spec_from_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> P
     def is_number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> bool:
         return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
 
-    fields = {**UNSAID, **fields}
+    fields = {**OMITTED, **fields}
     expected = {field.name for field in dataclasses.fields(PolicySpec)}
     if missing := sorted(expected - fields.keys()):
         raise _error(path, f'lacks the field {missing[0]}')

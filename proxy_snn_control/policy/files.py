@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Files of users: reading without surprises, and writing whole or not at all."""
+"""Files of users: reading with bounds and without waiting; writing whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def opened(
 ) -> Iterator[tuple[BinaryIO, int]]:
     """Open a user's file for reading: only a regular one, of `limit` bytes or fewer.
 
-    A pipe or a device is neither opened nor waited for, also where it takes the file's place just
-    now. A network drive can still keep the reader waiting: no control loop reads a file.
+    A pipe or a device is neither opened nor waited for, even if it replaces the file between check
+    and opening. A network drive can still delay the reader, so no control loop reads a file.
 
     Args:
         kind: what the file is to the user, such as "config file"; messages begin with it.
@@ -82,12 +82,11 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the name of an empty file beside `path`; flush it and rename it to `path` at the end.
 
-    The file is new, of a name that nobody can know before. However it is written, it gets the mode
-    of every new file of this process. If the block raises, it is removed and whatever stood at
-    `path` stays.
+    The file is new and has an unpredictable name. However it is written, it gets the mode of every
+    new file of this process. If the block raises, it is removed and `path` is left as it was.
 
     Raises:
-        UserError: what stands at `path` is a folder, a pipe, a device or a socket.
+        UserError: there is a folder, a pipe, a device or a socket at `path`.
         WriteError: the file cannot be written (no such folder, no permission, disk full).
     """
     target = Path(path)
@@ -117,11 +116,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """See that a file can stand there: nothing does yet, or a regular file, which is replaced.
+    """Check that a file can be written at `path`: there is nothing, or a regular file to replace.
 
     Raises:
-        UserError: something else does, such as a folder, a device or a pipe.
-        WriteError: there is no such folder, or it cannot be looked into.
+        UserError: there is something else, such as a folder, a device or a pipe.
+        WriteError: its folder does not exist, or cannot be read.
     """
     target = Path(path)
     if not target.name:
@@ -147,7 +146,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files that nobody needs; one that cannot be removed stays."""
+    """Remove files that are no longer needed; one that cannot be removed stays."""
     for path in list(paths):
         with suppress(OSError):
             path.unlink()
@@ -190,7 +189,7 @@ def claim(folder: Path) -> None:
 
 
 def release(folder: Path) -> None:
-    """Give a folder free for other processes."""
+    """Release a folder for other processes."""
     os.close(_claimed.pop(folder.resolve()))
 
 

@@ -3,7 +3,7 @@
 """From observations to what the network reads: normalised, with those before and the last action.
 
 docs/policy_file.md gives the formulas. Training assembles its inputs here too
-(learning/memory.py), so that a policy reads on the robot what it read then.
+(learning/episode.py), so that a policy reads on the robot what it read then.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 class Input:
-    """The network's input, and what of the past it takes.
+    """The network's input, with the earlier observations and the action that it includes.
 
     The last `history` observations, the oldest first, each normalised as float32
     `(observation - mean) * scale`; then, if asked for, the previous action as float32
     `(action - low) / half - 1` with half = (high - low) / 2, which is in [-1, 1]. After `reset`
-    the first observation stands in all places, and the previous action is 0 in these units.
+    the first observation is repeated in all places, and the previous action is 0 in these units.
 
     Attributes:
-        values: float32 [input_size], as of the last `see`.
+        values: float32 [input_size], as of the last `observe`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Input:
         limits: Pair | None = None,
         normalisation: Pair | None = None,
     ) -> None:
-        """Start with nothing seen.
+        """Start without observations.
 
         Args:
             observation_size: numbers of one observation.
@@ -50,12 +50,12 @@ class Input:
         self._empty = True
 
     def reset(self) -> None:
-        """Forget what was seen and done."""
+        """Discard earlier observations and the previous action."""
         self._empty = True
         self._previous[:] = 0
 
-    def see(self, observation: np.ndarray) -> int:
-        """Take an observation [observation_size].
+    def observe(self, observation: np.ndarray) -> int:
+        """Add an observation [observation_size], in the units of the task.
 
         Returns:
             Which number of it is not finite once it is normalised, or -1 if all are. With one that
@@ -80,7 +80,7 @@ class Input:
         return -1
 
     def acted(self, action: np.ndarray) -> None:
-        """Note the action that was taken, float32 [actions], within the limits."""
+        """Store the action that was taken, float32 [actions], within the limits."""
         if self._limits:
             low, high = self._limits
             self._previous[:] = (action - low) / ((high - low) / 2) - 1

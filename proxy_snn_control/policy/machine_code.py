@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""An object file in memory, ready to run: a linker for code that needs little of one.
+"""Loads an object file into memory and links it, as far as the compiled pass needs.
 
 The pass (event.py) is compiled in the large code model: its parts may lie anywhere. Its object
 file, ELF for 64-bit x86 or ARM on Linux, holds sections of code and constants, and a list of
@@ -23,7 +23,7 @@ import numpy as np
 _ELF = b'\x7fELF\2\1'  # of 64 bits, little-endian
 _X86, _ARM = 62, 183
 _SYMBOLS, _RELOCATIONS, _ALLOCATED = 2, 4, 2
-# Code that goes on at the address behind it: so every function is near enough for a branch.
+# Code that jumps to the address stored after it: so every function is near enough for a branch.
 _JUMPS = {_X86: bytes.fromhex('ff2500000000'), _ARM: bytes.fromhex('5000005800021fd6')}
 # What is filled in: 64 bits of address; on ARM a quarter of one, or the distance of a branch.
 _ADDRESS = {_X86: 1, _ARM: 257}
@@ -43,7 +43,7 @@ def load(content: bytes, entry: str) -> tuple[mmap.mmap, int]:
         The memory, to be kept as long as the function is called, and the function's address.
 
     Raises:
-        ValueError: there is something in the file that is not known here.
+        ValueError: the file has something that this loader does not support.
         OSError: the system gives no memory for code.
     """
     try:
@@ -116,7 +116,7 @@ class _Code:
             self._symbols.append((text, place))
             if place is not None and text:
                 self.functions[text] = place
-        # Each: where, what kind, of which symbol, how much behind it.
+        # Each: where, what kind, of which symbol, and the offset from it.
         self._relocations = [
             (begins[section.info] + where, kind, symbol, more)
             for section in sections

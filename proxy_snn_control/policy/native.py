@@ -5,8 +5,8 @@
 event.py holds the pass. At first use on a computer a process of its own compiles it with
 Numba, which takes some seconds and some 150 MB; the object file is kept (cache.py), one per neuron
 and processor. From then on it is loaded without any of that (machine_code.py). Where Numba is not
-installed, or this is no Linux on 64-bit x86 or ARM, there is no compiled pass, and runtime.py acts
-with NumPy alone.
+installed, and on other systems than Linux on 64-bit x86 or ARM, there is no compiled pass, and
+runtime.py acts with NumPy alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger('proxy_snn_control')
 def fits(spec: PolicySpec) -> bool:
     """Whether a policy's weights, laid out for the pass, take little more memory than its file.
 
-    Layers of very few neurons after very many do not: they are filled up to `WIDTH`.
+    A layer of few neurons after one of very many takes more: it is padded to `WIDTH` neurons.
     """
     sizes = spec.layer_sizes
     rows = sum(
@@ -59,11 +59,11 @@ def fits(spec: PolicySpec) -> bool:
 
 
 def compiled_pass(neuron: str) -> Callable[..., int] | None:
-    """Load the compiled pass for a neuron of `NEURONS`, compiling it first if that was never done.
+    """Load the compiled pass for a neuron of `NEURONS`; compile it if it is not in the cache.
 
     Returns:
-        The function `act` of event.py's object file, or None if it was never compiled and Numba
-        is not installed or, after a warning in the log, if it cannot be had here.
+        The function `act` of event.py's object file. None if it is not in the cache and Numba is
+        not installed, or, after a warning in the log, if it cannot be compiled or loaded.
     """
     with _lock:
         if neuron not in _loaded:
@@ -90,7 +90,7 @@ def _load(neuron: str) -> tuple[Any, Callable[..., int]] | None:
     except (OSError, ValueError, AttributeError) as error:  # of a system without memfd_create
         _log.warning('the compiled pass cannot be loaded, NumPy acts instead: %s', error)
         return None
-    # The pass is over sooner than another thread would give the interpreter back: keep it.
+    # Keep the interpreter's lock: the pass takes less time than getting the lock back.
     kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
     return memory, kind(address)
 
@@ -134,8 +134,8 @@ class CompiledNetwork:
     """A spiking policy's network in memory laid out for the compiled pass.
 
     Attributes:
-        observation: float64 [input_size], what `run` looks at.
-        action: float32 [actions], what it found.
+        observation: float64 [input_size], what `run` reads.
+        action: float32 [actions], what it computed.
         counts: int64 [layers], spikes per layer from the encoder on.
     """
 
@@ -192,7 +192,7 @@ class CompiledNetwork:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take up the weights as they are now."""
+        """Copy the weights as they are now."""
         tensors, (low, high) = self._tensors, self._limits
         self._encoder[0] = tensors['encoder.mu'].ravel()
         self._encoder[1] = 2 * tensors['encoder.sigma'].ravel().astype(np.float64) ** 2
@@ -229,10 +229,10 @@ def _flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     It begins with a cache line, so that none of the vectors in it lies across two.
     """
     ends = np.cumsum([array.size for array in arrays])
-    room = np.empty(arrays[0].itemsize * ends[-1] + CACHE_LINE, np.uint8)
-    begin = -room.ctypes.data % CACHE_LINE
-    end = begin + room.size - CACHE_LINE
-    whole = room[begin:end].view(arrays[0].dtype)
+    memory = np.empty(arrays[0].itemsize * ends[-1] + CACHE_LINE, np.uint8)
+    begin = -memory.ctypes.data % CACHE_LINE
+    end = begin + memory.size - CACHE_LINE
+    whole = memory[begin:end].view(arrays[0].dtype)
     np.concatenate([array.ravel() for array in arrays], out=whole)
     parts = np.split(whole, ends[:-1])
     return whole, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]

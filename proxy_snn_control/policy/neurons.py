@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Neuron models: what a neuron makes of its input current, one simulation step at a time.
+"""Neuron models: the state of a neuron from its input current, one simulation step at a time.
 
-A neuron is one class, here or in a plugin, and nothing elsewhere: its constants and their ranges,
-the names of its state, its equations (`step`) and the derivative of those (`pullback`). Both are
-plain arithmetic, so that the same lines run on NumPy arrays on the robot, on torch tensors, and
-compiled, in training. That asks two things of them: no numbers written out (they would change the
-precision of what they meet; V * (1 - s) is written v - v * s), and no branches.
+A neuron is one class, here or in a plugin: its constants and their ranges, the names of its state,
+its equations (`step`) and the derivative of those (`pullback`). Both are plain arithmetic, so that
+the same lines run on NumPy arrays on the robot, on torch tensors, and compiled, in training. So
+neither may contain literal numbers, which would change the precision of the operation (V * (1 - s)
+is written v - v * s), or branches.
 
-State is a tuple whose first member is the membrane potential V. State and spike s are 0 at the
-start of every inference; a neuron fires where V > threshold. Equation numbers are those of Xu et
-al., "Proxy Target", NeurIPS 2025 (arXiv 2505.24161v2).
+Input current, spike and each member of a state are arrays of one shape, [..., neurons], without
+units; constants are scalars, in the order of `constants`. State is a tuple whose first member is
+the membrane potential V. State and spike s are 0 at the start of every inference; a neuron fires
+where V > threshold. Equation numbers are those of Xu et al., "Proxy Target", NeurIPS 2025 (arXiv
+2505.24161v2).
 """
 
 from __future__ import annotations
@@ -186,8 +188,8 @@ def check_neuron(name: str, neuron: Any) -> None:
     for part in ('step', 'pullback'):
         for number in _numbers_in(getattr(neuron, part)):
             raise UserError(
-                f'{where}: {part} has the number {number} written out, which changes the '
-                'precision of what it meets: expected it among the constants'
+                f'{where}: {part} contains the literal number {number}, which changes the '
+                'precision of the operation: expected it among the constants'
             )
     if 'threshold' not in neuron.constants or neuron.ranges.keys() != neuron.constants.keys():
         raise UserError(
@@ -241,7 +243,7 @@ def check_neuron(name: str, neuron: Any) -> None:
 
 
 def _numbers_in(function: Any) -> list[Any]:
-    """Return the numbers written out in a function's source, but for those that index."""
+    """Return the literal numbers in a function's source, except those that index."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError, TypeError):  # it has no source, or it is one of many on a line
@@ -270,8 +272,8 @@ def run(
 ) -> None:
     """Run all T simulation steps of a layer.
 
-    A layer never looks back at the layers before it, so a whole layer may run its T steps before
-    the next layer starts: the spikes are the same as stepping all layers together.
+    No layer feeds back into an earlier one, so a whole layer may run its T steps before the next
+    layer starts: the spikes are the same as stepping all layers together.
 
     Args:
         neuron: a class of `NEURONS` that spikes.
@@ -287,5 +289,5 @@ def run(
     for t, now in enumerate(current):
         state = neuron.step(now, spike, state, constants)
         potentials[t] = state[0]
-        # A comparison straight into float32 is far slower.
+        # A comparison with a float32 output array is far slower.
         spikes[t] = spike = (state[0] > threshold).astype(np.float32)

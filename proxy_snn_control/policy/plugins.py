@@ -9,9 +9,9 @@ A plugin is a module of the user's that registers things when it is imported::
     @NEURONS.register("alif")
     class AdaptiveLIF: ...
 
-It is imported where the user names it (`--plugin MODULE`, `plugins:` in a config file, the nodes'
-parameter `plugins`) and nowhere else: a policy file names which plugin it needs, and no more. This
-module imports nothing heavy: a robot's controller loads a plugin's neuron with it.
+It is imported only where the user names it (`--plugin MODULE`, `plugins:` in a config file, the
+nodes' parameter `plugins`). A policy file names the plugin that it needs, but does not cause its
+import. This module imports neither torch nor gymnasium: a robot's controller uses it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Registry(Mapping[str, Any]):
         Args:
             kind: what they are, for messages.
             own: "module:attribute" by name, imported when asked for.
-            check: "module:function" that raises a UserError of a thing that cannot be registered;
-                it is called with the name and the thing.
+            check: "module:function" that raises a UserError if a thing cannot be registered; it
+                is called with the name and the thing.
         """
         self.kind = kind
         self._own, self._check = dict(own), check
@@ -52,7 +52,7 @@ class Registry(Mapping[str, Any]):
         """Register what this decorates under a name.
 
         Raises:
-            UserError: the name is taken, or the thing is not as it has to be.
+            UserError: the name is taken, or `check` refuses the thing.
         """
 
         def register(thing: T) -> T:
@@ -137,7 +137,7 @@ def load(modules: Sequence[str]) -> None:
                     'in PYTHONPATH'
                 ) from None
             raise UserError(f'plugin {module!r} cannot be imported: {_reason(error)}') from error
-        except Exception as error:  # it is anybody's code
+        except Exception as error:  # a user's code may raise anything
             raise UserError(f'plugin {module!r} cannot be imported: {_reason(error)}') from error
         finally:
             _loading.pop()
@@ -159,11 +159,14 @@ def folder(module: str) -> str:
 
 
 def not_loaded(registry: Registry, provenance: Any) -> str:
-    """Which plugin a policy file names for something of this kind and nobody loaded; or "".
+    """Name the plugin that a policy file needs for something of this kind and that is not loaded.
 
     Args:
         registry: of the kind.
-        provenance: the policy file's, whatever it is.
+        provenance: the policy file's; it need not be valid.
+
+    Returns:
+        The end of an error message, or "" if no plugin is missing.
     """
     named = provenance.get('plugins') if isinstance(provenance, dict) else None
     plugin = named.get(registry.kind) if isinstance(named, dict) else None
@@ -196,6 +199,6 @@ def child_path(*first: str) -> str:
 
 
 def source_of(thing: Any) -> bytes:
-    """Return the text of the module that defines a thing: compiled code of it is kept by this."""
+    """Return the source of the module that defines a thing, for the key of its compiled code."""
     path = getattr(sys.modules.get(thing.__module__), '__file__', None)
     return Path(path).read_bytes() if path else b''

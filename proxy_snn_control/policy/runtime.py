@@ -21,10 +21,10 @@ from .plugins import NEURONS
 class Policy:
     """A spiking policy (Xu et al. 2025, Section 4.1): encoder, spiking layers, decoder.
 
-    From one action to the next it has no memory, unless by its file it reads more than the
-    present observation (`spec.history`, `spec.previous_action`); that `reset` clears. It may be
-    built in any thread; use one instance per control loop, for `spikes`, `potentials` and the
-    counts are those of the last `act()`.
+    It keeps no state from one action to the next, unless it reads earlier observations or its
+    previous action (`spec.history`, `spec.previous_action`); `reset` clears these. It may be built
+    in any thread; use one instance per control loop, for `spikes`, `potentials` and the counts are
+    those of the last `act()`.
 
     Attributes:
         spec: sizes, neuron, time steps, limits, names, provenance.
@@ -33,7 +33,7 @@ class Policy:
         whitening: float32 [z, z], how observations followed each other in training
             (docs/policy_file.md), or None where the file has none.
         digest: SHA-256 of the bytes of the file it was read from; empty if it was not.
-        compiled: whether compiled code acts (event.py), or NumPy.
+        compiled: whether compiled code computes the actions (event.py), or NumPy.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Policy:
             spec: what the policy is.
             tensors: its weights; call `refresh` after changing them in place.
             digest: of the file they were read from.
-            compiled: False to act with NumPy even where the compiled pass can be had.
+            compiled: False to compute with NumPy even where the compiled pass is available.
         """
         self.spec, self.digest, self._tensors = spec, digest, tensors
         self.quantiles = tensors['observation.quantiles']
@@ -81,7 +81,7 @@ class Policy:
 
     @property
     def activations(self) -> list[np.ndarray]:
-        """Return what each layer of a policy that does not spike gave in the last `act()`.
+        """Return the output of each layer of a policy that does not spike, of the last `act()`.
 
         From the input on, float32 [neurons]; the last is in (-1, 1). Empty for one that spikes.
         """
@@ -89,16 +89,16 @@ class Policy:
 
     @property
     def normalises(self) -> bool:
-        """Whether observations are normalised by what training saw."""
+        """Whether observations are normalised by the statistics of training."""
         return NORMALISATION[0] in self._tensors
 
     @property
     def remembers(self) -> bool:
-        """Whether actions depend on what was seen and done before, up to the last `reset`."""
+        """Whether actions depend on observations and actions since the last `reset`."""
         return self.spec.history > 1 or self.spec.previous_action
 
     def reset(self) -> None:
-        """Begin an episode: nothing was seen or done before."""
+        """Begin an episode: discard earlier observations and the previous action."""
         if self._input:
             self._input.reset()
 
@@ -125,10 +125,10 @@ class Policy:
         return out
 
     def act_for(self, other: Policy, out: np.ndarray) -> None:
-        """Act on the observation that `other`, of the same file, took last and did not answer.
+        """Compute the action for the last observation of `other`, a policy of the same file.
 
         Args:
-            other: it remembers the action as its own.
+            other: it stores the action as its own previous one.
             out: float32 [action_size], for the action.
         """
         np.copyto(self._network.observation, other._network.observation)
@@ -140,12 +140,12 @@ class Policy:
     def warm_up(self) -> None:
         """Run the network once more on the last observation, so that the caches hold its weights.
 
-        It changes nothing: actions, spikes, counts and what the policy remembers stay as they are.
+        Actions, spikes, counts and the history stay as they are.
         """
         self._network.run()
 
     def _run(self, observation: ArrayLike) -> None:
-        """Take an observation and run the network on it."""
+        """Read an observation and run the network on it."""
         if not isinstance(observation, np.ndarray):
             observation = self._as_array(observation)
         if observation.shape != self._observation.shape:
@@ -156,7 +156,7 @@ class Policy:
             np.copyto(self._observation, observation, 'same_kind')
         except TypeError:
             raise self._no_numbers() from None
-        wrong = self._input.see(self._observation) if self._input else -1
+        wrong = self._input.observe(self._observation) if self._input else -1
         if wrong < 0:
             if self._input:
                 np.copyto(self._network.observation, self._input.values)
@@ -174,7 +174,7 @@ class Policy:
             )
 
     def refresh(self) -> None:
-        """Take up weights that were changed in place."""
+        """Use the weights that were changed in place."""
         self._network.refresh()
 
     @property
@@ -245,7 +245,7 @@ class SpikingNetwork:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take up the weights as they are now."""
+        """Copy the weights as they are now."""
         self._mu = self._tensors['encoder.mu'].astype(np.float64)
         self._width = -2 * self._tensors['encoder.sigma'].astype(np.float64) ** 2
         # In the order in which a product reads them: it takes a quarter of the time.
@@ -269,7 +269,7 @@ class SpikingNetwork:
 
     def run(self) -> int:
         """Compute the action; returns which observation is not finite, or -1 if all are."""
-        with np.errstate(over='ignore', invalid='ignore'):  # a DN's potential may run away
+        with np.errstate(over='ignore', invalid='ignore'):  # a DN's potential may diverge
             observation = self.observation.astype(np.float32)
             if (wrong := _not_finite(observation)) >= 0:
                 return wrong
@@ -363,7 +363,7 @@ def scale(squashed: np.ndarray, limits: tuple[np.ndarray, np.ndarray], action: n
     """Scale (-1, 1) to the action limits, into `action`."""
     low, high = limits
     np.add(low, (squashed + 1) * ((high - low) / 2), out=action)
-    # Rounding may step over a limit by one unit in the last place: a limit is a limit.
+    # Rounding may exceed a limit by one unit in the last place.
     np.maximum(action, low, out=action)
     np.minimum(action, high, out=action)
 
@@ -389,7 +389,10 @@ def _inside(limits: tuple[float, ...], direction: float) -> np.ndarray:
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Load a policy file.
+    """Load a policy file, given by its path or its name on the shelf (shelf.py).
+
+    Args:
+        path: of the file, or a name such as "half_cheetah".
 
     Raises:
         PolicyFileError: the file is missing or is not a valid policy file; names which and why.

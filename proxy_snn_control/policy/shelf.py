@@ -19,12 +19,15 @@ _NAME = re.compile(r'[a-z0-9_]+')
 
 
 def find(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Return the file of a policy that is named by its name on the shelf; any other path as it is.
+    """Return the file of a policy of the package, given its name; any other path as it is.
 
-    A file of that name where the program runs goes first.
+    A file of that name in the current folder takes precedence.
+
+    Args:
+        path: of a file, or a name of small letters, digits and _.
 
     Raises:
-        PolicyFileError: it is such a name, and neither a file nor a policy on the shelf has it.
+        PolicyFileError: it is such a name, and there is neither a file nor a policy of that name.
     """
     name = os.fspath(path)
     if not _NAME.fullmatch(name) or os.path.lexists(name):

@@ -38,9 +38,9 @@ class Sizes(NamedTuple):
 
 
 class Limits:
-    """The members' action limits, [members, 1, actions]; both are 0 for actions that are padding.
+    """The members' action limits, [members, 1, actions], in the units of the task.
 
-    So is then every action, its noise and its gradient.
+    Both are 0 for actions that are padding, and so are the action, its noise and its gradient.
     """
 
     def __init__(self, sizes: Sequence[Sizes], device: torch.device | None = None) -> None:
@@ -67,7 +67,7 @@ class Learning(NamedTuple):
     Attributes:
         action: [members, batch, actions].
         operations: [members], mean synaptic operations an action, relative to those possible; None
-            where they were not asked for.
+            where they were not counted.
         moments: of each normalised layer's currents over the batch.
     """
 
@@ -113,8 +113,22 @@ class SpikingActor:
     ) -> None:
         """Lay out actors with zeros.
 
-        `tails` gives each member's tail of the surrogate gradient (`neurons.run_backward`), 0 for
-        none; empty if no member has one.
+        Args:
+            sizes: what each member observes and commands.
+            hidden: neurons of each hidden layer.
+            neuron: a name in `plugins.NEURONS`, of neurons that spike.
+            neuron_constants: by name, instead of the neuron's own.
+            surrogate_window: w of Eq. 14, half the width of the rectangle.
+            time_steps: T, simulation steps for one action.
+            encoder_population: encoder neurons for each observation dimension.
+            encoder_threshold: of the encoder's neurons (Eq. 11).
+            encoder_span: the first and the last centre mu at the start, after tanh.
+            encoder_sigma: the width sigma at the start.
+            decoder_population: output neurons for each action dimension.
+            tails: each member's tail of the surrogate gradient (`neurons.run_backward`), 0 for
+                none; empty if no member has one.
+            normalised: whether currents are batch-normalised (norm.py).
+            products: precision of the backward pass's products, one of `dense.PRECISIONS`.
         """
         kind = NEURONS[neuron]
         constants = {**kind.constants, **(neuron_constants or {})}
@@ -232,7 +246,7 @@ class SpikingActor:
 
         Args:
             observation: [members, batch, observations].
-            count_operations: whether synaptic operations are asked for.
+            count_operations: whether to count synaptic operations.
         """
         if not (self.statistics or count_operations):
             return Learning(self(observation), None, [])
@@ -255,7 +269,10 @@ class SpikingActor:
         return {name: part for name, part in own.items() if not name.startswith('norm.')}
 
     def trace(self, observation: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Compute the action in plain torch as it will be deployed, and show how.
+        """Compute the action in plain torch as it will be deployed, with spikes and potentials.
+
+        Args:
+            observation: [members, batch, observations], in the units of the task.
 
         Returns:
             action [members, batch, actions]; spikes per layer from the encoder on and membrane
@@ -379,7 +396,7 @@ class ReLUActor:
         return self.limits.scale(torch.tanh(read_out))
 
     def learn(self, observation: Tensor, count_operations: bool) -> Learning:
-        """As the spiking actor's; of synaptic operations it has none."""
+        """As the spiking actor's, without synaptic operations."""
         if not self.statistics:
             return Learning(self(observation), None, [])
         named, moments, h = self.weights.named(self.weights.flat), list[Moments](), observation

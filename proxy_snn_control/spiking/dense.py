@@ -211,7 +211,7 @@ def _pull(
                 torch.sum(g, -2, keepdim=True, dtype=to[0].dtype, out=to[2 * i + 1])
             if i or to_x:
                 g = g @ weight
-        if i:  # the units that were silent pass nothing
+        if i:  # the gradient of a unit at 0 is 0
             g = torch.ops.aten.threshold_backward(g, h, 0)
             if passed.normalised:
                 product, mean, scale = passed.normalised[i - 1]

@@ -48,7 +48,7 @@ SPIKE = {torch.float32: ONE, torch.bfloat16: np.uint16(0x3F80)}
 def _add_word(typing_context: Any, table: Any, at: Any, word: Any, current: Any, to: Any) -> Any:
     """Add the currents of a word of spikes to current[to : to + WIDTH]; tables at table[at].
 
-    In LLVM's words: the compiler would not keep the sums in registers.
+    Written in LLVM's instructions: from Python, Numba would not keep the sums in registers.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -97,12 +97,12 @@ def _fired(typing_context: Any, potential: Any, at: Any, threshold: Any) -> Any:
 
 
 def _sources(neuron: Any = neurons.LIF) -> bytes:
-    """Return what the compiled passes are made of; kept ones of something else are not used."""
+    """Return the source of the compiled passes, which is part of their key in the cache."""
     return plugins.source_of(neuron) + inspect.getsource(sys.modules[__name__]).encode()
 
 
 class Passes(NamedTuple):
-    """The compiled passes over a minibatch; the first argument shares the rows out to threads."""
+    """The compiled passes over a minibatch; the first argument is the number of threads."""
 
     encode: Callable[..., None]
     unpack: Callable[..., None]
@@ -304,8 +304,8 @@ def passes(neuron: Any, threaded: bool, tailed: bool) -> Passes:
 def tabulate(weight: np.ndarray, table: np.ndarray) -> None:
     """Fill in what each value of each four bits adds to the currents.
 
-    weight is [fan_out, fan_in]; the table is [blocks, words, GROUPS, 16, WIDTH], with zeros for
-    neurons that are not there.
+    weight is float32 [fan_out, fan_in]; the table is float32 [blocks, words, GROUPS, 16, WIDTH],
+    with zeros for padding neurons.
     """
     fan_out, fan_in = weight.shape
     blocks, words = table.shape[:2]

@@ -28,7 +28,15 @@ _log = logging.getLogger('proxy_snn_control')
 
 
 class About(NamedTuple):
-    """What the spiking layers are, besides their parameters."""
+    """What the spiking layers are, besides their parameters.
+
+    Attributes:
+        neuron: a class of `plugins.NEURONS` that spikes.
+        neuron_constants: its constants, in its order.
+        surrogate_window: w of Eq. 14.
+        time_steps: T, simulation steps for one action.
+        encoder_threshold: threshold of the encoder's neurons (Eq. 11).
+    """
 
     neuron: Any
     neuron_constants: tuple[float, ...]
@@ -45,9 +53,9 @@ class About(NamedTuple):
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of tensors compiled where its first tensor is on a GPU.
 
-    What is recorded never changes its shapes, so each signature gets kernels of its own, for these
-    shapes alone. What cannot be compiled (there is no C compiler, or torch cannot trace a plugin's
-    neuron) is said once and computed as it stands.
+    Recorded functions never change their shapes, so each signature gets kernels of its own, for
+    these shapes alone. A function that cannot be compiled (there is no C compiler, or torch cannot
+    trace a plugin's neuron) is logged once and runs uncompiled.
     """
     ready: dict[Any, Callable[..., Any]] = {}
 
@@ -55,7 +63,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         if not compiles(arguments[0]):
             return function(*arguments)
-        # Gradients are written out below; torch would compile again for what requires one.
+        # Gradients are computed below; torch would compile again for tensors that require one.
         plain = [each.detach() if isinstance(each, Tensor) else each for each in arguments]
         signature = tuple(map(_signature, plain))
         if signature not in ready:
@@ -99,7 +107,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _warn(text: str) -> None:
-    """Say it once."""
+    """Log a warning once."""
     _log.warning('%s', text)
 
 
@@ -107,8 +115,8 @@ def _warn(text: str) -> None:
 def stimulate(observation: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
     """Stimulate the encoder's Gaussian receptive fields (Eq. 10) by tanh of the observation.
 
-    In float64, for rounded to float32 its exp and tanh are the same in every library; a neuron at
-    its threshold would otherwise fire here and not on the robot.
+    In float64: rounded to float32, its exp and tanh are the same in every library. Otherwise a
+    neuron at its threshold could fire here and not on the robot.
 
     Args:
         observation: [members, batch, observations].
@@ -128,7 +136,7 @@ def stimulate(observation: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
 def stimulate_backward(
     gradient: Tensor, stimulation: Tensor, observation: Tensor, mu: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of observation, mu and sigma from that of the stimulation."""
+    """Gradients of observation, mu and sigma, each of its shape, from that of the stimulation."""
     squashed = torch.tanh(observation)[..., None]
     distance = squashed - mu[:, None]
     slope = (gradient * stimulation).unflatten(2, mu.shape[1:]) * distance / sigma[:, None] ** 2
@@ -223,7 +231,7 @@ def run_backward(gradient: Tensor, current: Tensor, about: About, tail: Tensor |
 
 
 class Stimulation(torch.autograd.Function):
-    """`stimulate`, with its gradient; `mask` [members, 1, neurons] silences what is not there."""
+    """`stimulate`, with its gradient; `mask` [members, 1, neurons] is 0 for padding neurons."""
 
     @staticmethod
     def forward(

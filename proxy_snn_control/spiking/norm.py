@@ -8,9 +8,9 @@ Learning", ICLR 2026 (arXiv 2509.23791). The input current x of a layer becomes
     y = gamma * (x - mean) / sqrt(variance + 1e-5) + beta
 
 In the actor's update mean and variance are those of the minibatch and all simulation steps, and
-they are part of the gradient. Everywhere else they are moving statistics, with which the layer is
-an ordinary one of other weights and biases (`fold`): that is what acts, is imitated, is evaluated
-and is exported. A normalised layer's own bias would be subtracted with the mean: it stays 0.
+they are part of the gradient. Everywhere else they are moving statistics, which `fold` puts into
+the layer's weights and biases: that ordinary layer acts, is imitated, evaluated and exported. A
+normalised layer's own bias would be subtracted with the mean: it stays 0.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Moments(NamedTuple):
 
 
 def layout(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Name what is learnt of layers of these widths, as weights.py lays it out."""
+    """Name the learnt parameters of normalised layers of these widths, for weights.py."""
     return {f'norm.{i}.{kind}': (n,) for i, n in enumerate(widths) for kind in ('gamma', 'beta')}
 
 
@@ -108,10 +108,10 @@ class MovingStatistics:
 
     @torch.no_grad()
     def follow(self, layers: Sequence[Moments]) -> None:
-        """Correct the statistics by those of a minibatch, each as far as it can be trusted.
+        """Correct the statistics by those of a minibatch, each with a Kalman filter's gain.
 
-        With the correction d = batch - moving and its mean square p, and with the variance v that
-        the minibatch's own statistic has, a Kalman filter's gain is p / (p + v).
+        With the correction d = batch - moving and its moving mean square p, and with the variance
+        v of the minibatch's own statistic, the gain is p / (p + v) (Xu et al., ICLR 2026).
         """
         statistics = self._named()
         for i, (mean, variance, rows) in enumerate(layers):

@@ -30,7 +30,8 @@ class Weights:
         flat: [networks, numbers], everything, laid out as `aligned` does; replaced by `to`.
         shapes: by name, each with all axes at their longest.
         sizes, matrices: of each shape in turn, how many numbers, and the shape with two axes.
-        version: raise it after changing numbers in place, for what is computed from them ahead.
+        version: increase it after changing numbers in place; it tells whether tables that were
+            computed from them are still valid.
     """
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
