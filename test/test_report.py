@@ -175,7 +175,9 @@ def test_a_task_that_failed_is_no_collapse(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f'seed-{seed}', rising(1000))
     stopped = write_run(tmp_path / 'seed-2', rising(1000)[:9], steps=90_000)
-    why = "at step 43000 task 'Hopper-v4' failed in step: OSError: no camera; there is no checkpoint"
+    why = (
+        "at step 43000 task 'Hopper-v4' failed in step: OSError: no camera; there is no checkpoint"
+    )
     (stopped / 'failure.txt').write_text(f'{why}\n')
     comparison = only([tmp_path])
     (group,) = comparison.groups.values()

@@ -138,9 +138,7 @@ class Group:
     def counted(self) -> tuple[Run, ...]:
         """Return the seeds that enter means: the longest, and those that died before."""
         return tuple(
-            run
-            for run in self.runs
-            if len(run.steps) and (run.length >= self.length or run.died)
+            run for run in self.runs if len(run.steps) and (run.length >= self.length or run.died)
         )
 
     @cached_property
