@@ -16,8 +16,8 @@ environments and evaluations every 5,000 steps in worker processes, but without 
 rate is learner-steps a second between the recording of its graphs and its end. Then the parts of
 a step are timed alone, and its floor is what its bytes and operations would take at the rates that
 this card copies memory and multiplies matrices of these shapes with. `--sketch` names another
-program that trains a batch of learners, to run in the same sitting for comparison: it takes --task,
---arms, --seeds, --seconds and --out; the last lines that it prints are shown.
+program that trains a batch of learners, to run in the same sitting for comparison: it takes
+--task, --arms, --seeds, --seconds and --out; the last lines that it prints are shown.
 """
 
 from __future__ import annotations

@@ -171,6 +171,31 @@ def test_collapse_is_what_is_said_and_nothing_else(tmp_path: Path) -> None:
     assert len(group.counted) == 9, 'a failed seed is no reason to leave it out'
 
 
+def test_a_seed_that_differs_by_chance_alone_has_not_collapsed(tmp_path: Path) -> None:
+    """A task on which nobody learns: the last evaluations are never near the best one."""
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        write_run(tmp_path / f'seed-{seed}', rng.normal(-12, 1 / 10**0.5, 100).tolist())
+    comparison = only([tmp_path])
+    (group,) = comparison.groups.values()
+    assert not group.learns
+    assert not group.collapsed
+    write_report([tmp_path], tmp_path / 'report')
+    text = (tmp_path / 'report' / 'table.md').read_text()
+    assert '- None.\n- Not judged by the last rule: PT-LIF on Hopper-v4.' in text
+
+
+def test_a_seed_of_harder_starts_has_not_collapsed(tmp_path: Path) -> None:
+    """Each seed is evaluated from starts of its own: the last one's returns are all 5 lower."""
+    for seed, lower in enumerate((0, 1, 5)):
+        returns = np.array(rising(4)) - 12 - lower
+        write_run(tmp_path / f'seed-{seed}', returns.tolist())
+    write_run(tmp_path / 'dead' / 'seed-3', [-17.0] * 20)
+    (group,) = only([tmp_path]).groups.values()
+    assert group.learns
+    assert [*group.collapsed] == [3]
+
+
 def test_a_task_that_failed_is_no_collapse(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f'seed-{seed}', rising(1000))
@@ -323,7 +348,16 @@ def test_a_population_names_its_seeds_before_they_begin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'text', ['', 'step,loss\n1,2\n', 'step,eval_return_mean\nx,1\n', 'step,eval_return_mean\n1\n']
+    'text',
+    [
+        '',
+        'garbage\n',
+        'step,loss\n1,2\n',
+        'step,eval_return_mean\nx,1\n',
+        'step,eval_return_mean\n1\n',
+        'step,eval_return_mean,eval_return_std\n0,1,2\n5,-9\n',
+        'step,eval_return_mean\n0,1,2\n',
+    ],
 )
 def test_a_damaged_progress_is_named(tmp_path: Path, text: str) -> None:
     run = write_run(tmp_path / 'run', rising(10))
@@ -402,6 +436,12 @@ def test_latex_and_markdown_hold_any_name() -> None:
             assert line.count('&') == 1
             assert not re.search(r'(?<!\\)[#~^]', line.replace('^{', ''))
             assert '%' not in line
+    # No package beside those that it names is needed: hookrightarrow is LaTeX's own.
+    commands = set(
+        re.findall(r'\\([a-zA-Z]+)', latex([Section('x', '†‡↻\N{EN DASH}±~^<>|\\"[]')]))
+    )
+    known = 'input usepackage paragraph dagger ddagger hookrightarrow pm textasciitilde'
+    assert commands <= {*known.split(), 'textasciicircum', 'textbackslash'}
     page = markdown([section], 'curves.png')
     rows = [line for line in page.splitlines() if line.startswith('|')]
     assert len(rows) == 4

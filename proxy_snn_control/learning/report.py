@@ -30,6 +30,7 @@ from proxy_snn_control.learning.results import (
     Group,
     group_runs,
     LAST,
+    LEARNT_BEYOND,
     read_runs,
     Run,
     settings_of,
@@ -266,7 +267,11 @@ def _collapses(comparison: Comparison, title: str) -> Section:
         "actor's gradient was exactly zero at every update of the last interval between "
         f'evaluations; or if the mean of its last {LAST} evaluations is below '
         f"{COLLAPSED_BELOW:.0%} of the way from the untrained policies' mean return to the "
-        'median, over the seeds of its task and learner, of the maximum.'
+        'median, over the seeds of its task and learner, of the maximum, and has risen from the '
+        "seed's own untrained return by less than this part of the median rise. The last rule is "
+        f'not applied where that median is less than {LEARNT_BEYOND:g} standard errors of an '
+        'evaluation above the untrained return, for then what a seed has learnt is hard to tell '
+        'from chance.'
     )
     points = [
         f'{group.learner} on {task}, seed {seed}: {reason}.'
@@ -275,7 +280,16 @@ def _collapses(comparison: Comparison, title: str) -> Section:
         if (group := comparison.groups.get((task, learner)))
         for seed, reason in group.collapsed.items()
     ]
-    return Section(title, text, points=tuple(points) or ('None.',))
+    unclear = [
+        f'{group.learner} on {task}'
+        for task in comparison.tasks
+        for group in comparison.on(task)
+        if not group.learns
+    ]
+    points = points or ['None.']
+    if unclear:
+        points.append(f'Not judged by the last rule: {", ".join(unclear)}.')
+    return Section(title, text, points=tuple(points))
 
 
 def _costs(comparison: Comparison, title: str) -> Iterable[Section]:
@@ -394,7 +408,7 @@ _LATEX = {
     '±': r'$\pm$',
     COLLAPSED: r'$^{\dagger}$',
     SHORT: r'$^{\ddagger}$',
-    AGAIN: r'$\circlearrowright$',
+    AGAIN: r'$\hookrightarrow$',
     NONE: '--',
     **{character: '\\' + character for character in '&%$#_{}'},
 }

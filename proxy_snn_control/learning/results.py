@@ -28,6 +28,9 @@ LAST = 10  # evaluations whose mean is the steadier figure
 # A seed has collapsed whose last evaluations lie below this share of the way from the untrained
 # policy's return to the median, over the seeds, of the best evaluation.
 COLLAPSED_BELOW = 0.25
+# Only where learning shows: the median is so many standard errors of an evaluation above the
+# untrained return. Of 200 evaluations that differ by chance alone, the best is about three above.
+LEARNT_BEYOND = 4.0
 
 # Settings that make no other learner: what is learnt, where, for how long, and how it is measured.
 TASK_SETTINGS = ('env', 'env_kwargs', 'seed')
@@ -103,6 +106,12 @@ class Run:
         return float(self.returns[-LAST:].mean())
 
     @property
+    def episodes(self) -> int:
+        """Episodes of an evaluation; the paper's ten where its settings have none."""
+        given = self.settings.get('eval_episodes')
+        return given if isinstance(given, int) and given > 0 else 10
+
+    @property
     def planned(self) -> int:
         """Environment steps the run was to take; 0 where its settings have none."""
         numbers = [self.settings.get(name) for name in ('random_steps', 'steps')]
@@ -153,20 +162,41 @@ class Group:
         return float(np.mean(first)) if first else None
 
     @cached_property
+    def reference(self) -> float:
+        """Return the median, over the seeds, of the best evaluation; NaN without one."""
+        return float(np.median([run.maximum for run in self.counted] or [np.nan]))
+
+    @cached_property
+    def rise(self) -> float:
+        """Return the median, over the seeds, of the best evaluation less the untrained one."""
+        rises = [run.maximum - run.returns[0] for run in self.counted if run.steps[0] == 0]
+        return float(np.median(rises or [np.nan]))
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether the seeds' returns rise so far that a seed whose do not has collapsed."""
+        if self.untrained is None:
+            return False
+        errors = np.concatenate([run.deviations / run.episodes**0.5 for run in self.counted])
+        known = errors[np.isfinite(errors)]
+        error = float(np.median(known)) if len(known) else 0.0
+        return self.reference - self.untrained > LEARNT_BEYOND * error
+
+    @cached_property
     def collapsed(self) -> dict[int, str]:
         """Return the seeds that collapsed, each with the reason."""
-        found = {}
-        reference = (
-            float(np.median([run.maximum for run in self.counted])) if self.counted else 0.0
-        )
+        found, reference = {}, self.reference
         for run in self.runs:
             if run.died:
                 found[run.seed] = f'stopped: {run.failure}'
             elif run.gradient == 0:
                 found[run.seed] = DEAD
-            elif run in self.counted and len(run.steps) >= LAST and self.untrained is not None:
+            elif run in self.counted and len(run.steps) >= LAST and self.learns:
+                assert self.untrained is not None
                 bound = self.untrained + COLLAPSED_BELOW * (reference - self.untrained)
-                if run.last < bound and reference > self.untrained:
+                # Its evaluations have starts of their own, which may be harder than the others'.
+                risen = run.last - run.returns[0] if run.steps[0] == 0 else 0.0
+                if run.last < bound and risen < COLLAPSED_BELOW * self.rise:
                     found[run.seed] = (
                         f'the mean of its last ten evaluations, {run.last:.4g}, is below '
                         f'{bound:.4g}: {COLLAPSED_BELOW:.0%} of the way from the untrained '
@@ -360,13 +390,16 @@ def read_progress(folder: Path, more: Sequence[str] = ()) -> dict[str, np.ndarra
     rows: dict[float, list[float]] = {}
     content = read_file('progress of a run', path, _MAX_PROGRESS_BYTES) if path.exists() else b''
     try:
-        for row in csv.DictReader(content.decode('utf-8').splitlines()):
+        lines = csv.DictReader(content.decode('utf-8').splitlines())
+        if content and not {'step', 'eval_return_mean'} <= set(lines.fieldnames or ()):
+            raise ValueError('it has no columns step and eval_return_mean')
+        for row in lines:
             numbers = [float(row.get(name) or 'nan') for name in names]
-            if row['eval_return_mean'] is None or not numbers[0] >= 0:
-                raise ValueError
+            if None in row or None in row.values() or not numbers[0] >= 0:
+                raise ValueError(f'line {lines.line_num} is damaged')
             rows[numbers[0]] = numbers  # where a step occurs twice the later line counts
-    except (KeyError, ValueError, TypeError, csv.Error):
-        raise UserError(f'{path}: is not the progress of a run') from None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(f'{path}: is not the progress of a run: {error}') from None
     table = np.array([rows[step] for step in sorted(rows)]).reshape(-1, len(names))
     return dict(zip(names, table.T, strict=True))
 
