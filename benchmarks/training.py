@@ -4,6 +4,7 @@
 
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/training.py --table docs/results/training_speed.md
+    python benchmarks/training.py --beside OLDER_CHECKOUT    # this and an earlier version
 
 All take turns within one run, a few seconds each, environment steps and updates together; the
 ratios are those of the medians over the rounds. Then: where the time of one step goes, and the
@@ -16,9 +17,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 import itertools
+import json
 import os
 from pathlib import Path
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +38,28 @@ import torch
 
 TASK, BATCH, FILLED = 'HalfCheetah-v4', 256, 2000
 Steps = Callable[[int], None]
+# What two versions are compared by.
+LEARNERS: dict[str, dict[str, object]] = {
+    'PT-LIF, K = 3': {},
+    'ANN TD3': {'neuron': 'relu', 'target': 'soft'},
+}
+# A version in a process of its own: for each line that it reads, one turn of so many seconds.
+TURNS = """
+import json, pathlib, sys, tempfile, time
+import training
+threads, settings = json.loads(sys.argv[1])
+training.use_processor(threads)
+with tempfile.TemporaryDirectory() as folder:
+    steps, _ = training.this(pathlib.Path(folder) / 'run', **settings)
+    steps(20)
+    print('ready', flush=True)
+    for seconds in sys.stdin:
+        began, at_work, done = time.perf_counter(), time.process_time(), 0
+        while (elapsed := time.perf_counter() - began) < float(seconds):
+            steps(10)
+            done += 10
+        print(done / elapsed, done / (time.process_time() - at_work), flush=True)
+"""
 
 
 def plain_idiom(lessons: int) -> Steps:
@@ -191,6 +216,54 @@ def where_time_goes(run: Population, count: int = 60) -> dict[str, float]:
     return {'environment step and acting': collecting, **parts}
 
 
+class Version:
+    """A learner of a checkout's version of this package, in a process of its own."""
+
+    def __init__(self, checkout: Path, threads: int, settings: dict[str, object]) -> None:
+        folder = checkout / 'benchmarks'
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', TURNS, json.dumps([threads, settings])],
+            env={**os.environ, 'PYTHONPATH': f'{checkout}{os.pathsep}{folder}'},
+            cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdin and self._process.stdout
+        self._ask, self._told = self._process.stdin, self._process.stdout
+        if self._told.readline() != 'ready\n':
+            sys.exit(f'{checkout}: its benchmarks/training.py cannot be used, see above')
+
+    def turn(self, seconds: float) -> tuple[float, float]:
+        """Return the steps a second by the clock, and a second of processor time."""
+        print(seconds, file=self._ask, flush=True)
+        by_clock, by_processor = map(float, self._told.readline().split())
+        return by_clock, by_processor
+
+    def close(self) -> None:
+        """End the process."""
+        self._ask.close()
+        self._process.wait()
+
+
+def beside(older: Path, options: argparse.Namespace) -> list[str]:
+    """Return a table of this and an earlier version, whose turns follow each other."""
+    checkouts = older.resolve(), Path(__file__).resolve().parents[1]
+    lines = [
+        '| learner | a second: earlier | this | ratio | CPU second: earlier | this | ratio |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for name, settings in LEARNERS.items():
+        versions = [Version(each, options.threads, settings) for each in checkouts]
+        turns = [[each.turn(options.seconds) for each in versions] for _ in range(options.rounds)]
+        for each in versions:
+            each.close()
+        # [versions, by clock and by processor]
+        medians = np.median(np.array(turns), axis=0)
+        cells = [
+            f'{before:.1f} | {now:.1f} | {now / before:.3f}' for before, now in medians.T.tolist()
+        ]
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    return lines
+
+
 def main() -> int:
     """Measure, print, and write the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -198,7 +271,18 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--threads', type=int, default=0)
     parser.add_argument('--table', type=Path)
+    parser.add_argument('--beside', type=Path, metavar='OLDER_CHECKOUT')
     options = parser.parse_args()
+    if options.beside:
+        about = (
+            f'{platform.machine()}, {processor()}, {os.cpu_count()} cores, torch '
+            f'{torch.__version__}; {TASK}, batch {BATCH}, precision auto, {options.rounds} rounds '
+            f'of {options.seconds:g} s for each version in turn, medians. Processor time is what '
+            'other programs on the computer disturb least.'
+        )
+        title = heading('Training speed beside an earlier version')
+        finish([*title, about, '', *beside(options.beside, options)], options.table)
+        return 0
     use_processor(options.threads)
     torch.manual_seed(0)
 

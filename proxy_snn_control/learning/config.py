@@ -357,7 +357,7 @@ def resumed_config(run: Path, given: dict[str, Any]) -> TrainConfig:
         if name not in RESUMABLE and not _same(name, value, settings.get(name)):
             raise UserError(
                 f'setting {name} is {value!r}, but the run in {run} has {settings.get(name)!r}; '
-                f'to resume, only {" and ".join(RESUMABLE)} can be changed'
+                f'to resume, only {", ".join(RESUMABLE)} can be changed'
             )
     changed = {name: given[name] for name in RESUMABLE if name in given}
     return TrainConfig(**{**settings, **changed})
