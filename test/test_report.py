@@ -196,6 +196,14 @@ def test_a_seed_of_harder_starts_has_not_collapsed(tmp_path: Path) -> None:
     assert [*group.collapsed] == [3]
 
 
+def test_a_lone_seed_that_was_stopped_is_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path / 'run', rising(1000)[:9], steps=90_000)
+    (run / 'failure.txt').write_text('at step 43000 critic_loss is NaN or infinite\n')
+    text = ' '.join(notes(only([run])))
+    assert 'Seed 0 was stopped for numbers that were not finite' in text
+    assert 'up to step 40,000' in text
+
+
 def test_a_task_that_failed_is_no_collapse(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f'seed-{seed}', rising(1000))

@@ -314,7 +314,7 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
                 f'Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; '
                 f'both are counted, the first with its evaluations up to step {run.length:,}'
             )
-        elif run.died and run.length < group.length:
+        elif run.died and run.length < max(group.length, run.planned):
             dead = DEAD in (run.failure or '')
             why = 'for its collapse' if dead else 'for numbers that were not finite'
             yield (
