@@ -576,8 +576,8 @@ class Controller(LifecycleNode):
         return response
 
     def _see_who_stops(self) -> None:
-        there = publishers(self, self.resolve_topic_name('stop'))
-        self._stop.present([gid for _, gid, _ in there])
+        there = self.get_publishers_info_by_topic(self.resolve_topic_name('stop'))
+        self._stop.present([bytes(info.endpoint_gid) for info in there])
 
     # ---- every second
 
@@ -601,21 +601,23 @@ class Controller(LifecycleNode):
             self._telemetry.publish(state, '', warnings, values)
             return
         values |= self._telemetry.values(loop, self._policy_path)
-        others = rivals(self, loop, self._publisher.topic_name, time.monotonic())
+        topic = self._publisher.topic_name
+        there = publishers(self, loop, topic)
+        others = rivals(self, loop, topic, there, time.monotonic())
         loop.rivalry = '; '.join(others) if self._parameter('rivals') == 'stop' else ''
         warnings = [
             *loop.assumptions(warnings=True),
             *(f'wiring: {each}' for each in loop.wiring.found),
             *others,
             *self._telemetry.dropped(loop),
-            *incompatible(self, loop, self._publisher.topic_name),
+            *incompatible(self, loop, topic, there),
         ]
         if self._starting and self._objection:
             warnings.append(self._objection)
         if self._parameter('use_sim_time') and not self.get_clock().now().nanoseconds:
             warnings.append(NO_CLOCK)
         if loop.active and not self._publisher.get_subscription_count():
-            warnings.append(f'topic {self._publisher.topic_name} has no subscriber')
+            warnings.append(f'topic {topic} has no subscriber')
         if self._memory.trouble:
             warnings.append(self._memory.trouble)
         reading = self._reload.waiting(time.monotonic())

@@ -16,6 +16,8 @@ from rclpy.qos import qos_check_compatible, QoSCompatibility
 
 # Within which two publishers of the same joint count as publishing at the same time.
 TOGETHER_SECONDS = 2.0
+# By a topic's full name, what ROS has about each of its publishers.
+Publishers = dict[str, list[Any]]
 
 
 def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None]:
@@ -36,30 +38,25 @@ def with_publisher(callback: Callable[[Any, bytes], None]) -> Callable[..., None
     return call
 
 
-def publishers(node: Node, topic: str) -> list[tuple[str, bytes, str]]:
-    """Node, endpoint and message type of all who publish a topic, by its full name."""
-    return [
-        (
-            _name(info),
-            bytes(info.endpoint_gid),
-            info.topic_type.replace('/msg/', '/'),
-        )
-        for info in node.get_publishers_info_by_topic(topic)
-    ]
+def publishers(node: Node, loop: Loop, command_topic: str) -> Publishers:
+    """Return who publishes the loop's topics now; `command_topic` is a full name."""
+    sources = [node.resolve_topic_name(source.topic) for source in loop.robot.sources]
+    return {topic: node.get_publishers_info_by_topic(topic) for topic in {command_topic, *sources}}
 
 
-def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
+def rivals(node: Node, loop: Loop, command_topic: str, there: Publishers, now: float) -> list[str]:
     """Return a sentence for every topic that has a publisher which it should not have.
 
     Args:
         node: the controller.
         loop: at work.
         command_topic: the full name of the topic on which it commands.
+        there: who publishes.
         now: the time in seconds, of the loop's clock.
     """
     found = []
     own = node.get_fully_qualified_name()
-    commanding = sorted(name for name, _, _ in publishers(node, command_topic))
+    commanding = sorted(_name(info) for info in there[command_topic])
     if own in commanding:
         commanding.remove(own)
     if commanding:
@@ -68,11 +65,13 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
         found.append(f'topic {command_topic} has other publishers: {", ".join(commanding)}')
     for stream in loop.inputs.streams:
         topic, expected = node.resolve_topic_name(stream.source.topic), stream.source.type_name
-        there = publishers(node, topic)
-        wrong = [f'{name} as {kind}' for name, _, kind in there if kind != expected]
+        kinds = [(info, info.topic_type.replace('/msg/', '/')) for info in there[topic]]
+        wrong = [f'{_name(info)} as {kind}' for info, kind in kinds if kind != expected]
         if wrong:
             found.append(f'topic {topic} is published by {", ".join(wrong)}, expected {expected}')
-        publishing = [(name, gid) for name, gid, kind in there if kind == expected]
+        publishing = [
+            (_name(info), bytes(info.endpoint_gid)) for info, kind in kinds if kind == expected
+        ]
         if len(publishing) < 2:
             continue
         names = ', '.join(sorted(name for name, _ in publishing))
@@ -88,27 +87,24 @@ def rivals(node: Node, loop: Loop, command_topic: str, now: float) -> list[str]:
     return found
 
 
-def incompatible(node: Node, loop: Loop, command_topic: str) -> list[str]:
+def incompatible(node: Node, loop: Loop, command_topic: str, there: Publishers) -> list[str]:
     """Return a sentence for everyone whose QoS lets no message through from or to the controller.
 
     Args:
         node: the controller.
         loop: at work.
         command_topic: the full name of the topic on which it commands.
+        there: who publishes.
     """
     pairs = []
     for source in loop.robot.sources:
         topic = node.resolve_topic_name(source.topic)
         requested = source_qos(source)
-        for info in node.get_publishers_info_by_topic(topic):
+        for info in there[topic]:
             pairs.append((topic, 'published', info, info.qos_profile, requested))
     # What is offered by default, such as no deadline, the middleware alone fills in.
     own = node.get_fully_qualified_name()
-    ours = [
-        info.qos_profile
-        for info in node.get_publishers_info_by_topic(command_topic)
-        if _name(info) == own
-    ]
+    ours = [info.qos_profile for info in there[command_topic] if _name(info) == own]
     for info in node.get_subscriptions_info_by_topic(command_topic) if ours else ():
         pairs.append((command_topic, 'subscribed to', info, ours[0], info.qos_profile))
     found = []
