@@ -74,12 +74,17 @@ def findings(
     noise: float = 0.0,
     known: bool = True,
     frame: str = '',
+    stamped: float = 0.0,
 ) -> list[str]:
-    """Return what is found after so many steps; `known`: whether the actions are the policy's."""
+    """Return what is found after so many steps.
+
+    `known`: whether the actions are the policy's; `stamped`: seconds between stamps.
+    """
     wiring = Wiring(policy, vectors=[base_vector(frame)])
     observations, actions, _ = rollout(policy, steps, seed, noise, seen, done)
     for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):
-        wiring.add(observation, action if known else None, 100 + i * period)
+        stamp = 5 + i * stamped if stamped else 0.0
+        wiring.add(observation, action if known else None, 100 + i * period, stamp)
     return wiring.findings(check_period=True)
 
 
@@ -227,6 +232,18 @@ def test_another_rate(cheetah: Policy, factor: float) -> None:
     assert findings(cheetah, period=PERIOD * factor) == [
         f'a step every {50 * factor:.1f} ms, but the policy was trained with one every 50.0 ms'
     ]
+
+
+@pytest.mark.parametrize('factor', [2.0, 0.5])
+def test_a_simulator_of_another_speed_hides_no_mistake(cheetah: Policy, factor: float) -> None:
+    """By their stamps its steps are those of training; and a clock that was set is no rate."""
+    given = {'period': PERIOD * factor, 'stamped': PERIOD}
+    assert findings(cheetah, **given) == []
+    found = findings(cheetah, seen=exchange((2, 3), (11, 12)), **given)
+    assert [each.split(' look')[0] for each in found] == ['joint bthigh and joint bshin']
+    assert findings(cheetah, stamped=1000.0) == []
+    late = findings(cheetah, period=PERIOD * factor, stamped=PERIOD * factor)
+    assert late[0].startswith(f'a step every {50 * factor:.1f} ms')
 
 
 def test_without_transitions_what_is_far_outside_is_still_named() -> None:

@@ -181,7 +181,8 @@ class Loop:
             return
         if not self.active:
             if self.watches_wiring and not fault:
-                self.wiring.add(inputs.observation(self._sent, self._raw), None, now)
+                observation = inputs.observation(self._sent, self._raw)
+                self.wiring.add(observation, None, now, inputs.stamp * 1e-9)
             return
         if not fault and self._is_asked(inputs.label):
             return
@@ -367,7 +368,8 @@ class Loop:
         statistics = self.statistics
         statistics.latencies.add(done - self.inputs.newest)
         if self.watches_wiring:
-            self.wiring.add(observation, None if self.shadows else self._sent, now)
+            action = None if self.shadows else self._sent
+            self.wiring.add(observation, action, now, self.inputs.stamp * 1e-9)
         statistics.spikes += acted.spike_count
         statistics.operations += acted.synaptic_operations
         if self.on_action is not None:

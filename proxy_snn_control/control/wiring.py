@@ -150,7 +150,7 @@ class Wiring:
         """Start over: what follows is not the next step of what was."""
         self._rows = np.zeros((WINDOW + 1, self._observations + self._actions))
         self._acted = np.zeros(WINDOW + 1, dtype=bool)
-        self._times = np.zeros(WINDOW + 1)
+        self._times = np.zeros((WINDOW + 1, 2))
         self._count = self._looked = 0
 
     @property
@@ -158,13 +158,20 @@ class Wiring:
         """How many observations were seen since `forget`."""
         return self._count
 
-    def add(self, observation: np.ndarray, action: Sequence[float] | None, now: float) -> None:
+    def add(
+        self,
+        observation: np.ndarray,
+        action: Sequence[float] | None,
+        now: float,
+        stamp: float = 0.0,
+    ) -> None:
         """Note a step.
 
         Args:
             observation: [observations].
             action: [actions], what was sent; None if nothing was, or not by this policy.
             now: the time in seconds.
+            stamp: when the observation was made by its messages, in seconds; 0 if they do not say.
         """
         if not np.abs(observation).max() < LARGEST:
             self.forget()  # NaN among them; the observation is refused elsewhere
@@ -175,7 +182,7 @@ class Wiring:
         self._acted[row] = action is not None
         if action is not None:
             self._rows[row, end:] = action
-        self._times[row] = now
+        self._times[row] = now, stamp
         self._count += 1
 
     def due(self) -> bool:
@@ -213,12 +220,18 @@ class Wiring:
         return found if certain else found + outside
 
     def _off(self, times: np.ndarray) -> str:
-        """Whether steps come at another rate than in training."""
+        """Whether steps come at another rate than in training.
+
+        A simulator that is slower than time is none: by its stamps its steps are as in training,
+        and so is what can be seen in them of other mistakes.
+        """
         if self._period is None:
             return ''
-        mean = (times[-1] - times[0]) / (len(times) - 1)
-        if abs(mean / self._period - 1) <= PERIOD:
+        means = (times[-1] - times[0]) / (len(times) - 1)
+        known = means if times[:, 1].all() else means[:1]
+        if (abs(known / self._period - 1) <= PERIOD).any():
             return ''
+        mean = means[0]
         return (
             f'a step every {mean * 1e3:.1f} ms, but the policy was trained with one every '
             f'{self._period * 1e3:.1f} ms'
