@@ -132,6 +132,12 @@ def policy_file(tmp_path: Path) -> Path:
     return path
 
 
+# Seconds that a test waits for what must happen: how soon it does is the machine's affair. Only a
+# test that fails waits so long.
+PATIENCE = 60.0
+# Seconds after which a question is repeated that was asked before the other side knew who asks.
+ASK_AGAIN = 0.2
+
 CHEETAH = Path(__file__).parents[1] / 'benchmarks' / 'policies'
 
 
@@ -217,15 +223,15 @@ class NodeProcess:
     def end(self, number: signal.Signals) -> int:
         """Send a signal; return the exit status, which must come."""
         self.process.send_signal(number)
-        return self.wait(20)
+        return self.wait()
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Return the exit status; of a process that does not end, show what it is at."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
             raise AssertionError(f'it did not end in {seconds:.0f} s: {self.output}') from None
 
     def survivors(self) -> list[str]:
@@ -244,10 +250,11 @@ class Stage:
     """A ROS domain of its own, with a node that subscribes and processes under test."""
 
     def __init__(self, domain: int, folder: Path) -> None:
+        from rcl_interfaces.srv import GetParameters
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
-        self.folder = folder
+        self.folder, self._question = folder, GetParameters
         # What a controller leaves behind when it is killed belongs to this test alone.
         home = {'ROS_DOMAIN_ID': str(domain), 'ROS_HOME': str(folder / 'ros_home')}
         self.environment = {**os.environ, **home, 'PYTHONFAULTHANDLER': '1'}
@@ -285,7 +292,7 @@ class Stage:
     def spin(self, seconds: float) -> None:
         self.until(lambda: False, seconds)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    def until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if condition():
@@ -303,15 +310,47 @@ class Stage:
         return '\n'.join(each.output for each in self.processes)
 
     def meet(self, topic: str) -> None:
-        """Wait until the publisher of a topic is known here: DDS may take seconds over that."""
-        assert self.until(lambda: self.node.count_publishers(topic) > 0), f'no {topic}'
-        self.spin(0.3)  # the publisher's side learns of us a moment later
+        """Wait until the publishers of a topic and the observer know of each other."""
+        others: set[str] = set()
+
+        def known() -> bool:
+            infos = self.node.get_publishers_info_by_topic(topic)
+            names = {f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in infos}
+            others.update(names - {self.node.get_fully_qualified_name()})
+            return bool(others) and not any('NODE_NAME_UNKNOWN' in name for name in names)
+
+        assert self.until(known), f'no {topic}: {self.outputs()}'
+        for name in others:
+            if 'NODE_NAME_UNKNOWN' not in name:
+                self.introduce(name)
+
+    def introduce(self, node: str) -> None:
+        """Wait until a node knows all that the observer has made up to now.
+
+        That it is known here does not mean that we are known there, and until then DDS drops what
+        is sent to us. A node learns of endpoints in the order in which they were made: one whose
+        answer gets to a client that was made last knows all others.
+        """
+        client = self.node.create_client(self._question, f'{node}/get_parameters')
+        assert self.until(client.service_is_ready), f'no node {node}: {self.outputs()}'
+        asked: list[Any] = []
+        again = time.monotonic()
+
+        def answered() -> bool:
+            nonlocal again
+            if time.monotonic() >= again:
+                again = time.monotonic() + ASK_AGAIN
+                asked.append(client.call_async(self._question.Request()))
+            return any(future.done() for future in asked)
+
+        assert self.until(answered), f'no answer from {node}: {self.outputs()}'
+        self.node.destroy_client(client)
 
     def call(self, kind: Any, service: str, request: Any = None) -> Any:
-        """Call a service, waiting for it first."""
+        """Call a service of a node, waiting for it first."""
         client = self.node.create_client(kind, service)
         assert self.until(client.service_is_ready), f'no service {service}: {self.outputs()}'
-        self.spin(0.5)  # ready means we know the service; its answer needs it to know us
+        self.introduce(service.rpartition('/')[0])
         future = client.call_async(request or kind.Request())
         assert self.until(future.done), f'no answer from {service}: {self.outputs()}'
         self.node.destroy_client(client)

@@ -39,7 +39,7 @@ class Manager:
         self._state = stage.node.create_client(GetState, 'controller/get_state')
         services = (self._change, self._state)
         assert stage.until(lambda: all(each.service_is_ready() for each in services))
-        stage.spin(0.5)
+        stage.introduce('controller')
 
     def _call(self, client: Any, request: Any) -> Any:
         future = client.call_async(request)
@@ -79,9 +79,8 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     refuses(configure, activate, cleanup, shutdown, Transition.TRANSITION_INACTIVE_SHUTDOWN)
     judge.moving()
     manager.bring(deactivate)  # pause
-    stage.spin(0.2)
+    assert stage.until(lambda: judge.commands[-1] == SAFE)
     count = len(judge.commands)
-    assert judge.commands[-1] == SAFE
     refuses(configure, deactivate, shutdown, Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert len(judge.commands) == count
     manager.bring(activate)  # resume
@@ -92,8 +91,7 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     judge.moving()
     manager.bring(deactivate, cleanup, shutdown)
     refuses(configure, activate, deactivate, cleanup, shutdown)
-    stage.spin(0.2)
-    assert judge.commands[-1] == SAFE
+    assert stage.until(lambda: judge.commands[-1] == SAFE)
     assert controller.end(signal.SIGTERM) == 0
     assert 'Traceback' not in controller.output
     judge.verdict()

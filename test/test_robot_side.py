@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from builtin_interfaces.msg import Time
-from conftest import NodeProcess, random_policy, Stage
+from conftest import NodeProcess, PATIENCE, random_policy, Stage
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 import numpy as np
@@ -43,17 +43,19 @@ class Diagnostics:
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.last = stage, DiagnosticStatus()
+        self.all: list[DiagnosticStatus] = []
         stage.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 100)
 
     def _take(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.endswith('/controller'):
                 self.last = status
+                self.all.append(status)
 
     def __getitem__(self, key: str) -> str:
         return {pair.key: pair.value for pair in self.last.values}.get(key, '')
 
-    def reports(self, text: str, level: bytes | None = None, seconds: float = 30.0) -> bool:
+    def reports(self, text: str, level: bytes | None = None, seconds: float = PATIENCE) -> bool:
         return self.stage.until(
             lambda: text in self.last.message and level in (None, self.last.level), seconds
         )
@@ -61,7 +63,7 @@ class Diagnostics:
 
 def meet_stop(stage: Stage, stop: Any) -> None:
     assert stage.until(lambda: stop.get_subscription_count() >= 2)
-    stage.spin(0.5)
+    stage.introduce('controller')
 
 
 def press(stage: Stage, stop: Any, controller: NodeProcess) -> None:
@@ -85,14 +87,13 @@ def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None
     press(stage, a, controller)
     refused = stage.call(Trigger, 'controller/arm')
     assert (refused.success, 'released first' in refused.message) == (False, True)
-    judge.safe_only(len(judge.commands), 20)
+    judge.safe_only(20)
     a.publish(Bool(data=False))
     assert stage.until(lambda: stage.call(Trigger, 'controller/arm').success)
     judge.moving()
     # Who pressed it is gone for good: then whoever is there may release it.
     press(stage, a, controller)
-    stage.spin(0.1)
-    judge.safe_only(len(judge.commands))
+    judge.safe_only()
     stage.node.destroy_publisher(a)
     assert stage.until(lambda: stage.call(Trigger, 'controller/arm').success)
     judge.moving()
@@ -107,14 +108,12 @@ def test_a_stop_outlives_the_controllers_death(
     judge.moving()
     meet_stop(stage, stop)
     press(stage, stop, controller)
-    stage.spin(0.1)
-    judge.safe_only(len(judge.commands))
+    judge.safe_only()
     for number in (signal.SIGKILL, signal.SIGTERM):
         controller.end(number)
-        stage.spin(0.5)
         before = len(judge.commands)
         controller = start(stage, policy_file, resume_after_crash='true')
-        judge.safe_only(before, 20)
+        judge.safe_from_the_start(before)
         assert 'stopped before this controller was started' in controller.output
     assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
@@ -129,15 +128,13 @@ def test_after_a_crash_it_waits_for_arm(stage: Stage, judge: Judge, policy_file:
     controller = start(stage, policy_file)
     judge.moving()
     controller.end(signal.SIGKILL)
-    stage.spin(0.5)
     before = len(judge.commands)
     controller = start(stage, policy_file)
-    judge.safe_only(before, 20)
+    judge.safe_from_the_start(before)
     assert diagnostics.reports('was active and did not shut down in order; call ~/arm to continue')
     assert stage.call(Trigger, 'controller/arm').success
     judge.moving()
     assert controller.end(signal.SIGINT) == 0
-    before = len(judge.commands)
     start(stage, policy_file)
     judge.moving()
     judge.verdict()
@@ -161,21 +158,20 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) -> None:
-    controller = start(stage, policy_file, stop_heartbeat=0.5)
+    controller = start(stage, policy_file, stop_heartbeat=2.0)
     stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
     meet_stop(stage, stop)
-    assert stage.until(lambda: 'not been published for more than 0.5 s' in controller.output)
-    stage.spin(0.1)
-    judge.safe_only(len(judge.commands))
+    assert stage.until(lambda: 'not been published for more than 2 s' in controller.output)
+    judge.safe_only()
     refused = stage.call(Trigger, 'controller/arm')
     assert 'expected a publisher that repeats false' in refused.message
     timer = stage.node.create_timer(0.1, lambda: stop.publish(Bool(data=False)))
-    stage.spin(0.3)
-    assert stage.call(Trigger, 'controller/arm').success
+    assert stage.until(lambda: stage.call(Trigger, 'controller/arm').success)
     judge.moving()
     timer.cancel()  # its publisher stops, without a last message
-    stage.spin(1.0)
-    judge.safe_only(len(judge.commands), 20)
+    silent = 'a publisher of topic stop has not published for more than 2 s'
+    assert stage.until(lambda: silent in controller.output)
+    judge.safe_only(20)
     judge.verdict()
 
 
@@ -193,7 +189,7 @@ def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Pat
     judge.moving()
     assert set_parameters(stage, rivals='stop')[0].successful
     stage.spin(1.5)
-    judge.safe_only(len(judge.commands), 20)
+    judge.safe_only(20)
     assert diagnostics.reports('other publishers: /observer', DiagnosticStatus.ERROR)
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
@@ -312,7 +308,7 @@ def test_two_drivers_of_one_joint_and_messages_that_are_left_out(
     assert stage.until(lambda: int(diagnostics['commands'] or 0) > 50)
     assert 'is published by' not in diagnostics.last.message
     joint.twice = True
-    assert diagnostics.reports('% of its messages were left out (so far', None, 5)
+    assert diagnostics.reports('% of its messages were left out (so far')
     assert int(diagnostics['joint_states: repeated']) > 2
     assert float(diagnostics['joint_states: age_ms']) < 200
     joint.twice = False
@@ -487,21 +483,24 @@ def test_a_position_begins_where_the_robot_stands(
     assert stage.transition('configure')
     stage.meet('command')
     assert stage.transition('activate')
-    stage.spin(0.6)
-    assert received == [], 'stale, and no position is known to be safe'
     assert stage.until(lambda: 'nothing is sent' in controller.output)
+    stage.spin(0.3)
+    assert received == [], 'stale, and no position is known to be safe'
     joint = Joint(stage, 1.0)
     assert stage.until(lambda: len(received) > 20)
     assert abs(received[0] - 1.0) <= 0.5 * 0.02 + 1e-9
     assert np.abs(np.diff(received)).max() <= 0.5 * 0.02 + 1e-9
     joint.timer.cancel()
-    stage.spin(0.6)
-    assert len(set(received[-5:])) == 1, 'it stays at its last command'
+    count = len(received)
+    assert stage.until(lambda: len(received) > count + 5 and len(set(received[-5:])) == 1), (
+        'it stays at its last command'
+    )
     # Moved by hand while nobody commanded: from there, and not from what was sent last.
     assert stage.transition('deactivate')
     joint.position = -1.0
     joint.timer.reset()
     stage.spin(0.2)
+    stage.introduce('controller')
     count = len(received)
     assert stage.transition('activate')
     assert stage.until(lambda: len(received) > count + 10)
@@ -614,8 +613,7 @@ def test_a_subscriber_that_hangs_is_not_waited_for(
     subscriber.process.send_signal(signal.SIGSTOP)
     judge.moving()
     assert stage.transition('deactivate')
-    stage.spin(0.2)
-    assert judge.commands[-1] == SAFE
+    assert stage.until(lambda: judge.commands[-1] == SAFE)
     for label in ('cleanup', 'configure', 'activate'):
         assert stage.transition(label)
     judge.moving()
@@ -670,7 +668,8 @@ def test_a_policy_that_is_set_but_not_loaded_is_not_told_to_act(
     other = policy_file.with_name('other.safetensors')
     write_policy(other, *random_policy(seed=1))
     assert set_parameters(stage, policy=str(other))[0].successful
-    stage.spin(1.5)
+    reports = len(diagnostics.all)
+    assert stage.until(lambda: len(diagnostics.all) > reports + 1)
     assert diagnostics['policy'] == str(policy_file)
     judge.policies.append(load_policy(other))
     assert stage.call(Trigger, 'controller/reload').success
@@ -683,9 +682,7 @@ def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_fi
     diagnostics = Diagnostics(stage)
     start(stage, policy_file, backend='lava')
     judge.moving()
-    assert diagnostics.reports(
-        'does not answer on neuromorphic/answer', DiagnosticStatus.ERROR, 15
-    )
+    assert diagnostics.reports('does not answer on neuromorphic/answer', DiagnosticStatus.ERROR)
     judge.verdict()
 
 
@@ -713,7 +710,7 @@ def test_the_guard_after_the_controller_was_killed(
     controller.end(signal.SIGKILL)
     assert stage.until(lambda: received[-5:] == [[0.75]] * 5), guard.output
     stray = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
-    stage.spin(0.5)
+    stage.introduce('guard')
     for bad in ([np.nan], [], [0.1, 0.2]):
         stray.publish(number_array(bad, ''))
     stage.spin(0.5)
@@ -721,8 +718,7 @@ def test_the_guard_after_the_controller_was_killed(
     start(stage, policy_file, resume_after_crash='true')
     assert stage.until(lambda: [0.75] not in received[-10:])
     assert guard.end(signal.SIGTERM) == 0
-    stage.spin(0.3)
-    assert received[-1] == [0.75]
+    assert stage.until(lambda: received[-1] == [0.75])
     refused = stage.start('guard')
     assert refused.wait(20) == 1
     assert 'parameter safe_command is [], expected a finite value' in refused.output
