@@ -181,8 +181,8 @@ class Loop:
             return
         if not self.active:
             if self.watches_wiring and not fault:
-                observation = inputs.observation(self._sent, self._raw)
-                self.wiring.add(observation, None, now, inputs.stamp * 1e-9)
+                seen = inputs.observation(self._sent, self._raw)
+                self.wiring.add(seen, None, now, inputs.stamp * 1e-9)
             return
         if not fault and self._is_asked(inputs.label):
             return
