@@ -6,7 +6,7 @@ A cart on a rail with a two-joint arm. JointState in another order every time, O
 cart, efforts in Nm. Every physics step is published with its time; `world/advance`
 (std_srvs/Empty) lets ten of them pass, `world/restart` (std_srvs/SetBool) resets. With `realtime`
 time passes by itself; with `clock` as well, half as quickly as ours, with /clock, from 20 s; a
-reset sets it back to 0.
+reset sets it back to 0. With `late` the last message of `world/advance` comes after its answer.
 """
 
 import random
@@ -40,9 +40,10 @@ MODEL = """
 </mujoco>
 """
 STEPS = 10
+LATE_SECONDS = 0.15
 
 
-def main(realtime: bool, clock: bool) -> None:
+def main(realtime: bool, clock: bool, late: bool) -> None:
     model = mujoco.MjModel.from_xml_string(MODEL)
     data = mujoco.MjData(model)
     rclpy.init()
@@ -83,10 +84,20 @@ def main(realtime: bool, clock: bool) -> None:
         data.ctrl[:] = message.data
 
     def advance(request: Empty.Request, response: Empty.Response) -> Empty.Response:
-        for _ in range(STEPS):
+        for step in range(STEPS):
             physics()
-            publish()
+            if late and step == STEPS - 1:
+                timer.reset()
+            else:
+                publish()
         return response
+
+    def publish_late() -> None:
+        timer.cancel()
+        publish()
+
+    timer = node.create_timer(LATE_SECONDS, publish_late)
+    timer.cancel()
 
     def restart(request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         nonlocal ticks
@@ -117,4 +128,4 @@ def main(realtime: bool, clock: bool) -> None:
 
 
 if __name__ == '__main__':
-    main('realtime' in sys.argv, 'clock' in sys.argv)
+    main('realtime' in sys.argv, 'clock' in sys.argv, 'late' in sys.argv)

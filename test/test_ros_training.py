@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from conftest import NodeProcess, Stage, TASK
+from conftest import NodeProcess, PATIENCE, Stage, TASK
 import gymnasium
 import numpy as np
 from proxy_snn_control import child
@@ -130,7 +130,7 @@ def command(stage: Stage, *arguments: object) -> NodeProcess:
     return stage.launch(child.command('proxy_snn_control.cli', *map(str, arguments)))
 
 
-def finished(process: NodeProcess, seconds: float = 120) -> str:
+def finished(process: NodeProcess, seconds: float = 4 * PATIENCE) -> str:
     assert process.wait(seconds) == 0, process.output
     return process.output
 
@@ -238,6 +238,22 @@ def test_a_strangers_simulator_trains_and_is_then_controlled(stage: Stage, tmp_p
     numbers = np.array([list(message.data) for message in efforts])
     assert (np.abs(numbers) <= [2.0, 1.0, 4.0]).all()
     assert (np.abs(numbers) > 0).any()
+
+
+def test_the_end_of_a_step_is_waited_for(stage: Stage, tmp_path: Path, monkeypatch) -> None:
+    """By its stamps, after a reset to time 0 too, whose messages have none."""
+    from proxy_snn_control.nodes import ros_task
+
+    monkeypatch.setenv('ROS_DOMAIN_ID', stage.environment['ROS_DOMAIN_ID'])
+    task = write(tmp_path, robot=ARM_ROBOT, task=ARM_TASK, **{'upright.py': UPRIGHT})
+    python(stage, 'foreign_sim.py', 'late')
+    environment = ros_task.make(str(task))
+    for _ in range(2):
+        environment.reset(seed=0)
+        for step in (1, 2, 3):
+            environment.step(np.zeros(3, np.float32))
+            assert environment._inputs.stamp == step * 40_000_000
+    environment.close()
 
 
 def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:

@@ -95,9 +95,10 @@ class Stream:
         """Return the median of the last intervals between samples [s], if there were enough."""
         begin = -1 - INTERVALS
         last = list(self.samples)[begin:]
-        if len(last) < 3:
+        # A reset to time 0 leaves a single one without a stamp.
+        times = [s.stamp * 1e-9 for s in last if s.stamp] or [s.received for s in last]
+        if len(times) < 3:
             return None
-        times = [s.stamp * 1e-9 if s.stamp else s.received for s in last]
         # Plain Python: of a handful of numbers it makes shorter work than NumPy.
         gaps = sorted(after - before for before, after in itertools.pairwise(times))
         half = len(gaps) // 2

@@ -48,8 +48,10 @@ CONNECT_SECONDS = 20.0  # DDS discovery may take seconds
 ACQUAINTANCE_SECONDS = 0.5
 SPIN_SECONDS = 0.1
 DEPTH = 200  # messages of a source that may come while the learner computes
-# After the first message of an episode, for the others of that moment.
-QUIET_SECONDS = 0.05
+# After the first message of an episode, for the others of that moment: so many waits of so many
+# seconds in a row must bring none. On a busy machine a single one could end before this process
+# had its turn to receive any.
+QUIET_WAITS, QUIET_SECONDS = 5, 0.01
 # Of a source's interval: how far the last message of a step may be from the step's end.
 NEAR_END = 0.75
 # Results of simulation_interfaces: done, and of a state that it is that already.
@@ -394,7 +396,7 @@ class RosTask(gymnasium.Env):
         self._gate.last = None
         self._gate.start(self._taken())
         self._sent = self._raw = self._commands.action(self._gate.begin)
-        self._complete, self._end_stamp = False, 0
+        self._complete, self._end_stamp, self._from_zero = False, 0, False
         self._due = self._clock_now()
 
     def _advance(self) -> None:
@@ -405,7 +407,7 @@ class RosTask(gymnasium.Env):
             self._pass_time()
             return
         self._complete = False
-        if self._end_stamp:
+        if self._end_stamp or self._from_zero:
             self._end_stamp += round(self.task.control_period * 1e9)
         self._await_receipt()
         self._call(self.task.step)
@@ -487,9 +489,26 @@ class RosTask(gymnasium.Env):
             if fault := self._inputs.fault(now):
                 raise Interrupted(f'task ros:{self.task.path}: {fault}') from None
             raise error from None
-        if not self.real_time and not self._end_stamp and self._inputs.stamp:
-            self._idle(QUIET_SECONDS)  # a simulator may publish several messages within a step
+        if self.real_time:
+            return
+        stamp, was_zero = self._inputs.stamp, self._from_zero
+        # A reset to time 0 leaves its messages without a stamp, as there are also some that do not
+        # set any.
+        self._from_zero = not stamp and (was_zero or not self._end_stamp)
+        if stamp and (not self._end_stamp or (was_zero and stamp > self._end_stamp)):
+            self._await_quiet()  # a simulator may publish several messages within a step
             self._end_stamp = self._inputs.stamp
+
+    def _await_quiet(self) -> None:
+        deadline = time.monotonic() + self.task.timeout
+        silent = 0
+        while silent < QUIET_WAITS and (now := time.monotonic()) < deadline:
+            heard = self._heard
+            self._executor.spin_once(timeout_sec=QUIET_SECONDS)
+            if self._heard != heard:
+                silent = 0
+            elif time.monotonic() - now >= QUIET_SECONDS:
+                silent += 1
 
     def _observed(self) -> bool:
         inputs = self._inputs
