@@ -655,7 +655,7 @@ def test_wiring_mistakes_are_named(
         return [(int(value['commands']), value['wiring']) for value in values if 'wiring' in value]
 
     def is_late(found: str) -> bool:
-        """Whether the machine is too busy for the control period, which then is all that counts."""
+        """Whether the machine is too busy for the control period: that hides all else."""
         return found.startswith('a step every') and 'rate' not in parameters
 
     # In commands: four seconds' worth, of which two are a window.

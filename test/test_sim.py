@@ -84,7 +84,8 @@ def test_sim_in_real_time(stage: Stage) -> None:
     assert stage.until(lambda: len(observations) > 5 and len(joints) > 5 and len(clock) > 5)
     before, began = len(observations), time.monotonic()
     assert stage.until(lambda: len(observations) >= before + 30), 'nobody has to command it'
-    assert time.monotonic() - began > 30 / 22, "HalfCheetah's control period is 0.05 s"
+    # One may have waited here, and of two the sim may have been late.
+    assert time.monotonic() - began > 27 * 0.049, "HalfCheetah's control period is 0.05 s"
     assert len(observations[-1].data) == 17
     message = joints[-1]
     assert message.name[3:] == ['bthigh', 'bshin', 'bfoot', 'fthigh', 'fshin', 'ffoot']
@@ -299,13 +300,21 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     received = stage.subscribe(DiagnosticArray, '/diagnostics', 100)
     sim = stage.start('sim', env='Hopper-v5', mode='realtime')
     commands = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
-    assert stage.until(lambda: len(clock) > 5 and commands.get_subscription_count() > 0)
+    met = commands.get_subscription_count
+    assert stage.until(lambda: len(clock) > 5 and met() > 0 and bool(received))
     flood = [
         number_array(np.array(values, dtype=float), '')
         for values in ([0.1, 0.2, 0.3], [np.nan] * 3, [1e300] * 3, [], [0.0] * 1000)
     ]
     began, sent = time.monotonic(), 0
     clock.clear()
+    received.clear()
+
+    def counted(message: DiagnosticArray) -> np.ndarray:
+        """Return the time, and what the sim had counted by then."""
+        values = {pair.key: float(pair.value) for pair in message.status[0].values[2:]}
+        names = ('steps', 'commands', 'commands_refused', 'lost_seconds')
+        return np.array([seconds(message.header.stamp), *(values[name] for name in names)])
 
     def pour() -> bool:
         nonlocal sent
@@ -313,18 +322,20 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
         while sent < 10_000 * elapsed:
             commands.publish(flood[sent % len(flood)])
             sent += 1
-        return elapsed > 4
+        return elapsed > 4 and len(received) > 2
 
     assert stage.until(pour)
-    elapsed = time.monotonic() - began
     published = stamps(clock)
     assert (np.diff(published) > 0).all()
-    # The task's rate is held to the promille where nothing else runs; here all else may run.
-    assert published[-1] - published[0] > 0.5 * elapsed
     assert sim.process.poll() is None
-    counted = {pair.key: pair.value for pair in received[-1].status[0].values}
-    assert int(counted['commands']) > 0
-    assert int(counted['commands_refused']) > 0
+    passed, steps, taken, refused, lost = counted(received[-1]) - counted(received[0])
+    assert taken > 0
+    assert refused > 0
+    # The task's rate is held to the promille where nothing else runs. A machine that is too busy for
+    # that loses time, which is counted; but no more commands come between two steps than are
+    # published in a control period.
+    assert steps * 0.008 + lost == pytest.approx(passed, abs=0.3)
+    assert taken + refused < 2 * 10_000 * 0.008 * steps
     assert sim.end(signal.SIGINT) == 0
     assert sim.output.count('topic command') < 10, 'one complaint a second'
 
