@@ -331,8 +331,8 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     passed, steps, taken, refused, lost = counted(received[-1]) - counted(received[0])
     assert taken > 0
     assert refused > 0
-    # The task's rate is held to the promille where nothing else runs. A machine that is too busy for
-    # that loses time, which is counted; but no more commands come between two steps than are
+    # The task's rate is held to the promille where nothing else runs. A machine that is too busy
+    # for that loses time, which is counted; but no more commands come between two steps than are
     # published in a control period.
     assert steps * 0.008 + lost == pytest.approx(passed, abs=0.3)
     assert taken + refused < 2 * 10_000 * 0.008 * steps
