@@ -44,7 +44,7 @@ def test_what_is_wrong_is_named_in_one_line(
     os.mkfifo(tmp_path / 'PIPE')
     given = [str(tmp_path / 'PIPE') if each == 'PIPE' else each for each in arguments]
     process = stage.launch([sys.executable, '-m', 'proxy_snn_control.nodes', node, *given])
-    assert process.wait(30) == status, process.output
+    assert process.wait() == status, process.output
     assert reported in process.output
     assert 'Traceback' not in process.output
     own = [line for line in process.output.splitlines() if reported in line]
@@ -66,7 +66,7 @@ def test_a_misspelt_parameter_in_a_file(
     path.write_text(f'/**:\n  ros__parameters:\n    {given}\n    use_sim_time: false\n')
     command = [sys.executable, '-m', 'proxy_snn_control.nodes', node, '--ros-args']
     process = stage.launch([*command, '--params-file', str(path)])
-    assert process.wait(30) == 1, process.output
+    assert process.wait() == 1, process.output
     name = given.partition(':')[0]
     assert f"parameter '{name}' does not exist; did you mean {near}?" in process.output
 
@@ -76,7 +76,7 @@ def test_control_characters_do_not_reach_the_terminal(stage: Stage, tmp_path: Pa
     path.write_text('/**:\n  ros__parameters:\n    policy: "a\\e[2J\\nb"\n')
     command = [sys.executable, '-m', 'proxy_snn_control.nodes', 'controller', '--ros-args']
     process = stage.launch([*command, '--params-file', str(path)])
-    assert process.wait(30) == 1, process.output
+    assert process.wait() == 1, process.output
     assert r"parameter policy is 'a\x1b[2J\nb', expected printable text" in process.output
     assert '\x1b' not in process.output
 

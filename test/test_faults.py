@@ -45,12 +45,12 @@ class Judge:
         sent: the observations.
     """
 
-    def __init__(self, stage: Stage, policy: Policy, safe: list[float] = SAFE) -> None:
-        self.stage, self.policies, self.safe = stage, [policy], safe
+    def __init__(self, stage: Stage, policy: Policy, qos: QoSProfile = RELIABLE) -> None:
+        self.stage, self.policies, self.safe = stage, [policy], SAFE
         self.commands: list[list[float]] = []
         self.publishers: list[bytes] = []
         stage.node.create_subscription(
-            Float64MultiArray, 'command', with_publisher(self._take), RELIABLE
+            Float64MultiArray, 'command', with_publisher(self._take), qos
         )
         self.publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
         self.sent: list[np.ndarray] = []
@@ -472,9 +472,10 @@ def test_sigterm_in_each_state(stage: Stage, judge: Judge, policy_file: Path, st
     judge.commands.append(SAFE)  # for the verdict, where nothing was to be published
 
 
-def test_a_hundred_rounds_through_the_lifecycle(
-    stage: Stage, judge: Judge, policy_file: Path
-) -> None:
+def test_a_hundred_rounds_through_the_lifecycle(stage: Stage, policy_file: Path) -> None:
+    # Fast DDS may hang where a publisher is removed to which a reliable subscriber is matched, if
+    # one of its timers is due at that moment (eProsima/Fast-DDS#6502): here a hundred are removed.
+    judge = Judge(stage, load_policy(policy_file), SENSOR_DATA)
     controller = start(stage, policy_file)
     judge.moving()
     change = lifecycle(stage)
@@ -495,6 +496,7 @@ def test_a_hundred_rounds_through_the_lifecycle(
     assert bytes_after < bytes_before + 3e6
     assert stage.node.count_publishers('command') == 1
     judge.moving()
+    judge.verdict()
 
 
 def lifecycle(stage: Stage) -> Callable[[str], bool]:

@@ -119,7 +119,7 @@ def launch(stage: Stage, name: str, *arguments: str) -> NodeProcess:
 def ends_cleanly(process: NodeProcess) -> None:
     """Ctrl-C as a terminal sends it: to the whole process group."""
     os.killpg(process.process.pid, signal.SIGINT)
-    process.wait(20)
+    process.wait()
     assert 'process has died' not in process.output, process.output
     assert 'Traceback' not in process.output, process.output
     assert process.survivors() == []
@@ -154,7 +154,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.parametrize('name', FILES)
 def test_arguments_are_described(stage: Stage, name: str) -> None:
     process = launch(stage, name, '--show-args')
-    assert process.wait(30) == 0, process.output
+    assert process.wait() == 0, process.output
     assert 'No description given' not in process.output
     for argument in ('namespace', 'use_sim_time'):
         assert f"'{argument}'" in process.output
@@ -232,7 +232,7 @@ def test_arguments_go_over_the_parameter_file(stage: Stage, policy_file: Path, f
 def test_a_missing_parameter_file_is_named(stage: Stage, name: str) -> None:
     """Launch itself would only warn, and the node start without the file's values."""
     process = launch(stage, name, 'config:=/nowhere/c.yaml')
-    assert process.wait(20) == 1
+    assert process.wait() == 1
     assert 'parameter file /nowhere/c.yaml: no such file' in process.output
     assert 'process started' not in process.output
 
@@ -257,7 +257,7 @@ def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
         return ''
 
     for _ in range(2):
-        assert stage.until(lambda: backend() == 'lava', 60), process.output
+        assert stage.until(lambda: backend() == 'lava'), process.output
         found = subprocess.run(
             ['pgrep', '--session', str(process.process.pid), '-f', 'nodes neuromorphic'],
             capture_output=True,
@@ -265,9 +265,9 @@ def test_control_with_lava(stage: Stage, policy_file: Path) -> None:
             check=True,
         )
         os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-        assert stage.until(lambda: backend() == 'fallback', 20), process.output
+        assert stage.until(lambda: backend() == 'fallback'), process.output
     os.killpg(process.process.pid, signal.SIGINT)
-    process.wait(20)
+    process.wait()
     assert 'Traceback' not in process.output, process.output
     assert process.survivors() == []
 
@@ -312,9 +312,9 @@ def generate_launch_description():
             if pair.key == 'backend'
         }
 
-    assert stage.until(lambda: 'lava' in backends(), 60), process.output
+    assert stage.until(lambda: 'lava' in backends()), process.output
     os.killpg(process.process.pid, signal.SIGINT)
-    process.wait(20)
+    process.wait()
 
 
 def test_control_says_why_it_cannot_start(stage: Stage) -> None:
@@ -322,7 +322,7 @@ def test_control_says_why_it_cannot_start(stage: Stage) -> None:
     assert stage.until(
         lambda: 'policy file /nowhere/p.safetensors: no such file' in process.output
     )
-    process.wait(20)
+    process.wait()
     assert 'Traceback' not in process.output
 
 
@@ -452,7 +452,7 @@ def test_respawn(stage: Stage, policy_file: Path, config: Path) -> None:
     os.kill(process_of(process, 'controller'), signal.SIGKILL)
     stage.spin(0.3)
     os.killpg(process.process.pid, signal.SIGINT)  # while launch waits before it respawns
-    process.wait(20)
+    process.wait()
     assert process.survivors() == []
 
 
@@ -471,7 +471,7 @@ def test_a_respawned_controller_waits_for_arm(
     assert stage.call(Trigger, 'controller/arm').success
     assert stage.until(lambda: len(set(commands_of(commands[received:]))) > 10), process.output
     os.killpg(process.process.pid, signal.SIGINT)
-    process.wait(20)
+    process.wait()
     assert process.survivors() == []
 
 
@@ -533,7 +533,7 @@ def test_every_robot_file_that_is_shipped(stage: Stage, tmp_path: Path, robot: P
             if int(count.get('commands', 0)) > 20
         ]
 
-    assert stage.until(lambda: bool(levels()), 20), process.output
+    assert stage.until(lambda: bool(levels())), process.output
     assert levels()[-1][0] != DiagnosticStatus.ERROR, levels()[-1]
     assert len(commands) > 20
     ends_cleanly(process)
@@ -558,7 +558,7 @@ def test_demo_takes_the_policys_task(stage: Stage, tmp_path: Path) -> None:
     process = launch(stage, 'demo', f'policy:={policy}', 'episodes:=0')
     made = parameters(stage, 'sim', 'env', 'env_kwargs')
     assert made == ['Hopper-v5', 'frame_skip=8 \'xml_file="hopper.xml"\'']
-    assert stage.until(lambda: 'episode 2: return' in process.output, 40), process.output
+    assert stage.until(lambda: 'episode 2: return' in process.output), process.output
     ends_cleanly(process)
 
 
@@ -569,7 +569,7 @@ def test_demo(stage: Stage, policy_file: Path, mode: str) -> None:
     process = launch(
         stage, 'demo', f'policy:={policy_file}', 'episodes:=0', f'mode:={mode}', *arguments
     )
-    assert stage.until(lambda: len(returns) > 2, 40), process.output
+    assert stage.until(lambda: len(returns) > 2), process.output
     values = parameters(stage, '/pair/controller', 'lockstep', 'use_sim_time')
     assert values == [mode == 'lockstep', mode == 'realtime']
     ends_cleanly(process)
@@ -577,7 +577,7 @@ def test_demo(stage: Stage, policy_file: Path, mode: str) -> None:
 
 def test_demo_ends_with_its_episodes(stage: Stage, policy_file: Path) -> None:
     process = launch(stage, 'demo', f'policy:={policy_file}', 'episodes:=3')
-    assert process.wait(40) == 0, process.output
+    assert process.wait() == 0, process.output
     assert 'episode 3: return' in process.output
     assert process.output.count('process has finished cleanly') == 2
     assert 'Caught exception' not in process.output
@@ -590,7 +590,7 @@ def test_train(stage: Stage, tmp_path: Path) -> None:
     out = tmp_path / 'run'
     arguments = ('namespace:=lab', 'use_sim_time:=true')
     process = launch(stage, 'train', f'env:={TASK}', 'steps:=1000', f'out:={out}', *arguments)
-    assert stage.until(lambda: bool(received), 60), process.output
+    assert stage.until(lambda: bool(received)), process.output
     values = parameters(stage, '/lab/train', 'steps', 'resume', 'use_sim_time')
     assert values == [1000, False, True]
     ends_cleanly(process)

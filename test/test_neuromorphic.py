@@ -484,14 +484,14 @@ def test_lockstep_with_lava_gives_the_returns_of_evaluate(
         stage.spin(2.0)
         return diagnostics('commands') == answered
 
-    assert stage.until(met, 40), stage.outputs()
-    assert stage.until(settled, 30)
+    assert stage.until(met), stage.outputs()
+    assert stage.until(settled)
     assert diagnostics('backend') == 'lava'
     before = diagnostics('backend_fallbacks'), int(diagnostics('commands'))
     # It goes on until the test ends: twenty episodes are over before the two have found each
     # other.
     stage.start('sim', env=TASK, seed=11)
-    assert stage.until(lambda: len(returns) >= episodes, 60), stage.outputs()
+    assert stage.until(lambda: len(returns) >= episodes), stage.outputs()
     alone = evaluate(load_policy(policy_file), make_environment(TASK), episodes, 11)
     assert alone
     assert [message.data for message in returns[:episodes]] == alone.returns
@@ -540,7 +540,7 @@ def test_killed_in_the_middle_of_an_episode(
     assert stage.until(lambda: diagnostics('backend') == 'fallback')
     again = NodeProcess(node.command, node.environment, stage.folder / 'again.log')
     stage.processes.append(again)
-    assert stage.until(lambda: diagnostics('backend') == 'lava', 40), again.output
+    assert stage.until(lambda: diagnostics('backend') == 'lava'), again.output
     stage.spin(1.0)
     policy = load_policy(policy_file)
     answered = [int(label_of(command)) for command in commands]

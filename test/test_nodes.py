@@ -25,8 +25,8 @@ pytest.importorskip('mujoco')
 FAULT_SECONDS = 0.3
 
 
-def expect(node: NodeProcess, text: str, stage: Stage, seconds: float = 20.0) -> None:
-    assert stage.until(lambda: text in node.output, seconds), node.output
+def expect(node: NodeProcess, text: str, stage: Stage) -> None:
+    assert stage.until(lambda: text in node.output), node.output
 
 
 def active_controller(stage: Stage, policy_file: Path, **parameters: object) -> NodeProcess:
@@ -114,7 +114,7 @@ def test_lockstep_gives_the_returns_of_evaluate(
     stage.meet('sim/episode_return')
     controller = active_controller(stage, path, lockstep='true')
     assert not libraries(controller) & {'torch', 'mujoco'}
-    assert stage.until(lambda: sim.process.poll() is not None, 60), sim.output
+    assert stage.until(lambda: sim.process.poll() is not None), sim.output
     assert sim.process.returncode == 0, sim.output
     assert stage.until(lambda: len(returns) == episodes)
     assert [message.data for message in returns] == evaluated(path, 11, episodes)
@@ -137,7 +137,7 @@ def test_lockstep_through_a_robot_file(stage: Stage, tmp_path: Path) -> None:
     stage.meet('sim/episode_return')
     robot = Path(__file__).parents[1] / 'config' / 'robots' / 'half_cheetah.yaml'
     active_controller(stage, path, lockstep='true', robot=robot)
-    assert stage.until(lambda: sim.process.poll() is not None, 60), stage.outputs()
+    assert stage.until(lambda: sim.process.poll() is not None), stage.outputs()
     assert stage.until(lambda: len(returns) == 2)
     assert [message.data for message in returns] == evaluated(path, 11, 2)
 
@@ -152,13 +152,13 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
     first = stage.start('controller', **controller)
     assert stage.until(lambda: len(returns) >= 3)
     first.process.kill()
-    first.wait(5)
+    first.wait()
     for label in ('observation 1', 'unasked', 'robot 5'):
         stray.publish(number_array(np.array([0.9]), label))
     stage.spin(0.3)
     assert sim.process.poll() is None, 'there is something left to do for the second one'
     second = stage.start('controller', **controller, resume_after_crash='true')
-    assert stage.until(lambda: sim.process.poll() is not None, 60), second.output
+    assert stage.until(lambda: sim.process.poll() is not None), second.output
     assert stage.until(lambda: len(returns) == 400)
     assert [message.data for message in returns] == evaluated(policy_file, 3, 400)
 
@@ -196,8 +196,9 @@ def test_silent_unless_active(stage: Stage, policy_file: Path) -> None:
         robot.meet()
         assert robot.ask(np.full(9, 0.3)) != [0.0]
         assert stage.transition('deactivate')
-        stage.spin(0.2)
-        assert robot.commands[-1].data.tolist() == [0.0], 'the last command is the safe one'
+        assert stage.until(lambda: robot.commands[-1].data.tolist() == [0.0]), (
+            'the last command is the safe one'
+        )
         nothing_is_said()
         assert stage.transition('cleanup')
         nothing_is_said()
@@ -225,7 +226,7 @@ def test_bad_observations_get_the_safe_command(stage: Stage, policy_file: Path) 
         (np.full(9, np.inf), 'observation[0] is inf'),
     ):
         assert robot.ask(bad) == [0.25]
-        expect(controller, reported, stage, 3)
+        expect(controller, reported, stage)
         assert robot.ask(good) == answer, 'a fault passes with its cause'
         stage.spin(1.1)  # the log repeats a fault at most once a second
     assert 'Traceback' not in controller.output
@@ -243,24 +244,28 @@ def test_stale_observations_get_the_safe_command(stage: Stage, policy_file: Path
     # Repeated at the control rate while the fault lasts.
     assert stage.until(lambda: len(robot.commands) > before + 20)
     assert all(command.data.tolist() == [-0.5] for command in robot.commands[before:])
-    expect(controller, 'on topic observation; sent the safe command', stage, 3)
-    reported = [status.message for array in diagnostics for status in array.status]
-    assert any(message.startswith('no observation for') for message in reported)
+    expect(controller, 'on topic observation; sent the safe command', stage)
+
+    def is_reported() -> bool:
+        messages = [status.message for array in diagnostics for status in array.status]
+        return any(message.startswith('no observation for') for message in messages)
+
+    assert stage.until(is_reported)
     assert robot.ask(np.full(9, 0.3)) == answer
 
 
-@pytest.mark.parametrize('rate', [0.0, 0.2])
+@pytest.mark.parametrize('rate', [0.0, 0.01])
 def test_stale_is_noticed_at_any_rate(stage: Stage, tmp_path: Path, rate: float) -> None:
     """Neither a slow policy nor a slow rate delays the safe command beyond the timeout."""
     path = tmp_path / 'slow.safetensors'
-    write_policy(path, *random_policy(control_period=30.0))
+    write_policy(path, *random_policy(control_period=100.0))
     robot = Robot(stage)
     active_controller(stage, path, rate=rate, safe_command='[0.25]', observation_timeout=0.5)
     robot.meet()
     robot.send(np.full(9, 0.3))
     stage.spin(1.0)  # its answer, if there is one, has come; safe commands may have come before it
     before = len(robot.commands)
-    assert stage.until(lambda: len(robot.commands) >= before + 3, 4)
+    assert stage.until(lambda: len(robot.commands) >= before + 3), 'sooner than at its period'
     assert all(command.data.tolist() == [0.25] for command in robot.commands[before:])
 
 
@@ -288,7 +293,7 @@ def test_fixed_rate(stage: Stage, policy_file: Path) -> None:
     assert time.monotonic() - began > 50 / 55, 'and no faster than the rate'
     assert all(command.data.tolist() == expected for command in robot.commands)
     assert stage.transition('deactivate')
-    stage.spin(0.3)
+    assert stage.until(lambda: robot.commands[-1].data.tolist() == [0.0])
     before = len(robot.commands)
     robot.send(np.full(9, 0.7))
     assert stage.transition('activate')
@@ -316,9 +321,10 @@ def test_the_last_command_before_the_end_is_safe(
     for _ in range(20):  # in the middle of work
         robot.send(np.full(9, 0.3))
         stage.spin(0.01)
+    assert stage.until(lambda: bool(robot.commands))
+    robot.send(np.full(9, 0.3))
     assert controller.end(number) == 0, controller.output
-    stage.spin(0.5)
-    assert robot.commands[-1].data.tolist() == (safe or [0.0])
+    assert stage.until(lambda: robot.commands[-1].data.tolist() == (safe or [0.0]))
     assert robot.commands[0].data.tolist() != (safe or [0.0])
     assert controller.survivors() == []
     assert 'Traceback' not in controller.output
@@ -370,12 +376,14 @@ def test_the_caches_are_warmed_up_once_before_each_observation(
     expect(controller, 'trained on', stage)
     robot.meet()
     sent, before = len(robot.commands), controller.output.count('warm-up')
-    for _ in range(20):
+    asked = warm_ups = 0
+    while asked < 20 or (warm_ups < 5 and asked < 400):  # on a busy machine none is expected
         robot.ask(np.full(9, 0.3))
         stage.spin(0.05)
-    warm_ups = controller.output.count('warm-up') - before
-    assert 5 <= warm_ups <= 21, warm_ups
-    assert len(robot.commands) == sent + 20
+        asked += 1
+        warm_ups = controller.output.count('warm-up') - before
+    assert 5 <= warm_ups <= asked + 1, warm_ups
+    assert len(robot.commands) == sent + asked
 
 
 @pytest.mark.parametrize('crowded', ['', 'controller.CROWDED = 60'])
@@ -394,10 +402,9 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(
     assert robot.ask(np.full(9, 0.3)) != [0.25]
     robot.send(np.full(9, 2.0))
     assert stage.until(lambda: controller.process.poll() is not None), controller.output
-    stage.spin(0.5)
     assert controller.process.returncode == 1
     assert 'a defect in the loop' in controller.output
-    assert robot.commands[-1].data.tolist() == [0.25]
+    assert stage.until(lambda: robot.commands[-1].data.tolist() == [0.25])
 
 
 @pytest.mark.parametrize(
@@ -424,11 +431,11 @@ def test_what_cannot_be_configured_says_why(
     controller = stage.start('controller', **given)
     assert not stage.transition('configure')
     assert stage.state() == 'unconfigured'
-    expect(controller, reported, stage, 3)
+    expect(controller, reported, stage)
     assert controller.end(signal.SIGINT) == 0
     # With nobody to manage it, a controller that cannot start ends with status 1.
     alone = stage.start('controller', autostart='true', **given)
-    assert alone.wait(20) == 1
+    assert alone.wait() == 1
     assert reported in alone.output
     assert 'Traceback' not in controller.output + alone.output
 
@@ -470,7 +477,7 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
     def values() -> dict[str, str]:
         return {pair.key: pair.value for pair in received[-1].status[0].values} if received else {}
 
-    assert stage.until(lambda: values().get('commands') == '20', 5)
+    assert stage.until(lambda: values().get('commands') == '20')
     shown = values()
     assert shown['state'] == 'active'
     assert shown['policy'] == str(policy_file)
@@ -479,9 +486,11 @@ def test_diagnostics(stage: Stage, policy_file: Path) -> None:
         operations / 20 * 77e-6, abs=1e-3
     )
     assert 0 < float(shown['latency_median_ms']) <= float(shown['latency_99_ms'])
-    count, began = len(received), time.monotonic()
+    count = len(received)
     assert stage.until(lambda: len(received) >= count + 3)
-    assert time.monotonic() - began > 1.5, '1 Hz'
+    stamps = [each.header.stamp for each in received[count - 1 :]]
+    seconds = [stamp.sec + stamp.nanosec * 1e-9 for stamp in stamps]
+    assert seconds[3] - seconds[0] > 2.5, '1 Hz'
 
 
 # ---- the trainer
@@ -504,19 +513,19 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     episodes = stage.subscribe(Float64, 'train/episode_return')
     evaluations = stage.subscribe(Float64, 'train/eval_return')
     train = stage.start('train', config=quick_config(tmp_path), out=out, seed=5)
-    assert stage.until(lambda: steps and episodes and len(evaluations) > 1, 60), train.output
+    assert stage.until(lambda: steps and episodes and len(evaluations) > 1), train.output
 
     paused = stage.call(Trigger, 'train/pause')
     assert paused.success
+    told = stage.call(Trigger, 'train/checkpoint').message
     stage.spin(1.5)
-    at = steps[-1].data
-    stage.spin(1.5)
-    assert steps[-1].data == at, 'paused means no step'
-    assert stage.call(Trigger, 'train/checkpoint').message == f'checkpoint at step {at:.0f}'
+    assert stage.call(Trigger, 'train/checkpoint').message == told, 'paused means no step'
+    at = int(told.removeprefix('checkpoint at step '))
+    assert stage.until(lambda: steps[-1].data == at)
     written = sorted((out / 'checkpoint').glob('checkpoint-*'))
     assert [path.name for path in written] == [f'checkpoint-{at:010.0f}.safetensors']
     assert stage.call(Trigger, 'train/resume').success
-    assert stage.until(lambda: steps[-1].data > at, 20)
+    assert stage.until(lambda: steps[-1].data > at)
 
     assert train.end(number) == 0, train.output
     assert train.survivors() == []
@@ -527,14 +536,14 @@ def test_train_node(stage: Stage, tmp_path: Path, number: signal.Signals) -> Non
     assert load_policy(out / 'policy_last.safetensors').spec.provenance['seed'] == 5
     with open(out / 'progress.csv', newline='') as file:
         returns = [float(row['eval_return_mean']) for row in csv.DictReader(file)]
-    stage.until(lambda: evaluations[-1].data == returns[-1], 5)  # in this process's queue still
+    assert stage.until(lambda: evaluations[-1].data == returns[-1]), 'in the queue still'
     # The first may be over before the two have found each other.
     count = len(evaluations)
     assert [message.data for message in evaluations] == returns[-count:]
     assert not [path for path in out.rglob('*') if path.name.endswith('.tmp')]
 
     again = stage.start('train', out=out, resume='true', steps=0)
-    assert again.wait(30) == 0, again.output
+    assert again.wait() == 0, again.output
     assert 'done at step' in again.output
 
 
@@ -546,17 +555,21 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
     states = stage.subscribe(DiagnosticArray, '/diagnostics')
     steps = stage.subscribe(Float64, 'train/step')
     train = stage.start('train', config=quick_config(tmp_path), out=out, seed='[3, 4]')
-    assert stage.until(lambda: all(len(each) > 1 for each in returns.values()), 90), train.output
+    assert stage.until(lambda: all(len(each) > 1 for each in returns.values())), train.output
     assert stage.call(Trigger, 'train/pause').success
-    stage.spin(1.5)
+
+    def shown() -> dict[str, str]:
+        """Return what was reported last of each seed."""
+        last = {status.name: status.message for state in states for status in state.status}
+        return {name.rpartition('seed ')[2]: message for name, message in last.items()}
+
+    assert stage.until(lambda: shown() == {'3': 'paused', '4': 'paused'}), shown()
+    stage.spin(1.0)
     at = steps[-1].data
     stage.spin(1.5)
     assert steps[-1].data == at, 'paused means no step'
-    shown = {status.name: status.message for state in states[-2:] for status in state.status}
-    assert {name.rpartition('seed ')[2] for name in shown} == {'3', '4'}
-    assert set(shown.values()) == {'paused'}
     assert stage.call(Trigger, 'train/resume').success
-    assert stage.until(lambda: steps[-1].data > at, 20)
+    assert stage.until(lambda: steps[-1].data > at)
     assert train.end(signal.SIGINT) == 0, train.output
     assert train.survivors() == []
     assert 'Traceback' not in train.output
@@ -583,7 +596,7 @@ def test_train_says_what_is_wrong(
     pytest.importorskip('torch')
     given = {key: tmp_path / 'run' if v == 'RUN' else v for key, v in parameters.items()}
     train = stage.start('train', **given)
-    assert train.wait(30) == 1
+    assert train.wait() == 1
     assert reported in train.output
     assert 'Traceback' not in train.output
     assert not (tmp_path / 'run').exists()
@@ -609,6 +622,6 @@ def test_a_signal_while_starting(stage: Stage, tmp_path: Path, node: str, delay:
 def test_unreadable_ros_arguments(stage: Stage, arguments: list[str]) -> None:
     command = [sys.executable, '-m', 'proxy_snn_control.nodes', 'sim', *arguments]
     process = stage.launch(command)
-    assert process.wait(20) == 1
+    assert process.wait() == 1
     assert 'ROS arguments' in process.output
     assert 'Traceback' not in process.output

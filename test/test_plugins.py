@@ -303,10 +303,10 @@ def test_the_controller_loads_a_plugin_when_told(stage, tmp_path: Path) -> None:
     write_policy(path, *random_policy(neuron='alif', provenance=provenance))
     stage.environment['PYTHONPATH'] = str(EXAMPLES)
     without = stage.start('controller', policy=path, autostart='true')
-    assert without.wait(30) == 1
+    assert without.wait() == 1
     assert "its neuron is of plugin 'adaptive_lif', which is not loaded" in without.output
     given = stage.start('controller', policy=path, autostart='true', plugins="['adaptive_lif']")
-    assert stage.until(lambda: 'active: commands go to' in given.output, 30), given.output
+    assert stage.until(lambda: 'active: commands go to' in given.output), given.output
 
 
 def test_a_neuron_of_a_plugin_is_written_as_c(tmp_path: Path) -> None:

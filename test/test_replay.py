@@ -35,14 +35,14 @@ def record(stage: Stage, robot: Path | str = '', **controller: Any) -> Path:
     recorder = stage.start('record', out=bag, **given)
     stage.start('sim', env='HalfCheetah-v4', mode='realtime')
     node = stage.node
-    assert stage.until(lambda: node.count_subscribers('joint_states') > 0, 40), stage.outputs()
+    assert stage.until(lambda: node.count_subscribers('joint_states') > 0), stage.outputs()
     stage.start('controller', policy=CHEETAH, autostart='true', **given, **controller)
     commands = stage.subscribe(Float64MultiArray, 'command', 10)
 
     def answers() -> int:
         return sum(label_of(command) != UNASKED for command in commands)
 
-    assert stage.until(lambda: answers() > 160, 60), stage.outputs()
+    assert stage.until(lambda: answers() > 160), stage.outputs()
     assert recorder.end(signal.SIGINT) == 0, recorder.output
     assert 'recorded ' in recorder.output
     return bag
@@ -200,5 +200,5 @@ def test_what_is_missing_is_named(bag: Path, tmp_path: Path) -> None:
 
 def test_a_bag_that_is_there_is_not_replaced(stage: Stage, bag: Path) -> None:
     recorder = stage.start('record', out=bag)
-    assert recorder.wait(20) == 1
+    assert recorder.wait() == 1
     assert 'expected a folder that does not exist yet' in recorder.output

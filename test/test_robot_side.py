@@ -245,7 +245,7 @@ def test_a_publish_that_fails_ends_no_sim(stage: Stage, policy_file: Path, topic
     sim = stage.start('sim', env='InvertedDoublePendulum-v5', mode='realtime', episodes='2')
     commands = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
     stage.node.create_timer(0.02, lambda: commands.publish(Float64MultiArray(data=[1.0])))
-    assert stage.until(lambda: sim.process.poll() is not None, 40), sim.output
+    assert stage.until(lambda: sim.process.poll() is not None), sim.output
     assert sim.process.returncode == 0, sim.output
     assert f'topic {topic}: a message is lost' in sim.output
     assert 'episode 2: return' in sim.output
@@ -417,7 +417,7 @@ def test_a_topic_of_another_type_is_a_sentence(
     robot = joint_robot(tmp_path / 'robot.yaml', topic='stop')
     path = small_policy(tmp_path)
     controller = stage.start('controller', policy=path, robot=robot, autostart='true')
-    assert controller.wait(20) == 1
+    assert controller.wait() == 1
     assert 'topic stop: cannot be created as std_msgs/Float64MultiArray' in controller.output
     assert 'Traceback' not in controller.output
     # Not by the stage's node: Fast DDS was once seen to crash where such a publisher was
@@ -436,7 +436,7 @@ def test_one_topic_for_what_comes_and_what_goes_is_refused(
     given = {'policy': policy_file, 'autostart': 'true'}
     controller = stage.start('controller', '-r', 'command:=observation', **given)
     guard = stage.start('guard', '-r', 'guarded_command:=command', safe_command='[0.0]')
-    assert (controller.wait(20), guard.wait(20)) == (1, 1)
+    assert (controller.wait(), guard.wait()) == (1, 1)
     assert 'topic /observation is source and command, too' in controller.output
     assert 'guarded_command are both /command, expected two topics' in guard.output
     assert 'Traceback' not in stage.outputs()
@@ -515,7 +515,7 @@ def test_wiring_that_cannot_be_checked_is_told(
 ) -> None:
     diagnostics = Diagnostics(stage)
     refused = stage.start('controller', policy=policy_file, wiring='require', autostart='true')
-    assert refused.wait(20) == 1
+    assert refused.wait() == 1
     assert (
         "parameter wiring is 'require', but this policy file has no transition" in refused.output
     )
@@ -720,5 +720,5 @@ def test_the_guard_after_the_controller_was_killed(
     assert guard.end(signal.SIGTERM) == 0
     assert stage.until(lambda: received[-1] == [0.75])
     refused = stage.start('guard')
-    assert refused.wait(20) == 1
+    assert refused.wait() == 1
     assert 'parameter safe_command is [], expected a finite value' in refused.output

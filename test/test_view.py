@@ -12,6 +12,7 @@ import time
 import urllib.request
 
 from conftest import NodeProcess, Stage
+from diagnostic_msgs.msg import DiagnosticArray
 from proxy_snn_control.nodes.messages import SENSOR_DATA
 from proxy_snn_control.policy import load_policy
 import pytest
@@ -40,7 +41,7 @@ def start_view(stage: Stage, **parameters: object) -> tuple[NodeProcess, int]:
     stage.start('sim', env='HalfCheetah-v4', mode='realtime')
     stage.start('controller', policy=CHEETAH, autostart='true')
     view = stage.start('view', env='HalfCheetah-v4', port=port, **parameters)
-    assert stage.until(lambda: f'127.0.0.1:{port}/?url=' in view.output, 40), view.output
+    assert stage.until(lambda: f'127.0.0.1:{port}/?url=' in view.output), view.output
     return view, port
 
 
@@ -62,22 +63,24 @@ def test_what_is_shown_is_served_on_loopback_and_recorded(stage: Stage) -> None:
     actions = stage.subscribe(JointState, 'controller/action', SENSOR_DATA)
     view, port = start_view(stage, record=record)
     spec = load_policy(CHEETAH).spec
-    assert stage.until(lambda: bool(observations and actions), 30), stage.outputs()
+    assert stage.until(lambda: bool(observations and actions)), stage.outputs()
     assert observations[-1].name == list(spec.observation_names)
     assert actions[-1].name == list(spec.action_names)
     assert len(actions[-1].position) == spec.action_size
-    assert stage.until(lambda: bool(listening_addresses(port)), 20)
+    assert stage.until(lambda: bool(listening_addresses(port)))
     loopback = '0100007F'
     assert listening_addresses(port) == listening_addresses(port + 1) == {loopback}
     with urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=10) as page:
         assert b'<html' in page.read().lower()
-    stage.spin(3.0)
+    reports = stage.subscribe(DiagnosticArray, '/diagnostics')
+    assert stage.until(lambda: sum(each.status[0].name == '/controller' for each in reports) > 2)
+    stage.spin(0.5)
     # Ctrl-C, as a terminal sends it to the whole group; the others in it end before the node does.
     view.process.send_signal(signal.SIGSTOP)
     os.killpg(view.process.pid, signal.SIGINT)
     stage.spin(0.5)
     view.process.send_signal(signal.SIGCONT)
-    assert view.wait(20) == 0, view.output
+    assert view.wait() == 0, view.output
     assert 'FATAL' not in view.output, view.output
     assert view.survivors() == []
     listed = subprocess.run(
@@ -95,7 +98,7 @@ def test_a_page_that_cannot_be_served(stage: Stage) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         view = stage.start('view', port=port - 1)
-        assert view.wait(30) == 1
+        assert view.wait() == 1
     assert f'the view cannot be served on 127.0.0.1:{port}' in view.output
     assert 'Traceback' not in view.output
 
@@ -103,9 +106,9 @@ def test_a_page_that_cannot_be_served(stage: Stage) -> None:
 def test_a_view_that_is_killed_leaves_no_server(stage: Stage) -> None:
     port = two_free_ports()
     view = stage.start('view', port=port)
-    assert stage.until(lambda: bool(listening_addresses(port)), 30), view.output
+    assert stage.until(lambda: bool(listening_addresses(port))), view.output
     view.process.send_signal(signal.SIGKILL)
-    view.wait(5)
+    view.wait()
     assert view.survivors() == []
 
 
