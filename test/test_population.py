@@ -438,6 +438,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_leaves_the_others(tmp_path: Path) -> None:
     members = new_members({**dataclasses.asdict(quick()), 'seed': [0, 1]}, tmp_path / 'run')
+    (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'seed-1').write_text('in the way')
     listener = Warnings()
     training = make_training(members)
@@ -512,6 +513,25 @@ def test_killed_at_any_moment_a_population_goes_on(tmp_path: Path) -> None:
     for seed in (0, 1):
         assert timeless(out / f'seed-{seed}') == timeless(tmp_path / 'alone' / str(seed))
     assert not list(out.rglob('*.tmp'))
+
+
+@pytest.mark.parametrize('seed', [0, [0, 1]], ids=['one', 'two'])
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        ({'env': 'NoSuchTask-v0'}, 'NoSuchTask-v0'),
+        ({'replay_size': 10**9, 'history': 1000}, 'replay_size is 1000000000, more than'),
+    ],
+    ids=['task', 'memory'],
+)
+def test_what_cannot_begin_leaves_nothing(
+    tmp_path: Path, changes: dict, why: str, seed: int | list[int]
+) -> None:
+    out = tmp_path / 'run'
+    members = new_members({**dataclasses.asdict(quick()), **changes, 'seed': seed}, out)
+    with pytest.raises(UserError, match=why):
+        make_training(members).run(Listener())
+    assert not out.exists()
 
 
 def test_what_ran_is_recorded(tmp_path: Path) -> None:

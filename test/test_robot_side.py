@@ -150,6 +150,10 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert Memory(5, '/arm/controller').recall() == state
         assert Memory(6, '/arm/controller').recall() == ''
         assert Memory(5, '/leg/controller').recall() == ''
+    long = '/cell' * 40
+    Memory(5, f'{long}/a/controller').keep(STOPPED, 10.0)
+    assert Memory(5, f'{long}/a/controller').recall() == STOPPED
+    assert Memory(5, f'{long}/b/controller').recall() == ''
     (path,) = (tmp_path / 'home').iterdir()
     os.mkfifo(path / '5.arm.controller')
     assert Memory(5, '/arm/controller').recall() == STOPPED, 'what cannot be read is no permission'

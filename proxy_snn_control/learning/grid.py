@@ -106,9 +106,11 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
     copy, kept = out / COPY, b''
     if copy.is_file():
         kept = read_file('grid file', copy, MAX_BYTES)
-        before = {folder: config for config, folder in _members(copy, kept, out)}
-        for config, folder in members:
-            _compare(grid, folder, config, before.get(folder, config))
+        earlier = _members(copy, kept, out)
+        before = {folder: config for config, folder in earlier}
+        if any(member.is_begun for member in earlier):
+            for config, folder in members:
+                _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == '.' for p in out.iterdir())):
         raise UserError(f'folder {out} is not empty, and it holds no {COPY}: it is of no sweep')
     for task in {TaskSpec.of(member.config) for member in members}:
