@@ -142,7 +142,7 @@ def written(function: Callable[..., Any], arguments: list[Any]) -> str:
         ]
         graph = make_fx(of_tensors, select_decomp_table())(*tensors)
         GraphLowering.codegen = kept
-        try:  # it fails when it wants to load what it has compiled, without a driver
+        try:  # it fails when it loads what it has compiled, without a driver
             with (
                 contextlib.suppress(Exception),
                 contextlib.redirect_stderr(io.StringIO()),
@@ -155,7 +155,7 @@ def written(function: Callable[..., Any], arguments: list[Any]) -> str:
 
 
 def module(name: str, text: str, folder: Path) -> Any:
-    """Import a kernel's text; Triton wants it in a file."""
+    """Import a kernel's text; Triton needs it in a file."""
     path = folder / f'{name}_{abs(hash(text))}.py'
     path.write_text(text)
     spec = importlib.util.spec_from_file_location(path.stem, path)

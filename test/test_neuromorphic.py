@@ -314,7 +314,7 @@ def test_starts_and_stops_leave_nothing(policy_file: Path, segments: None) -> No
 
 
 @needs_lava
-def test_a_lost_process_is_told_within_a_second(policy_file: Path, segments: None) -> None:
+def test_a_lost_process_is_reported_within_a_second(policy_file: Path, segments: None) -> None:
     found = lava('lose_one', policy_file)
     assert found['children'] == 0
     assert len(found['seconds']) == 2

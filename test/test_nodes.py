@@ -414,7 +414,7 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(
         ('GOOD', {'safe_command': '[7.0]'}, 'parameter safe_command is [7.0], expected values'),
     ],
 )
-def test_what_cannot_be_configured_says_why(
+def test_what_cannot_be_configured_reports_why(
     stage: Stage, tmp_path: Path, policy_file: Path, policy: str, parameters: dict, reported: str
 ) -> None:
     text = tmp_path / 'text'
@@ -577,7 +577,7 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
         ({'out': 'RUN', 'resume': 'true', 'config': '/x.yaml'}, 'config does not go with resume'),
     ],
 )
-def test_train_says_what_is_wrong(
+def test_train_reports_what_is_wrong(
     stage: Stage, tmp_path: Path, parameters: dict, reported: str
 ) -> None:
     pytest.importorskip('torch')

@@ -361,7 +361,7 @@ def test_worker_processes_step_as_this_one_does() -> None:
     here.close()
 
 
-def test_a_worker_that_dies_is_named() -> None:
+def test_a_worker_that_ends_is_named() -> None:
     collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
@@ -400,7 +400,7 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
         assert about[0]['evaluation'] == about[1]['evaluation']
 
 
-def test_a_process_of_evaluations_that_dies_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_a_process_of_evaluations_that_ends_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Population, '_processes', lambda self: (0, 1))
     population = start_all([quick()], tmp_path)
 

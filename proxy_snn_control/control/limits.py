@@ -56,9 +56,9 @@ def saturate(
         seconds: until the next command, above 0.
         position: where the joints are.
         velocity: how they move.
-        wanted_position: positions that are asked for, or None if only velocities are.
-        wanted_velocity: velocities that are asked for; with positions they may be left out.
-        wanted_acceleration: accelerations that are asked for, if any.
+        wanted_position: requested positions, or None if only velocities are.
+        wanted_velocity: requested velocities; with positions they may be left out.
+        wanted_acceleration: requested accelerations, if any.
 
     Returns:
         Position, velocity and acceleration to ask for, and whether anything was limited.
@@ -128,7 +128,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
     Args:
         text: the file's content.
         path: its name, for errors.
-        joints: those that are asked for.
+        joints: those to return.
 
     Raises:
         UserError: it is no URDF, or one of the joints is not in it.

@@ -202,7 +202,7 @@ class Stage:
 
         Args:
             i: the place.
-            work: is called with the environment, and what to ask whether to stop.
+            work: is called with the environment, and a function that returns whether to stop.
             last: whether no step follows: the episode stays where it is, for a checkpoint.
 
         Returns:
@@ -235,12 +235,12 @@ class Stage:
 
     def restore(self, states: dict[int, Any]) -> list[int]:
         """Go to where the states were read off; the places whose task does not repeat itself."""
-        astray = []
+        restarted = []
         for i, state in states.items():
             if not self.episodes[i].restore(*state):
-                astray.append(i)
+                restarted.append(i)
             self._observe(i)
-        return astray
+        return restarted
 
     def close(self) -> None:
         """Close the environments."""
@@ -367,11 +367,11 @@ class Collector:
         """
         if self.stage:
             return self.stage.restore(states)
-        astray: list[int] = []
+        restarted: list[int] = []
         for worker in self._workers:
             mine = {i: states[i] for i in worker.places if i in states}
-            astray += self._ask(worker, 'restore', mine)
-        return sorted(astray)
+            restarted += self._ask(worker, 'restore', mine)
+        return sorted(restarted)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -461,7 +461,7 @@ def _work(
     end_with_parent()
     try:
         plugins.load(modules)
-        # Whatever comes while it steps is the word to stop.
+        # Whatever comes while it steps is the request to stop.
         stage = Stage(Arrays(count, widths, memory), places, connection.poll)
     except UserError as error:
         connection.send((str(error), None))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from proxy_snn_control.learning.results import (
-    DEAD,
     Group,
     group_runs,
     LAST,
@@ -29,6 +28,7 @@ from proxy_snn_control.learning.results import (
     shown,
     TASK_SETTINGS,
     unlike_the_paper,
+    ZERO_GRADIENT,
 )
 from proxy_snn_control.learning.seed_statistics import (
     improvement_over_tasks,
@@ -314,8 +314,8 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
                 f'Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; '
                 f'both are counted, the first with its evaluations up to step {run.length:,}'
             )
-        elif run.died and run.length < max(group.length, run.planned):
-            dead = DEAD in (run.failure or '')
+        elif run.stopped_by_collapse and run.length < max(group.length, run.planned):
+            dead = ZERO_GRADIENT in (run.failure or '')
             why = 'for its collapse' if dead else 'for numbers that were not finite'
             yield (
                 f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to '
@@ -345,7 +345,9 @@ def _length_notes(comparison: Comparison) -> Iterable[str]:
             )
         for group in comparison.on(task):
             planned = max(run.planned for run in group.counted)
-            if group.length < planned and not all(run.died for run in group.counted):
+            if group.length < planned and not all(
+                run.stopped_by_collapse for run in group.counted
+            ):
                 yield (
                     f'{group.learner} on {task}: unfinished, at {group.length:,} of {planned:,} '
                     'steps.'

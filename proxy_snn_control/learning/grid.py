@@ -25,7 +25,12 @@ from proxy_snn_control.learning.config import (
     TrainConfig,
 )
 from proxy_snn_control.learning.members import Member
-from proxy_snn_control.learning.results import begun_again, DEAD, read_failure, read_progress
+from proxy_snn_control.learning.results import (
+    begun_again,
+    read_failure,
+    read_progress,
+    ZERO_GRADIENT,
+)
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import make_folder, read_file, write_bytes
@@ -227,7 +232,7 @@ def restarted(members: Sequence[Member]) -> list[Member]:
         first, last = member.config.seed, member
         for attempt in range(1, RESTARTS + 1):
             failure = read_failure(last.folder) or ''
-            if last.config.on_collapse != 'restart' or DEAD not in failure:
+            if last.config.on_collapse != 'restart' or ZERO_GRADIENT not in failure:
                 break
             seed = (first + attempt * RESTART_STRIDE) % 2**32
             again = Member(

@@ -128,10 +128,10 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
                 group = drawn[task, learner]
                 used |= _draw_group(panel, group, looks[learner], unit, single, limits)
         low, high = min(limits), max(limits)
-        room = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
+        margin = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
         below, above = panel.get_ylim()
         if high > low:
-            panel.set_ylim(max(below, low - room), min(above, high + room))
+            panel.set_ylim(max(below, low - margin), min(above, high + margin))
         panel.set_title(titles[task], loc='left', fontsize='small')
         panel.set_xlabel(f'environment steps{unit_name}')
         panel.set_ylabel('evaluation return\n(sum of rewards of an episode)')

@@ -28,14 +28,14 @@ from proxy_snn_control.learning.config import check_alike
 from proxy_snn_control.learning.critics import how_learnt
 from proxy_snn_control.learning.evaluators import (
     complete,
+    evaluate_snapshot,
+    Evaluated,
     Evaluators,
     Job,
-    judge,
     outcome,
     Sample,
     SAMPLES,
     Snapshot,
-    Verdict,
 )
 from proxy_snn_control.learning.hardware import (
     is_out_of_memory,
@@ -46,12 +46,12 @@ from proxy_snn_control.learning.hardware import (
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.results import DEAD, NOT_FINITE
+from proxy_snn_control.learning.results import NOT_FINITE, ZERO_GRADIENT
 from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
-from proxy_snn_control.policy.errors import RoomError, TaskError, UserError, WriteError
+from proxy_snn_control.policy.errors import OutOfMemory, TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
 from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
@@ -91,7 +91,7 @@ class Pending(NamedTuple):
 
     run: Run
     row: dict[str, float]
-    verdict: Future[Verdict | None]
+    future: Future[Evaluated | None]
 
 
 class Held(NamedTuple):
@@ -100,7 +100,7 @@ class Held(NamedTuple):
     member: int
     snapshot: Snapshot
     job: Job
-    verdict: Future[Verdict | None]
+    future: Future[Evaluated | None]
 
 
 class Population:
@@ -156,7 +156,7 @@ class Population:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise RoomError(
+            raise OutOfMemory(
                 f'setting replay_size is {config.replay_size}, more than the memory holds'
             ) from None
         self.normaliser: Normaliser | None = None
@@ -172,7 +172,7 @@ class Population:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise RoomError(
+            raise OutOfMemory(
                 f'settings critic_hidden {config.critic_hidden} and proxy_hidden '
                 f'{config.proxy_hidden} make networks larger than the memory'
             ) from None
@@ -249,7 +249,7 @@ class Population:
             if not is_out_of_memory(error):
                 raise
             count, sizes = len(self.runs), self.config
-            raise RoomError(
+            raise OutOfMemory(
                 f'at step {self.step}: the memory does not hold {count} learner{"s"[: count > 1]} '
                 f'with replay_size {sizes.replay_size} and batch_size {sizes.batch_size}; '
                 f'{self._last_good()}'
@@ -464,19 +464,19 @@ class Population:
             task = TaskSpec.of(run.config)
             job = Job(task, run.config.eval_episodes, run.config.evaluation_seed)
             if run.task.one_world:
-                verdict: Future[Verdict | None] = Future()
-                self._held.append(Held(m, self._snapshot(m), job, verdict))
+                future: Future[Evaluated | None] = Future()
+                self._held.append(Held(m, self._snapshot(m), job, future))
             else:
-                verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
-            if verdict.done() and not verdict.exception() and verdict.result() is None:
+                future = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
+            if future.done() and not future.exception() and future.result() is None:
                 return False
-            asked.append((m, verdict))
+            asked.append((m, future))
         learnt = self.step > self.config.random_steps
         figures: list[dict[str, float]] = [{} for _ in self.runs]
         if learnt:
             observation = self.replay.spread(self.config.batch_size).observation
             figures = activity(self.td3.actor, self.td3.normalised(observation))
-        for m, verdict in asked:
+        for m, future in asked:
             run = self.runs[m]
             run.seconds += elapsed
             row = {
@@ -486,7 +486,7 @@ class Population:
                 **self._means(m),
                 **figures[m],
             }
-            self._pending.append(Pending(run, row, verdict))
+            self._pending.append(Pending(run, row, future))
         for total in self.td3.sums.values():
             total.zero_()
         self._asked = self.step
@@ -506,16 +506,16 @@ class Population:
         """
         began = time.perf_counter()
         for each in [h for h in self._held if at_once or self._between[h.member]]:
-            work = functools.partial(judge, each.snapshot, each.job)
+            work = functools.partial(evaluate_snapshot, each.snapshot, each.job)
             place = each.member * self.config.num_envs
-            verdict, why = self.collector.apply(place, work, at_once)
-            if verdict is None and not why:
+            evaluated, why = self.collector.apply(place, work, at_once)
+            if evaluated is None and not why:
                 return False
             self._held.remove(each)
             if why:
-                each.verdict.set_exception(TaskError(why))
+                each.future.set_exception(TaskError(why))
             else:
-                each.verdict.set_result(verdict)
+                each.future.set_result(evaluated)
         since, step = self._clock
         self._clock = since + time.perf_counter() - began, step  # no time of training
         return True
@@ -527,7 +527,7 @@ class Population:
             at = each.snapshot.step
             text = f'the evaluation of step {at} is skipped: its episode has not ended'
             self.warnings.append((run, text))
-            self._pending = [p for p in self._pending if p.verdict is not each.verdict]
+            self._pending = [p for p in self._pending if p.future is not each.future]
         self._held = []
 
     def _means(self, m: int) -> dict[str, float]:
@@ -551,41 +551,41 @@ class Population:
 
     def _finish(self, listener: Listener, wait: bool) -> None:
         """Keep the results of evaluations that are over, each member's in their order."""
-        if not wait and not any(each.verdict.done() for each in self._pending):
+        if not wait and not any(each.future.done() for each in self._pending):
             return
         waiting: list[Pending] = []
         for each in self._pending:
             run = each.run
-            ready = each.verdict.done() and all(other.run is not run for other in waiting)
-            held = any(each.verdict is h.verdict for h in self._held)
+            ready = each.future.done() and all(other.run is not run for other in waiting)
+            held = any(each.future is h.future for h in self._held)
             if held or not (wait or ready):
                 waiting.append(each)
                 continue
             if run.failure:
                 continue
             try:
-                verdict = outcome(each.verdict)
+                evaluated = outcome(each.future)
             except TaskError as error:
                 self._fail(self.runs.index(run), str(error))
                 continue
-            assert verdict is not None
-            evaluation = verdict.evaluation
+            assert evaluated is not None
+            evaluation = evaluated.evaluation
             row = {
                 **each.row,
                 'eval_return_mean': evaluation.mean,
                 'eval_return_std': evaluation.std,
             }
-            run.evaluated = verdict.step
-            if verdict.step:
-                run.keep_policies(verdict)
+            run.evaluated = evaluated.step
+            if evaluated.step:
+                run.keep_policies(evaluated)
             run.add_row(row)  # last: with this line a run is known to be so far
             for name, value in row.items():
-                self._boards[run.folder].add_scalar(name, value, verdict.step)
+                self._boards[run.folder].add_scalar(name, value, evaluated.step)
             listener.on_evaluation(run.member, row)
             if run.config.on_collapse != 'warn' and row.get('actor_gradient_norm') == 0:
-                self._fail(self.runs.index(run), f'collapsed: {DEAD}')
+                self._fail(self.runs.index(run), f'collapsed: {ZERO_GRADIENT}')
                 continue
-            if run.good_enough(verdict.step):
+            if run.good_enough(evaluated.step):
                 self._end(self.runs.index(run))
         self._pending = waiting
 

@@ -31,7 +31,7 @@ def average(target: Weights, online: Weights, tau: Tensor | float) -> None:
 
 
 class Target:
-    """What a target is asked for.
+    """The interface of a target.
 
     Attributes:
         weights: its own.

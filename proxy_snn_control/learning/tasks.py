@@ -117,7 +117,7 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
             environment.unwrapped.registered_name = task_id
             return Checked(task_id, environment)
         with warnings.catch_warnings():
-            # Asking for a -v4 task is a choice (the paper's), not an oversight.
+            # A -v4 task is a choice (the paper's), not an oversight.
             warnings.simplefilter('ignore', DeprecationWarning)
             environment = gymnasium.make(task_id, **options)
     except gymnasium.error.UnregisteredEnv:
