@@ -545,7 +545,7 @@ def measure_ten(policy: Path, known: Observations, options: argparse.Namespace) 
         '## Ten at 50 a second',
         '',
         f'{options.seconds:g} s each, in turns of {block:g} s; all ten observations go out at',
-        'once, the most that ten robots can ask. A deadline is missed if a command has not come',
+        'once, the most that ten robots can send. A deadline is missed if a command has not come',
         "back after one period, 20 ms. Aim: no deadline missed beyond the echoes'.",
         '',
         (

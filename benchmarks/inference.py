@@ -455,8 +455,8 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     }
     operations, possible = counted.synaptic_operations, possible_synaptic_operations(spec)
     lines += f"""
-- Median latency **{asked['']:.2f} times** ONNX Runtime's for the ReLU actor of the same width (aim:
-  1 or below).
+- Median latency **{asked['']:.2f} times** ONNX Runtime's for the ReLU actor of the same width
+  (aim: 1 or below).
 - As C **{asked['c']:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked['runtime']:.2f} times
   this runtime's (aim: 1 or below), all called from Python. By a clock in C an action
   takes {clock:.1f} us, {asked['clock']:.2f} times ONNX Runtime's called from Python.

@@ -7,8 +7,8 @@
 Needs torch's CUDA build, whose Triton comes with NVIDIA's assembler, and no card; takes a minute.
 Torch writes the kernels of every `fused` function for an H100, Triton compiles them for it, and
 its interpreter runs them on small arrays; the largest difference from plain torch is printed,
-relative to the largest number. A card's description is put in place of what torch asks the driver
-for, by names that are torch's own: torch 2.11 and 2.14 have them, another version may not.
+relative to the largest number. A description of the card replaces what torch would read from the
+driver, by names that are torch's own: torch 2.11 and 2.14 have them, another version may not.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def train_batch(batch: Sequence[Member], listener: Listener, log: Callable[[str]
 
 
 def fit(batch: list[Member], memory: int) -> list[list[Member]]:
-    """Split a batch into the fewest equal parts whose replay buffers take at most `memory` bytes."""
+    """Split a batch into the fewest equal parts whose replay buffers fit into `memory` bytes."""
     for count in range(1, len(batch)):
         parts = _parts(batch, count)
         if all(replay_bytes(part) <= memory for part in parts):
