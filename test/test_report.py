@@ -196,6 +196,28 @@ def test_a_seed_of_harder_starts_has_not_collapsed(tmp_path: Path) -> None:
     assert [*group.collapsed] == [3]
 
 
+def test_without_a_rise_beyond_chance_there_are_no_scores(tmp_path: Path) -> None:
+    """An ANN that learns on Hopper, and on Reacher rises by less than four standard errors."""
+    flat = [-10.0, -9.9, *[-10.0] * 18]
+    for seed in (0, 1):
+        for learner, settings in (('ann', ANN), ('pt-lif', PT_LIF)):
+            for env, returns in (('Hopper-v4', rising(1000)), ('Reacher-v4', flat)):
+                folder = tmp_path / env / learner / f'seed-{seed}'
+                write_run(folder, returns, env=env, **settings)
+    comparison = only([tmp_path])
+    assert list(comparison.scale) == ['Hopper-v4']
+    assert comparison.iqm('pt-lif', 'maximum') == (1.0, (1.0, 1.0), 1)
+    text = notes(comparison)
+    (left_out,) = [note for note in text if 'left out of the interquartile mean' in note]
+    assert left_out.startswith('Reacher-v4: ')
+    assert left_out.endswith("for ann's returns do not rise beyond chance.")
+    assert any(
+        'Returns do not rise beyond chance' in note
+        and note.endswith(': ann on Reacher-v4; pt-lif on Reacher-v4.')
+        for note in text
+    )
+
+
 def test_a_single_seed_that_was_stopped_is_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path / 'run', rising(1000)[:9], steps=90_000)
     (run / 'failure.txt').write_text('at step 43000 critic_loss is NaN or infinite\n')
