@@ -23,7 +23,7 @@ from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
 POLL_SECONDS = 0.3  # between two looks at the tasks' messages
-ASK_SECONDS = 1.0  # between two requests of a task whether to stop
+STOP_SECONDS = 1.0  # between two requests of a task whether to stop
 CONNECT_SECONDS = 10.0
 RETRIES = 10  # lost workers that a task survives
 
@@ -64,14 +64,14 @@ class _Reporter(Listener):
     """A task's listener: passes everything on to the mailbox."""
 
     def __init__(self, mailbox: Any) -> None:
-        self._mailbox, self._asked, self._stop = mailbox, -ASK_SECONDS, False
+        self._mailbox, self._polled, self._stop = mailbox, -STOP_SECONDS, False
 
     def should_stop(self) -> bool:
         import ray
 
         now = time.monotonic()
-        if now - self._asked > ASK_SECONDS:
-            self._asked = now
+        if now - self._polled > STOP_SECONDS:
+            self._polled = now
             self._stop = ray.get(self._mailbox.stopping.remote())
         return self._stop
 

@@ -187,7 +187,7 @@ class Population:
             (run, sentence) for run in self.runs if (sentence := why_left_out(run.spec(0, {})))
         ]
         self.warnings += [(run, text) for run in self.runs if (text := how_learnt(run.config))]
-        self.step, self._asked = 0, -1
+        self.step, self._evaluated_at = 0, -1
         self._pending: list[Pending] = []
         self._held: list[Held] = []
         self._between = [True] * len(members)  # episodes, where nothing has been done yet
@@ -266,7 +266,7 @@ class Population:
 
     def checkpoint(self) -> None:
         """Keep everything the members need to go on, and the policies as they are now."""
-        self._look(self.td3.watch())
+        self._check(self.td3.watch())
         states = self.collector.states()
         for m in self.active:
             run, tensors, episodes = self.runs[m], self.td3.tensors(m), []
@@ -348,7 +348,7 @@ class Population:
         observation = arrays.observation.reshape(*shape, -1)
         learns = self.step >= config.random_steps
         actions, watch = self.td3.act(observation, at_random=not learns)
-        self._look(watch)
+        self._check(watch)
         self.collector.begin(np.nan_to_num(actions).reshape(arrays.action.shape))
         if learns:
             for _ in range(config.num_envs):
@@ -373,25 +373,25 @@ class Population:
             self._fail(place // config.num_envs, why)
         listener.on_step(self.step)
 
-    def _look(self, watch: np.ndarray) -> None:
+    def _check(self, watch: np.ndarray) -> None:
         """Check the members after their last update; nearly always there is nothing to report."""
-        finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
-        if finite.all() and not dead.any() and (self._zero < 0).all():
+        finite, zero = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
+        if finite.all() and not zero.any() and (self._zero < 0).all():
             return
         for m in self.active:
             if not finite[m].all():
                 self._fail(m, f'{MEASURED[int(np.argmin(finite[m]))]} {NOT_FINITE}')
-            elif dead[m]:
+            elif zero[m]:
                 if self._zero[m, 0] < 0:
                     self._warn_of_gradient(self.runs[m])
                     self._zero[m, 0] = self.step
                 self._zero[m, 1] = self.step
-            # It may flicker: what is zero again within an interval has not ended.
+            # It may be zero at single updates: what is zero again within an interval has not ended.
             elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
                 first, last = self._zero[m].tolist()
                 text = (
-                    f'step {self.step}: the gradient of the actor is back: it was zero from step '
-                    f'{first} to {last}, if not all the time'
+                    f"step {self.step}: the actor's gradient is no longer zero: it was at some "
+                    f'updates from step {first} to {last}'
                 )
                 self.warnings.append((self.runs[m], text))
                 self._zero[m] = -1
@@ -451,14 +451,16 @@ class Population:
 
     def _evaluation_is_due(self) -> bool:
         last = self.step == self.config.total_steps
-        return self._asked != self.step and (last or self.step % self.config.eval_every == 0)
+        return self._evaluated_at != self.step and (
+            last or self.step % self.config.eval_every == 0
+        )
 
     def _evaluate(self, listener: Listener) -> bool:
         """Begin an evaluation of every member; False if stopped meanwhile."""
         began, from_step = self._clock
         elapsed = time.perf_counter() - began
-        self._look(self.td3.watch())
-        asked = []
+        self._check(self.td3.watch())
+        begun = []
         for m in self.active:
             run = self.runs[m]
             task = TaskSpec.of(run.config)
@@ -470,13 +472,13 @@ class Population:
                 future = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
             if future.done() and not future.exception() and future.result() is None:
                 return False
-            asked.append((m, future))
+            begun.append((m, future))
         learnt = self.step > self.config.random_steps
         figures: list[dict[str, float]] = [{} for _ in self.runs]
         if learnt:
             observation = self.replay.spread(self.config.batch_size).observation
             figures = activity(self.td3.actor, self.td3.normalised(observation))
-        for m, future in asked:
+        for m, future in begun:
             run = self.runs[m]
             run.seconds += elapsed
             row = {
@@ -489,7 +491,7 @@ class Population:
             self._pending.append(Pending(run, row, future))
         for total in self.td3.sums.values():
             total.zero_()
-        self._asked = self.step
+        self._evaluated_at = self.step
         # A goal must be seen when it is reached, however long an evaluation takes.
         self._finish(listener, wait=self.config.stop_at_return is not None)
         self._clock = time.perf_counter(), self.step
@@ -634,7 +636,7 @@ class Population:
         self.collector.idle([p for m in range(len(self.runs)) if m not in going
                              for p in self._places_of(m)])  # fmt: skip
         if not going:
-            self.step = self._asked = self.config.total_steps
+            self.step = self._evaluated_at = self.config.total_steps
             return
         steps = {self.runs[m].folder: set(self.runs[m].checkpoints()) for m in going}
         common = set.intersection(*steps.values())
@@ -655,7 +657,7 @@ class Population:
             task = run.config.env
             text = f'task {task!r} is not deterministic: the interrupted episode starts again'
             self.warnings.append((run, text))
-        self._asked = self.runs[going[0]].evaluated
+        self._evaluated_at = self.runs[going[0]].evaluated
         for m in going:
             self.runs[m].done = self.runs[m].good_enough(self.step)
 

@@ -160,9 +160,8 @@ class TD3:
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
         #    not change meanwhile, so its actions are computed at once; those on the last minibatch
-        #    keep their graph, for the actor climbs on the same actions in 3. With normalisation
-        #    they are not the same: the actor climbs with the minibatch's statistics, and is
-        #    imitated with the moving ones.
+        #    keep their graph, as step 3 differentiates them. With normalisation they are not the
+        #    same: step 3 takes the minibatch's statistics, the imitation the moving ones.
         if actor_is_due:
             own, operations, moments = self.actor.learn(s, self.spike_cost is not None)
             if self.actor.statistics:
@@ -193,7 +192,7 @@ class TD3:
             self.critic_adam.step(pullback(error.flatten(0, 1) * (2 / n)))
         self.sums['critic_loss'] += critic_loss
 
-        # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
+        # 3. Every d-th time the actor ascends Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]

@@ -19,8 +19,6 @@ from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.policy.errors import UserError
 
-SERVICES = ('wandb', 'mlflow')
-
 
 def library_of(service: str) -> ModuleType:
     """Import a service's package, before anything of a run is written.
