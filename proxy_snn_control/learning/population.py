@@ -386,7 +386,7 @@ class Population:
                     self._warn_of_gradient(self.runs[m])
                     self._zero[m, 0] = self.step
                 self._zero[m, 1] = self.step
-            # It may be zero at single updates: what is zero again within an interval has not ended.
+            # At single updates only: what is zero again within an interval has not ended.
             elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
                 first, last = self._zero[m].tolist()
                 text = (
