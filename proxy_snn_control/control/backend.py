@@ -117,7 +117,7 @@ class Neuromorphic:
         self, observation: np.ndarray, label: str, out: np.ndarray, now: float
     ) -> Policy | None:
         """Send a request to the node; do not wait for one that did not answer the last one."""
-        spikes = self.policy.ask(observation)
+        spikes = self.policy.encode(observation)
         self._asked += 1
         request = str(self._asked)
         self._send(spikes_message([spikes], request, self._checksum))
@@ -170,7 +170,7 @@ class Neuromorphic:
             self.late += 1
             return None
         self.question = None
-        out[:] = self.policy.answer(spikes)
+        out[:] = self.policy.decode(spikes)
         return question
 
     def _fall_back(self, out: np.ndarray) -> Policy:

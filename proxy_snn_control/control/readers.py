@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Readers: from a source's messages to the numbers that its entries of a robot file ask for."""
+"""Readers: from a source's messages to the numbers that its entries of a robot file read."""
 
 from __future__ import annotations
 

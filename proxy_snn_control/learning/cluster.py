@@ -22,10 +22,10 @@ from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
-POLL_SECONDS = 0.3  # between two looks at the tasks' messages
+POLL_SECONDS = 0.3  # between two reads of the tasks' messages
 STOP_SECONDS = 1.0  # between two requests of a task whether to stop
 CONNECT_SECONDS = 10.0
-RETRIES = 10  # lost workers that a task survives
+RETRIES = 10  # of a task whose worker was lost
 
 
 class Mailbox:

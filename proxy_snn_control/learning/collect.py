@@ -28,7 +28,7 @@ from proxy_snn_control.learning.tasks import clip_action, TaskSpec
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 
-PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
+ALIVE_SECONDS = 1.0  # between two checks that a worker that is waited for still runs
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 3.0
@@ -323,7 +323,7 @@ class Collector:
     def end(self) -> Steps:
         """Wait for the step; the arrays it gives are overwritten by the next one."""
         for worker in self._workers:
-            while not worker.done.acquire(timeout=PATIENCE):
+            while not worker.done.acquire(timeout=ALIVE_SECONDS):
                 self._check(worker)
                 if self.should_stop():
                     worker.connection.send(STOP)
@@ -401,14 +401,14 @@ class Collector:
         return self._answer(worker)
 
     def _answer(self, worker: _Worker) -> Any:
-        while not worker.connection.poll(PATIENCE):
+        while not worker.connection.poll(ALIVE_SECONDS):
             self._check(worker)
             if self.should_stop():
                 worker.connection.send(STOP)
         try:
             error, answer = worker.connection.recv()
         except EOFError:
-            worker.process.join(PATIENCE)
+            worker.process.join(ALIVE_SECONDS)
             self._check(worker)
             raise UserError('a process of environments closed its pipe') from None
         if error:

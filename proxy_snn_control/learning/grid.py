@@ -223,7 +223,7 @@ def steps_of(member: Member) -> int:
 def restarted(members: Sequence[Member]) -> list[Member]:
     """Return the runs, and those that are begun with another seed in place of collapsed ones.
 
-    A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
+    A collapsed run whose settings are to restart it stays as it is, but for its failure.txt, which
     names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last
     one stays failed.
     """

@@ -57,7 +57,7 @@ from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
 import torch
 
-PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
+PAUSE_SECONDS = 0.01  # between two checks whether a pause is over
 # Evaluations of a member that may wait for a process; each holds a sample of its transitions.
 MOST_WAITING = 4
 
@@ -227,7 +227,7 @@ class Population:
             UserError: no member is left, or a file cannot be written; names why, where, and which
                 checkpoint stays.
         """
-        # TensorBoard's thread hands its error on to this one, but would print it first.
+        # TensorBoard's thread passes its error to this one, but would print it first.
         hook = threading.excepthook
         threading.excepthook = lambda thread: (
             None if isinstance(thread.exc_value, OSError) else hook(thread)
