@@ -37,9 +37,9 @@ class Layers(Protocol):
 class ChipPolicy(Policy):
     """A policy whose layers run elsewhere than in this runtime; otherwise the same.
 
-    `act` waits for them. A caller that must not wait calls `encode`, sends the encoder's spikes that
-    it returns, and calls `decode` when the layers' spikes have arrived. `potentials` stay on the
-    chip and are all zeros here.
+    `act` waits for them. A caller that must not wait calls `encode`, sends the spikes that it
+    returns, and calls `decode` when the layers' spikes have arrived. `potentials` stay on the chip
+    and are all zeros here.
     """
 
     def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers | None = None) -> None:
