@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A task being played for experience, whose place in its episode can be kept and found again."""
+"""A task that is stepped for experience, whose place in its episode can be saved and restored."""
 
 from __future__ import annotations
 
