@@ -384,6 +384,8 @@ def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:
     for folder in well:
         assert steps(folder) == [0, 40, 80, 120]
         assert f'{TASK}/ann/{folder.name}  step      120  evaluation' in first.stdout
+    plot_energy(well, tmp_path / 'energy.svg')
+    assert 'hollow: in NumPy, not compiled' in (tmp_path / 'energy.svg').read_text()
 
     def stamps() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in out.rglob('*')}
