@@ -243,6 +243,22 @@ def test_a_publish_that_fails_ends_no_controller(
     assert 'Traceback' not in controller.output
 
 
+def test_an_answer_that_is_not_sent_ends_no_controller(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    fail_to_publish(stage, 'rr/controller/armReply')
+    controller = start(stage, policy_file)
+    judge.moving()
+    client = stage.node.create_client(Trigger, 'controller/arm')
+    assert stage.until(client.service_is_ready)
+    stage.spin(0.5)
+    client.call_async(Trigger.Request())
+    assert stage.until(lambda: 'an answer or a parameter event is lost' in controller.output)
+    judge.moving()
+    assert controller.end(signal.SIGTERM) == 0, controller.output
+    judge.verdict()
+
+
 @pytest.mark.parametrize('topic', ['/observation', '/diagnostics'])
 def test_a_publish_that_fails_ends_no_sim(stage: Stage, policy_file: Path, topic: str) -> None:
     fail_to_publish(stage, topic)
