@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of control/ share: robots of two sources, messages, a loop in simulated time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ class World:
     ) -> None:
         self.now = 0.0
         self.sent: list[tuple[float, list[float], str]] = []
+        self.loses = False
         self.policy, self.robot, self.stop = policy, robot, StopLatch()
         commands = CommandMap(self.robot.command)
         inputs = Inputs(self.robot, repeats, period=PERIOD, freshest=at_rate)
@@ -107,10 +109,15 @@ class World:
             Native(self.policy),
             PERIOD,
             lambda: self.now,
-            lambda numbers, label: self.sent.append((self.now, list(numbers), label)),
+            self._send,
         )
         self.loop.watches_wiring = self.loop.checks_period = True
         self.loop.at_rate, self._answer_at = at_rate, 0.0
+
+    def _send(self, numbers: Sequence[float], label: str) -> bool:
+        if not self.loses:
+            self.sent.append((self.now, list(numbers), label))
+        return not self.loses
 
     def take(self, source: int, message: Any) -> None:
         """As the node does."""

@@ -101,6 +101,10 @@ class Hostile(RuleBasedStateMachine):
     def warm_up(self) -> None:
         self.world.loop.warm_up()
 
+    @rule(loses=st.booleans())
+    def middleware(self, loses: bool) -> None:
+        self.world.loses = loses
+
     @rule(jump=st.sampled_from([-50.0, -0.3, 0.3, 1e5]))
     def set_the_clock(self, jump: float) -> None:
         self.clock = max(self.clock + jump, 1.0)
@@ -142,7 +146,9 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.active)
     @rule()
     def deactivate(self) -> None:
+        before = len(self.world.sent)
         self.world.loop.deactivate('no longer active')
+        assert self.world.loses == (len(self.world.sent) == before), 'the last command'
         self.check()
         self.active = False
 

@@ -19,7 +19,7 @@ from control_kit import (
     WHOLE,
     World,
 )
-from hostile_kit import Hostile, prepare_hostile
+from hostile_kit import Hostile, Possessed, prepare_hostile
 from hypothesis import HealthCheck, Phase, settings
 import numpy as np
 from proxy_snn_control.control.backend import Native, Neuromorphic
@@ -254,6 +254,36 @@ def test_one_lost_observation_costs_its_own_step(remembering: World) -> None:
     assert found == remembered(remembering, VALUES[:5])
 
 
+def test_a_command_that_was_not_published_is_none(world: World) -> None:
+    """The next one begins where the robot was left; the last one is tried again."""
+    world.gate.change(SafetySettings([0.5], slew_rate=[1.0]))
+    world.loop.activate()
+    world.loop.backend = Possessed(world.policy, 0.8)  # type: ignore[assignment]
+    step = 1.0 * PERIOD
+    first = see(world, 0.1)
+    world.loses = True
+    for value in (0.2, 0.3):
+        assert see(world, value) == first
+    world.loses = False
+    assert see(world, 0.4) == pytest.approx(first + step), 'no leap over what was lost'
+    statistics = world.loop.statistics
+    assert (statistics.lost, statistics.latencies.count) == (2, 2)
+    world.loses = True
+    world.stop.press(True, b'a', world.now)
+    world.loop.stopped()
+    assert statistics.safe_commands == 0
+    world.wait(3 * PERIOD)
+    world.loses = False
+    before = len(world.sent)
+    world.wait(2 * PERIOD)
+    assert [numbers for _, numbers, _ in world.sent[before:]][:1] == [[0.5]], (
+        'tried until it is out'
+    )
+    world.loses, lost = True, statistics.lost
+    world.loop.deactivate('no longer active')
+    assert statistics.lost == lost + 1, 'that it ends without is counted'
+
+
 def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> None:
     spec, tensors = random_policy(2, 1, (32,), history=2, previous_action=True)
     world = make_world(tmp_path, WHOLE, (spec, tensors))
@@ -388,8 +418,9 @@ def cheetah_return(folder: Path, seed: int, lost: float, late: float = 0.0) -> f
     gate = SafetyGate(commands.low, commands.high, period, stop, SafetySettings())
     inputs = Inputs(robot, period=period)
 
-    def hold(numbers: Any, label: str) -> None:
+    def hold(numbers: Any, label: str) -> bool:
         held[:] = numbers
+        return True
 
     loop = Loop(
         *(policy, '', robot, inputs, commands, gate, stop, Wiring(policy), Native(policy)),

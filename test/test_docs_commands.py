@@ -396,7 +396,10 @@ class Reader:
     def close(self) -> None:
         """Press Ctrl-C in every terminal."""
         nodes, self._nodes = self._nodes[::-1], []
-        if any(' record ' in node.command[-1] for node in nodes):
+        for recorder in (node for node in nodes if ' record ' in node.command[-1]):
+            for topic in ('/joint_states', '/command'):
+                first = f'topic {topic}: first message'
+                assert self.stage.until(lambda f=first, r=recorder: f in r.output, 30)
             self.commands.clear()
             assert self.stage.until(lambda: len(self.commands) > 40, 30), self.stage.outputs()
         for node in nodes:

@@ -239,8 +239,7 @@ def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> Non
         sim = stage.start('sim', env=TASK, mode='realtime')
         assert stage.until(lambda since=begin: moves(since)), stage.outputs()
         assert stage.until(lambda: len(returns) > 0)
-        sim.process.kill()
-        sim.wait(5)
+        sim.end(signal.SIGKILL)
         stage.spin(0.5)
         begin = len(commands)
         assert stage.until(lambda since=begin: len(commands) > since + 5)
@@ -282,7 +281,7 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
     judge.moving()
     assert stage.until(lambda: events[-5:] == ['command'] * 5)
     assert 'alive 1' in events
-    controller.process.kill()
+    controller.end(signal.SIGKILL)
     assert stage.until(lambda: 'deadline' in events)
     assert stage.until(lambda: 'alive 0' in events)
     given = {'command_deadline': 0.5, 'command_lease': 1.0, 'resume_after_crash': 'true'}

@@ -151,8 +151,7 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
     controller = {'policy': policy_file, 'autostart': 'true', 'lockstep': 'true'}
     first = stage.start('controller', **controller)
     assert stage.until(lambda: len(returns) >= 3)
-    first.process.kill()
-    first.wait(5)
+    first.end(signal.SIGKILL)
     for label in ('observation 1', 'unasked', 'robot 5'):
         stray.publish(number_array(np.array([0.9]), label))
     stage.spin(0.3)

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 
 from conftest import NodeProcess, Stage
 from proxy_snn_control.policy import load_policy
@@ -68,11 +69,12 @@ def test_every_command_of_the_documentation(stage: Stage, tmp_path: Path) -> Non
             sent.clear()
             assert stage.until(lambda p=process: READY in p.output, 40), process.output
             assert stage.until(lambda: any(any(each.data) for each in sent), 20), process.output
+            moved = time.time()
             assert process.end(signal.SIGINT) == 0, process.output
-            # It may be there before DDS has brought it together with the arm.
+            # Until DDS has brought it together with the arm there are no observations.
             errors = [each for each in process.output.splitlines() if 'ERROR' in each]
-            assert all('no observation for' in each for each in errors[:1]), process.output
-            assert not errors[1:], process.output
+            assert all('no observation for' in each for each in errors), process.output
+            assert all(float(each.split('[')[2][:-2]) < moved for each in errors), process.output
         else:
             assert process.wait(120) == 0, process.output
     assert ran[:8] == ['train', 'evaluate', 'inspect', '-m', 'train', 'evaluate', '-m', '-m']

@@ -104,8 +104,7 @@ def test_a_view_that_is_killed_leaves_no_server(stage: Stage) -> None:
     port = two_free_ports()
     view = stage.start('view', port=port)
     assert stage.until(lambda: bool(listening_addresses(port)), 30), view.output
-    view.process.send_signal(signal.SIGKILL)
-    view.wait(5)
+    view.end(signal.SIGKILL)
     assert view.survivors() == []
 
 

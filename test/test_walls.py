@@ -88,6 +88,21 @@ def opens_files(path: Path) -> bool:
     return False
 
 
+def test_nodes_publish_by_one_function() -> None:
+    """A publisher's own method raises where the middleware fails, which would end the node."""
+    for path in sources('nodes'):
+        found = {
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and node.attr == 'publish'
+        }
+        expected = {
+            'publishing.py': {'publisher.publish'},
+            'controller.py': {'self._telemetry.publish'},
+        }
+        assert found == expected.get(path.name, set()), path
+
+
 def test_files_of_users_are_read_in_one_place() -> None:
     """Only there nothing is waited for, and nothing is read that is too large or no file."""
     found = {str(path.relative_to(PACKAGE)) for path in sources('.') if opens_files(path)}

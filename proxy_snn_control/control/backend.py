@@ -84,7 +84,7 @@ class Neuromorphic:
         tensors: Tensors,
         checksum: str,
         fallback: Policy | None,
-        send: Callable[[Any], None],
+        send: Callable[[Any], object],
     ) -> None:
         """Prepare requests for a policy whose file has this SHA-256.
 

@@ -38,11 +38,12 @@ class Statistics:
         spikes, operations: of all commands, spikes and synaptic operations.
         safe_commands: how often the safe command went out.
         missed: how many commands came later than they should.
+        lost: how many commands the middleware did not take.
         fault: what was wrong with the last command, or "".
         last_fault: the last that there was.
     """
 
     def __init__(self) -> None:
         self.latencies = Latencies()
-        self.spikes = self.operations = self.safe_commands = self.missed = 0
+        self.spikes = self.operations = self.safe_commands = self.missed = self.lost = 0
         self.fault = self.last_fault = ''

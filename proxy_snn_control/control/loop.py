@@ -33,7 +33,10 @@ GAP = 2.5
 # Of a control period: what may be spent on looking for wiring mistakes after a command.
 LOOKING = 0.05
 
-Send = Callable[[Sequence[float], str], None]
+# How often the last command is tried: nothing comes after it.
+ATTEMPTS = 5
+
+Send = Callable[[Sequence[float], str], bool]
 
 
 class Loop:
@@ -81,7 +84,8 @@ class Loop:
             backend: computes actions.
             period: the control period in seconds.
             clock: the time in seconds; it only goes forward.
-            send: sends a command [outputs], with the label of what it answers.
+            send: sends a command [outputs], with the label of what it answers; returns whether
+                it went out.
         """
         self.policy, self.checksum, self.robot = policy, checksum, robot
         self.inputs, self.commands, self.gate = inputs, commands, gate
@@ -130,8 +134,8 @@ class Loop:
         self.active = self.faulty = False
         self._measure()
         sent, _ = self.gate.check(None, why, self._clock())
-        if len(sent):
-            self._emit(sent, UNASKED)
+        if len(sent) and not any(self._emit(sent, UNASKED) for _ in range(ATTEMPTS)):
+            self.statistics.lost += 1
         self.statistics.fault = self._lasting = ''
 
     def replace(self, other: Loop) -> None:
@@ -358,7 +362,7 @@ class Loop:
         # A bad observation or command is no lasting fault of a source: it is kept here until the
         # next one.
         self._lasting = '' if fault and self.fault(now) else fault
-        if fault or observation is None or acted is None:
+        if fault or observation is None or acted is None or not len(sent):
             return
         statistics = self.statistics
         statistics.latencies.add(done - self.inputs.newest)
@@ -372,19 +376,29 @@ class Loop:
     def _send(
         self, numbers: list[float] | None, fault: str, label: str, now: float
     ) -> tuple[Sequence[float], str]:
-        """Send what the gate allows: with `deactivate` the only place that sends."""
+        """Send what the gate allows: with `deactivate` the only place that sends.
+
+        Returns:
+            What was sent, [outputs] or empty, and what was wrong with the command.
+        """
         self._measure()
-        sent, fault = self.gate.check(numbers, fault, now)
-        if len(sent):
-            self._emit(sent, label)
         statistics = self.statistics
-        if self._sent_at and now - self._sent_at > LATE * self.period:
-            statistics.missed += 1
-        self._sent_at, statistics.fault = now, fault
+        sent, fault = self.gate.check(numbers, fault, now)
+        lost = len(sent) > 0 and not self._emit(sent, label)
+        if lost:
+            # The robot still has the command before it: the next one begins there.
+            self.gate.take_back()
+            sent = ()
+            statistics.lost += 1
+        else:
+            if self._sent_at and now - self._sent_at > LATE * self.period:
+                statistics.missed += 1
+            self._sent_at = now
+        statistics.fault = fault
         if fault:
             self.faulty = True
             statistics.last_fault = fault
-            statistics.safe_commands += 1
+            statistics.safe_commands += not lost
         return sent, fault
 
     def _send_safe(self, fault: str, now: float) -> None:

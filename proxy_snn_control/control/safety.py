@@ -206,6 +206,7 @@ class SafetyGate:
             is the safe one. It is empty if nothing may be sent: for positions, as long as no safe
             one is known.
         """
+        self._before = self.last, self._last_time, self._velocity, self._fresh
         fault = self._stop.fault or fault or self._fault(command)
         if fault or command is None:
             sent = self.safe
@@ -216,6 +217,10 @@ class SafetyGate:
         if len(sent):
             self.last, self._last_time = sent, now
         return sent, fault
+
+    def take_back(self) -> None:
+        """Forget the command of the last `check`: it did not go out."""
+        self.last, self._last_time, self._velocity, self._fresh = self._before
 
     def _fault(self, command: Sequence[float] | None) -> str:
         if command is None or len(command) != len(self._limits):

@@ -14,6 +14,7 @@ import importlib.util
 from typing import Any
 
 from proxy_snn_control.nodes.entities import Entities
+from proxy_snn_control.nodes.publishing import publish
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
@@ -65,4 +66,4 @@ class Bond:
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.active = active
         message.heartbeat_period, message.heartbeat_timeout = PERIOD, TIMEOUT
-        self._publisher.publish(message)
+        publish(self._publisher, message)

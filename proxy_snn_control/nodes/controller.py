@@ -40,6 +40,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.nodes.telemetry import Telemetry
 from proxy_snn_control.policy import UserError
 from rcl_interfaces.msg import SetParametersResult
@@ -313,7 +314,7 @@ class Controller(LifecycleNode):
             values,
             self._stop,
             self._publish,
-            lambda message: self._requests.publish(message),
+            lambda message: publish(self._requests, message),
             lambda topic: last if topic == command else None,
         )
 
@@ -485,11 +486,11 @@ class Controller(LifecycleNode):
             if self._stop.fault:
                 self._keep()
 
-    def _publish(self, numbers: Sequence[float], label: str) -> None:
+    def _publish(self, numbers: Sequence[float], label: str) -> bool:
         """Publish a command, here alone; what leaves comes from the gate."""
         loop = self._loop
         assert loop is not None
-        self._publisher.publish(self._payload(loop, numbers, label))
+        return publish(self._publisher, self._payload(loop, numbers, label))
 
     def _payload(self, loop: Loop, numbers: Sequence[float], label: str) -> Any:
         stamp = self.get_clock().now().to_msg() if loop.commands.stamped else None

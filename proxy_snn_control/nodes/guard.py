@@ -24,6 +24,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
+from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
 from proxy_snn_control.policy import UserError
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -86,7 +87,7 @@ class Guard(Node):
     def close(self) -> None:
         """End with the safe command, if any command went out."""
         if self._received_at is not None:
-            self._send_safe('the guard ends')
+            self._send_safe('the guard ends', ATTEMPTS)
             await_receipt(self._commands)
         self._publish_diagnostics()
 
@@ -103,18 +104,18 @@ class Guard(Node):
             self.get_logger().info('commands are received again')
         self._received_at, self._fault = time.monotonic(), ''
         self._passed += 1
-        self._commands.publish(message)
+        publish(self._commands, message)
 
     def _on_watch(self) -> None:
         if self._received_at is not None and time.monotonic() - self._received_at > self._timeout:
             self._send_safe(f'no command for more than {self._timeout:g} s on topic command')
 
-    def _send_safe(self, fault: str) -> None:
+    def _send_safe(self, fault: str, attempts: int = 1) -> None:
         if not self._fault:
             self.get_logger().error(f'{fault}; sent the safe command')
         self._fault = fault
         self._safe_commands += 1
-        self._commands.publish(Float64MultiArray(data=array('d', self._safe)))
+        publish(self._commands, Float64MultiArray(data=array('d', self._safe)), attempts)
 
     def _publish_diagnostics(self) -> None:
         values = {
@@ -122,7 +123,7 @@ class Guard(Node):
             'commands_refused': self._refused,
             'safe_commands': self._safe_commands,
         }
-        self._diagnostics.publish(diagnostics(self, self._fault, values))
+        publish(self._diagnostics, diagnostics(self, self._fault, values))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ def load_loop(
     values: dict[str, Any],
     stop: StopLatch,
     send: Send,
-    ask: Callable[[Any], None],
+    ask: Callable[[Any], object],
     last: Callable[[CommandTopic], Sequence[float] | None],
     clock: Callable[[], float] = time.monotonic,
 ) -> Loop:
@@ -40,7 +40,7 @@ def load_loop(
     Args:
         values: the parameters'.
         stop: the stop.
-        send: sends a command.
+        send: sends a command; returns whether it went out.
         ask: sends a request to the neuromorphic node.
         last: what was sent last to a command topic, if anything was.
         clock: the time in seconds; it only goes forward.

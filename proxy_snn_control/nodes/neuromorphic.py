@@ -25,6 +25,7 @@ from proxy_snn_control.neuromorphic.network import Several
 from proxy_snn_control.neuromorphic.processes import NetworkError
 from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
 from proxy_snn_control.nodes.process import declare, Parameter, run, STEADY, value_of
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import Policy, PolicyFile, read_policy, UserError
 from proxy_snn_control.policy.energy import typical_observations
 from rclpy.node import Node
@@ -106,7 +107,7 @@ class Neuromorphic(Node):
             self.get_logger().fatal(str(error))
             self.exit_status = 1
             return
-        self._answers.publish(spikes_message(fired, label, checksum))
+        publish(self._answers, spikes_message(fired, label, checksum))
         self._fault = ''
         self._latencies.add(time.monotonic() - received)
 
@@ -121,7 +122,7 @@ class Neuromorphic(Node):
             'answers': self._latencies.count,
             **self._latencies.milliseconds(),
         }
-        self._diagnostics.publish(diagnostics(self, self._fault, values))
+        publish(self._diagnostics, diagnostics(self, self._fault, values))
 
 
 def _layers(file: PolicyFile, precision: str) -> list[Layer]:

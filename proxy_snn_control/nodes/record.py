@@ -41,7 +41,6 @@ class Recorder(Node):
     def __init__(self) -> None:
         super().__init__('record')
         self.exit_status: int | None = None
-        self._writer: Any = None
         declare(self, PARAMETERS)
         try:
             from rosbags.rosbag2 import StoragePlugin, Writer
@@ -57,20 +56,24 @@ class Recorder(Node):
         self._types = get_typestore(Stores.ROS2_KILTED)
         self._wanted = {self.resolve_topic_name(name) for name in self._topics()}
         self._counts: dict[str, int] = {}
-        writer = Writer(Path(out), version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer: Any = Writer(Path(out), version=9, storage_plugin=StoragePlugin.MCAP)
+        self._open = False
+
+    def start(self) -> None:
+        """Begin the bag: from here on it must be finished, whatever ends the node."""
+        out = value_of(self, 'out')
         try:
-            writer.open()
+            self._writer.open()
         except OSError as error:
             raise UserError(f'{out}: cannot be written: {error.strerror or error}') from error
-        self._writer = writer
+        self._open = True
         self.create_timer(0.2, self._on_look, clock=STEADY)
         self.get_logger().info(f'records {", ".join(sorted(self._wanted))} to {out}')
 
     def close(self) -> None:
         """Finish the bag."""
-        if self._writer is not None:
+        if self._open:
             self._writer.close()
-            self._writer = None
             counts = ', '.join(f'{n} of {topic}' for topic, n in sorted(self._counts.items()))
             self.get_logger().info(f'recorded {counts or "no message"}')
 
@@ -138,6 +141,8 @@ class Recorder(Node):
             qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
 
         def write(message: bytes) -> None:
+            if not self._counts[topic]:
+                self.get_logger().info(f'topic {topic}: first message')
             self._counts[topic] += 1
             self._writer.write(connection, time.time_ns(), message)
 
@@ -148,4 +153,4 @@ class Recorder(Node):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the record node."""
-    return run(Recorder, arguments)
+    return run(Recorder, arguments, Recorder.start)

@@ -253,8 +253,9 @@ class _Replayer:
                     break
         return begin, commands[-1].at + margin
 
-    def _send(self, numbers: Sequence[float], label: str) -> None:
+    def _send(self, numbers: Sequence[float], label: str) -> bool:
         self._result.commands.append(Command(self._now, list(numbers), label))
+        return True
 
     def _note(self, policy: Policy, label: str, observation: np.ndarray, action: Any) -> None:
         """After a command without a fault: from which observation it was made."""

@@ -30,10 +30,12 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.loading import joint_limits
 from proxy_snn_control.nodes.messages import RELIABLE
 from proxy_snn_control.nodes.process import Executor
+from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
 import rclpy
 from rclpy.duration import Duration
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -320,7 +322,10 @@ class RosTask(gymnasium.Env):
     def _ask(self, name: str, kind: Any, request: Any) -> Any:
         """Call a service and wait for its answer."""
         client = self._client(name, kind)
-        future = client.call_async(request)
+        try:
+            future = client.call_async(request)
+        except rclpy_implementation.RCLError as error:  # as `publish`, on an overloaded machine
+            raise Interrupted(f'service {client.srv_name}: not called: {error}') from error
         try:
             self._wait(future.done, f'no answer of service {client.srv_name}', self.task.timeout)
         except Interrupted:
@@ -533,7 +538,9 @@ class RosTask(gymnasium.Env):
             if (stamps := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
                 stamp.sec, stamp.nanosec = divmod(max(stamps), 10**9)  # simulated time
             measured = self._inputs.measured() if self._measures else ()
-            self._publisher.publish(self._commands.message(numbers, '', stamp, measured))
+            message = self._commands.message(numbers, '', stamp, measured)
+            # In lockstep the robot waits for it; in real time the next one is due.
+            publish(self._publisher, message, 1 if self.real_time else ATTEMPTS)
 
     def _end(self) -> None:
         """End an episode: the robot gets the safe command until the next one."""

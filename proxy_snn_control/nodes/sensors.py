@@ -125,7 +125,7 @@ class Camera:
         return self._last is not None and not self._last.done()
 
     def draw(
-        self, data: mujoco.MjData, header: Header, publish: Callable[[Image], None]
+        self, data: mujoco.MjData, header: Header, publish: Callable[[Image], object]
     ) -> Future[None]:
         """Draw the present state of `data`, and publish the image from the camera's thread."""
         if self._last is not None:
@@ -141,7 +141,7 @@ class Camera:
         self._thread.submit(self._environment.close).result()
         self._thread.shutdown()
 
-    def _draw(self, state: np.ndarray, header: Header, publish: Callable[[Image], None]) -> None:
+    def _draw(self, state: np.ndarray, header: Header, publish: Callable[[Image], object]) -> None:
         task = self._environment
         mujoco.mj_setState(task.model, task.data, state, ALL_STATE)
         mujoco.mj_forward(task.model, task.data)

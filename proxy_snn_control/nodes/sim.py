@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+import functools
 import json
 import time
 from typing import Any
@@ -42,6 +43,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
+from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
 from proxy_snn_control.policy import plugins, UserError
 import rclpy
 from rclpy.node import Node
@@ -281,23 +283,24 @@ class Sim(Node):
         """
         stamp = _time(self._ticks * self._period)
         if self._clock_topic and self._clock_topic.get_subscription_count():
-            self._clock_topic.publish(ClockMessage(clock=stamp))
+            publish(self._clock_topic, ClockMessage(clock=stamp))
         if self._joint_states.get_subscription_count():
-            self._joint_states.publish(
+            publish(
+                self._joint_states,
                 JointState(
                     header=Header(stamp=stamp),
                     name=self._joint_names,
                     position=array('d', self._data.qpos[self._qpos]),
                     velocity=array('d', self._data.qvel[self._qvel]),
                     effort=array('d', self._data.qfrc_actuator[self._qvel]),
-                )
+                ),
             )
         if self._base:
             self._publish_base(self._base, stamp)
         if self._camera:
             self._publish_image(self._camera, stamp)
         self._sent = time.monotonic()
-        self._observations.publish(number_array(self._observation, self._label))
+        publish(self._observations, number_array(self._observation, self._label))
 
     def _publish_base(self, base: Base, stamp: Time) -> None:
         odometry_wanted = self._odometry.get_subscription_count()
@@ -308,9 +311,10 @@ class Sim(Node):
         frame = self.get_parameter('base_frame').value
         if odometry_wanted:
             world = self.get_parameter('odom_frame').value
-            self._odometry.publish(base.odometry(Header(stamp=stamp, frame_id=world), frame))
+            odometry = base.odometry(Header(stamp=stamp, frame_id=world), frame)
+            publish(self._odometry, odometry)
         if imu_wanted:
-            self._imu.publish(base.imu(Header(stamp=stamp, frame_id=frame)))
+            publish(self._imu, base.imu(Header(stamp=stamp, frame_id=frame)))
 
     def _publish_image(self, camera: Camera, stamp: Time) -> None:
         """Have the present state drawn if an image is due and there is a subscriber."""
@@ -321,7 +325,8 @@ class Sim(Node):
             return  # in realtime, which waits for no image
         self._images_due = due
         frame = self.get_parameter('camera').value or 'camera'
-        drawn = camera.draw(self._data, Header(stamp=stamp, frame_id=frame), self._images.publish)
+        send = functools.partial(publish, self._images)
+        drawn = camera.draw(self._data, Header(stamp=stamp, frame_id=frame), send)
         if self._lockstep:
             drawn.result()
 
@@ -382,14 +387,14 @@ class Sim(Node):
             message = number_array(
                 [float(reward), float(terminated)], f'observation {self._sequence + 1}'
             )
-            self._rewards.publish(message)
+            publish(self._rewards, message, ATTEMPTS)
             return
         if not (terminated or truncated):
             return
         if not self._first_command:
             self._begin_episode()
             return
-        self._episode_returns.publish(Float64(data=self._return))
+        publish(self._episode_returns, Float64(data=self._return), ATTEMPTS)
         self._episode += 1
         self.get_logger().info(f'episode {self._episode}: return {self._return:.2f}')
         if self._episodes and self._episode >= self._episodes:
@@ -413,7 +418,7 @@ class Sim(Node):
     def _reset(self) -> None:
         self._held = clip_action(self._environment, np.zeros_like(self._held))
         if self._stepped and self._since_reset:
-            self._episode_returns.publish(Float64(data=self._return))
+            publish(self._episode_returns, Float64(data=self._return), ATTEMPTS)
             self._episode += 1
         self._begin_episode()
         self._since_reset = 0
@@ -496,7 +501,7 @@ class Sim(Node):
         if elapsed > 0:
             values['commands_per_second'] = f'{(self._round_trips.count - 1) / elapsed:.1f}'
         values |= self._round_trips.milliseconds()
-        self._diagnostics.publish(diagnostics(self, self._fault, values))
+        publish(self._diagnostics, diagnostics(self, self._fault, values))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -17,6 +17,7 @@ from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.robot import action_names, observation_names
 from proxy_snn_control.nodes.messages import diagnostics, raster, SENSOR_DATA
 from proxy_snn_control.nodes.process import await_receipt
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import Policy
 from proxy_snn_control.policy.energy import inference_energy
 from rclpy.node import Node
@@ -45,7 +46,7 @@ class Telemetry:
         self._shown = [False] * 3
         self._counted, self._counted_at = 0, time.monotonic()
         self._before: dict[str, tuple[int, int]] = {}
-        self._safe_before = 0
+        self._safe_before = self._lost_before = 0
         self._logged: set[str] = set()
         self._faults_logged_at = 0.0
 
@@ -66,7 +67,7 @@ class Telemetry:
         """
         spikes, observations, actions = self._shown
         if spikes:
-            self._spikes.publish(raster(policy.spikes, label))
+            publish(self._spikes, raster(policy.spikes, label))
         stamp = self._node.get_clock().now().to_msg() if observations or actions else None
         for shown, publisher, names, numbers in (
             (observations, self._observations, observation_names, observation),
@@ -75,13 +76,13 @@ class Telemetry:
             if shown:
                 message = JointState(name=names(policy.spec), position=array('d', numbers))
                 message.header.stamp, message.header.frame_id = stamp, label
-                publisher.publish(message)
+                publish(publisher, message)
 
     def forget(self) -> None:
         """Start counting and logging anew."""
         self._counted, self._counted_at = 0, time.monotonic()
         self._before.clear()
-        self._safe_before = 0
+        self._safe_before = self._lost_before = 0
         self._logged.clear()
 
     def log_fault(self, fault: str, sent: bool) -> None:
@@ -118,12 +119,17 @@ class Telemetry:
         return found
 
     def lately(self, loop: Loop) -> str:
-        """Return a sentence about safe commands since this was last asked, or ""."""
-        total = loop.statistics.safe_commands
-        count, self._safe_before = total - self._safe_before, total
-        if not count:
-            return ''
-        return f'safe commands since the last report: {count}; {loop.statistics.last_fault}'
+        """Return a sentence about safe and lost commands since the last call, or ""."""
+        statistics, found = loop.statistics, []
+        if safe := statistics.safe_commands - self._safe_before:
+            found.append(f'safe commands since the last report: {safe}; {statistics.last_fault}')
+        if lost := statistics.lost - self._lost_before:
+            found.append(
+                f'commands since the last report that the middleware did not take: {lost}; is the '
+                'machine overloaded?'
+            )
+        self._safe_before, self._lost_before = statistics.safe_commands, statistics.lost
+        return '; '.join(found)
 
     def values(self, loop: Loop, policy: str) -> dict[str, object]:
         """Return what the diagnostics show of a loop."""
@@ -139,6 +145,7 @@ class Telemetry:
             'safe_commands': statistics.safe_commands,
             'last_fault': statistics.last_fault,
             'missed_deadlines': statistics.missed,
+            'lost_commands': statistics.lost,
             **statistics.latencies.milliseconds(),
             'stale_sources': '; '.join(inputs.stale(now)),
             'ignored_messages': inputs.ignored,
@@ -173,7 +180,7 @@ class Telemetry:
     ) -> None:
         """Publish the diagnostics."""
         message: Any = diagnostics(self._node, fault, values, '; '.join(warnings), state)
-        self._diagnostics.publish(message)
+        publish(self._diagnostics, message)
 
     def close(self) -> None:
         """Wait until the last diagnostics have arrived."""

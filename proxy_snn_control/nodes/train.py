@@ -30,6 +30,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
+from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
 from proxy_snn_control.policy import plugins, UserError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -127,12 +128,13 @@ class Train(Node, Listener):
 
     def on_episode(self, member: Member, step: int, episode_return: float) -> None:
         """Publish the return of a training episode."""
-        self._episodes[member.folder].publish(Float64(data=episode_return))
+        publish(self._episodes[member.folder], Float64(data=episode_return), ATTEMPTS)
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
         """Publish and log an evaluation."""
         self._rows[member.folder] = row
-        self._evaluations[member.folder].publish(Float64(data=row['eval_return_mean']))
+        mean = Float64(data=row['eval_return_mean'])
+        publish(self._evaluations[member.folder], mean, ATTEMPTS)
         self.get_logger().info(
             f'{self._who(member)}step {row["step"]:.0f}: evaluation {row["eval_return_mean"]:.1f} '
             f'± {row["eval_return_std"]:.1f}, {row["steps_per_second"]:.0f} steps/s'
@@ -165,7 +167,7 @@ class Train(Node, Listener):
         step, now = self._training.step, time.monotonic()
         rate = (step - self._reported_step) / max(now - self._reported, 1e-9)
         self._reported, self._reported_step = now, step
-        self._steps.publish(Float64(data=float(step)))
+        publish(self._steps, Float64(data=float(step)))
         state = 'paused' if self._paused else 'training'
         for config, folder in self._members:
             values = {
@@ -181,7 +183,7 @@ class Train(Node, Listener):
             message = diagnostics(self, '', values, otherwise=state)
             if len(self._members) > 1:
                 message.status[0].name += f': seed {config.seed}'
-            self._diagnostics.publish(message)
+            publish(self._diagnostics, message)
 
     def _on_checkpoint(
         self, request: Trigger.Request, response: Trigger.Response

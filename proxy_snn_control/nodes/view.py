@@ -150,7 +150,10 @@ class View(Node):
         self._drawing = self._make_drawing()
         self._logged = ''
         self._image: Image | None = None
-        self._serve(rr)
+
+    def start(self) -> None:
+        """Serve the page, and write the file of all that is shown."""
+        self._serve()
         self._subscribe()
         self.create_timer(1 / value_of(self, 'rate'), self._on_update, clock=STEADY)
 
@@ -165,7 +168,9 @@ class View(Node):
 
     # ---- serving
 
-    def _serve(self, rr: Any) -> None:
+    def _serve(self) -> None:
+        import rerun as rr
+
         bind, port, record = (value_of(self, name) for name in ('bind', 'port', 'record'))
         limit = f'{value_of(self, "memory")}MiB'
         for number in (port, port + 1):  # Rerun only logs what goes wrong here
@@ -177,7 +182,7 @@ class View(Node):
                     f'the view cannot be served on {bind}:{number}: {error.strerror or error} '
                     '(parameters bind and port)'
                 ) from error
-        sinks = [rr.GrpcServerSink(bind, port + 1, server_memory_limit=limit)]
+        sinks: list[Any] = [rr.GrpcServerSink(bind, port + 1, server_memory_limit=limit)]
         if record:
             check_target(record)
             sinks.append(rr.FileSink(record))
@@ -373,4 +378,4 @@ def _belong_to_the_node() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the view node."""
-    return run(View, arguments)
+    return run(View, arguments, View.start)
