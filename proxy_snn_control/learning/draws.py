@@ -80,7 +80,7 @@ def keys(seeds: list[int], stream: int, device: torch.device) -> Tensor:
 def draw(
     key: Tensor, counter: Tensor | int, place: Tensor, kind: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Draw `bits`, and make numbers of them by a function such as `normal`."""
+    """Draw `bits` [members, ...], and make numbers of them by a function such as `normal`."""
     return kind(bits(key, counter, place))
 
 

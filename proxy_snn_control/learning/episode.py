@@ -84,7 +84,7 @@ class Episode:
         self.begin()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Act; returns the following observation, the reward, terminal and truncated.
+        """Act; returns the following observation [numbers], the reward, terminal and truncated.
 
         When the episode ends, `begin` the next one.
         """
@@ -96,7 +96,7 @@ class Episode:
         return following, reward, terminal, truncated
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what `restore` needs: something for JSON, and arrays."""
+        """Return what `restore` needs: something for JSON, and actions [steps, actions] so far."""
         space: Any = self.environment.action_space
         actions = np.array(self._actions, space.dtype).reshape(-1, *space.shape)
         arrays = {'actions': actions, 'observation': np.asarray(self.observation)}

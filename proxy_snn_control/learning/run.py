@@ -263,7 +263,11 @@ class Run:
         checkpoint.prune(self._checkpoints, self._saved, self._spans)
 
     def load(self, step: int) -> tuple[checkpoint.Tensors, dict[str, Any]]:
-        """Go back to a checkpoint; gives the tensors and the state that `save` was given."""
+        """Go back to a checkpoint; gives the tensors and the state that `save` was given.
+
+        Raises:
+            UserError: it is damaged, or of other settings.
+        """
         tensors, state = checkpoint.load(self._checkpoints, step)
         with self.reading(step):
             for name, value in fixed_settings(self.config).items():

@@ -24,7 +24,10 @@ Actor = SpikingActor | ReLUActor
 
 
 def average(target: Weights, online: Weights, tau: Tensor | float) -> None:
-    """Polyak averaging of all weights: target = (1 - tau) * target + tau * online."""
+    """Polyak averaging of all weights: target = (1 - tau) * target + tau * online.
+
+    `tau` is a number, or [rows, 1] with one for each row of weights.
+    """
     with torch.no_grad():
         target.flat.lerp_(online.flat, tau)
     target.version += 1

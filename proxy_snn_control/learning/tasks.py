@@ -473,7 +473,7 @@ def _structure_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
 
 
 def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Turn numbers into an action of the task: its dtype, within its limits."""
+    """Turn numbers [actions] into an action of the task: its dtype, within its limits."""
     space: Any = environment.action_space
     # Clip first: what is too large for the task's dtype is just another number beyond the limit.
     return np.clip(np.asarray(action, dtype=np.float64), space.low, space.high).astype(space.dtype)

@@ -331,14 +331,14 @@ def gradient(losses: Tensor, flat: Tensor) -> Tensor:
 
 
 def for_both(observation: Tensor, action: Tensor) -> Tensor:
-    """Raw observations and actions, twice for each member: the input of its two critics."""
+    """Observations and actions, twice for each member: [2 members, batch, both together]."""
     both = torch.cat((observation, action), dim=2)
     members, n, width = both.shape
     return both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width)
 
 
 def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
-    """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
+    """Both Q values of observations and actions [members, batch, ..]: [members, 2, batch, 1]."""
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 
 
