@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         '--ray',
         metavar='ADDRESS',
-        help='train on a Ray cluster of which every computer sees DIR under the same path: '
+        help='train on a Ray cluster of which every computer has DIR under the same path: '
         'host:port, or auto on one of its computers',
     )
     sweep.add_argument(

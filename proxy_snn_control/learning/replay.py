@@ -76,7 +76,7 @@ class Replay:
             self.add(rows[:, now:])
 
     def sample(self, counter: Tensor, size: int) -> Batch:
-        """Draw [members, size] transitions; `counter`, an int64 scalar, must never be the same."""
+        """Draw [members, size] transitions; `counter`, an int64 scalar, must not repeat."""
         if size not in self._streams:
             place = torch.arange(size, device=self.rows.device)[None]
             stream = draws.Stream(self._seeds, draws.REPLAY, place, draws.as_they_are)
