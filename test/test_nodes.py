@@ -325,18 +325,21 @@ def test_the_last_command_before_the_end_is_safe(
 
 BROKEN = """
 import sys
+from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.nodes import controller, stopping
 from proxy_snn_control.nodes.controller import Controller
 from proxy_snn_control.nodes.process import run
 
-class Broken(Controller):
-    def _step(self, loop):
-        if loop.inputs.observation([0.0])[0] > 1:
-            raise RuntimeError("a defect in the loop")
-        super()._step(loop)
+answer = Loop.answer
 
+def broken(loop):
+    if loop.inputs.ready and loop.inputs.observation([0.0])[0] > 1:
+        raise RuntimeError("a defect in the loop")
+    answer(loop)
+
+Loop.answer = broken
 stopping.install()
-sys.exit(run(Broken, sys.argv[1:], Broken.start))
+sys.exit(run(Controller, sys.argv[1:], Controller.start))
 """
 
 
