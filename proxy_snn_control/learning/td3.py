@@ -147,7 +147,8 @@ class TD3:
         found = []
         for i in range(norm.RECALIBRATE_FROM):
             # Below 0, where no update's counter is.
-            counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
+            before = -(self.updates * norm.RECALIBRATE_FROM + i)
+            counter = torch.tensor(before, device=self.device)
             drawn = self._sample(counter, self.config.batch_size)
             found.append(self.actor.learn(drawn.observation, False).moments)
         statistics.recalibrate(found)
