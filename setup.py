@@ -12,7 +12,7 @@ from setuptools import find_packages, setup
 PACKAGE = 'proxy_snn_control'
 SHARE = f'share/{PACKAGE}'
 URL = 'https://github.com/proxy-snn-control/proxy_snn_control'
-# The last two are what Gymnasium's MuJoCo tasks import and gymnasium itself does not ask for.
+# The last two are what Gymnasium's MuJoCo tasks import and gymnasium itself does not require.
 SIM = ['gymnasium', 'mujoco', 'imageio', 'packaging']
 TRAIN = [
     *SIM,

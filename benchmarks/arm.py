@@ -4,7 +4,7 @@
 
 Observations are drawn as training saw them, and noise. Here and on the emulated processor each
 action is recorded with a checksum of all spikes, by the compiled pass and by NumPy alone; the C is
-compiled for ARM and asked too. `arm.py --record` is what runs there. A record that is in FOLDER,
+compiled for ARM and run too. `arm.py --record` is what runs there. A record that is in FOLDER,
 of the same policy, observations and sources, is used again: what was stopped goes on.
 """
 

@@ -8,8 +8,8 @@
 #     benchmarks/arm.sh FOLDER COUNT benchmarks/policies/*.safetensors [--table F.md]
 #
 # Debian's arm64 Python is unpacked into FOLDER (a private apt configuration; nothing is installed),
-# the aarch64 wheels of numpy, numba and llvmlite beside it. What is there is used again. It says
-# nothing about time: QEMU is 8 to 130 times slower, unevenly.
+# the aarch64 wheels of numpy, numba and llvmlite beside it. What is there is used again. It shows
+# nothing of time: QEMU is 8 to 130 times slower, unevenly.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 count=$2

@@ -262,7 +262,7 @@ class Peer:
         self._next = 0
         self.sent: list[int] = []
         self.received: list[int] = []
-        self.strange = 0
+        self.unmatched = 0
 
     def send(self) -> None:
         """Send the next observation."""
@@ -275,11 +275,11 @@ class Peer:
     def _on_command(self, message: bytes) -> None:
         now = time.monotonic_ns()
         size = self._size
-        asked = self._waiting.pop(message[-size:], None)
-        if asked is None:
-            self.strange += 1
+        number = self._waiting.pop(message[-size:], None)
+        if number is None:
+            self.unmatched += 1
         else:
-            self.received[asked] = now
+            self.received[number] = now
 
     def meet(self) -> None:
         """Wait until the other side answers, then send some more to have it warm."""
@@ -299,7 +299,7 @@ class Peer:
         """Begin to count."""
         self._stage.spin(0.1)
         self._waiting.clear()
-        self.sent, self.received, self.strange = [], [], 0
+        self.sent, self.received, self.unmatched = [], [], 0
 
     def milliseconds(self) -> np.ndarray:
         """From sending to receiving, for each observation; infinite where nothing came back."""
@@ -417,10 +417,11 @@ def measure_latency(policy: Path, known: Observations, options: argparse.Namespa
         '## Observation to command',
         '',
         "From before the driver publishes to its callback, milliseconds. Aims: the controller's",
-        "median at most 1.2 times the echo's, its 99th percentile at most 1.4 times.",
+        "median at most 1.2 times the echo's, its 99th percentile at most 1.4 times. `unmatched`",
+        'counts commands that answer no observation.',
         '',
         (
-            '| observations a second | | median | 99th | 99.9th | no answer | strange '
+            '| observations a second | | median | 99th | 99.9th | no answer | unmatched '
             "| driver late | median over the echo's (1.2) | 99th over the echo's (1.4) |"
         ),
         '|---|---|---|---|---|---|---|---|---|---|',
@@ -438,7 +439,7 @@ def measure_latency(policy: Path, known: Observations, options: argparse.Namespa
                 ratios = (median, high) / base
                 lines.append(
                     f'| {rate:g} | {name} | {median:.3f} | {high:.3f} | {highest:.3f} '
-                    f'| {np.isinf(each).mean():.2%} | {contenders[name][0].strange} '
+                    f'| {np.isinf(each).mean():.2%} | {contenders[name][0].unmatched} '
                     f'| {late[name]:.2%} | {ratios[0]:.2f} | {ratios[1]:.2f} |'
                 )
     return lines
@@ -504,7 +505,7 @@ def measure_rate(policy: Path, known: Observations, options: argparse.Namespace)
         '',
         (
             '| | commands a second (999) | of 1,000 sent, answered '
-            '| later than 2 ms or never (0.1%) | never | strange | median, ms | 99th, ms '
+            '| later than 2 ms or never (0.1%) | never | unmatched | median, ms | 99th, ms '
             '| 99.9th, ms | driver late |'
         ),
         '|---|---|---|---|---|---|---|---|---|---|',
@@ -515,7 +516,7 @@ def measure_rate(policy: Path, known: Observations, options: argparse.Namespace)
         lines.append(
             f'| {name} | {np.isfinite(each).sum() / options.seconds:.1f} '
             f'| {answered * rate:.1f} | {(each > LATE_MS).mean():.3%} '
-            f'| {1 - answered:.3%} | {contenders[name][0].strange} '
+            f'| {1 - answered:.3%} | {contenders[name][0].unmatched} '
             f'| {median:.3f} | {high:.3f} | {highest:.3f} | {late[name]:.2%} |'
         )
     return lines
@@ -544,7 +545,7 @@ def measure_ten(policy: Path, known: Observations, options: argparse.Namespace) 
         '## Ten at 50 a second',
         '',
         f'{options.seconds:g} s each, in turns of {block:g} s; all ten observations go out at',
-        'once, the most that ten robots can ask. A deadline is missed if a command has not come',
+        'once, the most that ten robots can send. A deadline is missed if a command has not come',
         "back after one period, 20 ms. Aim: no deadline missed beyond the echoes'.",
         '',
         (
@@ -580,13 +581,15 @@ def measure_start(policy: Path, known: Observations, options: argparse.Namespace
                 stop_process(process.popen)
                 # ... and once from outside, where it must be discovered first.
                 if echo:
-                    process = stage.start('echo', '/asked')
+                    process = stage.start('echo', '/parameters')
                     stage.call(
-                        ListParameters, '/asked/echo/list_parameters', ListParameters.Request()
+                        ListParameters,
+                        '/parameters/echo/list_parameters',
+                        ListParameters.Request(),
                     )
                 else:
-                    process = stage.controller('/asked', autostart='false')
-                    stage.transition('/asked', 'configure')
+                    process = stage.controller('/parameters', autostart='false')
+                    stage.transition('/parameters', 'configure')
                 if i:  # the first one found modules and bytecode not yet in the disk's cache
                     found[name].append((*memory, own, time.time() - process.began))
     medians = {name: np.median(each, axis=0) for name, each in found.items()}
@@ -647,8 +650,8 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             peer.meet()
         received.update(observation=0, command=0)
         lost = dict.fromkeys(peers, 0)
-        strange = dict.fromkeys(peers, 0)
-        asked = dict.fromkeys(peers, 0)
+        unmatched = dict.fromkeys(peers, 0)
+        sent = dict.fromkeys(peers, 0)
         samples: dict[str, list[float]] = {name: [] for name in processes}
         at: list[float] = []
         began = time.monotonic()
@@ -656,8 +659,8 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             for name, peer in peers.items():
                 drive(stage, [peer], rate, 0.4)
                 lost[name] += int(np.isinf(peer.milliseconds()).sum())
-                asked[name] += len(peer.sent)
-                strange[name] += peer.strange
+                sent[name] += len(peer.sent)
+                unmatched[name] += peer.unmatched
                 peer.forget()
             at.append(elapsed)
             for name, process in processes.items():
@@ -671,12 +674,12 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
             f'It ran for {at[-1] / 60:.1f} minutes: the task in real time with a controller, and '
             f'beside them another controller and an echo, driven in turns at {rate:g} '
             'observations a second, 0.4 s each. Resident memory about once a second, slopes by '
-            'least squares.'
+            'least squares. `unmatched` counts commands that answer no observation.'
         ),
         '',
         (
             '| | MB at first | MB at last | MB an hour, all of it | MB an hour, second half '
-            '| commands lost | strange |'
+            '| commands lost | unmatched |'
         ),
         '|---|---|---|---|---|---|---|',
     ]
@@ -685,7 +688,7 @@ def measure_soak(policy: Path, known: Observations, options: argparse.Namespace)
         slopes = [float(np.polyfit(at[i:], each[i:], 1)[0]) * 3600 for i in (0, half)]
         counted = '| | |'
         if name in peers:
-            counted = f'| {lost[name]} of {asked[name]} | {strange[name]} |'
+            counted = f'| {lost[name]} of {sent[name]} | {unmatched[name]} |'
         elif name != 'sim':
             missing = received['observation'] - received['command']
             counted = f'| {missing} of {received["observation"]} | |'
@@ -713,7 +716,7 @@ MEASURES = {
 
 
 def main() -> int:
-    """Measure, print, and write the page if asked."""
+    """Measure, print, and write the page with --out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--only', choices=PARTS, action='append', help='a part; may be repeated')
     parser.add_argument('--seconds', type=float, help='for each contender of a part, or the soak')

@@ -163,7 +163,7 @@ def rows(path: Path, seconds: float) -> list[str]:
 
 
 def main() -> int:
-    """Count, print, and write the page if asked."""
+    """Count, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('policies', type=Path, nargs='+', help='policies of lif neurons')
     parser.add_argument('--seconds', type=float, default=5.0, help='of each measurement by RAPL')

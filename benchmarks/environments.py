@@ -65,7 +65,7 @@ def asynchronous(task: str, count: int) -> tuple[Step, gymnasium.vector.AsyncVec
 
 
 def main() -> int:
-    """Measure, print, and write the page if asked."""
+    """Measure, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--members', type=int, default=25)
     parser.add_argument('--workers', type=int, default=max(1, (os.cpu_count() or 2) // 3))

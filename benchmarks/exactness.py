@@ -147,7 +147,7 @@ def noise(policy: Policy, count: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def main() -> int:
-    """Compare, print, write the page if asked; 1 if the promise is not kept."""
+    """Compare, print, write the page with --table; 1 if something differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('policies', type=Path, nargs='+')
     parser.add_argument('--observations', type=int, default=1_000_000, help='of each policy')

@@ -165,7 +165,7 @@ def flips(content: bytes) -> Iterator[Mutant]:
             yield Mutant('one byte', bytes(changed))
 
 
-def accident(content: bytes, rng: random.Random) -> Mutant:
+def corruption(content: bytes, rng: random.Random) -> Mutant:
     """Do what disks, networks and other programs do to a file: its checksum stays as it was."""
     i, j = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     junk = rng.randbytes(rng.choice([1, 2, 8, 100]))
@@ -185,10 +185,10 @@ def accident(content: bytes, rng: random.Random) -> Mutant:
         for _ in range(rng.choice([1, 2, 10])):
             bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
         changed = bytes(bits)
-    return Mutant(f'accident: {kind}', changed)
+    return Mutant(f'corruption: {kind}', changed)
 
 
-def stranger(content: bytes, rng: random.Random) -> Mutant:
+def unrelated(content: bytes, rng: random.Random) -> Mutant:
     """Return what was never a policy file."""
     length = rng.choice([0, 1, 7, 8, 9, 100, 5000])
     announced = rng.choice([0, 1, 2, 2**18 - 8, 2**18 + 1, 2**32, 2**63, 2**64 - 1])
@@ -205,7 +205,7 @@ def stranger(content: bytes, rng: random.Random) -> Mutant:
             ('empty header', (2).to_bytes(8, 'little') + b'{}' + rng.randbytes(length)),
         ]
     )
-    return Mutant(f'stranger: {kind}', changed)
+    return Mutant(f'unrelated: {kind}', changed)
 
 
 def sparse(content: bytes, rng: random.Random) -> Mutant:
@@ -416,7 +416,7 @@ def mutants(contents: list[bytes], rng: random.Random, sparse_share: float) -> I
         content = rng.choice(contents)
         if rng.random() < sparse_share:
             yield sparse(content, rng)
-        kinds = [accident, accident, stranger, forgery, forgery, forged_text]
+        kinds = [corruption, corruption, unrelated, forgery, forgery, forged_text]
         mutant = rng.choice(kinds)(content, rng)
         if mutant.content != content:
             yield mutant

@@ -26,13 +26,13 @@ from typing import Any
 
 from fuzz import (
     _change_tree,
-    accident,
+    corruption,
     forgery,
     NotRefusedError,
     ODD,
     RAW,
     small_policy,
-    stranger,
+    unrelated,
 )
 from proxy_snn_control.learning.config import load_config, TrainConfig
 from proxy_snn_control.policy import UserError, write_policy
@@ -99,9 +99,9 @@ def hostile_yaml(text: str, rng: random.Random) -> bytes:
     """Return the text of a good file with something done to it."""
     operation = rng.randrange(6)
     if operation == 0:
-        return accident(text.encode(), rng).content
+        return corruption(text.encode(), rng).content
     if operation == 1:
-        return stranger(text.encode(), rng).content
+        return unrelated(text.encode(), rng).content
     if operation == 2:
         lines = text.splitlines(keepends=True)
         lines.insert(rng.randrange(len(lines) + 1), bomb(rng))
@@ -205,7 +205,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     'evaluate': lambda run: ['evaluate', str(run / 'policy.safetensors'), '--episodes', '1'],
     'resume': lambda run: ['train', '--resume', '--out', str(run), '--steps', '10'],
 }
-CHANGES = ('gone', 'empty', 'accident', 'stranger', 'pipe', 'folder', 'loop', 'forged', 'other')
+CHANGES = ('gone', 'empty', 'corruption', 'unrelated', 'pipe', 'folder', 'loop', 'forged', 'other')
 FILES = (
     'config.yaml',
     'progress.csv',
@@ -258,10 +258,10 @@ def change_run(run: Path, case: RunCase, rng: random.Random) -> None:
         path.symlink_to(path.name)
     elif case.change == 'empty':
         path.write_bytes(b'')
-    elif case.change == 'accident':
-        path.write_bytes(accident(whole, rng).content)
-    elif case.change == 'stranger':
-        path.write_bytes(stranger(whole, rng).content)
+    elif case.change == 'corruption':
+        path.write_bytes(corruption(whole, rng).content)
+    elif case.change == 'unrelated':
+        path.write_bytes(unrelated(whole, rng).content)
     elif case.change == 'other':  # valid, and of something else
         if path.name == 'policy.safetensors':
             write_policy(path, *small_policy())

@@ -5,8 +5,8 @@
     pip install -c constraints.txt '.[train,benchmarks]'
     python benchmarks/inference.py benchmarks/policies/lif-*.safetensors --table F.md
 
-Everything runs on one core with one thread, in one run: the contenders take turns, and what is
-said of one is from all its turns. The ordinary network is of the policy's width, with random
+Everything runs on one core with one thread, in one run: the contenders take turns, and each
+figure is from all turns of one. The ordinary network is of the policy's width, with random
 weights (its time does not depend on them), by ONNX Runtime and by PyTorch. SpikingJelly and
 snnTorch run the policy's own spiking network with its weights; that they fire the same spikes is
 checked first. The policy as C (proxy-snn export) is compiled by cc at -O2 alone and called from
@@ -455,10 +455,10 @@ def time_policy(path: Path, rounds: int, seconds: float) -> tuple[list[str], byt
     }
     operations, possible = counted.synaptic_operations, possible_synaptic_operations(spec)
     lines += f"""
-- Median latency **{asked['']:.2f} times** ONNX Runtime's for the ReLU actor of the same width (at
-  or below 1 is asked for).
+- Median latency **{asked['']:.2f} times** ONNX Runtime's for the ReLU actor of the same width
+  (aim: 1 or below).
 - As C **{asked['c']:.2f} times** ONNX Runtime's (0.6 is aimed at) and {asked['runtime']:.2f} times
-  this runtime's (at or below 1 is asked for), all called from Python. By a clock in C an action
+  this runtime's (aim: 1 or below), all called from Python. By a clock in C an action
   takes {clock:.1f} us, {asked['clock']:.2f} times ONNX Runtime's called from Python.
 - SpikingJelly's forward of the same network takes **{asked['step']:.0f} times** as long step by
   step and **{asked['multi']:.0f} times** in its multi-step mode (40);
@@ -573,7 +573,7 @@ def stay_on_one_core() -> None:
 
 
 def main() -> int:
-    """Measure, print, and write the page if asked."""
+    """Measure, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('policies', type=Path, nargs='+', help='policies of lif neurons')
     parser.add_argument('--seconds', type=float, default=1.0, help='of each turn')

@@ -7,8 +7,8 @@
 Needs torch's CUDA build, whose Triton comes with NVIDIA's assembler, and no card; takes a minute.
 Torch writes the kernels of every `fused` function for an H100, Triton compiles them for it, and
 its interpreter runs them on small arrays; the largest difference from plain torch is printed,
-relative to the largest number. A card's description is put in place of what torch asks the driver
-for, by names that are torch's own: torch 2.11 and 2.14 have them, another version may not.
+relative to the largest number. A description of the card replaces what torch would read from the
+driver, by names that are torch's own: torch 2.11 and 2.14 have them, another version may not.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def written(function: Callable[..., Any], arguments: list[Any]) -> str:
         ]
         graph = make_fx(of_tensors, select_decomp_table())(*tensors)
         GraphLowering.codegen = kept
-        try:  # it fails when it wants to load what it has compiled, without a driver
+        try:  # it fails when it loads what it has compiled, without a driver
             with (
                 contextlib.suppress(Exception),
                 contextlib.redirect_stderr(io.StringIO()),
@@ -155,7 +155,7 @@ def written(function: Callable[..., Any], arguments: list[Any]) -> str:
 
 
 def module(name: str, text: str, folder: Path) -> Any:
-    """Import a kernel's text; Triton wants it in a file."""
+    """Import a kernel's text; Triton needs it in a file."""
     path = folder / f'{name}_{abs(hash(text))}.py'
     path.write_text(text)
     spec = importlib.util.spec_from_file_location(path.stem, path)

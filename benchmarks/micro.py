@@ -193,7 +193,7 @@ def row(name: str, file: PolicyFile, count: int, folder: Path, *, int8: bool) ->
 
 
 def main() -> int:
-    """Compile, run, print, and write the page if asked."""
+    """Compile, run, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('policies', type=Path, nargs='+')
     parser.add_argument('--observations', type=int, default=10_000)

@@ -151,7 +151,7 @@ def section(path: Path, options: argparse.Namespace) -> tuple[list[str], bool]:
 
 
 def main() -> int:
-    """Measure, print, write the page if asked; 1 if a promise is not kept."""
+    """Measure, print, write the page with --table; 1 if a bound is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('policies', type=Path, nargs='+')
     parser.add_argument('--episodes', type=int, default=30)

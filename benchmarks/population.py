@@ -48,7 +48,7 @@ FAST = {'proxy_updates': 1, 'proxy_learning_rate': 3e-3}
 
 
 class Case(NamedTuple):
-    """A population to measure: its name, tasks, seeds of each, settings and the rate asked for."""
+    """A population to measure: its name, tasks, seeds of each, settings and the rate to reach."""
 
     name: str
     tasks: tuple[str, ...]
@@ -258,7 +258,7 @@ def run_for(command: list[str], seconds: float) -> str:
 
 
 def main() -> int:
-    """Measure, print, and write the page if asked."""
+    """Measure, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seconds', type=float, default=30.0, help='of learning, for each case')
     parser.add_argument('--device', default='cuda', choices=('cuda', 'cpu'))

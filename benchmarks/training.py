@@ -265,7 +265,7 @@ def beside(older: Path, options: argparse.Namespace) -> list[str]:
 
 
 def main() -> int:
-    """Measure, print, and write the page if asked."""
+    """Measure, print, and write the page with --table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seconds', type=float, default=8.0, help='of each turn')
     parser.add_argument('--rounds', type=int, default=5)

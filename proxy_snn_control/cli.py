@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         '--ray',
         metavar='ADDRESS',
-        help='train on a Ray cluster of which every computer sees DIR under the same path: '
+        help='train on a Ray cluster of which every computer has DIR under the same path: '
         'host:port, or auto on one of its computers',
     )
     sweep.add_argument(
@@ -421,8 +421,8 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         '--energy',
         action='store_true',
-        help="instead, the return of each run's best policy against its energy and latency, "
-        'measured now on its task; FILE.csv holds the figures',
+        help="instead, the return of each run's best policy against its energy (estimated) and "
+        'latency, measured now on its task; FILE.csv holds the figures',
     )
     plot.add_argument('--env', help="with --spikes: the task; by default the run's own")
     _add_plugins(plot)

@@ -60,16 +60,16 @@ def _run_training(members: Sequence[Any], resume: bool = False, track: str | Non
     """Train with a progress bar and a line per evaluation; False if it was stopped."""
     from proxy_snn_control.learning.processes import make_training
     from proxy_snn_control.learning.progress import Progress
+    from proxy_snn_control.learning.track import library_of, Tracked
 
+    library = library_of(track) if track else None
     training = make_training(members, resume=resume)
     stopping.ready()
     progress = Progress(members, training.step, stopping.requested)
     tracked = None
     try:
-        if track:
-            from proxy_snn_control.learning.track import Tracked
-
-            tracked = Tracked(progress, track, members)
+        if library:
+            tracked = Tracked(progress, library, members)
         finished = training.run(tracked or progress)
     finally:
         if tracked:

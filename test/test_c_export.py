@@ -385,7 +385,7 @@ def test_sizes_and_counts_of_a_small_network_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('threshold', 'steps'), [(0.999, 5), (0.31, 64), (1e-6, 3), (7.5, 20)])
-def test_the_encoder_changes_where_the_table_says(threshold: float, steps: int) -> None:
+def test_the_encoder_changes_where_the_table_does(threshold: float, steps: int) -> None:
     levels, trains = stimulation_levels(threshold, steps)
     assert levels[0] == 0 and (np.diff(levels) > 0).all() and len(levels) == len(trains)
     rng = np.random.default_rng(0)
@@ -469,7 +469,7 @@ def test_the_example_answers_over_a_serial_line(tmp_path: Path) -> None:
         assert check == fletcher(struct.pack('<B2f', status, *action))
 
 
-def test_export_as_a_person_meets_it(tmp_path: Path, policy_file: Path) -> None:
+def test_export_as_a_user_calls_it(tmp_path: Path, policy_file: Path) -> None:
     out = tmp_path / 'micro'
     done = run('export', policy_file, '--format', 'c', '--out', out)
     assert done.returncode == 0, done.stderr
@@ -508,7 +508,7 @@ def test_more_steps_than_bits_are_refused() -> None:
         c_files(policy_of(time_steps=65))
 
 
-def test_a_cortex_m4_has_room_for_a_small_policy(tmp_path: Path) -> None:
+def test_a_cortex_m4_holds_a_small_policy(tmp_path: Path) -> None:
     """64-64 on HalfCheetah: under 100 kB of flash and 8 kB of RAM, by the board's own compiler."""
     if not shutil.which('arm-none-eabi-gcc'):
         pytest.skip('no compiler for Cortex-M: arm-none-eabi-gcc is not on the path')

@@ -118,7 +118,7 @@ def test_where_nothing_can_be_kept_all_goes_on(tmp_path: Path, caplog, monkeypat
     assert not was_kept()
 
 
-def test_a_full_disk_is_told_of_and_done_without(folder: Path, caplog, monkeypatch) -> None:
+def test_a_full_disk_is_reported_and_done_without(folder: Path, caplog, monkeypatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

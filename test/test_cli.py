@@ -297,7 +297,7 @@ def test_a_gif_shows_its_frames_at_their_times(tmp_path: Path, rate: float) -> N
         begins += film.info['duration']
 
 
-def test_a_film_through_another_camera_and_of_another_size(
+def test_a_video_through_another_camera_and_of_another_size(
     policy_file: Path, tmp_path: Path
 ) -> None:
     imageio = pytest.importorskip('imageio.v2')
@@ -320,7 +320,7 @@ def test_a_film_through_another_camera_and_of_another_size(
         (('--size', '64'), 2, "is '64', expected WIDTHxHEIGHT, such as 640x480"),
     ],
 )
-def test_what_a_film_is_not_asked_for(
+def test_what_a_video_cannot_be(
     policy_file: Path, arguments: tuple, status: int, reported: str
 ) -> None:
     pytest.importorskip('gymnasium')

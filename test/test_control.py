@@ -89,7 +89,7 @@ def test_a_heartbeat_that_is_relied_on() -> None:
     assert stop.silent(2.4) == '', 'armed without it: it is relied on no more'
 
 
-def test_latched_for_another_reason_only_arm_lets_go() -> None:
+def test_latched_for_another_reason_only_arm_releases() -> None:
     stop = StopLatch()
     stop.latch(DIED)
     stop.press(False, b'a')
@@ -330,7 +330,7 @@ def test_repeated_stamped_messages_are_not_new_either(tmp_path: Path, where: str
     assert [c for i, c in enumerate(commands) if i == 0 or c != commands[i - 1]] == expected
 
 
-def test_in_lockstep_stamps_that_leap_begin_an_episode(tmp_path: Path) -> None:
+def test_in_lockstep_stamps_that_jump_begin_an_episode(tmp_path: Path) -> None:
     """What came before is forgotten, and an angle that went round is counted from there."""
     content = {**TWO_SOURCES, 'observation': {**TWO_SOURCES['observation']}}
     content['observation']['angle'] = {**content['observation']['angle'], 'unwrap': True}
@@ -461,7 +461,7 @@ def test_messages_that_are_lost_cost_little_of_the_return(tmp_path: Path) -> Non
     assert lossy > 0.98 * whole
 
 
-def test_an_observation_that_is_repeated_is_asked_once() -> None:
+def test_an_observation_that_is_repeated_is_requested_once() -> None:
     """As a sim in lockstep repeats it while the neuromorphic node computes."""
     spec, tensors = random_policy(2, 1, (8,), control_period=PERIOD)
     world = World(plain_robot(spec, 5.0, True), Policy(spec, tensors), repeats=True)

@@ -164,7 +164,7 @@ def test_onnx_runtime_takes_the_same_actions(tmp_path: Path, neuron: str) -> Non
     np.testing.assert_allclose(one[0], expected[0], atol=NEAR)
 
 
-def test_export_as_a_person_meets_it(tmp_path: Path, policy_file: Path) -> None:
+def test_export_as_a_user_calls_it(tmp_path: Path, policy_file: Path) -> None:
     pytest.importorskip('onnx')
     pytest.importorskip('nir')
     for kind in ('onnx', 'nir'):

@@ -279,8 +279,7 @@ def test_the_sim_is_killed_and_restarted(stage: Stage, policy_file: Path) -> Non
         sim = stage.start('sim', env=TASK, mode='realtime')
         assert stage.until(lambda n=begin: moves_in(commands[n:]) > 10), stage.outputs()
         assert stage.until(lambda n=ended: len(returns) > n)
-        sim.process.kill()
-        sim.wait()
+        sim.end(signal.SIGKILL)
         begin = len(commands)
         assert stage.until(lambda n=begin: len(commands) > n + 5 and not moves_in(commands[-5:]))
         begin = len(commands)
@@ -331,7 +330,7 @@ def test_killed_and_the_robot_notices(stage: Stage, judge: Judge, policy_file: P
     judge.moving()
     assert stage.until(lambda: events[-5:] == ['command'] * 5)
     assert 'alive 1' in events
-    controller.process.kill()
+    controller.end(signal.SIGKILL)
     assert stage.until(lambda: 'deadline' in events)
     assert stage.until(lambda: 'alive 0' in events)
     given = {'command_deadline': 0.5, 'command_lease': 1.0, 'resume_after_crash': 'true'}

@@ -258,7 +258,7 @@ def test_a_sweep_compiles_each_shape_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(compiled) == sorted(expected)
 
 
-def test_what_cannot_be_compiled_is_said_and_computed(
+def test_what_cannot_be_compiled_is_reported_and_computed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_compiler(graph, _, **__):

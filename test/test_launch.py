@@ -317,7 +317,7 @@ def generate_launch_description():
     process.wait()
 
 
-def test_control_says_why_it_cannot_start(stage: Stage) -> None:
+def test_control_reports_why_it_cannot_start(stage: Stage) -> None:
     process = launch(stage, 'control', 'policy:=/nowhere/p.safetensors')
     assert stage.until(
         lambda: 'policy file /nowhere/p.safetensors: no such file' in process.output

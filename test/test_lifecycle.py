@@ -97,7 +97,9 @@ def test_startup_pause_reset_and_shutdown(stage: Stage, policy_file: Path) -> No
     judge.verdict()
 
 
-def test_what_cannot_be_configured_is_told_to_the_manager(stage: Stage, policy_file: Path) -> None:
+def test_what_cannot_be_configured_is_reported_to_the_manager(
+    stage: Stage, policy_file: Path
+) -> None:
     whole = policy_file.read_bytes()
     policy_file.write_bytes(whole[:-1])
     controller = stage.start('controller', policy=policy_file)

@@ -136,7 +136,7 @@ def gate(interface: str, joint: JointLimit, **settings: object) -> SafetyGate:
     return SafetyGate([-9.0], [9.0], 0.05, StopLatch(), given, interface, [joint])
 
 
-def test_positions_that_are_asked_for_at_once_come_within_all_limits() -> None:
+def test_positions_that_are_requested_at_once_come_within_all_limits() -> None:
     """However a policy jumps: never faster, never harder, never beyond the range."""
     limits = JointLimit(-1.0, 1.0, 2.0)
     under_test = gate('position', limits, acceleration=[8.0], safe_command=[0.0])

@@ -151,7 +151,7 @@ def test_a_bad_observation_is_not_remembered() -> None:
         np.testing.assert_array_equal(policy.act(observation), other.act(observation))
 
 
-def test_a_fallback_acts_on_what_the_chip_was_asked_and_both_remember() -> None:
+def test_a_fallback_acts_on_what_was_sent_to_the_chip_and_both_keep_state() -> None:
     spec, tensors = made('all')
     expected = act_all(Policy(spec, tensors), episode())
     chip = Chip(float_layers(spec, tensors), spec.time_steps)
@@ -184,7 +184,7 @@ def test_the_file_of_a_plain_policy_has_the_bytes_it_always_had(
     assert hashlib.sha256((tmp_path / 'p').read_bytes()).hexdigest() == digest
 
 
-def test_files_say_it(tmp_path: Path) -> None:
+def test_files_report_it(tmp_path: Path) -> None:
     spec, tensors = made('all')
     write_policy(tmp_path / 'p', spec, tensors)
     read = read_policy(tmp_path / 'p')
@@ -217,7 +217,7 @@ def test_files_say_it(tmp_path: Path) -> None:
         ({}, {'normalise.mean': MEAN + np.float32(1e38)}, 'normalise.mean is beyond float32 once'),
     ],
 )
-def test_what_a_file_may_not_say(
+def test_what_a_file_may_not_hold(
     tmp_path: Path, changes: dict[str, Any], tensors: dict[str, Any], reported: str
 ) -> None:
     spec, good = made('normalised')

@@ -314,7 +314,7 @@ def test_starts_and_stops_leave_nothing(policy_file: Path, segments: None) -> No
 
 
 @needs_lava
-def test_a_lost_process_is_told_within_a_second(policy_file: Path, segments: None) -> None:
+def test_a_lost_process_is_reported_within_a_second(policy_file: Path, segments: None) -> None:
     found = lava('lose_one', policy_file)
     assert found['children'] == 0
     assert len(found['seconds']) == 2
@@ -404,15 +404,18 @@ def test_the_node_answers_with_the_runtime_s_spikes(
         spec, tensors, checksum = read_policy(path)
         host, policy = ChipPolicy(spec, tensors), Policy(spec, tensors)
         observation = rng.normal(0, 1, spec.observation_size)
-        request = spikes_message([host.ask(observation)], f'{i}', checksum)
+        request = spikes_message([host.encode(observation)], f'{i}', checksum)
         answer = asker.ask(request)
         assert labels_of(answer) == (f'{i}', checksum)
         fired = spikes_of(answer, spec.time_steps, spec.layer_sizes[1:])
-        np.testing.assert_array_equal(host.answer(fired), policy.act(observation))
+        np.testing.assert_array_equal(host.decode(fired), policy.act(observation))
         assert host.spike_counts == policy.spike_counts
 
     others = [
-        (spikes_message([host.ask(observation)], 'x', 'f' * 64), "a request is for policy 'ffff"),
+        (
+            spikes_message([host.encode(observation)], 'x', 'f' * 64),
+            "a request is for policy 'ffff",
+        ),
         (spikes_message([np.ones((5, 4), bool)], 'x', asker.checksum), 'message of spikes has 3'),
         (type(request)(), "a request is for policy ''"),
     ]

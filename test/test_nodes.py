@@ -151,8 +151,7 @@ def test_lockstep_survives_a_controller_that_is_replaced(stage: Stage, policy_fi
     controller = {'policy': policy_file, 'autostart': 'true', 'lockstep': 'true'}
     first = stage.start('controller', **controller)
     assert stage.until(lambda: len(returns) >= 3)
-    first.process.kill()
-    first.wait()
+    first.end(signal.SIGKILL)
     for label in ('observation 1', 'unasked', 'robot 5'):
         stray.publish(number_array(np.array([0.9]), label))
     stage.spin(0.3)
@@ -332,18 +331,21 @@ def test_the_last_command_before_the_end_is_safe(
 
 BROKEN = """
 import sys
+from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.nodes import controller, stopping
 from proxy_snn_control.nodes.controller import Controller
 from proxy_snn_control.nodes.process import run
 
-class Broken(Controller):
-    def _step(self, loop):
-        if loop.inputs.observation([0.0])[0] > 1:
-            raise RuntimeError("a defect in the loop")
-        super()._step(loop)
+answer = Loop.answer
 
+def broken(loop):
+    if loop.inputs.ready and loop.inputs.observation([0.0])[0] > 1:
+        raise RuntimeError("a defect in the loop")
+    answer(loop)
+
+Loop.answer = broken
 stopping.install()
-sys.exit(run(Broken, sys.argv[1:], Broken.start))
+sys.exit(run(Controller, sys.argv[1:], Controller.start))
 """
 
 
@@ -421,7 +423,7 @@ def test_a_defect_in_the_loop_ends_with_the_safe_command(
         ('GOOD', {'safe_command': '[7.0]'}, 'parameter safe_command is [7.0], expected values'),
     ],
 )
-def test_what_cannot_be_configured_says_why(
+def test_what_cannot_be_configured_reports_why(
     stage: Stage, tmp_path: Path, policy_file: Path, policy: str, parameters: dict, reported: str
 ) -> None:
     text = tmp_path / 'text'
@@ -590,7 +592,7 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
         ({'out': 'RUN', 'resume': 'true', 'config': '/x.yaml'}, 'config does not go with resume'),
     ],
 )
-def test_train_says_what_is_wrong(
+def test_train_reports_what_is_wrong(
     stage: Stage, tmp_path: Path, parameters: dict, reported: str
 ) -> None:
     pytest.importorskip('torch')

@@ -218,7 +218,7 @@ def test_statistics_follow_as_far_as_a_minibatch_can_be_trusted() -> None:
 
 
 @pytest.mark.parametrize('normalised', [False, True])
-def test_operations_are_those_of_the_runtime_and_can_be_climbed_down(normalised: bool) -> None:
+def test_operations_are_those_of_the_runtime_and_have_a_gradient(normalised: bool) -> None:
     """Counted as energy.py does, over those possible, with a gradient down to the encoder."""
     settings = {'hidden': (24, 16), 'normalised': normalised}
     actor = started(SpikingActor(SIZES, **settings), (3, 4))

@@ -93,7 +93,7 @@ def test_jitter_of_less_than_half_a_period(inputs: Inputs) -> None:
     assert play(inputs, events) == [[s, s] for s in range(200)]
 
 
-def test_a_quick_source_gives_what_it_said_at_the_slow_ones_time(inputs: Inputs) -> None:
+def test_a_quick_source_gives_what_it_published_at_the_slow_ones_time(inputs: Inputs) -> None:
     events = [(step * PERIOD + 0.003, 0, step) for step in range(20)]
     events += [(tick * PERIOD / 10, 1, tick / 10) for tick in range(200)]
     found = play(inputs, events)
@@ -101,7 +101,7 @@ def test_a_quick_source_gives_what_it_said_at_the_slow_ones_time(inputs: Inputs)
     assert all(abs(angle - height) <= 0.1 for angle, height in found)
 
 
-def test_clocks_that_are_apart_are_told(inputs: Inputs) -> None:
+def test_clocks_that_are_apart_are_reported(inputs: Inputs) -> None:
     for step in range(30):
         inputs.take(0, joints(100 + step * PERIOD, 1.0), step * PERIOD)
         inputs.take(1, trunk(103 + step * PERIOD, 1.0), step * PERIOD)
@@ -114,7 +114,7 @@ def test_clocks_that_are_apart_are_told(inputs: Inputs) -> None:
     assert 'their last stamps are 3.000 s apart' in fault
 
 
-def test_of_two_clocks_on_one_topic_the_first_is_obeyed(inputs: Inputs) -> None:
+def test_of_two_clocks_on_one_topic_the_first_counts(inputs: Inputs) -> None:
     """One that is skewed, steps back or is from the future. One that is set anew is followed."""
     for other in (5.0, 1e6, 99.0):
         inputs.forget(0.0)
@@ -237,7 +237,7 @@ def test_frames_gravity_and_angles_beyond_a_right_angle(tmp_path: Path) -> None:
     ('part', 'reported'),
     [('orientation', 'no orientation'), ('angular_velocity', 'no angular_velocity')],
 )
-def test_an_imu_that_has_no_estimate_says_so(tmp_path: Path, part: str, reported: str) -> None:
+def test_an_imu_without_an_estimate_is_reported(tmp_path: Path, part: str, reported: str) -> None:
     inputs = angle_inputs(tmp_path)
     odom, imu = turned(0.0)
     covariance = getattr(imu, f'{part}_covariance')

@@ -210,7 +210,7 @@ def python(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
-def test_everything_from_a_strangers_module(
+def test_everything_from_a_foreign_module(
     tmp_path: Path, stranger: dict[str, str], capsys
 ) -> None:
     """Trained by two processes, evaluated, inspected and drawn; without the plugin refused."""
@@ -297,7 +297,7 @@ def test_module_critics_of_two_sizes_are_those_alone(tmp_path: Path) -> None:
             torch.testing.assert_close(mine[name], theirs[name], rtol=1e-4, atol=1e-5)
 
 
-def test_the_controller_loads_a_plugin_when_told(stage, tmp_path: Path) -> None:
+def test_the_controller_loads_a_plugin_that_is_set(stage, tmp_path: Path) -> None:
     path = tmp_path / 'policy.safetensors'
     provenance = {'plugins': {'neuron': 'adaptive_lif'}}
     write_policy(path, *random_policy(neuron='alif', provenance=provenance))

@@ -361,7 +361,7 @@ def test_worker_processes_step_as_this_one_does() -> None:
     here.close()
 
 
-def test_a_worker_that_dies_is_named() -> None:
+def test_a_worker_that_ends_is_named() -> None:
     collector = Collector([Place(0, TaskSpec(TASK), 0)], (9, 1, 1, 9, 1), 1)
     collector._workers[0].process.kill()
     collector.begin(np.zeros((1, 1), np.float32))
@@ -400,7 +400,7 @@ def test_evaluations_beside_training_give_the_same(tmp_path: Path, monkeypatch) 
         assert about[0]['evaluation'] == about[1]['evaluation']
 
 
-def test_a_process_of_evaluations_that_dies_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_a_process_of_evaluations_that_ends_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Population, '_processes', lambda self: (0, 1))
     population = start_all([quick()], tmp_path)
 
@@ -438,6 +438,7 @@ def test_processes_on_a_cpu_train_as_runs_alone(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_leaves_the_others(tmp_path: Path) -> None:
     members = new_members({**dataclasses.asdict(quick()), 'seed': [0, 1]}, tmp_path / 'run')
+    (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'seed-1').write_text('in the way')
     listener = Warnings()
     training = make_training(members)
@@ -512,6 +513,25 @@ def test_killed_at_any_moment_a_population_goes_on(tmp_path: Path) -> None:
     for seed in (0, 1):
         assert timeless(out / f'seed-{seed}') == timeless(tmp_path / 'alone' / str(seed))
     assert not list(out.rglob('*.tmp'))
+
+
+@pytest.mark.parametrize('seed', [0, [0, 1]], ids=['one', 'two'])
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        ({'env': 'NoSuchTask-v0'}, 'NoSuchTask-v0'),
+        ({'replay_size': 10**9, 'history': 1000}, 'replay_size is 1000000000, more than'),
+    ],
+    ids=['task', 'memory'],
+)
+def test_what_cannot_begin_leaves_nothing(
+    tmp_path: Path, changes: dict, why: str, seed: int | list[int]
+) -> None:
+    out = tmp_path / 'run'
+    members = new_members({**dataclasses.asdict(quick()), **changes, 'seed': seed}, out)
+    with pytest.raises(UserError, match=why):
+        make_training(members).run(Listener())
+    assert not out.exists()
 
 
 def test_what_ran_is_recorded(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_tables_list_every_seed_with_mean_and_deviation(tmp_path: Path) -> None:
     assert [float(row['maximum']) for row in rows] == [9360, 9360, 75, 9360, 9360]
 
 
-def test_collapse_is_what_is_said_and_nothing_else(tmp_path: Path) -> None:
+def test_collapse_is_what_is_defined_and_nothing_else(tmp_path: Path) -> None:
     """Last evaluations of six seeds on Walker2d: the paper's settings, of which one collapsed."""
     for seed, last in enumerate((83, 4106, 3637, 3338, 4271, 1846)):
         write_run(tmp_path / 'a' / f'seed-{seed}', [*rising(last)[:-12], *[last] * 12])
@@ -196,7 +196,29 @@ def test_a_seed_of_harder_starts_has_not_collapsed(tmp_path: Path) -> None:
     assert [*group.collapsed] == [3]
 
 
-def test_a_lone_seed_that_was_stopped_is_said(tmp_path: Path) -> None:
+def test_without_a_rise_beyond_chance_there_are_no_scores(tmp_path: Path) -> None:
+    """An ANN that learns on Hopper, and on Reacher rises by less than four standard errors."""
+    flat = [-10.0, -9.9, *[-10.0] * 18]
+    for seed in (0, 1):
+        for learner, settings in (('ann', ANN), ('pt-lif', PT_LIF)):
+            for env, returns in (('Hopper-v4', rising(1000)), ('Reacher-v4', flat)):
+                folder = tmp_path / env / learner / f'seed-{seed}'
+                write_run(folder, returns, env=env, **settings)
+    comparison = only([tmp_path])
+    assert list(comparison.scale) == ['Hopper-v4']
+    assert comparison.iqm('pt-lif', 'maximum') == (1.0, (1.0, 1.0), 1)
+    text = notes(comparison)
+    (left_out,) = [note for note in text if 'left out of the interquartile mean' in note]
+    assert left_out.startswith('Reacher-v4: ')
+    assert left_out.endswith("for ann's returns do not rise beyond chance.")
+    assert any(
+        'Returns do not rise beyond chance' in note
+        and note.endswith(': ann on Reacher-v4; pt-lif on Reacher-v4.')
+        for note in text
+    )
+
+
+def test_a_single_seed_that_was_stopped_is_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path / 'run', rising(1000)[:9], steps=90_000)
     (run / 'failure.txt').write_text('at step 43000 critic_loss is NaN or infinite\n')
     text = ' '.join(notes(only([run])))
@@ -219,7 +241,7 @@ def test_a_task_that_failed_is_no_collapse(tmp_path: Path) -> None:
     assert 'no camera' in note
 
 
-def test_seeds_of_unequal_length_are_listed_and_said_and_in_no_mean(tmp_path: Path) -> None:
+def test_seeds_of_unequal_length_are_listed_and_reported_and_in_no_mean(tmp_path: Path) -> None:
     sweep = tmp_path / 'Hopper-v4' / 'pt-lif'
     for seed, top in enumerate((1000, 2000, 3000)):
         write_run(sweep / f'seed-{seed}', rising(top))
@@ -241,7 +263,7 @@ def test_seeds_of_unequal_length_are_listed_and_said_and_in_no_mean(tmp_path: Pa
     assert '9000 / 6638 ‡ |' in (tmp_path / 'report' / 'table.md').read_text()
 
 
-def test_unequal_learners_missing_ones_and_single_seeds_are_said(tmp_path: Path) -> None:
+def test_unequal_learners_missing_ones_and_single_seeds_are_reported(tmp_path: Path) -> None:
     for task in ('Hopper-v4', 'Walker2d-v4'):
         for seed in (0, 1):
             write_run(tmp_path / task / 'ann' / f'seed-{seed}', rising(1000), env=task, **ANN)
@@ -298,7 +320,7 @@ def test_learners_outside_sweeps_are_named_by_what_tells_them_apart(tmp_path: Pa
     assert '[64, 64] (Ant-v4)' in text
 
 
-def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path) -> None:
+def test_two_settings_under_one_name_and_other_machines_are_reported(tmp_path: Path) -> None:
     first = {'from_step': 0, 'torch': '2.13.0', 'processor': 'one'}
     recorded, resumed = [first], [first, {**first, 'from_step': 500, 'processor': 'another'}]
     for seed, changes in enumerate(({}, {'tau': 0.01}, {'recorded': resumed})):
@@ -325,7 +347,7 @@ def test_two_settings_under_one_name_and_other_machines_are_said(tmp_path: Path)
     assert '- torch: 2.13.0' in (tmp_path / 'report' / 'table.md').read_text()
 
 
-def test_the_same_seed_twice_is_told_apart_or_refused(tmp_path: Path) -> None:
+def test_the_same_seed_twice_is_distinguished_or_refused(tmp_path: Path) -> None:
     for name in ('old', 'new'):
         write_run(tmp_path / name / 'Hopper-v4' / 'pt-lif' / 'seed-0', rising(1000))
     both = read_runs([tmp_path / 'old', tmp_path / 'new', tmp_path / 'old' / 'Hopper-v4'])
@@ -384,7 +406,7 @@ def test_a_return_that_is_no_number_is_a_missing_evaluation(tmp_path: Path) -> N
     assert run.returns.tolist() == [0, 1, 2]
 
 
-def test_stopping_at_the_return_asked_for_is_no_shorter_run(tmp_path: Path) -> None:
+def test_stopping_at_the_return_that_is_set_is_no_shorter_run(tmp_path: Path) -> None:
     write_run(tmp_path / 'seed-0', rising(900), stop_at_return=1000)
     write_run(tmp_path / 'seed-1', rising(1000)[:15], steps=70_000, stop_at_return=1000)
     (group,) = group_runs(read_runs([tmp_path])).values()

@@ -199,7 +199,7 @@ def test_joints_of_two_drivers_on_one_topic(tmp_path: Path) -> None:
     assert inputs.take(0, joint_state('ab', 1.0, 2.0, stamp=20.1), 20.1)
 
 
-def test_in_lockstep_what_is_said_again_counts(tmp_path: Path) -> None:
+def test_in_lockstep_what_is_published_again_counts(tmp_path: Path) -> None:
     inputs = Inputs(read(tmp_path, GOOD), repeats=True)
     for _ in range(2):
         assert inputs.take(0, joint_state('abc', 1.0, 1.0, 1.0, stamp=10.0), 0.0)

@@ -100,7 +100,7 @@ def test_two_who_can_stop(stage: Stage, judge: Judge, policy_file: Path) -> None
     judge.verdict()
 
 
-def test_a_stop_outlives_the_controllers_death(
+def test_a_stop_outlasts_the_controllers_process(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     stop = stage.node.create_publisher(Bool, 'stop', QoSProfile(depth=10))
@@ -148,6 +148,10 @@ def test_what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert Memory(5, '/arm/controller').recall() == state
         assert Memory(6, '/arm/controller').recall() == ''
         assert Memory(5, '/leg/controller').recall() == ''
+    long = '/cell' * 40
+    Memory(5, f'{long}/a/controller').keep(STOPPED, 10.0)
+    assert Memory(5, f'{long}/a/controller').recall() == STOPPED
+    assert Memory(5, f'{long}/b/controller').recall() == ''
     (path,) = (tmp_path / 'home').iterdir()
     os.mkfifo(path / '5.arm.controller')
     assert Memory(5, '/arm/controller').recall() == STOPPED, 'what cannot be read is no permission'
@@ -178,7 +182,7 @@ def test_a_heartbeat_of_the_stop(stage: Stage, judge: Judge, policy_file: Path) 
 # ---- other publishers
 
 
-def test_others_who_speak_are_named(stage: Stage, judge: Judge, policy_file: Path) -> None:
+def test_other_publishers_are_named(stage: Stage, judge: Judge, policy_file: Path) -> None:
     diagnostics = Diagnostics(stage)
     controller = start(stage, policy_file)
     judge.moving()
@@ -237,6 +241,22 @@ def test_a_publish_that_fails_ends_no_controller(
     assert controller.end(signal.SIGTERM) == 0, controller.output
     assert not judge.commands
     assert 'Traceback' not in controller.output
+
+
+def test_an_answer_that_is_not_sent_ends_no_controller(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    fail_to_publish(stage, 'rr/controller/armReply')
+    controller = start(stage, policy_file)
+    judge.moving()
+    client = stage.node.create_client(Trigger, 'controller/arm')
+    assert stage.until(client.service_is_ready)
+    stage.spin(0.5)
+    client.call_async(Trigger.Request())
+    assert stage.until(lambda: 'an answer or a parameter event is lost' in controller.output)
+    judge.moving()
+    assert controller.end(signal.SIGTERM) == 0, controller.output
+    judge.verdict()
 
 
 @pytest.mark.parametrize('topic', ['/observation', '/diagnostics'])
@@ -510,7 +530,7 @@ def test_a_position_begins_where_the_robot_stands(
 # ---- wiring that cannot be checked
 
 
-def test_wiring_that_cannot_be_checked_is_told(
+def test_wiring_that_cannot_be_checked_is_reported(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     diagnostics = Diagnostics(stage)
@@ -525,7 +545,7 @@ def test_wiring_that_cannot_be_checked_is_told(
     assert stage.until(lambda: 'cannot be named' in diagnostics['wiring_checks'])
 
 
-def test_what_stands_still_is_told(stage: Stage, policy_file: Path, judge: Judge) -> None:
+def test_what_stands_still_is_reported(stage: Stage, policy_file: Path, judge: Judge) -> None:
     """A sensor that repeats itself while commands change, with and without subscribers."""
     diagnostics = Diagnostics(stage)
     start(stage, policy_file, ramp_in=4.0, safe_command='[0.9]')
@@ -659,7 +679,7 @@ def test_a_locked_controller_that_was_stopped_is_armed_before_configure(
     judge.verdict()
 
 
-def test_a_policy_that_is_set_but_not_loaded_is_not_told_to_act(
+def test_a_policy_that_is_set_but_not_loaded_does_not_act(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:
     diagnostics = Diagnostics(stage)
@@ -686,7 +706,7 @@ def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_fi
     judge.verdict()
 
 
-def test_without_autostart_it_says_what_it_waits_for(stage: Stage, policy_file: Path) -> None:
+def test_without_autostart_it_reports_what_it_waits_for(stage: Stage, policy_file: Path) -> None:
     controller = stage.start('controller', policy=policy_file)
     assert stage.until(lambda: 'waits to be configured and activated' in controller.output)
 

@@ -210,7 +210,7 @@ def test_training_over_ros_is_training_in_process(stage: Stage, tmp_path: Path) 
     assert 'no module is imported because a file names it; give --env ros:' in asked.output
 
 
-def test_a_strangers_simulator_trains_and_is_then_controlled(stage: Stage, tmp_path: Path) -> None:
+def test_a_foreign_simulator_trains_and_is_then_controlled(stage: Stage, tmp_path: Path) -> None:
     task = write(tmp_path, robot=ARM_ROBOT, task=ARM_TASK, **{'upright.py': UPRIGHT})
     world = python(stage, 'foreign_sim.py')
     run, again = tmp_path / 'run', tmp_path / 'again'
@@ -258,7 +258,7 @@ def test_the_end_of_a_step_is_waited_for(stage: Stage, tmp_path: Path, monkeypat
     environment.close()
 
 
-def test_a_world_that_dies_and_comes_back(stage: Stage, tmp_path: Path) -> None:
+def test_a_simulator_that_ends_and_comes_back(stage: Stage, tmp_path: Path) -> None:
     """The run waits, and of the gap it learns nothing; the gate's limits hold in every step."""
     task = write(tmp_path, robot=INTEGRATOR_ROBOT, task=INTEGRATOR_TASK, **{'goal.py': GOAL})
     profiles = tmp_path / 'profiles.xml'

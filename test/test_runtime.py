@@ -228,7 +228,7 @@ def test_bad_observations_leave_the_policy_usable(
     np.testing.assert_array_equal(policy.act(np.ones(9)), before)
 
 
-def test_the_name_of_a_bad_observation_is_told() -> None:
+def test_the_name_of_a_bad_observation_is_reported() -> None:
     names = tuple('abcdefghi')
     runtime = Policy(*random_policy(observation_names=names))
     with pytest.raises(ObservationError, match=r'observation\[2\] \(c\) is nan'):
@@ -501,7 +501,7 @@ def test_numpy_alone_is_enough(policy_file: Path, tmp_path: Path, missing: str) 
     assert not errors
 
 
-def test_a_compiler_that_fails_is_told_and_done_without(
+def test_a_compiler_that_fails_is_reported_and_done_without(
     policy_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))

@@ -22,7 +22,7 @@ def sent(
     return list(gate.check(command, fault, now)[0])
 
 
-def test_the_gate_is_the_last_word() -> None:
+def test_the_gate_decides_last() -> None:
     gate = make()
     assert gate.safe == [0.0, 0.5], 'zeros, moved into the limits'
     assert gate.check([0.5, 1.0], '', 0.0) == ([0.5, 1.0], '')

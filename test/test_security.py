@@ -60,7 +60,7 @@ def test_the_policy_is_no_more_than_the_nodes_need() -> None:
     assert '/stop' not in allowed('controller', 'topic', 'publish')
 
 
-def test_the_script_says_how_it_is_used() -> None:
+def test_the_script_prints_its_usage() -> None:
     done = subprocess.run(
         [str(FOLDER / 'secure_demo.sh')], capture_output=True, text=True, check=False
     )
@@ -68,7 +68,7 @@ def test_the_script_says_how_it_is_used() -> None:
     assert 'KEYSTORE POLICY' in done.stderr
 
 
-def test_with_security_asked_for_nothing_runs_without(stage: Stage, policy_file: Path) -> None:
+def test_with_security_enforced_nothing_runs_without(stage: Stage, policy_file: Path) -> None:
     """Where the keystore has no such enclave, or the middleware no security, the node ends."""
     keystore = stage.folder / 'keystore'
     keystore.mkdir()

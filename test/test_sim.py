@@ -241,7 +241,7 @@ def test_an_imu_at_rest_feels_gravity_upwards(stage: Stage, task: str, actions: 
     np.testing.assert_allclose(numbers(imus[-1].angular_velocity), 0, atol=0.02)
 
 
-def test_no_base_no_odometry_and_no_images_unasked(stage: Stage) -> None:
+def test_no_base_no_odometry_and_no_images_unless_set(stage: Stage) -> None:
     stage.start('sim', env=TASK)
     stage.meet('joint_states')
     for topic in ('odometry', 'imu', 'image'):
@@ -369,7 +369,7 @@ def test_the_clock_goes_forward_through_resets(stage: Stage) -> None:
         np.testing.assert_allclose(periods, np.round(periods), atol=1e-4)
 
 
-def test_in_lockstep_the_time_leaps_where_an_episode_begins(stage: Stage) -> None:
+def test_in_lockstep_the_time_jumps_where_an_episode_begins(stage: Stage) -> None:
     """By which a controller finds it that reads messages without labels."""
     player = Player(stage)
     clock = stage.subscribe(Clock, '/clock', 1000)

@@ -324,7 +324,7 @@ def evaluate(*arguments: object, at: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_somebodys_task_from_training_to_evaluation(carts: Path) -> None:
+def test_a_users_task_from_training_to_evaluation(carts: Path) -> None:
     """Nested observations, large ranges, a module's task and what it is made with."""
     config = quick(
         env='carts:Cart-v0',

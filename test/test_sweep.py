@@ -384,6 +384,8 @@ def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:
     for folder in well:
         assert steps(folder) == [0, 40, 80, 120]
         assert f'{TASK}/ann/{folder.name}  step      120  evaluation' in first.stdout
+    plot_energy(well, tmp_path / 'energy.svg')
+    assert 'hollow: in NumPy, not compiled' in (tmp_path / 'energy.svg').read_text()
 
     def stamps() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in out.rglob('*')}
@@ -405,10 +407,12 @@ def test_failures_end_one_run_and_what_is_done_stays(tmp_path: Path) -> None:
 def test_another_grid_in_the_same_folder(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     grid = write_grid(tmp_path / 'g.yaml', learners={'ann': ANN}, seeds=[0])
+    other = tmp_path / 'other.yaml'
+    # Of a sweep of which no run could begin, everything can be changed.
+    open_sweep(write_grid(other, learners={'ann': {**ANN, 'replay_size': 10**9}}, seeds=[0]), out)
     (member,) = open_sweep(grid, out)
     assert sweep.train_here([member], Listener(), print).finished
     assert is_done(member)
-    other = tmp_path / 'other.yaml'
     write_grid(other, learners={'ann': {**ANN, 'tau': 0.5}}, seeds=[0])
     for _ in range(2):
         with pytest.raises(UserError, match=r'setting tau is 0\.5, .* 0\.005'):

@@ -91,3 +91,4 @@ def test_a_service_that_is_not_installed_is_named(tmp_path: Path, service: str) 
     assert done.returncode == 1
     assert f"the Python module '{service}' is not installed" in done.stderr
     assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'run').exists()

@@ -40,7 +40,7 @@ from training_kit import (
 )
 
 
-def test_who_moves_when_in_algorithm_3() -> None:
+def test_what_is_updated_when_in_algorithm_3() -> None:
     config = quick(tau=0.01, proxy_updates=3, hidden=(16,))
     td3 = learners([config], [(4, 1)])
     for update in (1, 2, 3, 4):
@@ -529,7 +529,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings('error::pytest.PytestUnhandledThreadExceptionWarning')
-def test_a_disk_full_of_tensorboard_is_told_once(tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_full_of_tensorboard_is_reported_once(tmp_path: Path, monkeypatch) -> None:
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -575,7 +575,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert not list(out.rglob('*.tmp'))
 
 
-def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
+def test_a_zero_gradient_is_reported_at_once(tmp_path: Path) -> None:
     run = start(quick(), tmp_path / 'run')
     with torch.no_grad():  # the output layer far above its threshold: firing, not learning
         weights = run.td3.actor.weights
@@ -592,7 +592,7 @@ def test_a_dead_gradient_is_told_on_the_spot(tmp_path: Path) -> None:
     assert last['firing_rate_3'] == 1
 
 
-def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> None:
+def test_an_intermittently_zero_gradient_is_reported_once_and_when_it_ends(tmp_path: Path) -> None:
     """Zero at step 100, 110 and 130, then no more: eval_every, 40 steps, later it has ended."""
     run = start(quick(), tmp_path / 'run')
     reported = {}
@@ -600,13 +600,13 @@ def test_a_flickering_gradient_is_told_once_and_when_it_ends(tmp_path: Path) -> 
         run.step = step
         watch = np.ones((1, 5), np.float32)
         watch[0, -1] = 0.0 if step in (100, 110, 130, 250) else 0.5
-        run._look(watch)
+        run._check(watch)
         if run.warnings:
             ((_, reported[step]),) = run.warnings
             run.warnings.clear()
     assert list(reported) == [100, 170, 250, 290]
     assert "the actor's gradient is exactly zero" in reported[100]
-    assert 'the gradient of the actor is back: it was zero from step 100 to 130' in reported[170]
+    assert 'no longer zero: it was at some updates from step 100 to 130' in reported[170]
     assert 'exactly zero' in reported[250]
     run.close()
 
@@ -626,7 +626,7 @@ def test_actions_at_their_limits_are_a_dead_gradient_too(tmp_path: Path, neuron:
     assert run.runs[0].rows[-1]['saturated_outputs'] == 1
 
 
-def test_a_living_gradient_is_not_mourned(tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_zero_is_not_reported(tmp_path: Path) -> None:
     run = start(quick(), tmp_path / 'run')
     run.run(Listener())
     assert not run.warnings

@@ -107,8 +107,7 @@ def test_a_view_that_is_killed_leaves_no_server(stage: Stage) -> None:
     port = two_free_ports()
     view = stage.start('view', port=port)
     assert stage.until(lambda: bool(listening_addresses(port))), view.output
-    view.process.send_signal(signal.SIGKILL)
-    view.wait()
+    view.end(signal.SIGKILL)
     assert view.survivors() == []
 
 

@@ -223,7 +223,7 @@ def test_what_repeats_itself_and_what_does_not_move() -> None:
         assert resting.findings(True) == [], 'nobody asks it to move'
 
 
-def test_nothing_can_be_told_of_a_robot_at_rest(cheetah: Policy) -> None:
+def test_nothing_can_be_found_of_a_robot_at_rest(cheetah: Policy) -> None:
     assert findings(cheetah, done=times(0, *range(6)), steps=200, known=False) == []
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
@@ -22,22 +22,6 @@ NO_ANSWER = 'the neuromorphic node does not answer'
 PATIENCE = 5.0
 
 
-class Backend(Protocol):
-    """What computes actions for the loop."""
-
-    def act(
-        self, observation: np.ndarray, label: str, out: np.ndarray, now: float
-    ) -> Policy | None:
-        """Put the action for an observation in `out`.
-
-        Returns:
-            The policy that acted, or None if the answer is still to come.
-
-        Raises:
-            ObservationError: as `Policy.act`, or there is no answer and no fallback.
-        """
-
-
 class Native:
     """The runtime in this process."""
 
@@ -47,7 +31,21 @@ class Native:
     def act(
         self, observation: np.ndarray, label: str, out: np.ndarray, now: float
     ) -> Policy | None:
-        """Act at once."""
+        """Put the action for an observation in `out`, at once.
+
+        Args:
+            observation: [observations].
+            label: the observation's.
+            out: [actions].
+            now: the time in seconds.
+
+        Returns:
+            The policy that acted; of another backend None if the answer is still to come.
+
+        Raises:
+            ObservationError: as `Policy.act`; of another backend also if there is no answer and
+                no fallback.
+        """
         self.policy.act(observation, out)
         return self.policy
 
@@ -117,7 +115,7 @@ class Neuromorphic:
         self, observation: np.ndarray, label: str, out: np.ndarray, now: float
     ) -> Policy | None:
         """Send a request to the node; do not wait for one that did not answer the last one."""
-        spikes = self.policy.ask(observation)
+        spikes = self.policy.encode(observation)
         self._asked += 1
         request = str(self._asked)
         self._send(spikes_message([spikes], request, self._checksum))
@@ -170,7 +168,7 @@ class Neuromorphic:
             self.late += 1
             return None
         self.question = None
-        out[:] = self.policy.answer(spikes)
+        out[:] = self.policy.decode(spikes)
         return question
 
     def _fall_back(self, out: np.ndarray) -> Policy:

@@ -56,12 +56,12 @@ def saturate(
         seconds: until the next command, above 0.
         position: where the joints are.
         velocity: how they move.
-        wanted_position: positions that are asked for, or None if only velocities are.
-        wanted_velocity: velocities that are asked for; with positions they may be left out.
-        wanted_acceleration: accelerations that are asked for, if any.
+        wanted_position: requested positions, or None if only velocities are.
+        wanted_velocity: requested velocities; with positions they may be left out.
+        wanted_acceleration: requested accelerations, if any.
 
     Returns:
-        Position, velocity and acceleration to ask for, and whether anything was limited.
+        Position, velocity and acceleration to request, and whether anything was limited.
     """
     count = len(limits)
     want_p = list(wanted_position) if wanted_position is not None else [0.0] * count
@@ -104,11 +104,11 @@ def saturate(
                     v = (within - now_p) / seconds
                     limited = True
             stop = limit.deceleration if limit.deceleration < math.inf else limit.acceleration
-            room = limit.high - now_p if v > 0 else now_p - limit.low
+            distance = limit.high - now_p if v > 0 else now_p - limit.low
             # How far it goes in the time that braking takes; and where that is less, how far in
             # this step and while it brakes after it.
             ahead = max(v * v / stop, abs(v) * seconds + v * v / (2 * stop))
-            if stop < math.inf and v and room + ROUNDING < ahead:
+            if stop < math.inf and v and distance + ROUNDING < ahead:
                 brake = limited = True
         want_p[i], want_v[i], want_a[i] = p, v, a
     if brake:
@@ -128,7 +128,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
     Args:
         text: the file's content.
         path: its name, for errors.
-        joints: those that are asked for.
+        joints: those to return.
 
     Raises:
         UserError: it is no URDF, or one of the joints is not in it.

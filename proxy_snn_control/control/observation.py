@@ -61,14 +61,11 @@ class Stream:
     def take(self, message: Any, now: float, publisher: bytes) -> tuple[Sample | None, bool]:
         """Read a message; what is new in it, and whether it could not be read."""
         self.received += 1
-        if publisher:
-            self.reader.note(message, now, publisher)
         try:
-            if self.reader.stamped:
-                refusal = self.reader.refusal(message, now)
-                if refusal:
-                    self.dropped[refusal] += 1
-                    return None, False
+            refusal = self.reader.refusal(message, now, publisher)
+            if refusal:
+                self.dropped[refusal] += 1
+                return None, False
             sample = self.reader.read(message, now)
         except ObservationError as error:
             self.fault = f'topic {self.source.topic}: {error}'

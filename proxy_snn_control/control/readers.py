@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""Readers: from a source's messages to the numbers that its entries of a robot file ask for."""
+"""Readers: from a source's messages to the numbers that its entries of a robot file read."""
 
 from __future__ import annotations
 
@@ -101,12 +101,9 @@ class Reader:
         self._stamps = Stamps(source.timeout, repeats)
         self._count = 0
 
-    def refusal(self, message: Any, now: float) -> str:
+    def refusal(self, message: Any, now: float, publisher: bytes) -> str:
         """Why a message has nothing new, by its stamp; "" if it does or has none."""
         return self._stamps.refusal('', nanoseconds(message), now) if self.stamped else ''
-
-    def note(self, message: Any, now: float, publisher: bytes) -> None:
-        """Take note of who sent a message, now (seconds)."""
 
     def read(self, message: Any, now: float) -> Sample | None:
         """Read a message that was received now, in seconds.
@@ -185,7 +182,6 @@ class JointStates(Reader):
         self._seen: dict[str, tuple[float, int]] = {}
         # Of each joint who published it, first and last; and whose is read, and when that came.
         self._publishers: dict[str, dict[bytes, tuple[float, float]]] = {}
-        self._publisher = b''
         self._read: dict[str, tuple[bytes, float]] = {}
         self._numbers = np.full(len(self._wanted), np.nan)
 
@@ -195,18 +191,21 @@ class JointStates(Reader):
         self._seen.clear()
         self._read.clear()
 
-    def refusal(self, message: Any, now: float) -> str:
+    def refusal(self, message: Any, now: float, publisher: bytes) -> str:
         """Refuse a message of which no joint is newer: several drivers may share a topic.
 
         Of several who publish the same joint the first is read, until it is silent for a timeout.
         """
         if message.name != self._names:
             self._find(message.name)
-        stamp, this = nanoseconds(message), (self._publisher, now)
+        stamp, this = nanoseconds(message), (publisher, now)
         refusals = []
         for joint in self._here:
-            publisher, read_at = self._read.get(joint, this)
-            if publisher != self._publisher and now - read_at <= self._timeout:
+            if publisher:
+                there = self._publishers.setdefault(joint, {})
+                there[publisher] = (there.get(publisher, (now,))[0], now)
+            first, read_at = self._read.get(joint, this)
+            if first != publisher and now - read_at <= self._timeout:
                 refusal = 'of another publisher'
             else:
                 refusal = self._stamps.refusal(joint, stamp, now)
@@ -214,15 +213,6 @@ class JointStates(Reader):
                 self._read[joint] = this
             refusals.append(refusal)
         return '' if '' in refusals or not refusals else refusals[0]
-
-    def note(self, message: Any, now: float, publisher: bytes) -> None:
-        """Keep for each joint who published it, also where the message is then left out."""
-        self._publisher = publisher
-        if message.name != self._names:
-            self._find(message.name)
-        for joint in self._here:
-            publishers = self._publishers.setdefault(joint, {})
-            publishers[publisher] = (publishers.get(publisher, (now,))[0], now)
 
     def read(self, message: Any, now: float) -> Sample | None:
         """As `Reader.read`."""

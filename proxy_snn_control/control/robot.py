@@ -57,7 +57,7 @@ class Source:
 
     Attributes:
         timeout: seconds without a message after which it is stale.
-        reliable: ask for reliable delivery; best effort matches every publisher.
+        reliable: request reliable delivery; best effort matches every publisher.
         hold: its last message counts until the timeout, whatever the others publish meanwhile.
         size: how many numbers a vector must have, where that is known.
     """
@@ -270,7 +270,7 @@ def load_robot(path: str, spec: PolicySpec, timeout: float, reliable: bool) -> R
         path: the YAML file, or the name of one of the package's.
         spec: the policy it is for.
         timeout: seconds, for sources that have none of their own.
-        reliable: ask for reliable delivery of every source.
+        reliable: request reliable delivery of every source.
 
     Raises:
         UserError: no such file, no such setting, a wrong value, or an observation or action of

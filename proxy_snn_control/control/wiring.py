@@ -315,8 +315,8 @@ class Wiring:
             parts: of z.
             precision: of z in training.
             moments: of z as it is seen.
-            others: for every vector that may be in other axes how that is said, and the moments of
-                z with the axes turned.
+            others: for every vector that may be in other axes how that is reported, and the
+                moments of z with the axes turned.
         """
         first = excess = _excess(precision, moments)
         undone, found = moments, []

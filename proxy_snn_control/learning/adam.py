@@ -56,7 +56,7 @@ class Adam:
         self._weights.version += 1
 
     def moments(self, row: int) -> dict[str, Tensor]:
-        """Return a row's `step`, `exp_avg` and `exp_avg_sq`; empty before its first step."""
+        """Return a row's `step`, and `exp_avg` and `exp_avg_sq` [numbers]; empty before a step."""
         if not self._steps[row]:
             return {}
         return {

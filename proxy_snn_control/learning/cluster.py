@@ -22,14 +22,14 @@ from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import UserError
 
-POLL_SECONDS = 0.3  # between two looks at the tasks' messages
-ASK_SECONDS = 1.0  # between two looks of a task at whether to stop
+POLL_SECONDS = 0.3  # between two reads of the tasks' messages
+STOP_SECONDS = 1.0  # between two requests of a task whether to stop
 CONNECT_SECONDS = 10.0
-RETRIES = 10  # lost workers that a task survives
+RETRIES = 10  # of a task whose worker was lost
 
 
-class Desk:
-    """An actor where tasks leave messages for the command, and the command requests a stop."""
+class Mailbox:
+    """An actor for messages of tasks to the command, and for the command's request to stop."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, Member | None, Any]] = []
@@ -61,28 +61,28 @@ class Desk:
 
 
 class _Reporter(Listener):
-    """A task's listener: passes everything on to the desk."""
+    """A task's listener: passes everything on to the mailbox."""
 
-    def __init__(self, desk: Any) -> None:
-        self._desk, self._asked, self._stop = desk, -ASK_SECONDS, False
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox, self._polled, self._stop = mailbox, -STOP_SECONDS, False
 
     def should_stop(self) -> bool:
         import ray
 
         now = time.monotonic()
-        if now - self._asked > ASK_SECONDS:
-            self._asked = now
-            self._stop = ray.get(self._desk.stopping.remote())
+        if now - self._polled > STOP_SECONDS:
+            self._polled = now
+            self._stop = ray.get(self._mailbox.stopping.remote())
         return self._stop
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:
-        self._desk.post.remote('evaluation', member, row)
+        self._mailbox.post.remote('evaluation', member, row)
 
     def on_warning(self, member: Member, text: str) -> None:
-        self._desk.post.remote('warning', member, text)
+        self._mailbox.post.remote('warning', member, text)
 
     def log(self, text: str) -> None:
-        self._desk.post.remote('log', None, text)
+        self._mailbox.post.remote('log', None, text)
 
 
 # Trains runs, calls the listener for every event and logs how they were put together; gives
@@ -122,12 +122,12 @@ def train_on_cluster(
         has = ray.cluster_resources()
         log(f'a cluster of {has.get("CPU", 0):.0f} CPU cores and {has.get("GPU", 0):.0f} GPUs')
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        actor = ray.remote(num_cpus=0)(Desk)
-        desk: Any = actor.options(scheduling_strategy=here).remote()
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
+        actor = ray.remote(num_cpus=0)(Mailbox)
+        mailbox: Any = actor.options(scheduling_strategy=here).remote()
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_train_task)
         tasks = {
             task.options(num_gpus=round(gpus_per_run * len(batch), 4)).remote(
-                i, list(batch), train, desk
+                i, list(batch), train, mailbox
             ): batch
             for i, batch in enumerate(batches)
         }
@@ -135,9 +135,9 @@ def train_on_cluster(
         while tasks:
             if not stopping and listener.should_stop():
                 stopping = True
-                desk.stop.remote()
+                mailbox.stop.remote()
             ready, _ = ray.wait(list(tasks), num_returns=1, timeout=POLL_SECONDS)
-            for kind, member, what in ray.get(desk.take.remote()):
+            for kind, member, what in ray.get(mailbox.take.remote()):
                 if kind == 'log':
                     log(what)
                 elif kind == 'evaluation':
@@ -155,22 +155,22 @@ def train_on_cluster(
         return finished, failures
 
 
-def _work(
-    number: int, members: Sequence[Member], train: Train, desk: Any
+def _train_task(
+    number: int, members: Sequence[Member], train: Train, mailbox: Any
 ) -> tuple[bool, list[str]]:
     """Train the members of a Ray task; return whether all came to their end, or why not."""
     import ray
 
     for member in members:
         plugins.load(member.config.plugins)
-    reporter = _Reporter(desk)
+    reporter = _Reporter(mailbox)
     if reporter.should_stop():
         return False, []
-    if ray.get(desk.begin.remote(number)):
+    if ray.get(mailbox.begin.remote(number)):
         for member in members:
             reporter.on_warning(member, 'its worker was lost; it resumes from its checkpoint')
     result = train(members, reporter, reporter.log)
-    ray.get(desk.stopping.remote())  # calls are served in turn: now all messages are there
+    ray.get(mailbox.stopping.remote())  # calls are served in turn: now all messages are there
     return result
 
 

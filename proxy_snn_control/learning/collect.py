@@ -28,7 +28,7 @@ from proxy_snn_control.learning.tasks import clip_action, TaskSpec
 from proxy_snn_control.policy import plugins
 from proxy_snn_control.policy.errors import Interrupted, TaskError, UserError
 
-PATIENCE = 1.0  # seconds between two looks at whether a worker that is waited for is alive
+ALIVE_SECONDS = 1.0  # between two checks that a worker that is waited for still runs
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 3.0
@@ -202,7 +202,7 @@ class Stage:
 
         Args:
             i: the place.
-            work: is called with the environment, and what to ask whether to stop.
+            work: is called with the environment, and a function that returns whether to stop.
             last: whether no step follows: the episode stays where it is, for a checkpoint.
 
         Returns:
@@ -235,12 +235,12 @@ class Stage:
 
     def restore(self, states: dict[int, Any]) -> list[int]:
         """Go to where the states were read off; the places whose task does not repeat itself."""
-        astray = []
+        restarted = []
         for i, state in states.items():
             if not self.episodes[i].restore(*state):
-                astray.append(i)
+                restarted.append(i)
             self._observe(i)
-        return astray
+        return restarted
 
     def close(self) -> None:
         """Close the environments."""
@@ -323,7 +323,7 @@ class Collector:
     def end(self) -> Steps:
         """Wait for the step; the arrays it gives are overwritten by the next one."""
         for worker in self._workers:
-            while not worker.done.acquire(timeout=PATIENCE):
+            while not worker.done.acquire(timeout=ALIVE_SECONDS):
                 self._check(worker)
                 if self.should_stop():
                     worker.connection.send(STOP)
@@ -367,11 +367,11 @@ class Collector:
         """
         if self.stage:
             return self.stage.restore(states)
-        astray: list[int] = []
+        restarted: list[int] = []
         for worker in self._workers:
             mine = {i: states[i] for i in worker.places if i in states}
-            astray += self._ask(worker, 'restore', mine)
-        return sorted(astray)
+            restarted += self._ask(worker, 'restore', mine)
+        return sorted(restarted)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -401,14 +401,14 @@ class Collector:
         return self._answer(worker)
 
     def _answer(self, worker: _Worker) -> Any:
-        while not worker.connection.poll(PATIENCE):
+        while not worker.connection.poll(ALIVE_SECONDS):
             self._check(worker)
             if self.should_stop():
                 worker.connection.send(STOP)
         try:
             error, answer = worker.connection.recv()
         except EOFError:
-            worker.process.join(PATIENCE)
+            worker.process.join(ALIVE_SECONDS)
             self._check(worker)
             raise UserError('a process of environments closed its pipe') from None
         if error:
@@ -461,7 +461,7 @@ def _work(
     end_with_parent()
     try:
         plugins.load(modules)
-        # Whatever comes while it steps is the word to stop.
+        # Whatever comes while it steps is the request to stop.
         stage = Stage(Arrays(count, widths, memory), places, connection.poll)
     except UserError as error:
         connection.send((str(error), None))

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from proxy_snn_control.learning.results import (
-    DEAD,
     Group,
     group_runs,
     LAST,
     learner_order,
+    LEARNT_BEYOND,
     MACHINE_SETTINGS,
     Run,
     SCHEDULE_SETTINGS,
@@ -29,6 +29,7 @@ from proxy_snn_control.learning.results import (
     shown,
     TASK_SETTINGS,
     unlike_the_paper,
+    ZERO_GRADIENT,
 )
 from proxy_snn_control.learning.seed_statistics import (
     improvement_over_tasks,
@@ -162,21 +163,37 @@ class Comparison:
     def scale(self) -> dict[str, tuple[float, float]]:
         """For each task that is pooled, the returns that are scores of 0 and 1.
 
-        0 is the untrained policies' mean return, 1 the baseline's mean maximum, or without a
-        baseline the best learner's. A task without one of them, or with 1 not above 0, is left
-        out.
+        0 is the untrained policies' mean return, 1 the mean maximum of `scored_by`. A task for
+        which `no_score` gives a reason is left out.
         """
         found = {}
         for task in self.level:
-            firsts = [g.untrained for g in self.on(task) if g.untrained is not None]
-            if self.baseline:
-                best = self.group(task, self.baseline)
-                tops = [best.figures('maximum').mean()] if best else []
-            else:
-                tops = [group.figures('maximum').mean() for group in self.on(task)]
-            if firsts and tops and max(tops) > np.mean(firsts):
-                found[task] = (float(np.mean(firsts)), float(max(tops)))
+            group = self.scored_by(task)
+            if group and not self.no_score(task):
+                one = float(group.figures('maximum').mean())
+                found[task] = (self._untrained(task), one)
         return found
+
+    def scored_by(self, task: str) -> Group | None:
+        """Return the learner whose mean maximum is a score of 1: the baseline, else the best."""
+        if self.baseline:
+            return self.group(task, self.baseline)
+        return max(self.on(task), key=lambda g: g.figures('maximum').mean(), default=None)
+
+    def no_score(self, task: str) -> str:
+        """Why returns on a task have no scores, as the end of a sentence; "" if they have."""
+        group = self.scored_by(task)
+        if group is None:
+            return f'there is no evaluation of {self.baseline}'
+        if np.isnan(self._untrained(task)):
+            return 'no policy was evaluated before training'
+        if not group.learns or group.figures('maximum').mean() <= self._untrained(task):
+            return f"{group.learner}'s returns do not rise beyond chance"
+        return ''
+
+    def _untrained(self, task: str) -> float:
+        firsts = [g.untrained for g in self.on(task) if g.untrained is not None]
+        return float(np.mean(firsts or [np.nan]))
 
     def iqm(self, learner: str, name: str) -> tuple[float, Interval | None, int] | None:
         """Interquartile mean of the normalised scores, its interval, and over how many tasks."""
@@ -314,8 +331,8 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
                 f'Seed {run.seed} collapsed, and seed {run.begun_again} was started in its place; '
                 f'both are counted, the first with its evaluations up to step {run.length:,}'
             )
-        elif run.died and run.length < max(group.length, run.planned):
-            dead = DEAD in (run.failure or '')
+        elif run.stopped_by_collapse and run.length < max(group.length, run.planned):
+            dead = ZERO_GRADIENT in (run.failure or '')
             why = 'for its collapse' if dead else 'for numbers that were not finite'
             yield (
                 f'Seed {run.seed} was stopped {why}; it is counted with its evaluations up to '
@@ -325,6 +342,11 @@ def _seed_facts(comparison: Comparison, task: str, learner: str) -> Iterable[str
             steps = ', '.join(f'{step:,}' for step in run.missing[:5])
             more = f' and {len(run.missing) - 5} more' if len(run.missing) > 5 else ''
             yield f'Seed {run.seed} lacks the evaluation at step {steps}{more}'
+    if group.counted and group.untrained is not None and not group.learns:
+        yield (
+            'Returns do not rise beyond chance (the median maximum is less than '
+            f'{LEARNT_BEYOND:g} standard errors of an evaluation above the untrained return)'
+        )
     if few := [run.seed for run in group.counted if len(run.steps) < LAST]:
         yield (
             f"Fewer than {LAST} evaluations, the untrained policy's among them, so that the mean "
@@ -345,7 +367,9 @@ def _length_notes(comparison: Comparison) -> Iterable[str]:
             )
         for group in comparison.on(task):
             planned = max(run.planned for run in group.counted)
-            if group.length < planned and not all(run.died for run in group.counted):
+            if group.length < planned and not all(
+                run.stopped_by_collapse for run in group.counted
+            ):
                 yield (
                     f'{group.learner} on {task}: unfinished, at {group.length:,} of {planned:,} '
                     'steps.'
@@ -372,12 +396,9 @@ def _pooling_notes(comparison: Comparison) -> Iterable[str]:
                 f"{task}: {baseline}'s mean return is not above zero, so that there is no "
                 'relative gain; the task is not in the average performance gain.'
             )
-    for task in set(comparison.level) - set(comparison.scale):
-        yield (
-            f"{task}: left out of the interquartile mean, for it lacks the untrained policy's "
-            'evaluation or the learner that scores are relative to, or that one has learnt '
-            'nothing.'
-        )
+    for task in comparison.level:
+        if why := comparison.no_score(task):
+            yield f'{task}: left out of the interquartile mean, for {why}.'
     fewer = [
         learner
         for learner in comparison.learners

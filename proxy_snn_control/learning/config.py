@@ -263,7 +263,11 @@ def load_plugins(settings: dict[str, Any]) -> None:
 
 
 def load_record(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return what a run recorded in its config.yaml: versions and hardware, from which step on."""
+    """Return what a run recorded in its config.yaml: versions and hardware, from which step on.
+
+    Raises:
+        UserError: the file cannot be read, or what it recorded is no list.
+    """
     record = _read(path).get(RECORD, [])
     if not isinstance(record, list) or not all(isinstance(each, dict) for each in record):
         raise UserError(f'config file {path}: {RECORD} is {record!r:.60}, expected a list')

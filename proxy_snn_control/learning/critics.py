@@ -123,7 +123,11 @@ Critics = ReLUNetwork | ModuleCritics
 
 
 def make_critics(config: TrainConfig, sizes: Sequence[Sizes], products: str) -> Critics:
-    """Make two critics for each member, with zeros for weights."""
+    """Make two critics for each member, with zeros for weights.
+
+    Raises:
+        UserError: a plugin's critic is no usable module, or critic_norm does not go with it.
+    """
     if config.critic != 'dense':
         if config.critic_norm != 'none':
             raise UserError(

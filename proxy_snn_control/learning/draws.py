@@ -26,8 +26,8 @@ GAMMA, FIRST, SECOND = (
 )
 # Streams: what a member's numbers are drawn for.
 REPLAY, SMOOTHING, EXPLORATION, RANDOM_ACTIONS = range(4)
-# Numbers that one call may use for each value of the counter.
-ROOM = 2**24
+# Between the numbers of two values of the counter: places are below it.
+COUNTER_STRIDE = 2**24
 # Numbers of a member that a CPU draws at once: a few take as long as some hundred.
 AT_ONCE = 2**14
 
@@ -65,7 +65,7 @@ class Stream:
         first = now - now % self._ahead
         if first != self._first:
             shape = 1, self._ahead, *[1] * (self._place.dim() - 1)
-            place = self._place[:, None] + torch.arange(self._ahead).view(shape) * ROOM
+            place = self._place[:, None] + torch.arange(self._ahead).view(shape) * COUNTER_STRIDE
             self._first, self._block = first, draw(self._key, first, place, self._kind)
         return self._block[:, now - first]
 
@@ -80,12 +80,12 @@ def keys(seeds: list[int], stream: int, device: torch.device) -> Tensor:
 def draw(
     key: Tensor, counter: Tensor | int, place: Tensor, kind: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Draw `bits`, and make numbers of them by a function such as `normal`."""
+    """Draw `bits` [members, ...], and make numbers of them by a function such as `normal`."""
     return kind(bits(key, counter, place))
 
 
 def bits(key: Tensor, counter: Tensor | int, place: Tensor) -> Tensor:
-    """Draw 64 random bits for each place below `ROOM`.
+    """Draw 64 random bits for each place below `COUNTER_STRIDE`.
 
     Args:
         key: int64 [members].
@@ -95,7 +95,7 @@ def bits(key: Tensor, counter: Tensor | int, place: Tensor) -> Tensor:
     Returns:
         int64 of the shape of `place`, with one row a member.
     """
-    x = key.view(-1, *[1] * (place.dim() - 1)) + (counter * ROOM + place) * GAMMA
+    x = key.view(-1, *[1] * (place.dim() - 1)) + (counter * COUNTER_STRIDE + place) * GAMMA
     x = (x ^ _shifted(x, 30)) * FIRST
     x = (x ^ _shifted(x, 27)) * SECOND
     return x ^ _shifted(x, 31)

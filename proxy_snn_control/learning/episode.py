@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 proxy_snn_control developers
 # SPDX-License-Identifier: Apache-2.0
-"""A task being played for experience, whose place in its episode can be kept and found again."""
+"""A task that is stepped for experience, whose place in its episode can be saved and restored."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Episode:
         self.begin()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Act; returns the following observation, the reward, terminal and truncated.
+        """Act; returns the following observation [numbers], the reward, terminal and truncated.
 
         When the episode ends, `begin` the next one.
         """
@@ -96,7 +96,7 @@ class Episode:
         return following, reward, terminal, truncated
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what `restore` needs: something for JSON, and arrays."""
+        """Return what `restore` needs: something for JSON, and actions [steps, actions] so far."""
         space: Any = self.environment.action_space
         actions = np.array(self._actions, space.dtype).reshape(-1, *space.shape)
         arrays = {'actions': actions, 'observation': np.asarray(self.observation)}

@@ -52,8 +52,7 @@ def evaluate(
         episodes: how many.
         seed: of the first.
         should_stop: called before every action.
-        progress: called after every action with which episode it is, from 0, and its length so
-        far.
+        progress: called after every action with the episode's number, from 0, and its length.
 
     Returns:
         The evaluation, or None if `should_stop` was true before the last episode ended.

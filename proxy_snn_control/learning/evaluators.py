@@ -63,7 +63,7 @@ class Snapshot(NamedTuple):
     sample: Sample | None
 
 
-class Verdict(NamedTuple):
+class Evaluated(NamedTuple):
     """A snapshot's evaluation, and its tensors as a policy file has them."""
 
     step: int
@@ -95,9 +95,9 @@ def complete(snapshot: Snapshot) -> dict[str, np.ndarray]:
     }
 
 
-def judge(
+def evaluate_snapshot(
     snapshot: Snapshot, job: Job, environment: gymnasium.Env, should_stop: Callable[[], bool]
-) -> Verdict | None:
+) -> Evaluated | None:
     """Evaluate a snapshot; None if `should_stop` was true meanwhile.
 
     Raises:
@@ -106,7 +106,7 @@ def judge(
     tensors = complete(snapshot)
     policy = Policy(snapshot.spec, tensors)
     result = evaluate(policy, environment, job.episodes, job.seed, should_stop)
-    return None if result is None else Verdict(snapshot.step, result, tensors)
+    return None if result is None else Evaluated(snapshot.step, result, tensors)
 
 
 class Evaluators:
@@ -129,7 +129,7 @@ class Evaluators:
 
     def submit(
         self, snapshot: Snapshot, job: Job, should_stop: Callable[[], bool]
-    ) -> Future[Verdict | None]:
+    ) -> Future[Evaluated | None]:
         """Have a snapshot evaluated.
 
         Raises:
@@ -137,13 +137,13 @@ class Evaluators:
         """
         if self._pool:
             with safe_path(), _pool_whole():  # it starts its processes when it is given work
-                return self._pool.submit(_judge_aside, snapshot, job)
+                return self._pool.submit(_evaluate_in_process, snapshot, job)
         if job.task not in self.environments:
             self.environments[job.task] = job.task.make()
-        done: Future[Verdict | None] = Future()
+        done: Future[Evaluated | None] = Future()
         try:
-            verdict = judge(snapshot, job, self.environments[job.task], should_stop)
-            done.set_result(verdict)
+            environment = self.environments[job.task]
+            done.set_result(evaluate_snapshot(snapshot, job, environment, should_stop))
         except TaskError as error:
             done.set_exception(error)
         return done
@@ -156,7 +156,7 @@ class Evaluators:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def outcome(verdict: Future[Verdict | None]) -> Verdict | None:
+def outcome(future: Future[Evaluated | None]) -> Evaluated | None:
     """Wait for an evaluation.
 
     Raises:
@@ -164,7 +164,7 @@ def outcome(verdict: Future[Verdict | None]) -> Verdict | None:
         UserError: the process has ended.
     """
     with _pool_whole():
-        return verdict.result()
+        return future.result()
 
 
 @contextmanager
@@ -185,6 +185,6 @@ def _environment(task: TaskSpec) -> gymnasium.Env:
     return task.make()
 
 
-def _judge_aside(snapshot: Snapshot, job: Job) -> Verdict | None:
-    """Call `judge` in a process of its own, with an environment that it keeps."""
-    return judge(snapshot, job, _environment(job.task), lambda: False)
+def _evaluate_in_process(snapshot: Snapshot, job: Job) -> Evaluated | None:
+    """Call `evaluate_snapshot` in a process of its own, with an environment that it keeps."""
+    return evaluate_snapshot(snapshot, job, _environment(job.task), lambda: False)

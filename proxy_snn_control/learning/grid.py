@@ -25,7 +25,12 @@ from proxy_snn_control.learning.config import (
     TrainConfig,
 )
 from proxy_snn_control.learning.members import Member
-from proxy_snn_control.learning.results import begun_again, DEAD, read_failure, read_progress
+from proxy_snn_control.learning.results import (
+    begun_again,
+    read_failure,
+    read_progress,
+    ZERO_GRADIENT,
+)
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy.errors import UserError
 from proxy_snn_control.policy.files import make_folder, read_file, write_bytes
@@ -106,9 +111,11 @@ def open_sweep(grid: Path, out: Path) -> list[Member]:
     copy, kept = out / COPY, b''
     if copy.is_file():
         kept = read_file('grid file', copy, MAX_BYTES)
-        before = {folder: config for config, folder in _members(copy, kept, out)}
-        for config, folder in members:
-            _compare(grid, folder, config, before.get(folder, config))
+        earlier = _members(copy, kept, out)
+        before = {folder: config for config, folder in earlier}
+        if any(member.is_begun for member in earlier):
+            for config, folder in members:
+                _compare(grid, folder, config, before.get(folder, config))
     elif out.exists() and not (out.is_dir() and all(p.name[0] == '.' for p in out.iterdir())):
         raise UserError(f'folder {out} is not empty, and it holds no {COPY}: it is of no sweep')
     for task in {TaskSpec.of(member.config) for member in members}:
@@ -216,7 +223,7 @@ def steps_of(member: Member) -> int:
 def restarted(members: Sequence[Member]) -> list[Member]:
     """Return the runs, and those that are begun with another seed in place of collapsed ones.
 
-    A collapsed run whose settings ask for a restart stays as it is, but for its failure.txt, which
+    A collapsed run whose settings are to restart it stays as it is, but for its failure.txt, which
     names the seed that takes its place, in a folder beside it. After `RESTARTS` of them the last
     one stays failed.
     """
@@ -225,7 +232,7 @@ def restarted(members: Sequence[Member]) -> list[Member]:
         first, last = member.config.seed, member
         for attempt in range(1, RESTARTS + 1):
             failure = read_failure(last.folder) or ''
-            if last.config.on_collapse != 'restart' or DEAD not in failure:
+            if last.config.on_collapse != 'restart' or ZERO_GRADIENT not in failure:
                 break
             seed = (first + attempt * RESTART_STRIDE) % 2**32
             again = Member(

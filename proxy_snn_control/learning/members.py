@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +14,13 @@ from proxy_snn_control.learning.config import (
     configs_of,
     load_config,
     load_plugins,
+    plain,
     resumed_config,
     set_values,
     TrainConfig,
 )
 from proxy_snn_control.policy.errors import UserError
-from proxy_snn_control.policy.files import is_taken, make_folder, write_bytes
+from proxy_snn_control.policy.files import is_taken, make_folder, remove, write_bytes
 import yaml
 
 
@@ -68,14 +70,35 @@ def new_members(settings: dict[str, Any], out: Path) -> list[Member]:
     if len(configs) == 1:
         check_free(out)
         return [Member(configs[0], out)]
-    # With config.yaml alone it is of a population that could not begin.
+    # With config.yaml alone it is of a population that was killed before it began.
     if not (out.is_dir() and os.listdir(out) == ['config.yaml']):
         check_free(out)
-    make_folder(out)
-    # What --resume finds the members by, also if this process ends before they have begun.
-    whole = {**settings, 'seed': [config.seed for config in configs]}
-    write_bytes(out / 'config.yaml', yaml.safe_dump(whole, sort_keys=False).encode())
     return [_member(config, out) for config in configs]
+
+
+def record_population(members: Sequence[Member]) -> None:
+    """Write the config.yaml that `resumed_members` finds the members of `new_members` by.
+
+    It is written before they begin, so that a population that is killed meanwhile can be resumed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    out = members[0].folder.parent
+    make_folder(out)
+    whole = {**plain(members[0].config), 'seed': [config.seed for config, _ in members]}
+    write_bytes(out / 'config.yaml', yaml.safe_dump(whole, sort_keys=False).encode())
+
+
+def discard_population(members: Sequence[Member]) -> None:
+    """Remove what `record_population` wrote, unless a member has begun."""
+    if any(member.is_begun for member in members):
+        return
+    out = members[0].folder.parent
+    remove([out / 'config.yaml'])
+    for folder in (*(member.folder for member in members), out):
+        with suppress(OSError):  # what is not empty holds something else
+            folder.rmdir()
 
 
 def resumed_members(out: Path, given: dict[str, Any]) -> list[Member]:

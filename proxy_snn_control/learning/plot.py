@@ -108,18 +108,9 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     figure = Figure(layout='constrained')
     panels = figure.subplots(down, across, squeeze=False)
     titles = {task: _panel_title(task, learners, drawn) for task in tasks}
-    looks: dict[str, dict[str, Any]] = {
-        learner: {
-            'color': _COLOURS[i % len(_COLOURS)],
-            'marker': _MARKERS[i % len(_MARKERS)],
-            'markersize': 4,
-            'markevery': (
-                (0.3 + i) / len(learners) / 8,
-                1 / 8,
-            ),  # shares of the axis, no two alike
-        }
-        for i, learner in enumerate(learners)
-    }
+    looks = _looks(learners)
+    for i, look in enumerate(looks.values()):  # shares of the axis, no two alike
+        look |= {'markersize': 4, 'markevery': ((0.3 + i) / len(learners) / 8, 1 / 8)}
     used: set[str] = set()
     for panel, task in zip(panels.flat, tasks, strict=False):
         limits: list[float] = []
@@ -128,10 +119,10 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
                 group = drawn[task, learner]
                 used |= _draw_group(panel, group, looks[learner], unit, single, limits)
         low, high = min(limits), max(limits)
-        room = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
+        margin = 0.25 * (high - low)  # a band of few seeds may be far wider than all that was seen
         below, above = panel.get_ylim()
         if high > low:
-            panel.set_ylim(max(below, low - room), min(above, high + room))
+            panel.set_ylim(max(below, low - margin), min(above, high + margin))
         panel.set_title(titles[task], loc='left', fontsize='small')
         panel.set_xlabel(f'environment steps{unit_name}')
         panel.set_ylabel('evaluation return\n(sum of rewards of an episode)')
@@ -161,6 +152,14 @@ def draw_curves(groups: dict[tuple[str, str], Group]) -> Any:
     )
     figure.suptitle(textwrap.fill(_band_text(drawn, single), int(width * 13)), fontsize='small')
     return figure
+
+
+def _looks(learners: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each learner."""
+    return {
+        learner: {'color': _COLOURS[i % len(_COLOURS)], 'marker': _MARKERS[i % len(_MARKERS)]}
+        for i, learner in enumerate(learners)
+    }
 
 
 def _draw_group(
@@ -340,44 +339,54 @@ def plot_health(paths: Sequence[Path], out: Path) -> None:
 def plot_energy(paths: Sequence[Path], out: Path) -> None:
     """Draw return against energy and against the runtime's latency, a row a task, a point a run.
 
-    Each run's best policy plays `ENERGY_EPISODES` evaluation episodes; figures are their means,
+    Each run's best policy acts in `ENERGY_EPISODES` evaluation episodes; figures are their means,
     the energy that of policy/energy.py, latencies medians. They are written beside the picture, as
-    CSV.
+    CSV. Policies that the runtime computes in NumPy are hollow in the latencies, which do not
+    compare with those of compiled ones.
 
     Raises:
         UserError: a folder holds no run, or one has no policy yet; or a file cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     check_format(out)
-    rows = [_measured(run) for run in read_runs(paths)]
+    runs = read_runs(paths)
+    rows = [_measured(run) for run in runs]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
     tasks = sorted({row['task'] for row in rows})
+    hollow = not all(row['compiled'] for row in rows)
     axes = {
-        'nanojoules_per_action': 'nJ an action (synaptic operations x 77 fJ)',
-        'latency_microseconds': 'median latency of an action (\N{MICRO SIGN}s)',
+        'nanojoules_per_action': 'nJ an action, estimated from operations',
+        'latency_microseconds': 'median latency of an action (\N{MICRO SIGN}s)'
+        + ('\nhollow: in NumPy, not compiled' if hollow else ''),
     }
-    figure = Figure((9.0, 3.6 * len(tasks)), layout='constrained')
+    looks = _looks(learner_order(group_runs(runs)))
+    figure = Figure((9.0, 3.6 * len(tasks) + 0.4), layout='constrained')
     panels = figure.subplots(len(tasks), 2, squeeze=False, sharey='row')
     for pair, task in zip(panels, tasks, strict=True):
         for panel, (column, label) in zip(pair, axes.items(), strict=True):
-            here = sorted((row for row in rows if row['task'] == task), key=lambda r: r[column])
-            x, y = ([row[name] for row in here] for name in (column, 'return_mean'))
-            deviations = [row['return_std'] for row in here]
-            panel.errorbar(x, y, deviations, fmt='o', color=_COLOURS[0], capsize=2, linewidth=0.8)
-            for row in here:
-                panel.annotate(
-                    row['learner'], (row[column], row['return_mean']), fontsize='x-small',
-                    xytext=(3, 3), textcoords='offset points',
+            for row in (row for row in rows if row['task'] == task):
+                filled = row['compiled'] or column != 'latency_microseconds'
+                panel.errorbar(
+                    row[column], row['return_mean'], row['return_std'], **looks[row['learner']],
+                    fillstyle='full' if filled else 'none', capsize=2, linewidth=0.8,
                 )  # fmt: skip
             panel.set_xlabel(label)
             panel.set_title(task, loc='left', fontsize='small')
             panel.grid(alpha=0.25, linewidth=0.5)
             panel.spines[['top', 'right']].set_visible(False)
         pair[0].set_ylabel('return')
+    figure.legend(
+        handles=[Line2D([], [], label=each, linestyle='', **look) for each, look in looks.items()],
+        loc='outside lower center',
+        ncols=4,
+        fontsize='small',
+        frameon=False,
+    )
     save(figure, out)
     write_bytes(out.with_suffix('.csv'), text.getvalue().encode())
 
@@ -415,6 +424,7 @@ def _measured(run: Run) -> dict[str, Any]:
         'synaptic_operations_per_action': activity.synaptic_operations,
         'nanojoules_per_action': joules * 1e9,
         'latency_microseconds': float(np.median(seconds)) * 1e6,
+        'compiled': policy.compiled,
     }
 
 

@@ -28,14 +28,14 @@ from proxy_snn_control.learning.config import check_alike
 from proxy_snn_control.learning.critics import how_learnt
 from proxy_snn_control.learning.evaluators import (
     complete,
+    evaluate_snapshot,
+    Evaluated,
     Evaluators,
     Job,
-    judge,
     outcome,
     Sample,
     SAMPLES,
     Snapshot,
-    Verdict,
 )
 from proxy_snn_control.learning.hardware import (
     is_out_of_memory,
@@ -46,18 +46,18 @@ from proxy_snn_control.learning.hardware import (
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.normaliser import Normaliser
 from proxy_snn_control.learning.replay import Replay
-from proxy_snn_control.learning.results import DEAD, NOT_FINITE
+from proxy_snn_control.learning.results import NOT_FINITE, ZERO_GRADIENT
 from proxy_snn_control.learning.run import Run
 from proxy_snn_control.learning.tasks import describe, TaskSpec
 from proxy_snn_control.learning.td3 import MEASURED, TD3
 from proxy_snn_control.learning.transitions import why_left_out
-from proxy_snn_control.policy.errors import RoomError, TaskError, UserError, WriteError
+from proxy_snn_control.policy.errors import OutOfMemory, TaskError, UserError, WriteError
 from proxy_snn_control.policy.files import claim, release
 from proxy_snn_control.policy.plugins import NEURONS, TASKS
 from proxy_snn_control.spiking.actor import Sizes
 import torch
 
-PAUSE_SECONDS = 0.01  # between two looks at whether a pause is over
+PAUSE_SECONDS = 0.01  # between two checks whether a pause is over
 # Evaluations of a member that may wait for a process; each holds a sample of its transitions.
 MOST_WAITING = 4
 
@@ -91,7 +91,7 @@ class Pending(NamedTuple):
 
     run: Run
     row: dict[str, float]
-    verdict: Future[Verdict | None]
+    future: Future[Evaluated | None]
 
 
 class Held(NamedTuple):
@@ -100,7 +100,7 @@ class Held(NamedTuple):
     member: int
     snapshot: Snapshot
     job: Job
-    verdict: Future[Verdict | None]
+    future: Future[Evaluated | None]
 
 
 class Population:
@@ -156,7 +156,7 @@ class Population:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise RoomError(
+            raise OutOfMemory(
                 f'setting replay_size is {config.replay_size}, more than the memory holds'
             ) from None
         self.normaliser: Normaliser | None = None
@@ -172,7 +172,7 @@ class Population:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise RoomError(
+            raise OutOfMemory(
                 f'settings critic_hidden {config.critic_hidden} and proxy_hidden '
                 f'{config.proxy_hidden} make networks larger than the memory'
             ) from None
@@ -187,7 +187,7 @@ class Population:
             (run, sentence) for run in self.runs if (sentence := why_left_out(run.spec(0, {})))
         ]
         self.warnings += [(run, text) for run in self.runs if (text := how_learnt(run.config))]
-        self.step, self._asked = 0, -1
+        self.step, self._evaluated_at = 0, -1
         self._pending: list[Pending] = []
         self._held: list[Held] = []
         self._between = [True] * len(members)  # episodes, where nothing has been done yet
@@ -227,7 +227,7 @@ class Population:
             UserError: no member is left, or a file cannot be written; names why, where, and which
                 checkpoint stays.
         """
-        # TensorBoard's thread hands its error on to this one, but would print it first.
+        # TensorBoard's thread passes its error to this one, but would print it first.
         hook = threading.excepthook
         threading.excepthook = lambda thread: (
             None if isinstance(thread.exc_value, OSError) else hook(thread)
@@ -249,7 +249,7 @@ class Population:
             if not is_out_of_memory(error):
                 raise
             count, sizes = len(self.runs), self.config
-            raise RoomError(
+            raise OutOfMemory(
                 f'at step {self.step}: the memory does not hold {count} learner{"s"[: count > 1]} '
                 f'with replay_size {sizes.replay_size} and batch_size {sizes.batch_size}; '
                 f'{self._last_good()}'
@@ -266,7 +266,7 @@ class Population:
 
     def checkpoint(self) -> None:
         """Keep everything the members need to go on, and the policies as they are now."""
-        self._look(self.td3.watch())
+        self._check(self.td3.watch())
         states = self.collector.states()
         for m in self.active:
             run, tensors, episodes = self.runs[m], self.td3.tensors(m), []
@@ -348,7 +348,7 @@ class Population:
         observation = arrays.observation.reshape(*shape, -1)
         learns = self.step >= config.random_steps
         actions, watch = self.td3.act(observation, at_random=not learns)
-        self._look(watch)
+        self._check(watch)
         self.collector.begin(np.nan_to_num(actions).reshape(arrays.action.shape))
         if learns:
             for _ in range(config.num_envs):
@@ -373,25 +373,25 @@ class Population:
             self._fail(place // config.num_envs, why)
         listener.on_step(self.step)
 
-    def _look(self, watch: np.ndarray) -> None:
+    def _check(self, watch: np.ndarray) -> None:
         """Check the members after their last update; nearly always there is nothing to report."""
-        finite, dead = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
-        if finite.all() and not dead.any() and (self._zero < 0).all():
+        finite, zero = np.isfinite(watch[:, :-1]), watch[:, -1] == 0
+        if finite.all() and not zero.any() and (self._zero < 0).all():
             return
         for m in self.active:
             if not finite[m].all():
                 self._fail(m, f'{MEASURED[int(np.argmin(finite[m]))]} {NOT_FINITE}')
-            elif dead[m]:
+            elif zero[m]:
                 if self._zero[m, 0] < 0:
                     self._warn_of_gradient(self.runs[m])
                     self._zero[m, 0] = self.step
                 self._zero[m, 1] = self.step
-            # It may flicker: what is zero again within an interval has not ended.
+            # At single updates only: what is zero again within an interval has not ended.
             elif 0 <= self._zero[m, 1] <= self.step - self.config.eval_every:
                 first, last = self._zero[m].tolist()
                 text = (
-                    f'step {self.step}: the gradient of the actor is back: it was zero from step '
-                    f'{first} to {last}, if not all the time'
+                    f"step {self.step}: the actor's gradient is no longer zero: it was at some "
+                    f'updates from step {first} to {last}'
                 )
                 self.warnings.append((self.runs[m], text))
                 self._zero[m] = -1
@@ -451,32 +451,34 @@ class Population:
 
     def _evaluation_is_due(self) -> bool:
         last = self.step == self.config.total_steps
-        return self._asked != self.step and (last or self.step % self.config.eval_every == 0)
+        return self._evaluated_at != self.step and (
+            last or self.step % self.config.eval_every == 0
+        )
 
     def _evaluate(self, listener: Listener) -> bool:
         """Begin an evaluation of every member; False if stopped meanwhile."""
         began, from_step = self._clock
         elapsed = time.perf_counter() - began
-        self._look(self.td3.watch())
-        asked = []
+        self._check(self.td3.watch())
+        begun = []
         for m in self.active:
             run = self.runs[m]
             task = TaskSpec.of(run.config)
             job = Job(task, run.config.eval_episodes, run.config.evaluation_seed)
             if run.task.one_world:
-                verdict: Future[Verdict | None] = Future()
-                self._held.append(Held(m, self._snapshot(m), job, verdict))
+                future: Future[Evaluated | None] = Future()
+                self._held.append(Held(m, self._snapshot(m), job, future))
             else:
-                verdict = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
-            if verdict.done() and not verdict.exception() and verdict.result() is None:
+                future = self.evaluators.submit(self._snapshot(m), job, listener.should_stop)
+            if future.done() and not future.exception() and future.result() is None:
                 return False
-            asked.append((m, verdict))
+            begun.append((m, future))
         learnt = self.step > self.config.random_steps
         figures: list[dict[str, float]] = [{} for _ in self.runs]
         if learnt:
             observation = self.replay.spread(self.config.batch_size).observation
             figures = activity(self.td3.actor, self.td3.normalised(observation))
-        for m, verdict in asked:
+        for m, future in begun:
             run = self.runs[m]
             run.seconds += elapsed
             row = {
@@ -486,10 +488,10 @@ class Population:
                 **self._means(m),
                 **figures[m],
             }
-            self._pending.append(Pending(run, row, verdict))
+            self._pending.append(Pending(run, row, future))
         for total in self.td3.sums.values():
             total.zero_()
-        self._asked = self.step
+        self._evaluated_at = self.step
         # A goal must be seen when it is reached, however long an evaluation takes.
         self._finish(listener, wait=self.config.stop_at_return is not None)
         self._clock = time.perf_counter(), self.step
@@ -506,16 +508,16 @@ class Population:
         """
         began = time.perf_counter()
         for each in [h for h in self._held if at_once or self._between[h.member]]:
-            work = functools.partial(judge, each.snapshot, each.job)
+            work = functools.partial(evaluate_snapshot, each.snapshot, each.job)
             place = each.member * self.config.num_envs
-            verdict, why = self.collector.apply(place, work, at_once)
-            if verdict is None and not why:
+            evaluated, why = self.collector.apply(place, work, at_once)
+            if evaluated is None and not why:
                 return False
             self._held.remove(each)
             if why:
-                each.verdict.set_exception(TaskError(why))
+                each.future.set_exception(TaskError(why))
             else:
-                each.verdict.set_result(verdict)
+                each.future.set_result(evaluated)
         since, step = self._clock
         self._clock = since + time.perf_counter() - began, step  # no time of training
         return True
@@ -527,7 +529,7 @@ class Population:
             at = each.snapshot.step
             text = f'the evaluation of step {at} is skipped: its episode has not ended'
             self.warnings.append((run, text))
-            self._pending = [p for p in self._pending if p.verdict is not each.verdict]
+            self._pending = [p for p in self._pending if p.future is not each.future]
         self._held = []
 
     def _means(self, m: int) -> dict[str, float]:
@@ -551,41 +553,41 @@ class Population:
 
     def _finish(self, listener: Listener, wait: bool) -> None:
         """Keep the results of evaluations that are over, each member's in their order."""
-        if not wait and not any(each.verdict.done() for each in self._pending):
+        if not wait and not any(each.future.done() for each in self._pending):
             return
         waiting: list[Pending] = []
         for each in self._pending:
             run = each.run
-            ready = each.verdict.done() and all(other.run is not run for other in waiting)
-            held = any(each.verdict is h.verdict for h in self._held)
+            ready = each.future.done() and all(other.run is not run for other in waiting)
+            held = any(each.future is h.future for h in self._held)
             if held or not (wait or ready):
                 waiting.append(each)
                 continue
             if run.failure:
                 continue
             try:
-                verdict = outcome(each.verdict)
+                evaluated = outcome(each.future)
             except TaskError as error:
                 self._fail(self.runs.index(run), str(error))
                 continue
-            assert verdict is not None
-            evaluation = verdict.evaluation
+            assert evaluated is not None
+            evaluation = evaluated.evaluation
             row = {
                 **each.row,
                 'eval_return_mean': evaluation.mean,
                 'eval_return_std': evaluation.std,
             }
-            run.evaluated = verdict.step
-            if verdict.step:
-                run.keep_policies(verdict)
+            run.evaluated = evaluated.step
+            if evaluated.step:
+                run.keep_policies(evaluated)
             run.add_row(row)  # last: with this line a run is known to be so far
             for name, value in row.items():
-                self._boards[run.folder].add_scalar(name, value, verdict.step)
+                self._boards[run.folder].add_scalar(name, value, evaluated.step)
             listener.on_evaluation(run.member, row)
             if run.config.on_collapse != 'warn' and row.get('actor_gradient_norm') == 0:
-                self._fail(self.runs.index(run), f'collapsed: {DEAD}')
+                self._fail(self.runs.index(run), f'collapsed: {ZERO_GRADIENT}')
                 continue
-            if run.good_enough(verdict.step):
+            if run.good_enough(evaluated.step):
                 self._end(self.runs.index(run))
         self._pending = waiting
 
@@ -634,7 +636,7 @@ class Population:
         self.collector.idle([p for m in range(len(self.runs)) if m not in going
                              for p in self._places_of(m)])  # fmt: skip
         if not going:
-            self.step = self._asked = self.config.total_steps
+            self.step = self._evaluated_at = self.config.total_steps
             return
         steps = {self.runs[m].folder: set(self.runs[m].checkpoints()) for m in going}
         common = set.intersection(*steps.values())
@@ -655,7 +657,7 @@ class Population:
             task = run.config.env
             text = f'task {task!r} is not deterministic: the interrupted episode starts again'
             self.warnings.append((run, text))
-        self._asked = self.runs[going[0]].evaluated
+        self._evaluated_at = self.runs[going[0]].evaluated
         for m in going:
             self.runs[m].done = self.runs[m].good_enough(self.step)
 

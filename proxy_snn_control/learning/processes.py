@@ -18,7 +18,7 @@ from typing import Any
 
 from proxy_snn_control.learning.collect import end_with_parent, safe_path
 from proxy_snn_control.learning.hardware import resolved
-from proxy_snn_control.learning.members import Member
+from proxy_snn_control.learning.members import discard_population, Member, record_population
 from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.tasks import TaskSpec
 from proxy_snn_control.policy import plugins
@@ -39,7 +39,7 @@ class Processes:
     def __init__(
         self, members: Sequence[Member], *, resume: bool = False, jobs: int | None = None
     ) -> None:
-        """Prepare; no process is started and nothing written before `run`.
+        """Prepare; no process is started before `run`.
 
         Args:
             members: the members, all for a CPU.
@@ -114,6 +114,8 @@ class Processes:
             for process in processes.values():
                 process.kill()
         if len(self._failed) == len(self.members):
+            if not self._resume:
+                discard_population(self.members)
             raise UserError('; '.join(self.failures))
         return not stopping and all(finished.values())
 
@@ -163,9 +165,18 @@ def make_training(
     Raises:
         UserError: as of `Population`.
     """
-    if len(members) > 1 and resolved(members[0].config).device == 'cpu':
-        return Processes(members, resume=resume, jobs=jobs)
-    return Population(members, resume=resume)
+    if len(members) == 1:
+        return Population(members, resume=resume)
+    if not resume:
+        record_population(members)
+    try:
+        if resolved(members[0].config).device == 'cpu':
+            return Processes(members, resume=resume, jobs=jobs)
+        return Population(members, resume=resume)
+    except BaseException:
+        if not resume:
+            discard_population(members)
+        raise
 
 
 class _Reporter(Listener):

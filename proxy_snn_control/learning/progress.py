@@ -30,7 +30,7 @@ class Progress(Listener):
         self._bar = tqdm(total=total, initial=step, unit='step', disable=None, smoothing=0.05)
 
     def should_stop(self) -> bool:
-        """Ask on."""
+        """Return what the function of the constructor does."""
         return self._stop()
 
     def on_step(self, step: int) -> None:
@@ -93,7 +93,7 @@ class SweepProgress(Listener):
         self._show()
 
     def should_stop(self) -> bool:
-        """Ask on."""
+        """Return what the function of the constructor does."""
         return self._stop()
 
     def on_evaluation(self, member: Member, row: dict[str, float]) -> None:

@@ -76,7 +76,7 @@ class Replay:
             self.add(rows[:, now:])
 
     def sample(self, counter: Tensor, size: int) -> Batch:
-        """Draw `size` transitions of each member; `counter` is never the same twice."""
+        """Draw [members, size] transitions; `counter`, an int64 scalar, must not repeat."""
         if size not in self._streams:
             place = torch.arange(size, device=self.rows.device)[None]
             stream = draws.Stream(self._seeds, draws.REPLAY, place, draws.as_they_are)
@@ -91,7 +91,7 @@ class Replay:
         return Batch(*self.rows[:, at].split(self.widths, dim=-1))
 
     def every(self, member: int, stride: int) -> dict[str, np.ndarray]:
-        """Every so many-th of a member's transitions held, by the names of `Batch`."""
+        """Every so many-th of a member's transitions, [n, numbers] by the names of `Batch`."""
         held = len(self)
         return self._named(member, self.rows[member, :held:stride])
 
@@ -102,12 +102,12 @@ class Replay:
         return low.cpu().numpy(), high.cpu().numpy()
 
     def read(self, member: int, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Return a member's transitions number `start` to `stop` - 1; they must still be held."""
+        """Return a member's transitions `start` to `stop` - 1, still held, as `every` does."""
         at = torch.arange(start, stop, device=self.rows.device) % self.capacity
         return self._named(member, self.rows[member, at])
 
     def write(self, member: int, start: int, transitions: dict[str, np.ndarray]) -> None:
-        """Put a member's transitions back where they were as number `start` and on."""
+        """Put transitions that `read` gave back where they were, as number `start` and on."""
         n = len(transitions['reward'])
         at = torch.arange(start, start + n, device=self.rows.device) % self.capacity
         rows = self.rows.new_zeros(n, sum(self.widths))

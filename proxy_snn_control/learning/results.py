@@ -46,7 +46,9 @@ _SPIKING_ALONE = (
     'spike_cost',
 )
 # Why a run is stopped, or counted among the collapsed.
-DEAD = "the actor's gradient was exactly zero at every update of an interval between evaluations"
+ZERO_GRADIENT = (
+    "the actor's gradient was exactly zero at every update of an interval between evaluations"
+)
 NOT_FINITE = 'is NaN or infinite'
 _AGAIN = 'started again with seed '  # in the failure.txt of a run that another seed replaced
 _SEED_FOLDER = re.compile(r'seed-(\d+)')
@@ -91,9 +93,9 @@ class Run:
         return int(found[1]) if found else None
 
     @property
-    def died(self) -> bool:
+    def stopped_by_collapse(self) -> bool:
         """Whether it was stopped for what it learnt, and not because its task failed."""
-        return any(reason in (self.failure or '') for reason in (DEAD, NOT_FINITE))
+        return any(reason in (self.failure or '') for reason in (ZERO_GRADIENT, NOT_FINITE))
 
     @property
     def maximum(self) -> float:
@@ -145,9 +147,11 @@ class Group:
 
     @cached_property
     def counted(self) -> tuple[Run, ...]:
-        """Return the seeds that enter means: the longest, and those that died before."""
+        """Return the seeds that enter means: the longest, and those stopped by collapse."""
         return tuple(
-            run for run in self.runs if len(run.steps) and (run.length >= self.length or run.died)
+            run
+            for run in self.runs
+            if len(run.steps) and (run.length >= self.length or run.stopped_by_collapse)
         )
 
     @cached_property
@@ -187,10 +191,10 @@ class Group:
         """Return the seeds that collapsed, each with the reason."""
         found, reference = {}, self.reference
         for run in self.runs:
-            if run.died:
+            if run.stopped_by_collapse:
                 found[run.seed] = f'stopped: {run.failure}'
             elif run.gradient == 0:
-                found[run.seed] = DEAD
+                found[run.seed] = ZERO_GRADIENT
             elif run in self.counted and len(run.steps) >= LAST and self.learns:
                 assert self.untrained is not None
                 bound = self.untrained + COLLAPSED_BELOW * (reference - self.untrained)

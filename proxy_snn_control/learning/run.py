@@ -22,7 +22,7 @@ from proxy_snn_control.learning.config import (
     load_record,
     save_config,
 )
-from proxy_snn_control.learning.evaluators import QUANTILE_LEVELS, Verdict
+from proxy_snn_control.learning.evaluators import Evaluated, QUANTILE_LEVELS
 from proxy_snn_control.learning.members import check_free, Member
 from proxy_snn_control.learning.replay import Replay
 from proxy_snn_control.learning.results import read_failure, read_progress
@@ -132,9 +132,9 @@ class Run:
         self.rows.append(row)
         self.write_progress()
 
-    def keep_policies(self, verdict: Verdict) -> None:
+    def keep_policies(self, evaluated: Evaluated) -> None:
         """Write the policy that was evaluated, and also as the best if it is."""
-        evaluation = verdict.evaluation
+        evaluation = evaluated.evaluation
         about = {
             'episodes': len(evaluation.returns),
             'mean': evaluation.mean,
@@ -144,9 +144,9 @@ class Run:
         if evaluation.mean > self.best:
             self.best = evaluation.mean
             names.append('policy.safetensors')
-        spec = self.spec(verdict.step, about)
+        spec = self.spec(evaluated.step, about)
         for name in names:
-            write_policy(self.folder / name, spec, verdict.tensors)
+            write_policy(self.folder / name, spec, evaluated.tensors)
 
     def keep_last(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Write a policy that was not evaluated."""
@@ -263,7 +263,11 @@ class Run:
         checkpoint.prune(self._checkpoints, self._saved, self._spans)
 
     def load(self, step: int) -> tuple[checkpoint.Tensors, dict[str, Any]]:
-        """Go back to a checkpoint; gives the tensors and the state that `save` was given."""
+        """Go back to a checkpoint; gives the tensors and the state that `save` was given.
+
+        Raises:
+            UserError: it is damaged, or of other settings.
+        """
         tensors, state = checkpoint.load(self._checkpoints, step)
         with self.reading(step):
             for name, value in fixed_settings(self.config).items():

@@ -22,7 +22,7 @@ Scores = Sequence[np.ndarray]  # one array of [seeds] for each task
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """Return the mean over the last axis without lowest and highest quarter, rounded down."""
+    """Mean over the last axis of [..., seeds] without lowest and highest quarter, rounded down."""
     begin = scores.shape[-1] // 4
     end = scores.shape[-1] - begin
     return np.sort(scores, axis=-1)[..., begin:end].mean(axis=-1)

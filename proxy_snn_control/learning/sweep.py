@@ -23,7 +23,7 @@ from proxy_snn_control.learning.population import Listener, Population
 from proxy_snn_control.learning.processes import Processes
 from proxy_snn_control.learning.results import read_failure
 from proxy_snn_control.learning.tasks import describe, TaskSpec
-from proxy_snn_control.policy.errors import RoomError, UserError
+from proxy_snn_control.policy.errors import OutOfMemory, UserError
 import torch
 
 # Of a GPU's free memory, for replay buffers; the rest is for networks, graphs and evaluations.
@@ -76,12 +76,12 @@ def train_here(
 
     Args:
         members: the runs; those that are done, or have failed, are passed over.
-        listener: called for every event, and asked whether to stop.
+        listener: called for every event, and for whether to stop.
         log: takes lines on how the runs were put together.
         jobs: processes at once on a CPU; None for as many as there are cores.
 
     Raises:
-        UserError: a device that is asked for is not there.
+        UserError: a device that is set is not there.
     """
     failures = [
         f'{member.folder} {why}' for member in members if (why := read_failure(member.folder))
@@ -95,12 +95,12 @@ def train_here(
     ]
     on_gpu = batches([member for member in here if member.config.device != 'cpu'])
     if on_gpu:
-        room, _ = torch.cuda.mem_get_info()
-        on_gpu = [part for batch in on_gpu for part in fit(batch, int(FOR_REPLAY * room))]
+        free, _ = torch.cuda.mem_get_info()
+        on_gpu = [part for batch in on_gpu for part in fit(batch, int(FOR_REPLAY * free))]
         for i, batch in enumerate(on_gpu):
             log(
                 f'batch {i + 1} of {len(on_gpu)} on the GPU: {_names(batch)}; replay buffers of '
-                f'{replay_bytes(batch) / 1e9:.1f} GB, {room / 1e9:.1f} GB are free'
+                f'{replay_bytes(batch) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free'
             )
     alone = [on_cpu] if len(on_cpu) == 1 else []
     for batch in [*on_gpu, *alone]:
@@ -136,11 +136,11 @@ def train_batch(batch: Sequence[Member], listener: Listener, log: Callable[[str]
     return Result(True, failures)
 
 
-def fit(batch: list[Member], room: int) -> list[list[Member]]:
-    """Split a batch into the fewest equal parts whose replay buffers take at most `room` bytes."""
+def fit(batch: list[Member], memory: int) -> list[list[Member]]:
+    """Split a batch into the fewest equal parts whose replay buffers fit into `memory` bytes."""
     for count in range(1, len(batch)):
         parts = _parts(batch, count)
-        if all(replay_bytes(part) <= room for part in parts):
+        if all(replay_bytes(part) <= memory for part in parts):
             return parts
     return [[member] for member in batch]
 
@@ -172,7 +172,7 @@ def _guarded(
         training = make()
         return Result(training.run(listener), training.failures)
     except UserError as error:
-        if isinstance(error, RoomError) and len(batch) > 1:
+        if isinstance(error, OutOfMemory) and len(batch) > 1:
             return None
         failures = training.failures if training else []
         if len(failures) < len(batch):  # what stopped the others is reported nowhere else
@@ -213,7 +213,7 @@ def train_anywhere(
 
     Args:
         members: the runs; those that are done, or have failed, are passed over.
-        listener: called for every event, and asked whether to stop.
+        listener: called for every event, and for whether to stop.
         log: takes lines on how the runs were put together.
         jobs: processes at once on this computer's CPU; None for as many as there are cores.
         ray: the cluster's address; None to train here.

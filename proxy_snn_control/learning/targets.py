@@ -24,14 +24,17 @@ Actor = SpikingActor | ReLUActor
 
 
 def average(target: Weights, online: Weights, tau: Tensor | float) -> None:
-    """Polyak averaging of all weights: target = (1 - tau) * target + tau * online."""
+    """Polyak averaging of all weights: target = (1 - tau) * target + tau * online.
+
+    `tau` is a number, or [rows, 1] with one for each row of weights.
+    """
     with torch.no_grad():
         target.flat.lerp_(online.flat, tau)
     target.version += 1
 
 
 class Target:
-    """What a target is asked for.
+    """The interface of a target.
 
     Attributes:
         weights: its own.

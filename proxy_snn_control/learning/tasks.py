@@ -117,7 +117,7 @@ def make_environment(task_id: str, *, paper_physics: bool = False, **options: An
             environment.unwrapped.registered_name = task_id
             return Checked(task_id, environment)
         with warnings.catch_warnings():
-            # Asking for a -v4 task is a choice (the paper's), not an oversight.
+            # A -v4 task is a choice (the paper's), not an oversight.
             warnings.simplefilter('ignore', DeprecationWarning)
             environment = gymnasium.make(task_id, **options)
     except gymnasium.error.UnregisteredEnv:
@@ -473,7 +473,7 @@ def _structure_names(environment: gymnasium.Env) -> tuple[str, ...] | None:
 
 
 def clip_action(environment: gymnasium.Env, action: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Turn numbers into an action of the task: its dtype, within its limits."""
+    """Turn numbers [actions] into an action of the task: its dtype, within its limits."""
     space: Any = environment.action_space
     # Clip first: what is too large for the task's dtype is just another number beyond the limit.
     return np.clip(np.asarray(action, dtype=np.float64), space.low, space.high).astype(space.dtype)

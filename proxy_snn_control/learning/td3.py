@@ -147,7 +147,8 @@ class TD3:
         found = []
         for i in range(norm.RECALIBRATE_FROM):
             # Below 0, where no update's counter is.
-            counter = torch.tensor(-(self.updates * norm.RECALIBRATE_FROM + i))
+            before = -(self.updates * norm.RECALIBRATE_FROM + i)
+            counter = torch.tensor(before, device=self.device)
             drawn = self._sample(counter, self.config.batch_size)
             found.append(self.actor.learn(drawn.observation, False).moments)
         statistics.recalibrate(found)
@@ -160,9 +161,8 @@ class TD3:
 
         # 1. The proxy imitates the actor, on one fresh minibatch after the other. The actor does
         #    not change meanwhile, so its actions are computed at once; those on the last minibatch
-        #    keep their graph, for the actor climbs on the same actions in 3. With normalisation
-        #    they are not the same: the actor climbs with the minibatch's statistics, and is
-        #    imitated with the moving ones.
+        #    keep their graph, as step 3 differentiates them. With normalisation they are not the
+        #    same: step 3 takes the minibatch's statistics, the imitation the moving ones.
         if actor_is_due:
             own, operations, moments = self.actor.learn(s, self.spike_cost is not None)
             if self.actor.statistics:
@@ -193,7 +193,7 @@ class TD3:
             self.critic_adam.step(pullback(error.flatten(0, 1) * (2 / n)))
         self.sums['critic_loss'] += critic_loss
 
-        # 3. Every d-th time the actor climbs Q1 through the surrogate gradient, and the targets
+        # 3. Every d-th time the actor ascends Q1 through the surrogate gradient, and the targets
         #    follow by Polyak averaging.
         if actor_is_due:
             first_critics = self.critic.weights.flat.detach()[::2]
@@ -332,14 +332,14 @@ def gradient(losses: Tensor, flat: Tensor) -> Tensor:
 
 
 def for_both(observation: Tensor, action: Tensor) -> Tensor:
-    """Raw observations and actions, twice for each member: the input of its two critics."""
+    """Observations and actions, twice for each member: [2 members, batch, both together]."""
     both = torch.cat((observation, action), dim=2)
     members, n, width = both.shape
     return both[:, None].expand(members, 2, n, width).reshape(members * 2, n, width)
 
 
 def twin_q(critic: Critics, observation: Tensor, action: Tensor) -> Tensor:
-    """Both Q values of raw observations and actions, [members, 2, batch, 1]."""
+    """Both Q values of observations and actions [members, batch, ..]: [members, 2, batch, 1]."""
     return critic(for_both(observation, action)).unflatten(0, (-1, 2))
 
 

@@ -12,32 +12,44 @@ import dataclasses
 import importlib
 import math
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from proxy_snn_control.learning.members import Member
 from proxy_snn_control.learning.population import Listener
 from proxy_snn_control.policy.errors import UserError
 
-SERVICES = ('wandb', 'mlflow')
+
+def library_of(service: str) -> ModuleType:
+    """Import a service's package, before anything of a run is written.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(service)
+    except ModuleNotFoundError:
+        raise UserError(
+            f'--track {service}: the Python module {service!r} is not installed: pip install '
+            f"'proxy_snn_control[{service}]'"
+        ) from None
 
 
 class Tracked(Listener):
     """Passes everything on to another listener, and evaluations also to a service."""
 
-    def __init__(self, listener: Listener, service: str, members: Sequence[Member]) -> None:
+    def __init__(self, listener: Listener, library: ModuleType, members: Sequence[Member]) -> None:
         """Begin a run for each member.
 
+        Args:
+            listener: what everything is passed on to.
+            library: of `library_of`.
+            members: the runs.
+
         Raises:
-            UserError: the service's package is not installed, or it cannot begin.
+            UserError: the service cannot begin a run.
         """
-        self._listener = listener
-        try:
-            library = importlib.import_module(service)
-        except ModuleNotFoundError:
-            raise UserError(
-                f'--track {service}: the Python module {service!r} is not installed: pip install '
-                f"'proxy_snn_control[{service}]'"
-            ) from None
+        self._listener, service = listener, library.__name__
         begin: Any = {'wandb': _Wandb, 'mlflow': _Mlflow}[service]
         try:
             self._runs = {member.folder: begin(library, member) for member in members}

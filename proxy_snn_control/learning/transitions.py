@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 from proxy_snn_control.policy.file import MAX_TRANSITION, PolicySpec
 
-# Numbers that hang together without any play get as much as float32 resolves.
-PLAY = 1e-6
+# Added to the variances, for numbers that depend on each other exactly: what float32 resolves.
+RIDGE = 1e-6
 SMALLEST_SCALE = 1e-3
 
 
@@ -55,6 +55,6 @@ def whitening(observations: np.ndarray, actions: np.ndarray, following: np.ndarr
     z = np.hstack([observations, actions, following, ones]).astype(np.float64)
     scale = np.maximum(np.sqrt(np.mean(z * z, axis=0)), SMALLEST_SCALE)
     z /= scale
-    moments = z.T @ z / len(z) + PLAY * np.eye(z.shape[1])
+    moments = z.T @ z / len(z) + RIDGE * np.eye(z.shape[1])
     lower = np.linalg.cholesky(moments)
     return np.linalg.solve(lower, np.diag(1 / scale)).astype(np.float32)

@@ -37,9 +37,9 @@ class Layers(Protocol):
 class ChipPolicy(Policy):
     """A policy whose layers run elsewhere than in this runtime; otherwise the same.
 
-    `act` waits for them. A caller that must not wait calls `ask`, sends the encoder's spikes that
-    it returns, and calls `answer` when the layers' spikes have arrived. `potentials` stay on the
-    chip and are all zeros here.
+    `act` waits for them. A caller that must not wait calls `encode`, sends the spikes that it
+    returns, and calls `decode` when the layers' spikes have arrived. `potentials` stay on the chip
+    and are all zeros here.
     """
 
     def __init__(self, spec: PolicySpec, tensors: Tensors, layers: Layers | None = None) -> None:
@@ -48,7 +48,7 @@ class ChipPolicy(Policy):
         Args:
             spec: what the policy is.
             tensors: its weights, of which encoder and decoder are used.
-            layers: what runs the layers in between; None for `ask` and `answer` alone.
+            layers: what runs the layers in between; None for `encode` and `decode` alone.
         """
         super().__init__(spec, tensors, compiled=False)
         self._use(_Host(spec, tensors, limits_of(spec)))
@@ -60,14 +60,14 @@ class ChipPolicy(Policy):
         Raises:
             NetworkError: a process of the network has ended (processes.py).
         """
-        assert self._layers, 'a policy without layers can only ask and answer'
-        action = self.answer(self._layers.infer(self.ask(observation)))
+        assert self._layers, 'a policy without layers can only encode and decode'
+        action = self.decode(self._layers.infer(self.encode(observation)))
         if out is None:
             return action
         out[...] = action
         return out
 
-    def ask(self, observation: ArrayLike) -> np.ndarray:
+    def encode(self, observation: ArrayLike) -> np.ndarray:
         """Encode an observation [observation_size].
 
         Returns:
@@ -79,8 +79,8 @@ class ChipPolicy(Policy):
         self._run(observation)
         return self._network.spikes[0].astype(bool)
 
-    def answer(self, spikes: Sequence[np.ndarray]) -> np.ndarray:
-        """Compute the action from the layers' spikes for the observation of the last `ask`.
+    def decode(self, spikes: Sequence[np.ndarray]) -> np.ndarray:
+        """Compute the action from the layers' spikes for the observation of the last `encode`.
 
         Args:
             spikes: of each layer after the encoder, bool [T, neurons].

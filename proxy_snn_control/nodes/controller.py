@@ -118,8 +118,8 @@ class Controller(LifecycleNode):
         self._task: Any = None
         self._answered_at = self._warm_up_at = 0.0
         self._idle = False
-        # What the robot got last outlives a round through the lifecycle: for which command, and
-        # it.
+        # The command topic of the last loop, and what was sent to it last: they outlive a round
+        # through the lifecycle.
         self._last: tuple[Any, Sequence[float] | None] = (None, None)
         self._telemetry = Telemetry(self)
         self._stop = StopLatch()
@@ -434,7 +434,7 @@ class Controller(LifecycleNode):
     def _answer(self, loop: Loop) -> None:
         began = time.monotonic()
         waiting = loop.question
-        self._step(loop)
+        loop.answer()
         if loop.faulty:
             self._on_fault(loop)
         if loop.question is not None and loop.question is not waiting:
@@ -464,9 +464,6 @@ class Controller(LifecycleNode):
                 self._on_second()
         elif (numbers := loop.warm_up()) is not None:
             self._payload(loop, numbers, UNASKED)
-
-    def _step(self, loop: Loop) -> None:
-        loop.answer()
 
     def _on_watch(self, loop: Loop) -> None:
         loop.watch()

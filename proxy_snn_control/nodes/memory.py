@@ -10,6 +10,7 @@ was stopped, or ended without a shutdown.
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import os
 from pathlib import Path
 import time
@@ -33,10 +34,12 @@ class Memory:
 
         Args:
             domain: the ROS domain.
-            node: the node's full name.
+            node: the node's fully qualified name.
         """
         home = os.environ.get('ROS_HOME') or Path.home() / '.ros'
-        name = f'{domain}{node.replace("/", ".")}'[:_MAX_NAME]
+        name = f'{domain}{node.replace("/", ".")}'
+        if len(name) > _MAX_NAME:  # two that begin alike must not share a file
+            name = f'{name[:_MAX_NAME]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}'
         self._path = Path(home) / FOLDER / name
         self._aside = Aside()
         self._state: str | None = None

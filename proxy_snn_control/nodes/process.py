@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import copy
 from dataclasses import dataclass
+import functools
 import itertools
 import re
 import sys
@@ -26,7 +27,7 @@ from rcl_interfaces.msg import (
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.exceptions import InvalidHandle, NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -46,6 +47,9 @@ ACKNOWLEDGE_SECONDS = 0.5
 # Options of --ros-args that name a file for ROS to read, and how large one may be.
 FILES = ('--params-file', '--log-config-file')
 MAX_FILE_BYTES = 2**20
+# How rclpy's errors begin where the middleware does not take a message. The last one is what the
+# middleware itself throws.
+UNSENT = ('Failed to publish', 'failed to send response', 'Caught an unknown exception')
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def run(
         executor = Executor()
         executor.add_node(node)
         start(node)
-        (work or _spin)(node, lambda seconds: executor.spin_once(timeout_sec=seconds))
+        (work or _spin)(node, functools.partial(_spin_once, executor, node))
         status: int = node.exit_status or 0
     except (UserError, ParameterException) as error:
         status = 1
@@ -220,6 +224,21 @@ def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
         failure: Exception | None = getattr(node, 'failure', None)
         if failure is not None:  # in a task, which an executor does not survive raising it
             raise failure
+
+
+def _spin_once(executor: Any, node: Node, seconds: float) -> None:
+    """Let ROS work; a message of rclpy's own that is not sent ends no node (see publishing.py).
+
+    Those are answers of services and parameter events.
+    """
+    try:
+        executor.spin_once(timeout_sec=seconds)
+    except InvalidHandle:
+        raise
+    except RuntimeError as error:
+        if not str(error).startswith(UNSENT):
+            raise
+        node.get_logger().error(f'an answer or a parameter event is lost: {_sentence(error)}')
 
 
 def _sentence(error: Exception) -> str:

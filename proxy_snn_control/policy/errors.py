@@ -19,7 +19,7 @@ class WriteError(UserError):
     """A file that cannot be written: no permission, a full disk."""
 
 
-class RoomError(UserError):
+class OutOfMemory(UserError):
     """The memory does not hold a batch; a smaller one may fit."""
 
 

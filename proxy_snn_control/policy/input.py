@@ -17,7 +17,7 @@ class Input:
     """The network's input, with the earlier observations and the action that it includes.
 
     The last `history` observations, the oldest first, each normalised as float32
-    `(observation - mean) * scale`; then, if asked for, the previous action as float32
+    `(observation - mean) * scale`; then, if set, the previous action as float32
     `(action - low) / half - 1` with half = (high - low) / 2, which is in [-1, 1]. After `reset`
     the first observation is repeated in all places, and the previous action is 0 in these units.
 

@@ -148,7 +148,7 @@ class CompiledNetwork:
     ) -> None:
         self._spec, self._tensors, self._limits = spec, tensors, limits
         neuron, sizes, steps = NEURONS[spec.neuron], spec.layer_sizes, spec.time_steps
-        padded = self._padded = [-(-size // WIDTH) * WIDTH for size in sizes]
+        padded = [-(-size // WIDTH) * WIDTH for size in sizes]
         whole = [steps, spec.input_size, spec.encoder_population]
         whole += [spec.action_size, spec.decoder_population, max(padded), len(sizes) - 1, *sizes]
         constants = [spec.neuron_constants[name] for name in neuron.constants]

@@ -40,7 +40,7 @@ class Registry(Mapping[str, Any]):
 
         Args:
             kind: what they are, for messages.
-            own: "module:attribute" by name, imported when asked for.
+            own: "module:attribute" by name, imported when it is first looked up.
             check: "module:function" that raises a UserError if a thing cannot be registered; it
                 is called with the name and the thing.
         """
@@ -109,7 +109,7 @@ TARGETS = Registry(
 # [batch, observations + actions] to [batch, 1]; the package's own is spiking/dense.py, written
 # out.
 CRITICS = Registry('critic', {'dense': 'proxy_snn_control.spiking.dense:ReLUNetwork'})
-# A task is a function that makes a Gymnasium environment, asked for by its name. Of NAME:REST it
+# A task is a function that makes a Gymnasium environment, looked up by its name. Of NAME:REST it
 # gets REST.
 TASKS = Registry('task', {'ros': 'proxy_snn_control.nodes.ros_task:make'})
 

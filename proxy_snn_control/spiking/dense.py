@@ -128,7 +128,7 @@ def _tf32() -> Iterator[None]:
 
 
 def rounded(precision: str) -> AbstractContextManager[None]:
-    """Let a GPU round the factors of float32 products to TF32 meanwhile, where that is asked."""
+    """Let a GPU round the factors of float32 products to TF32 meanwhile, where that is set."""
     return _tf32() if precision == 'tf32' else _AS_THEY_ARE
 
 

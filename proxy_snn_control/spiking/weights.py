@@ -30,7 +30,7 @@ class Weights:
         flat: [networks, numbers], everything, laid out as `aligned` does; replaced by `to`.
         shapes: by name, each with all axes at their longest.
         sizes, matrices: of each shape in turn, how many numbers, and the shape with two axes.
-        version: increase it after changing numbers in place; it tells whether tables that were
+        version: increase it after changing numbers in place; it shows whether tables that were
             computed from them are still valid.
     """
 
