@@ -172,7 +172,9 @@ def test_a_flood_of_observations(stage: Stage, judge: Judge, policy_file: Path) 
         began, count = time.monotonic(), 0
         while (elapsed := time.monotonic() - began) < seconds or not condition():
             assert elapsed < PATIENCE, controller.output
-            while count < 10_000 * elapsed:
+            for _ in range(
+                min(int(10_000 * elapsed) - count, 500)
+            ):  # a slow machine is never even
                 judge.publisher.publish(message)
                 count += 1
             stage.spin(0.0002)

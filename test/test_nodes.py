@@ -557,7 +557,9 @@ def test_train_node_with_several_seeds(stage: Stage, tmp_path: Path) -> None:
     states = stage.subscribe(DiagnosticArray, '/diagnostics')
     steps = stage.subscribe(Float64, 'train/step')
     train = stage.start('train', config=quick_config(tmp_path), out=out, seed='[3, 4]')
-    assert stage.until(lambda: all(len(each) > 1 for each in returns.values())), train.output
+    assert stage.until(lambda: all(len(each) > 1 for each in returns.values())), (
+        f'{returns} {len(states)} {len(steps)}: {train.output}'
+    )
     assert stage.call(Trigger, 'train/pause').success
 
     def shown() -> dict[str, str]:

@@ -319,7 +319,7 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     def pour() -> bool:
         nonlocal sent
         elapsed = time.monotonic() - began
-        while sent < 10_000 * elapsed:
+        for _ in range(min(int(10_000 * elapsed) - sent, 500)):  # a slow machine is never even
             commands.publish(flood[sent % len(flood)])
             sent += 1
         return elapsed > 4 and len(received) > 2
