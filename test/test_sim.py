@@ -319,7 +319,8 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     def pour() -> bool:
         nonlocal sent
         elapsed = time.monotonic() - began
-        for _ in range(min(int(10_000 * elapsed) - sent, 500)):  # a slow machine is never even
+        # A machine that is too slow for so many takes turns with the spinning.
+        for _ in range(min(int(10_000 * elapsed) - sent, 500)):
             commands.publish(flood[sent % len(flood)])
             sent += 1
         return elapsed > 4 and len(received) > 2
@@ -337,7 +338,9 @@ def test_realtime_under_a_flood(stage: Stage) -> None:
     assert steps * 0.008 + lost == pytest.approx(passed, abs=0.3)
     assert taken + refused < 2 * 10_000 * 0.008 * steps
     assert sim.end(signal.SIGINT) == 0
-    assert sim.output.count('topic command') < 10, 'one complaint a second'
+    complaints = [line for line in sim.output.splitlines() if 'topic command' in line]
+    times = [float(line.split('[')[2].partition(']')[0]) for line in complaints]
+    assert len(times) - 1 < times[-1] - times[0] + 0.5, 'one complaint a second'
 
 
 def test_lockstep_under_a_flood(stage: Stage) -> None:
