@@ -192,9 +192,8 @@ def test_other_publishers_are_named(stage: Stage, judge: Judge, policy_file: Pat
     )
     judge.moving()
     assert set_parameters(stage, rivals='stop')[0].successful
-    stage.spin(1.5)
-    judge.safe_only(20)
     assert diagnostics.reports('other publishers: /observer', DiagnosticStatus.ERROR)
+    judge.safe_only(20)
     stage.node.destroy_publisher(other)
     stage.spin(1.5)
     judge.moving()
