@@ -457,7 +457,7 @@ def test_the_example_answers_over_a_serial_line(tmp_path: Path) -> None:
         last = policy.act(observation) if status == 0 else last
         expected.append((status, last))
     sent += b'\xa5 cut off'
-    done = subprocess.run([program], input=sent, capture_output=True, check=False, timeout=60)
+    done = subprocess.run([program], input=sent, capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     frames = list(struct.iter_unpack('<BB2f2s', done.stdout))
     assert len(frames) == len(expected)

@@ -23,7 +23,7 @@ def run(
         command,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         cwd=cwd,
         check=False,
         env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1]), **environment},

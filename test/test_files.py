@@ -237,7 +237,7 @@ def test_fuzzing_folders_of_runs_with_a_fixed_seed(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     outcomes = done.stdout.splitlines()

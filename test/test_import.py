@@ -226,7 +226,7 @@ def test_the_command(tmp_path: Path) -> None:
             [sys.executable, '-m', 'proxy_snn_control.cli', *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

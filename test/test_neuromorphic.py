@@ -195,7 +195,7 @@ def lava(*arguments: object) -> dict[str, Any]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -594,7 +594,7 @@ def test_a_wrong_parameter_is_one_sentence(parameters: dict[str, Any], sentence:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 1

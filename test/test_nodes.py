@@ -82,7 +82,7 @@ def evaluated(policy_file: Path, seed: int, episodes: int) -> list[float]:
     """Return the returns of `proxy-snn evaluate`."""
     command = [sys.executable, '-m', 'proxy_snn_control.cli', 'evaluate', str(policy_file)]
     command += ['--seed', str(seed), '--episodes', str(episodes), '--json']
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return list(json.loads(done.stdout)['returns'])
 
 

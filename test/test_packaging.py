@@ -35,7 +35,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, '-m', 'pip', '--disable-pip-version-check', 'install', '--no-deps']
     command += ['--no-build-isolation']
     command += ['--prefix', str(prefix), '--ignore-installed', '--quiet', str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return prefix
 
@@ -51,7 +51,7 @@ def run_installed(prefix: Path, folder: Path, *command: str) -> subprocess.Compl
         text=True,
         cwd=folder,
         check=False,
-        timeout=60,
+        timeout=300,
         env=environment,
     )
 
@@ -148,6 +148,6 @@ def collect_without(folder: Path, file: str, *hidden: str) -> str:
         text=True,
         cwd=folder,
         check=False,
-        timeout=60,
+        timeout=300,
         env={**os.environ, **path},
     ).stdout

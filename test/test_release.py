@@ -55,7 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (unpacked,) = (folder / 'unpacked').iterdir()
     command = [sys.executable, '-m', 'pip', '--disable-pip-version-check', 'wheel', '--no-deps']
     command += ['--no-build-isolation', '--quiet', '--wheel-dir', str(dist), str(unpacked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return dist
 
@@ -108,7 +108,7 @@ def test_configurations_and_policies_by_name_after_pip_install(
             check=False,
             cwd=tmp_path,
             env=environment,
-            timeout=60,
+            timeout=300,
         )
         assert reported in done.stdout + done.stderr, done.stderr
         assert 'Traceback' not in done.stderr

@@ -44,7 +44,7 @@ def test_from_the_command_line_anywhere(tmp_path: Path) -> None:
     command = [sys.executable, '-m', 'proxy_snn_control.cli', 'evaluate']
     command += ['inverted_double_pendulum', '--json', '--episodes', '3', '--seed', '10000000']
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True,
+        command, capture_output=True, text=True, timeout=300, cwd=tmp_path, check=True,
         env={'PYTHONPATH': str(POLICIES.parent), 'PATH': '', 'HOME': str(tmp_path)},
     )  # fmt: skip
     found = json.loads(done.stdout)

@@ -320,7 +320,7 @@ def evaluate(*arguments: object, at: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(at), str(Path(__file__).parents[1])])
     environment = {**os.environ, 'PYTHONPATH': path}
     return subprocess.run(
-        command, env=environment, cwd=at, capture_output=True, text=True, check=False, timeout=120
+        command, env=environment, cwd=at, capture_output=True, text=True, check=False, timeout=300
     )
 
 

@@ -93,7 +93,7 @@ def run(grid: Path, out: Path, *more: object, modules: Path | None = None):
         command(grid, out, *more),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         check=False,
         env={**os.environ, 'PYTHONPATH': path},
     )
@@ -470,7 +470,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     process = begin()
     until(lambda: further(0))
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert 'stopped; repeat the command to continue' in output
     for folder in folders:
@@ -482,7 +482,7 @@ def test_stopped_killed_and_given_again(tmp_path: Path) -> None:
     reached = max((steps(f)[-1] for f in folders if (f / 'progress.csv').exists()), default=0)
     until(lambda: further(reached))
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     last = run(grid, out, '--jobs', 2)
     assert last.returncode == 0, last.stdout + last.stderr
     assert '2 of 2 runs are done' in last.stdout
@@ -590,7 +590,7 @@ def test_on_a_ray_cluster_a_lost_worker_is_no_lost_run(tmp_path: Path) -> None:
             until(lambda: (checkpoints.steps(folders[0] / 'checkpoint') or [0])[-1] >= 300)
             (worker,) = processes_at(folders[0])
             os.kill(worker, signal.SIGKILL)
-            output, _ = sweeping.communicate(timeout=120)
+            output, _ = sweeping.communicate(timeout=300)
         finally:
             if sweeping.poll() is None:
                 os.killpg(sweeping.pid, signal.SIGTERM)

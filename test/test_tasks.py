@@ -225,7 +225,7 @@ def test_what_a_task_prints_is_not_among_the_json(tmp_path: Path, fails: str) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert json.loads(done.stdout)['returns'] == [3.0, 3.0]
     assert len(done.stdout.splitlines()) == 1

@@ -27,7 +27,7 @@ def train(folder: Path, service: str, **environment: str) -> subprocess.Complete
         check=False,
         cwd=folder,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -515,7 +515,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     save_config(config, quick())
     command = [sys.executable, '-c', FULL_DISK, 'train', '--config', config, '--out', out]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False
+        list(map(str, command)), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
@@ -703,11 +703,11 @@ def test_a_signal_stops_the_command_with_whole_files(
     command = [sys.executable, '-m', 'proxy_snn_control.cli', 'train']
     command += ['--config', str(config), '--out', str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (out / 'policy.safetensors').exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0
     assert 'Traceback' not in stderr
     assert '--resume' in stdout

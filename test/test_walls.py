@@ -112,7 +112,7 @@ def test_files_of_users_are_read_in_one_place() -> None:
 def loaded_by(code: str) -> set[str]:
     code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=300
     )
     return set(done.stdout.split())
 
