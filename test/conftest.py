@@ -277,7 +277,7 @@ def insistent(publisher: Any) -> Any:
         while True:
             try:
                 return once(message)
-            except RuntimeError:  # RCLError: its lock was not to be had within 100 ms
+            except RuntimeError:  # RCLError, or what the middleware itself throws
                 if time.monotonic() > deadline:
                     raise
 

@@ -184,7 +184,7 @@ def run(
         rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         # rclpy raises bare and private types for --ros-args it cannot read, parameter files too.
-        print(f'ROS arguments: {_sentence(error)}', file=sys.stderr)
+        print(f'ROS arguments: {sentence(error)}', file=sys.stderr)
         return 1
     node = None
     try:
@@ -192,7 +192,7 @@ def run(
             node = make_node()
         except (NameValidationException, rclpy_implementation.RCLError) as error:
             # Names given by remapping, of nodes, namespaces and topics, are only now known whole.
-            raise UserError(_sentence(error)) from error
+            raise UserError(sentence(error)) from error
         stopping.ready()
         executor = Executor()
         executor.add_node(node)
@@ -201,10 +201,10 @@ def run(
         status: int = node.exit_status or 0
     except (UserError, ParameterException) as error:
         status = 1
-        _report(node, _sentence(error))
+        _report(node, sentence(error))
     except Exception as error:
         status = 1
-        _report(node, f'stopped by a defect: {type(error).__name__}: {_sentence(error)}')
+        _report(node, f'stopped by a defect: {type(error).__name__}: {sentence(error)}')
         raise
     finally:
         if node is not None:
@@ -212,7 +212,7 @@ def run(
                 node.close()
             except UserError as error:  # of a task that does not end as it should
                 status = 1
-                _report(node, _sentence(error))
+                _report(node, sentence(error))
             node.destroy_node()
         rclpy.try_shutdown()
     return status
@@ -238,16 +238,16 @@ def _spin_once(executor: Any, node: Node, seconds: float) -> None:
     except RuntimeError as error:
         if not str(error).startswith(UNSENT):
             raise
-        node.get_logger().error(f'an answer or a parameter event is lost: {_sentence(error)}')
+        node.get_logger().error(f'an answer or a parameter event is lost: {sentence(error)}')
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """Return an error's text, in one line, without places in the sources of ROS."""
     return one_line(re.sub(r', at /\S+:\d+|[\s^]*$', '', ' '.join(str(error).split())))
 
 
-def _report(node: Node | None, sentence: str) -> None:
+def _report(node: Node | None, text: str) -> None:
     if node is None:
-        print(sentence, file=sys.stderr)
+        print(text, file=sys.stderr)
     else:
-        node.get_logger().fatal(sentence)
+        node.get_logger().fatal(text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from proxy_snn_control.nodes.process import sentence
 from rclpy.exceptions import InvalidHandle
 from rclpy.logging import get_logger
 from rclpy.publisher import Publisher
@@ -46,7 +47,7 @@ def publish(publisher: Publisher[Any], message: Any, attempts: int = 1) -> bool:
         except InvalidHandle:
             raise
         except RuntimeError as error:  # RCLError, and what the middleware itself throws
-            reason = str(error).partition(', at /')[0]
+            reason = sentence(error)
     global _complained
     now = time.monotonic()
     if now - _complained >= COMPLAINT_SECONDS:

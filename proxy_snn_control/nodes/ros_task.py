@@ -29,7 +29,7 @@ from proxy_snn_control.control.task import Call, load_task, SEED, TaskFile
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.loading import joint_limits
 from proxy_snn_control.nodes.messages import RELIABLE
-from proxy_snn_control.nodes.process import Executor
+from proxy_snn_control.nodes.process import Executor, sentence
 from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
@@ -327,7 +327,9 @@ class RosTask(gymnasium.Env):
         try:
             future = client.call_async(request)
         except rclpy_implementation.RCLError as error:  # as `publish`, on an overloaded machine
-            raise Interrupted(f'service {client.srv_name}: not called: {error}') from error
+            raise Interrupted(
+                f'service {client.srv_name}: not called: {sentence(error)}'
+            ) from error
         try:
             self._wait(future.done, f'no answer of service {client.srv_name}', self.task.timeout)
         except Interrupted:
