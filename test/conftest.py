@@ -350,6 +350,17 @@ class Stage:
     def outputs(self) -> str:
         return '\n'.join(each.output for each in self.processes)
 
+    def last_state(self) -> str:
+        """End what is still there; return the outputs, with the Python stack of each end."""
+        for each in self.processes:
+            if each.process.poll() is None:
+                each.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
+                each.process.wait(PATIENCE)
+        return '\n\n'.join(
+            f'{" ".join(each.command)}\n{each.output}[status {each.process.returncode}]'
+            for each in self.processes
+        )
+
     def meet(self, topic: str) -> None:
         """Wait until the publishers of a topic and the observer know of each other."""
         others: set[str] = set()
@@ -446,3 +457,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     pytest.importorskip('rclpy')
     with new_stage(tmp_path) as stage:
         yield stage
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what the processes of a failed test printed, and what those still there are at."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    stage = getattr(item, 'funcargs', {}).get('stage')
+    if report.when == 'call' and report.failed and isinstance(stage, Stage):
+        report.sections.append(('Processes of the test', stage.last_state()))

@@ -284,6 +284,19 @@ def test_a_command_that_was_not_published_is_none(world: World) -> None:
     assert statistics.lost == lost + 1, 'that it ends without is counted'
 
 
+def test_a_last_command_that_was_not_published_is_none(world: World) -> None:
+    world.gate.change(SafetySettings([0.5], slew_rate=[1.0]))
+    world.loop.activate()
+    world.loop.backend = Possessed(world.policy, -0.8)  # type: ignore[assignment]
+    left = see(world, 0.1)
+    assert left != 0.5
+    world.loses = True
+    world.loop.deactivate('no longer active')
+    world.loses = False
+    world.loop.activate()
+    assert see(world, 0.2) == pytest.approx(left - 1.0 * PERIOD), 'the robot never went to 0.5'
+
+
 def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> None:
     spec, tensors = random_policy(2, 1, (32,), history=2, previous_action=True)
     world = make_world(tmp_path, WHOLE, (spec, tensors))

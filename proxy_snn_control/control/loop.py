@@ -135,6 +135,7 @@ class Loop:
         self._measure()
         sent, _ = self.gate.check(None, why, self._clock())
         if len(sent) and not any(self._emit(sent, UNASKED) for _ in range(ATTEMPTS)):
+            self.gate.take_back()  # the next command begins where the robot is left
             self.statistics.lost += 1
         self.statistics.fault = self._lasting = ''
 

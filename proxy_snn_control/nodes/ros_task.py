@@ -10,7 +10,7 @@ happens in the order of the program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import importlib
 import json
@@ -150,7 +150,7 @@ class RosTask(gymnasium.Env):
         if not self._started:
             for call in self.task.start:
                 self._call(call)
-            self._publish(self._gate.check(None, '', self._taken())[0])
+            self._send(None, '')
             self._await_receipt()
             self._started = True
         if self.task.random_state:
@@ -165,7 +165,7 @@ class RosTask(gymnasium.Env):
             self._begin()  # what came up to now may be from before
         self._steps = self._late = 0
         for _ in range(self.task.settle):
-            self._publish(self._gate.check(None, '', self._taken())[0])
+            self._send(None, '')
             self._advance()
         if not self.task.settle:
             self._observe()
@@ -182,9 +182,10 @@ class RosTask(gymnasium.Env):
         numbers = self._commands.numbers(np.asarray(action, np.float32))
         if self._measures:
             self._gate.measure(self._inputs.measured())
-        sent, _ = self._gate.check(numbers, '', self._taken())
-        self._publish(sent)
-        self._sent, self._raw = self._commands.action(sent), np.asarray(action).tolist()
+        sent = self._send(numbers, '')
+        if len(sent):
+            self._sent = self._commands.action(sent)
+        self._raw = np.asarray(action).tolist()
         self._advance()
         if self._set_back and self._steps:  # in the first step it is the reset's doing
             self._started = False
@@ -202,7 +203,7 @@ class RosTask(gymnasium.Env):
         """Leave the robot with the safe command, and ROS."""
         if self._node is None:
             return
-        self._publish(self._gate.check(None, 'the task ends', self._taken())[0])
+        self._send(None, 'the task ends')
         self._publisher.wait_for_all_acked(Duration(seconds=ACQUAINTANCE_SECONDS))
         self._node.destroy_node()
         self._node = None
@@ -552,20 +553,26 @@ class RosTask(gymnasium.Env):
 
     # -- what is sent
 
-    def _publish(self, numbers: Any) -> None:
+    def _send(self, numbers: Sequence[float] | None, why: str) -> Sequence[float]:
+        """Publish what the gate allows; return what went out, [outputs], or empty."""
         assert self._node is not None
-        if len(numbers):
-            stamp = self._node.get_clock().now().to_msg()
-            if (stamps := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
-                stamp.sec, stamp.nanosec = divmod(max(stamps), 10**9)  # simulated time
-            measured = self._inputs.measured() if self._measures else ()
-            message = self._commands.message(numbers, '', stamp, measured)
-            # In lockstep the robot waits for it; in real time the next one is due.
-            publish(self._publisher, message, 1 if self.real_time else ATTEMPTS)
+        sent, _ = self._gate.check(numbers, why, self._taken())
+        if not len(sent):
+            return ()
+        stamp = self._node.get_clock().now().to_msg()
+        if (stamps := self._inputs.stamps()[0]) and (not self.real_time or self._clock):
+            stamp.sec, stamp.nanosec = divmod(max(stamps), 10**9)  # simulated time
+        measured = self._inputs.measured() if self._measures else ()
+        message = self._commands.message(sent, '', stamp, measured)
+        # In lockstep the robot waits for it; in real time the next one is due.
+        if publish(self._publisher, message, 1 if self.real_time else ATTEMPTS):
+            return sent
+        self._gate.take_back()  # the robot still has the command before it
+        return ()
 
     def _end(self) -> None:
         """End an episode: the robot gets the safe command until the next one."""
-        self._publish(self._gate.check(None, 'the episode is over', self._taken())[0])
+        self._send(None, 'the episode is over')
         if self.real_time and self._late > LATE_SHARE * self._steps:
             _log.warning(
                 'task ros:%s: %d of %d steps were late: the learner takes longer than the control '
