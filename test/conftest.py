@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, ExitStack
+import fcntl
 import importlib.util
 import itertools
 import os
@@ -239,13 +240,22 @@ class NodeProcess:
     def _note_shared_memory(self) -> None:
         maps = Path(f'/proc/{self.process.pid}/maps')
         if maps.exists():
-            self._shared |= {*re.findall(r'/dev/shm/\S*fastdds_\w+', maps.read_text())}
+            self._shared |= {*re.findall(r'/dev/shm/fastdds_[0-9a-f]{16}\b', maps.read_text())}
 
     def remove_shared_memory(self) -> None:
-        """Remove the shared memory of a killed process, which Fast DDS leaves behind: 0.5 MB."""
+        """Remove the segments of a killed process, which Fast DDS leaves behind: 0.5 MB each.
+
+        Not its ports: their numbers begin at 7000 in all domains, and by now another process, of
+        another test, may have one of them. Their files are small and are used again.
+        """
         for path in self._shared:
-            for name in (path, f'{path}_el'):
-                Path(name).unlink(missing_ok=True)
+            try:
+                with open(f'{path}_el') as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held while its owner lives
+                    Path(path).unlink(missing_ok=True)
+                    Path(lock.name).unlink()
+            except (FileNotFoundError, BlockingIOError):
+                continue
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Return the exit status; of a process that does not end, show what it is at."""
