@@ -172,6 +172,73 @@ def test_velocities_brake_before_the_end_of_the_range() -> None:
         gate('velocity', JOINT, acceleration=[1.0])
 
 
+def test_after_a_pause_a_position_starts_from_rest() -> None:
+    """Also where what limits it was off for a time, and after commands that were lost."""
+    limited = SafetySettings(acceleration=[8.0])
+    step = 8.0 * 0.05 * 0.05
+
+    def moving() -> tuple[SafetyGate, float]:
+        under_test = SafetyGate([-9.0], [9.0], 0.05, StopLatch(), limited)
+        under_test.start(0.0)
+        for i in range(1, 11):
+            (last,), _ = under_test.check([9.0], '', 0.05 * i)
+        assert last > 20 * step
+        return under_test, last
+
+    under_test, last = moving()
+    assert 1.5 * step < under_test.check([9.0], '', 0.6)[0][0] - last, 'a single one is lost'
+    under_test, last = moving()
+    assert under_test.check([9.0], '', 1.0)[0][0] - last <= step
+    under_test, last = moving()
+    for i in range(11, 15):
+        under_test.check([9.0], '', 0.05 * i)
+        under_test.take_back()
+    assert under_test.check([9.0], '', 0.75)[0][0] - last <= step
+    under_test, last = moving()
+    under_test.change(SafetySettings())
+    for i in range(11, 15):
+        (last,), _ = under_test.check([last - 0.1], '', 0.05 * i)
+    under_test.change(limited)
+    assert -step <= under_test.check([-9.0], '', 0.75)[0][0] - last <= 0, 'not the old way'
+
+
+def test_a_joint_that_stands_beyond_its_range_does_not_leap_back() -> None:
+    limits = JointLimit(-1.0, 1.0, 2.0)
+    for wanted, expected in ((0.0, 0.0), (9.0, 0.0), (-9.0, -8.0 * 0.05)):
+        under_test = gate('velocity', limits, slew_rate=[8.0])
+        under_test.start(0.0)
+        under_test.measure([1.3])
+        assert under_test.check([wanted], '', 0.05)[0] == pytest.approx([expected])
+
+
+def test_a_joint_whose_position_is_not_known_takes_no_limit_from_others() -> None:
+    settings, joints = SafetySettings(slew_rate=[8.0, 8.0]), [JointLimit(-1.0, 1.0, 2.0)] * 2
+    under_test = SafetyGate(
+        [-9.0, -9.0], [9.0, 9.0], 0.05, StopLatch(), settings, 'velocity', joints
+    )
+    under_test.start(0.0)
+    where = 0.0
+    for i in range(1, 100):
+        under_test.measure([where, None])
+        (speed, _), _ = under_test.check([9.0, 0.0], '', 0.05 * i)
+        where += 0.05 * speed
+    assert 0.9 < where <= 1.0 + 1e-9
+
+
+def test_a_position_from_before_the_activation_is_not_held() -> None:
+    """Others may have moved the robot: nothing is sent until it is known where it is."""
+    for settings in ({}, {'hold': True}, {'start_command': [0.1]}):
+        under_test = gate('position', JointLimit(), **settings)
+        under_test.start(0.0)
+        under_test.measure([0.6])
+        assert list(under_test.check(None, 'no longer active', 0.0)[0]) == [0.6]
+        under_test.start(9.0)
+        under_test.measure([])
+        assert list(under_test.check(None, 'stale', 9.5)[0]) == []
+        under_test.measure([-0.5])
+        assert list(under_test.check(None, 'stale', 9.6)[0]) == [-0.5]
+
+
 def test_a_position_begins_where_the_robot_stands() -> None:
     for settings in ({'ramp_in': 1.0}, {'slew_rate': [0.5]}):
         under_test = gate('position', JointLimit(), **settings)
@@ -238,6 +305,7 @@ def test_a_urdf() -> None:
         (URDF, 'broken', 'joint broken is revolute and has no limit'),
         (URDF, 'text', "joint text: lower is 'low', expected a number"),
         (URDF, 'turned', 'joint turned: lower 1.0 is above upper 0.0'),
+        (URDF.replace('"0.5"', '"inf"').replace('"-2"', '"inf"'), 'knee', 'lower inf'),
         ('<robot', 'knee', 'urdf leg.urdf: is no XML'),
         ('<mujoco/>', 'knee', 'begins with <mujoco>, expected <robot>'),
         ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', 'knee', 'has a document type'),

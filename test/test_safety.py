@@ -93,6 +93,7 @@ def test_ramp_in() -> None:
 def test_a_ramp_at_work_keeps_its_length() -> None:
     gate = make(ramp_in=2.0)
     gate.start(10.0)
+    assert sent(gate, [1.0, 2.0], 10.0) == [0.0, 0.5]
     gate.change(SafetySettings(ramp_in=100.0))
     assert sent(gate, [1.0, 2.0], 11.0) == pytest.approx([0.5, 1.25])
     gate.change(SafetySettings(ramp_in=0.0))
@@ -112,9 +113,39 @@ def test_after_a_stop_it_goes_on_from_what_is_held() -> None:
     assert sent(gate, [-1.0, 1.0], 10.0) == held
     stop.press(False)
     stop.arm()
-    gate.ramp(10.0)
-    assert sent(gate, [-1.0, 1.0], 10.1) == pytest.approx([0.75, 1.0]), 'no leap'
-    assert sent(gate, None, 10.2, 'stale') == pytest.approx([0.75, 1.0])
+    gate.ramp()
+    assert sent(gate, [-1.0, 1.0], 10.1) == held, 'no leap'
+    assert sent(gate, [-1.0, 1.0], 10.2) == pytest.approx([0.75, 1.0])
+    assert sent(gate, None, 10.3, 'stale') == pytest.approx([0.75, 1.0])
+
+
+def test_a_ramp_lasts_as_long_whatever_keeps_commands_from_going_out() -> None:
+    """A source that is late, a fault in the middle, a command that is lost."""
+    gate = make(ramp_in=2.0, safe_command=[-1.0, 1.0])
+    gate.start(10.0)
+    for now in (10.5, 15.0):
+        assert sent(gate, None, now, 'stale') == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 15.1) == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 16.1) == pytest.approx([0.0, 1.5])
+    assert sent(gate, None, 16.2, 'stale') == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 16.9) == [-1.0, 1.0], 'it begins again'
+    gate.take_back()
+    assert sent(gate, [1.0, 2.0], 17.9) == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 18.9) == pytest.approx([0.0, 1.5])
+    assert sent(gate, [1.0, 2.0], 19.9) == [1.0, 2.0]
+    gate.take_back()
+    assert sent(gate, [1.0, 0.5], 19.8) == pytest.approx([0.9, 0.525]), 'not over yet'
+    assert sent(gate, [1.0, 2.0], 20.0) == [1.0, 2.0]
+    assert sent(gate, None, 20.1, 'stale') == [-1.0, 1.0]
+    assert sent(gate, [1.0, 2.0], 20.2) == [1.0, 2.0], 'a ramp that is over stays over'
+
+
+def test_what_was_sent_last_is_brought_within_other_limits() -> None:
+    before = SafetyGate([-1.0], [1.0], PERIOD, StopLatch(), SafetySettings(hold=True))
+    assert sent(before, [0.9], 0.1) == [0.9]
+    settings = SafetySettings(hold=True)
+    gate = SafetyGate([-0.5], [0.5], PERIOD, StopLatch(), settings, last=before.last)
+    assert sent(gate, None, 0.2, 'stale') == [0.5]
 
 
 def test_stop_holds_until_released_and_armed() -> None:

@@ -173,6 +173,10 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
             high = number('upper') if 'upper' in limit.attrib else 0.0
             if low > high:
                 raise UserError(f'urdf {path}: joint {name}: lower {low} is above upper {high}')
+            if low == math.inf or high == -math.inf:
+                raise UserError(
+                    f'urdf {path}: joint {name}: has lower {low} and upper {high}, expected a range'
+                )
         velocity, effort = abs(number('velocity')), abs(number('effort'))
         # A velocity or effort of 0 is how exporters write an unknown limit.
         found[name] = JointLimit(low, high, velocity or math.inf, effort=effort or math.inf)

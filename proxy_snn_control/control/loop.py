@@ -333,7 +333,7 @@ class Loop:
         now = self._clock()
         self.stop.arm(now)
         if was_stopped:
-            self.gate.ramp(now)
+            self.gate.ramp()
 
     def fault(self, now: float) -> str:
         """Return why commands are forbidden, or ""."""

@@ -13,6 +13,9 @@ from proxy_snn_control.control.limits import JointLimit, saturate
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.policy import UserError
 
+# After so many control periods without a command a joint stands where the last one sent it.
+PAUSE = 2.5
+
 
 @dataclass(frozen=True)
 class SafetySettings:
@@ -84,9 +87,13 @@ class SafetyGate:
         self._interface, self._joints = interface, list(joints)
         self._moves = interface == 'velocity' and bool(joints)
         fits = last is not None and len(last) == len(self._limits)
-        self.last: Sequence[float] | None = list(last) if last is not None and fits else None
-        self._velocity = [0.0] * len(self._limits)
+        # The limits may be others than those it was sent within.
+        self.last: Sequence[float] | None = self._within(last) if last and fits else None
+        self._zeros = [0.0] * len(self._limits)
+        self._velocity: Sequence[float] = self._zeros
         self.measured: Sequence[float | None] = ()
+        self._measurable = False
+        self._joint_limits: list[JointLimit] = []
         self.change(settings)
         self.start(0.0)
 
@@ -113,6 +120,8 @@ class SafetyGate:
         self._hold = settings.hold or (position and not settings.safe_command)
         self._nowhere = position and not settings.safe_command and not settings.start_command
         self._slew, self._next_ramp = slew, settings.ramp_in
+        if not self._joint_limits:
+            self._velocity = self._zeros  # it was not kept up to now
         self._joint_limits = combined
 
     def _combined(self, slew: list[float], acceleration: list[float]) -> list[JointLimit]:
@@ -154,24 +163,30 @@ class SafetyGate:
         """Begin to command, now (seconds): with a ramp from what was sent last."""
         self._fresh, self._last_time = True, now
         self.measured = ()
-        self._velocity = [0.0] * len(self._limits)
-        self.ramp(now)
+        self._velocity = self._zeros
+        self.ramp()
 
     def measure(self, positions: Sequence[float | None]) -> None:
-        """Take where the joints are, [outputs]: commands for positions begin there."""
-        self.measured = positions
+        """Take where the joints are, [outputs]: commands for positions begin there.
 
-    def ramp(self, now: float) -> None:
-        """Begin a ramp from what was sent last."""
-        self._ramp, self._ramp_start = self._next_ramp, now
-        self._ramp_from: Sequence[float] | None = None if self._fresh else self.last
+        To be called before each `check` if they can be measured; with nothing if they were not
+        yet.
+        """
+        self.measured, self._measurable = positions, True
+
+    def ramp(self) -> None:
+        """Begin a ramp with the next command, from what was sent last then."""
+        self._ramp, self._ramp_start = self._next_ramp, 0.0
+        self._ramp_from: Sequence[float] | None = None
 
     @property
     def safe(self) -> Sequence[float]:
         """Return the command for a fault now, [outputs]; empty if none is safer than any other."""
         self._settle()
         if self._hold and self.last is not None:
-            return self.last
+            # Since the last activation ended the joints may have been moved by others.
+            unknown = self._fresh and self._measurable and self._interface == 'position'
+            return () if unknown else self.last
         return () if self._nowhere else self._safe
 
     @property
@@ -206,11 +221,13 @@ class SafetyGate:
             is the safe one. It is empty if nothing may be sent: for positions, as long as no safe
             one is known.
         """
-        self._before = self.last, self._last_time, self._velocity, self._fresh
+        ramp = self._ramp, self._ramp_start, self._ramp_from
+        self._before = self.last, self._last_time, self._velocity, self._fresh, ramp
         fault = self._stop.fault or fault or self._fault(command)
         if fault or command is None:
             sent = self.safe
-            self._velocity = [0.0] * len(self._limits)
+            self._velocity = self._zeros
+            self._ramp_from = None  # a ramp at work begins again, from here
         else:
             sent = self._gently(command, now)
             self._fresh = False
@@ -220,7 +237,8 @@ class SafetyGate:
 
     def take_back(self) -> None:
         """Forget the command of the last `check`: it did not go out."""
-        self.last, self._last_time, self._velocity, self._fresh = self._before
+        self.last, self._last_time, self._velocity, self._fresh, ramp = self._before
+        self._ramp, self._ramp_start, self._ramp_from = ramp
 
     def _fault(self, command: Sequence[float] | None) -> str:
         if command is None or len(command) != len(self._limits):
@@ -233,19 +251,17 @@ class SafetyGate:
         return ''
 
     def _gently(self, command: Sequence[float], now: float) -> Sequence[float]:
-        elapsed = now - self._ramp_start
-        if elapsed >= self._ramp and not self._slew and not self._joint_limits:
+        if not (self._ramp or self._slew or self._joint_limits):
             return command
         begin = self.begin
         gentle = list(command)
-        if elapsed < self._ramp:
-            share = elapsed / self._ramp
-            if self._ramp_from is None:
-                self._ramp_from = list(begin)
-            pairs = zip(gentle, self._ramp_from, strict=True)
-            gentle = self._within([first + share * (value - first) for value, first in pairs])
+        if self._ramp:
+            gentle = self._ramped(gentle, begin, now)
+        pause = now - self._last_time
+        if pause > PAUSE * self._period:
+            self._velocity = self._zeros
         # After a pause the command may change no further than in one period.
-        seconds = min(now - self._last_time, self._period)
+        seconds = min(pause, self._period)
         if self._joint_limits:
             return self._saturated(gentle, begin, seconds)
         if self._slew:
@@ -257,6 +273,17 @@ class SafetyGate:
             )
         return gentle
 
+    def _ramped(self, wanted: list[float], begin: Sequence[float], now: float) -> list[float]:
+        """As far from where the ramp began as its time has come."""
+        if self._ramp_from is None:
+            self._ramp_from, self._ramp_start = list(begin), now
+        share = (now - self._ramp_start) / self._ramp
+        if share >= 1:
+            self._ramp = 0.0
+            return wanted
+        pairs = zip(wanted, self._ramp_from, strict=True)
+        return self._within([first + share * (value - first) for value, first in pairs])
+
     def _saturated(
         self, wanted: list[float], last: Sequence[float], seconds: float
     ) -> Sequence[float]:
@@ -264,11 +291,15 @@ class SafetyGate:
         if seconds <= 0:
             return list(last)
         if self._moves:
-            limits, where = self._joint_limits, [m or 0.0 for m in self.measured]
-            if not self.measured or None in self.measured:
-                # Their positions are not known, so there is no end of a range to brake before.
-                where = [0.0] * len(wanted)
-                limits = [dataclasses.replace(j, low=-math.inf, high=math.inf) for j in limits]
+            # A joint whose position is not known has no end of a range to brake before; one that
+            # is beyond an end may not go further, and comes back as it is told to.
+            measured = self.measured or [None] * len(wanted)
+            pairs = list(zip(self._joint_limits, measured, strict=True))
+            limits = [
+                dataclasses.replace(j, low=-math.inf, high=math.inf) if m is None else j
+                for j, m in pairs
+            ]
+            where = [0.0 if m is None else min(max(m, j.low), j.high) for j, m in pairs]
             return self._within(saturate(limits, seconds, where, last, None, wanted)[1])
         position, velocity, _, _ = saturate(
             self._joint_limits, seconds, last, self._velocity, wanted

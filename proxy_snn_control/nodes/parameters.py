@@ -66,8 +66,9 @@ PARAMETERS = (
     _seconds(
         'ramp_in',
         0.0,
-        'Seconds after activation, and after a stop, over which commands grow from what was sent '
-        "last to the policy's. Changes take effect at the next of these.",
+        'Seconds from the first command after activation, and after a stop, over which commands '
+        "grow from what was sent last to the policy's; a fault meanwhile begins them again. "
+        'Changes take effect at the next activation or stop.',
     ),
     _writable(
         'observation_timeout',
