@@ -16,8 +16,10 @@ from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import load_robot, Robot
 from proxy_snn_control.control.safety import SafetyGate, SafetySettings
+from proxy_snn_control.control.spikes import labels_of, spikes_message, spikes_of
 from proxy_snn_control.control.stop import StopLatch
 from proxy_snn_control.control.wiring import Wiring
+from proxy_snn_control.neuromorphic.chip import Chip, float_layers
 from proxy_snn_control.policy import Policy, PolicySpec
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
@@ -81,6 +83,14 @@ def trunk(stamp: float, value: float) -> Odometry:
     message = Odometry(header=header(stamp))
     message.pose.pose.position.z = value
     return message
+
+
+def chip_answer(policy: Policy, request: Any) -> Any:
+    """Return what the neuromorphic node answers, by the chip's arithmetic."""
+    spec = policy.spec
+    (spikes,) = spikes_of(request, spec.time_steps, spec.layer_sizes[:1])
+    fired = Chip(float_layers(spec, policy._tensors), spec.time_steps).infer(spikes)
+    return spikes_message(fired, *labels_of(request))
 
 
 class World:

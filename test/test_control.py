@@ -8,6 +8,7 @@ from typing import Any
 
 from conftest import CHEETAH, random_policy
 from control_kit import (
+    chip_answer,
     header,
     joints,
     make_world,
@@ -22,7 +23,7 @@ from control_kit import (
 from hostile_kit import Hostile, Possessed, prepare_hostile
 from hypothesis import HealthCheck, Phase, settings
 import numpy as np
-from proxy_snn_control.control.backend import Native, Neuromorphic
+from proxy_snn_control.control.backend import Native, Neuromorphic, PATIENCE
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import BEGINS, number_array, UNASKED
@@ -87,6 +88,26 @@ def test_a_heartbeat_that_is_relied_on() -> None:
     stop.arm(1.9)
     stop.press(False, b'b', 2.3)
     assert stop.silent(2.4) == '', 'armed without it: it is relied on no more'
+
+
+def test_a_heartbeat_is_relied_on_from_the_activation_on(tmp_path: Path) -> None:
+    """Not before; nor is one who has ended by then, and was replaced."""
+    world = make_world(tmp_path, TWO_SOURCES)
+    world.stop.heartbeat = 0.5
+    world.wait(5.0)
+    world.take(0, joints(world.now, 0.1))
+    world.take(1, trunk(world.now, 0.1))
+    assert world.stop.fault == ''
+    world.stop.press(False, b'ended', world.now)
+    world.wait(5.0)
+    world.stop.press(False, b'there', world.now)
+    world.loop.activate()
+    for _ in range(4):
+        world.wait(0.3)
+        world.stop.press(False, b'there', world.now)
+        assert world.stop.fault == ''
+    world.wait(0.6)
+    assert 'has not published for more than 0.5 s' in world.stop.fault
 
 
 def test_latched_for_another_reason_only_arm_releases() -> None:
@@ -297,6 +318,25 @@ def test_a_last_command_that_was_not_published_is_none(world: World) -> None:
     assert see(world, 0.2) == pytest.approx(left - 1.0 * PERIOD), 'the robot never went to 0.5'
 
 
+def test_what_the_policy_wanted_is_nothing_to_go_by_if_it_is_no_number(tmp_path: Path) -> None:
+    """Not in the next observation, of which it is a part: that could never be used again."""
+    observation = {**TWO_SOURCES['observation'], 'height': {'previous_action': 'go', 'raw': True}}
+    sources = {'joints': TWO_SOURCES['sources']['joints']}
+    world = make_world(tmp_path, {**TWO_SOURCES, 'sources': sources, 'observation': observation})
+    world.loop.activate()
+    policy = world.loop.backend
+    commands = []
+    for value in (0.1, math.nan, 0.1):
+        world.loop.backend = policy if value == value else Possessed(world.policy, value)  # type: ignore[assignment]
+        world.wait(PERIOD)
+        world.take(0, joints(1 + world.now, 0.1))
+        commands.append(world.sent[-1][1][0])
+    action = world.policy.act([0.1, 0.0])
+    assert commands[:2] == [float(np.clip(action[0], -0.8, 0.8)), 0.5]
+    assert commands[2] == float(np.clip(world.policy.act([0.1, action[0]])[0], -0.8, 0.8))
+    assert world.loop.statistics.fault == ''
+
+
 def test_in_lockstep_a_repeated_observation_is_not_a_new_one(tmp_path: Path) -> None:
     spec, tensors = random_policy(2, 1, (32,), history=2, previous_action=True)
     world = make_world(tmp_path, WHOLE, (spec, tensors))
@@ -488,3 +528,115 @@ def test_an_observation_that_is_repeated_is_requested_once() -> None:
         world.take(0, serialize_message(number_array(observation, label)))
         assert (len(requests), backend.fallbacks) == (asked, fallbacks)
     assert [label for _, _, label in world.sent] == ['1', '2']
+
+
+# ---- a question to the neuromorphic node
+
+
+class Asking:
+    """A loop whose policy runs on the neuromorphic node, and what it asks that node."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = make_world(folder, TWO_SOURCES)
+        self.requests: list[Any] = []
+        self.backend = self.another()
+        self.world.loop.backend = self.backend
+        self.world.loop.activate()
+
+    def another(self) -> Neuromorphic:
+        policy = self.world.policy
+        spec, tensors = policy.spec, policy._tensors
+        return Neuromorphic(spec, tensors, 'sum', Policy(spec, tensors), self.requests.append)
+
+    def see(self, value: float) -> None:
+        self.world.take(0, joints(1 + self.world.now, value))
+        self.world.take(1, trunk(1 + self.world.now, value))
+
+    def answer(self, request: Any) -> bool:
+        return self.world.loop.answered(chip_answer(self.world.policy, request))
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Asking:
+    return Asking(tmp_path)
+
+
+def test_a_question_is_answered(asking: Asking) -> None:
+    asking.see(0.4)
+    assert asking.world.sent == []
+    assert asking.answer(asking.requests[0])
+    action = float(np.clip(asking.world.policy.act([0.4, 0.4])[0], -0.8, 0.8))
+    assert asking.world.sent == [(0.0, [action], '')]
+
+
+def test_a_stop_ends_a_question(asking: Asking) -> None:
+    """What was asked before it becomes no command after it, by the node or without it."""
+    world = asking.world
+    asking.see(0.4)
+    world.stop.press(True, b'a', world.now)
+    world.loop.stopped()
+    world.stop.press(False, b'a', world.now)
+    world.loop.arm()
+    world.wait(0.005)
+    assert not asking.answer(asking.requests[0])
+    assert not world.loop.settle()
+    assert [numbers for _, numbers, _ in world.sent] == [[0.5]]
+
+
+@pytest.mark.parametrize('comes', ['the next observation', 'the answer', 'the deadline'])
+def test_a_question_of_before_a_pause_becomes_no_command(asking: Asking, comes: str) -> None:
+    """As of a process that was not run for a time: no timer has noticed yet."""
+    world = asking.world
+    asking.see(0.4)
+    world.now += 0.25
+    for i, message in enumerate((joints(1 + world.now, 0.1), trunk(1 + world.now, 0.1))):
+        world.loop.inputs.take(i, message, world.now)
+    if comes == 'the answer':
+        assert asking.answer(asking.requests[0])
+    elif comes == 'the deadline':
+        assert world.loop.settle()
+    else:
+        world.loop.answer()
+    assert [numbers for _, numbers, _ in world.sent][:1] == [[0.5]]
+    assert 'stale by now' in world.loop.statistics.last_fault
+
+
+def test_a_question_that_a_deactivation_ended_is_no_fault(asking: Asking) -> None:
+    world = asking.world
+    asking.see(0.4)
+    world.loop.deactivate('no longer active')
+    assert not world.loop.settle(), 'its deadline'
+    world.now += 2 * PATIENCE
+    assert asking.backend.fault(world.now) == ''
+    asking.see(0.4)
+    world.loop.activate()
+    world.wait(PERIOD)
+    asking.see(0.4)
+    assert world.loop.settle()
+    assert asking.backend.lost
+    world.loop.deactivate('no longer active')
+    world.now += 2 * PATIENCE
+    assert asking.backend.fault(world.now) == '', 'nothing is asked while inactive'
+
+
+def test_an_answer_to_somebody_else_is_none(asking: Asking) -> None:
+    """Nor one to this controller before a reload, or before it was started again."""
+    other = asking.another()
+    other.act(np.array([-0.9, 0.9]), '', np.zeros(1, np.float32), 0.0)
+    asking.see(0.4)
+    assert not asking.answer(asking.requests[0])
+    assert asking.backend.question is not None
+    assert asking.answer(asking.requests[1])
+
+
+def test_settling_a_question_takes_time_that_the_next_command_has(asking: Asking) -> None:
+    """Otherwise that one goes the wrong way, as far as the time between them allows."""
+    world = asking.world
+    world.gate.change(SafetySettings([-0.8], slew_rate=[1.0]))
+    asking.see(0.4)
+    world.now += PERIOD
+    ticks = iter(range(10**6))
+    world.loop._clock = lambda: world.now + 1e-3 * next(ticks)
+    asking.see(0.4)
+    (_, (first,), _), (_, (second,), _) = world.sent
+    assert -0.8 < first < second

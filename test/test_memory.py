@@ -10,7 +10,7 @@ from typing import Any
 from conftest import random_policy
 import numpy as np
 from proxy_snn_control.control.backend import Neuromorphic
-from proxy_snn_control.control.spikes import spikes_message
+from proxy_snn_control.control.spikes import labels_of, spikes_message
 from proxy_snn_control.neuromorphic.chip import Chip, float_layers
 from proxy_snn_control.neuromorphic.host import ChipPolicy
 from proxy_snn_control.policy import (
@@ -155,13 +155,14 @@ def test_a_fallback_acts_on_what_was_sent_to_the_chip_and_both_keep_state() -> N
     spec, tensors = made('all')
     expected = act_all(Policy(spec, tensors), episode())
     chip = Chip(float_layers(spec, tensors), spec.time_steps)
-    backend = Neuromorphic(spec, tensors, 'sum', Policy(spec, tensors), lambda message: None)
+    requests: list[Any] = []
+    backend = Neuromorphic(spec, tensors, 'sum', Policy(spec, tensors), requests.append)
     out = np.zeros(2, np.float32)
     for i, observation in enumerate(episode()):
         assert backend.act(observation, str(i), out, 0.0) is None or backend.lost
         if i % 7 < 4 and not backend.lost:  # the node answers
             fired = chip.infer(backend.policy._network.spikes[0].astype(bool))
-            backend.answer(spikes_message(fired, str(i + 1), 'sum'), out)
+            backend.answer(spikes_message(fired, *labels_of(requests[-1])), out)
         elif not backend.lost:
             backend.give_up(out, 0.0)
             backend.lost = False  # as if it were back at once

@@ -246,6 +246,26 @@ def test_a_simulator_of_another_speed_hides_no_mistake(cheetah: Policy, factor: 
     assert late[0].startswith(f'a step every {50 * factor:.1f} ms')
 
 
+def test_what_comes_during_a_search_does_not_change_it(cheetah: Policy) -> None:
+    """Not even what makes it start over: a number beyond all bounds, in an observation."""
+    wiring = Wiring(cheetah, vectors=[base_vector(''), base_vector('world')])
+    observations, actions, _ = rollout(
+        cheetah, TWO_SECONDS, SEEDS[0], 0.0, exchange((2, 3), (11, 12)), np.array
+    )
+    for i, (observation, action) in enumerate(zip(observations, actions, strict=True)):
+        wiring.add(observation, action, 100 + i * PERIOD)
+    expected = wiring.findings(check_period=True)
+    assert expected
+    search = wiring.search(check_period=True)
+    next(search)
+    wiring.add(np.full(17, 1e31), actions[0], 200.0)
+    assert wiring.count == 0
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(search)
+    assert end.value.value == expected
+
+
 def test_without_transitions_what_is_far_outside_is_still_named() -> None:
     policy = Policy(*random_policy(3, 1, control_period=None, observation_names=('a', 'b', 'c')))
     policy.quantiles[:] = [[-1, -1, -1], [0, 0, 0], [1, 1, 1]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import os
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,8 @@ class Neuromorphic:
         self.policy = ChipPolicy(spec, tensors)
         self.question: Question | None = None
         self.lost, self.late, self.fallbacks = False, 0, 0
+        # Others may ask the same node, and have asked: a controller before this one, of this name.
+        self._name = os.urandom(4).hex()
         self._checksum, self._asked = checksum, 0
         self._fallback, self._send = fallback, send
         self._lost_since = 0.0
@@ -117,7 +120,7 @@ class Neuromorphic:
         """Send a request to the node; do not wait for one that did not answer the last one."""
         spikes = self.policy.encode(observation)
         self._asked += 1
-        request = str(self._asked)
+        request = f'{self._name} {self._asked}'
         self._send(spikes_message([spikes], request, self._checksum))
         if not self.lost:
             self.question = Question(observation.copy(), label, request)
@@ -134,6 +137,10 @@ class Neuromorphic:
         self.question = None
         self.lost, self._lost_since = True, now
         return self._fall_back(out)
+
+    def begin(self) -> None:
+        """Begin or end to command: what was asked and not answered before does not matter."""
+        self.question, self.lost = None, False
 
     def forget(self) -> None:
         """Wait for nothing."""
@@ -152,12 +159,14 @@ class Neuromorphic:
         """Take an answer; the action goes into `out`.
 
         Returns:
-            What it answers, or None if nothing waits for it.
+            What it answers, or None if nothing here waits for it.
 
         Raises:
             UserError: these are no spikes of this policy.
         """
         request, checksum = labels_of(message)
+        if not request.startswith(f'{self._name} '):
+            return None
         if checksum != self._checksum:
             raise UserError(f'an answer is of policy {checksum[:12]!r}, not {self._checksum[:12]}')
         spec = self.policy.spec

@@ -39,6 +39,7 @@ class Statistics:
         safe_commands: how often the safe command went out.
         missed: how many commands came later than they should.
         lost: how many commands the middleware did not take.
+        out: whether the last command, or the safe one in its place, went out.
         fault: what was wrong with the last command, or "".
         last_fault: the last that there was.
     """
@@ -46,4 +47,5 @@ class Statistics:
     def __init__(self) -> None:
         self.latencies = Latencies()
         self.spikes = self.operations = self.safe_commands = self.missed = self.lost = 0
+        self.out = False
         self.fault = self.last_fault = ''

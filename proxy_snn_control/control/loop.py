@@ -17,7 +17,7 @@ import numpy as np
 from proxy_snn_control.control.backend import Native, Neuromorphic, Question
 from proxy_snn_control.control.command import CommandMap
 from proxy_snn_control.control.counts import Statistics
-from proxy_snn_control.control.messages import BEGINS, UNASKED
+from proxy_snn_control.control.messages import ATTEMPTS, BEGINS, UNASKED
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.control.safety import SafetyGate
@@ -32,9 +32,6 @@ LATE = 1.5
 GAP = 2.5
 # Of a control period: what may be spent on looking for wiring mistakes after a command.
 LOOKING = 0.05
-
-# How often the last command is tried: nothing comes after it.
-ATTEMPTS = 5
 
 Send = Callable[[Sequence[float], str], bool]
 
@@ -103,7 +100,7 @@ class Loop:
         self._raw = [0.0] * policy.spec.action_size
         self._measures = any(robot.measured(source) for source in robot.sources)
         self._lasting = ''
-        self._sent_at = 0.0
+        self._sent_at = self._expires = 0.0
         self._search: Generator[None, None, list[str]] | None = None
         self._asked = self._answered = ''
         self._seen_at, self._seen_stamp = 0.0, 0
@@ -120,11 +117,12 @@ class Loop:
         self._note_sent(self.gate.begin, '')
         self._raw = list(self._sent)
         self.wiring.forget()
+        self.wiring.found = []
         self._search, self._lasting, self._sent_at = None, '', 0.0
         self._verified = False
         self._forget_past()
         if isinstance(self.backend, Neuromorphic):
-            self.backend.forget()
+            self.backend.begin()
         self.active, self.faulty = True, False
 
     def deactivate(self, why: str) -> None:
@@ -137,6 +135,8 @@ class Loop:
         if len(sent) and not any(self._emit(sent, UNASKED) for _ in range(ATTEMPTS)):
             self.gate.take_back()  # the next command begins where the robot is left
             self.statistics.lost += 1
+        if isinstance(self.backend, Neuromorphic):
+            self.backend.begin()
         self.statistics.fault = self._lasting = ''
 
     def replace(self, other: Loop) -> None:
@@ -187,7 +187,8 @@ class Loop:
             return
         if not fault and self._is_asked(inputs.label):
             return
-        self.settle()
+        if self.settle():
+            now = self._clock()
         observation = acted = None
         if not fault:
             try:
@@ -197,6 +198,7 @@ class Loop:
                     observation = inputs.observation(self._sent, self._raw)
                     acted = self.backend.act(observation, inputs.label, self._action, now)
                 if acted is None:
+                    self._expires = inputs.expires
                     return  # and go on in `answered` or `settle`
             except ObservationError as error:
                 topics = ', '.join(source.topic for source in self.robot.sources)
@@ -249,6 +251,8 @@ class Loop:
         self.backend.policy.reset()
         self.inputs.forget_history()
         self._answered = ''
+        if isinstance(self.backend, Neuromorphic):
+            self.backend.forget()
 
     def warm_up(self) -> list[float] | None:
         """Compute the last action once more, to no effect, for the caches (warm_up.py).
@@ -274,7 +278,8 @@ class Loop:
             return False
         now = self._clock()
         acted = self.backend.policy
-        self._finish(question.observation, question.label, acted, self.fault(now), now)
+        fault = self._fault_by_now(now)
+        self._finish(question.observation, question.label, acted, fault, now)
         return True
 
     def settle(self) -> bool:
@@ -287,7 +292,7 @@ class Loop:
         if not isinstance(backend, Neuromorphic) or backend.question is None:
             return False
         question, now, acted = backend.question, self._clock(), None
-        fault = self.fault(now)
+        fault = self._fault_by_now(now)
         try:
             acted = backend.give_up(self._action, now)
         except ObservationError as error:
@@ -295,6 +300,11 @@ class Loop:
         if self.active:
             self._finish(question.observation, question.label, acted, fault, now)
         return True
+
+    def _fault_by_now(self, now: float) -> str:
+        """Return why what was asked must not become a command, or ""."""
+        stale = 'the neuromorphic node was asked about an observation that is stale by now'
+        return self.fault(now) or (stale if now > self._expires else '')
 
     def watch(self) -> None:
         """Check for faults that no callback detects, such as a source that does not publish."""
@@ -337,7 +347,7 @@ class Loop:
 
     def fault(self, now: float) -> str:
         """Return why commands are forbidden, or ""."""
-        if self.stop.heartbeat:
+        if self.stop.heartbeat and self.active:
             self.stop.silent(now)
         return self.stop.fault or self.inputs.fault(now) or self.rivalry
 
@@ -357,7 +367,7 @@ class Loop:
             numbers = self.commands.numbers(self._action)
         sent, fault = self._send(numbers, fault, label, now)
         done = self._clock()
-        if numbers is not None:
+        if numbers is not None and not fault:
             self._answered = self._asked
             self._raw = self._action.tolist()
         self._note_sent(sent, fault)
@@ -397,7 +407,7 @@ class Loop:
             if self._sent_at and now - self._sent_at > LATE * self.period:
                 statistics.missed += 1
             self._sent_at = now
-        statistics.fault = fault
+        statistics.fault, statistics.out = fault, len(sent) > 0
         if fault:
             self.faulty = True
             statistics.last_fault = fault
@@ -405,8 +415,10 @@ class Loop:
         return sent, fault
 
     def _send_safe(self, fault: str, now: float) -> None:
-        """Send the safe command, not as an answer to an observation."""
-        self._note_sent(self._send(None, fault, UNASKED, now)[0], fault)
+        """Send the safe command; it answers an observation only if one waits for its answer."""
+        question = self.question
+        label = question.label if question is not None else UNASKED
+        self._note_sent(self._send(None, fault, label, now)[0], fault)
 
     def _measure(self) -> None:
         if self._measures:

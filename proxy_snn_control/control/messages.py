@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from proxy_snn_control.policy import UserError
 
+# How often to try to send what nothing replaces: an episode's return, the last safe command.
+ATTEMPTS = 5
 # Label of a command that answers no observation.
 UNASKED = 'unasked'
 # How the label of an episode's first observation ends: it follows from nothing that came before.

@@ -346,6 +346,11 @@ class Inputs:
         return bool(self._set) and all(stream.samples for stream in self.streams)
 
     @property
+    def expires(self) -> float:
+        """When the observation becomes stale, in seconds, if no other comes."""
+        return min(stream.since + stream.source.timeout for stream in self.streams)
+
+    @property
     def newest(self) -> float:
         """When the newest part of the observation was received, in seconds."""
         return max(stream.since for stream in self.streams)

@@ -50,9 +50,9 @@ class StopLatch:
         self.fault = fault
 
     def watch_from(self, now: float) -> None:
-        """Begin to expect a heartbeat, now (seconds)."""
+        """Begin to rely on a heartbeat, now (seconds): on those who publish it now."""
         self._since = now
-        self._received = dict.fromkeys(self._received, now)
+        self._received = {w: now for w, t in self._received.items() if now - t <= self.heartbeat}
 
     def press(self, pressed: bool, publisher: bytes = SOMEBODY, now: float = 0.0) -> None:
         """Process a message of a publisher of the stop topic, now (seconds)."""

@@ -273,8 +273,9 @@ class Wiring:
         """Find what is wired wrongly, and whether that explains what is seen."""
         if not self._models:
             return [], False
-        parts, precision, z = self._transitions(order, self._rows)
-        change = np.diff(self._rows[order, : self._observations], axis=0) ** 2
+        rows, acted = self._rows.copy(), self._acted.copy()  # steps are added meanwhile
+        parts, precision, z = self._transitions(order, rows, acted)
+        change = np.diff(rows[order, : self._observations], axis=0) ** 2
         if np.minimum(change / self._changes, 1.0).mean() < AT_REST:
             return [], False
         self.judged = len(order) > WINDOW
@@ -283,7 +284,7 @@ class Wiring:
         excess = _excess(precision, moments)
         explained, others = [], []
         for vector in self._vectors:
-            turned = self._transitions(order, _in_other_axes(self._rows, vector))[2]
+            turned = self._transitions(order, _in_other_axes(rows, vector), acted)[2]
             there = _moments(turned[_best(precision, turned)])
             sentence = _names_axes(vector)
             explained.append((excess - _excess(precision, there), sentence))
@@ -359,10 +360,10 @@ class Wiring:
         return [f'{odd}; most of it in {", ".join(worst)}']
 
     def _transitions(
-        self, order: np.ndarray, rows: np.ndarray
+        self, order: np.ndarray, rows: np.ndarray, acted: np.ndarray
     ) -> tuple[list[Part], np.ndarray, np.ndarray]:
         """Return the steps in `order` of `rows` as z; the parts of z, and its precision matrix."""
-        n, known = self._observations, bool(self._acted[order[:-1]].all())
+        n, known = self._observations, bool(acted[order[:-1]].all())
         before, following = rows[order[:-1]], rows[order[1:], :n]
         z = np.hstack([before if known else before[:, :n], following, np.ones((len(before), 1))])
         return *self._models[known], z

@@ -479,7 +479,7 @@ class Controller(LifecycleNode):
         if self._repeating.is_canceled():
             self._repeating.reset()
         if loop.statistics.fault:
-            self._telemetry.log_fault(loop.statistics.fault, loop.gate.last is not None)
+            self._telemetry.log_fault(loop.statistics.fault, loop.statistics.out)
             if self._stop.fault:
                 self._keep()
 

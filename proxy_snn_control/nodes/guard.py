@@ -15,6 +15,7 @@ import math
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
+from proxy_snn_control.control.messages import ATTEMPTS
 from proxy_snn_control.nodes.messages import diagnostics, RELIABLE
 from proxy_snn_control.nodes.process import (
     await_receipt,
@@ -24,7 +25,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
-from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import UserError
 from rclpy.node import Node
 from rclpy.qos import QoSProfile

@@ -17,8 +17,6 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.logging import get_logger
 from rclpy.publisher import Publisher
 
-# For a message that nothing replaces: an episode's return, the last safe command.
-ATTEMPTS = 5
 # Seconds between two errors in the log.
 COMPLAINT_SECONDS = 1.0
 

@@ -21,7 +21,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from proxy_snn_control.control.command import CommandMap
-from proxy_snn_control.control.messages import message_class
+from proxy_snn_control.control.messages import ATTEMPTS, message_class
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.safety import SafetyGate
 from proxy_snn_control.control.stop import StopLatch
@@ -30,7 +30,7 @@ from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.loading import joint_limits
 from proxy_snn_control.nodes.messages import RELIABLE
 from proxy_snn_control.nodes.process import Executor, sentence
-from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import ObservationError, UserError
 from proxy_snn_control.policy.errors import Interrupted
 import rclpy

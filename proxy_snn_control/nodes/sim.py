@@ -16,7 +16,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 import numpy as np
 from proxy_snn_control.control.counts import Latencies
-from proxy_snn_control.control.messages import AT_STAMP, BEGINS, label_of, number_array
+from proxy_snn_control.control.messages import (
+    AT_STAMP,
+    ATTEMPTS,
+    BEGINS,
+    label_of,
+    number_array,
+)
 from proxy_snn_control.learning.config import named_values
 from proxy_snn_control.learning.tasks import (
     clip_action,
@@ -43,7 +49,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
-from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import plugins, UserError
 import rclpy
 from rclpy.node import Node

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from proxy_snn_control.control.messages import ATTEMPTS
 from proxy_snn_control.learning.members import (
     gather_settings,
     Member,
@@ -30,7 +31,7 @@ from proxy_snn_control.nodes.process import (
     STEADY,
     value_of,
 )
-from proxy_snn_control.nodes.publishing import ATTEMPTS, publish
+from proxy_snn_control.nodes.publishing import publish
 from proxy_snn_control.policy import plugins, UserError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
