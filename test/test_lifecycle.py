@@ -18,7 +18,8 @@ import pytest
 from rcl_interfaces.msg import Log
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray
-from test_faults import Judge, SAFE
+from test_faults import Judge, SAFE, set_parameters
+from test_robot_side import Diagnostics
 
 # Each transition with the state that the manager then asks for: LifecycleManager's own table.
 STATES = {
@@ -147,6 +148,37 @@ def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Pa
         assert stage.until(lambda since=count: len(set(received[since:])) > 3)
     assert np.abs(np.diff(received)).max() <= 0.5 * 0.05 + 1e-9
     assert max(received) - min(received) > 3 * 0.025
+
+
+def test_what_its_shadow_did_is_nothing_that_the_robot_has(
+    stage: Stage, policy_file: Path
+) -> None:
+    """Commands begin where the command topic was left, here at zeros, with other limits, too."""
+    given = {'safe_hold': 'true', 'slew_rate': '[0.5]', 'shadow': 'true'}
+    stage.start('controller', policy=policy_file, observation_timeout=0.3, **given)
+    manager, diagnostics = Manager(stage), Diagnostics(stage)
+    shadow = stage.subscribe(Float64MultiArray, 'controller/shadow_command')
+    commands = stage.subscribe(Float64MultiArray, 'command')
+    publisher = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    policy, rng = load_policy(policy_file), np.random.default_rng(0)
+    largest = max(rng.normal(size=(200, 9)), key=lambda each: float(policy.act(each)[0]))
+    timer = stage.node.create_timer(0.05, lambda: publisher.publish(number_array(largest, '')))
+    configure, activate, deactivate, cleanup, _ = STATES
+    manager.bring(configure, activate)
+    assert stage.until(lambda: bool(shadow) and shadow[-1].data[0] > 0.2), stage.outputs()
+    timer.cancel()
+    assert stage.until(lambda: int(diagnostics['safe_commands'] or 0) > 1)
+    manager.bring(deactivate, cleanup)
+    assert set_parameters(stage, shadow=False)[0].successful
+    manager.bring(configure)
+    reports = len(diagnostics.all)
+    assert stage.until(lambda: len(diagnostics.all) > reports + 1)
+    assert {each.message for each in diagnostics.all[reports:]} == {'inactive'}
+    manager.bring(activate)
+    timer.reset()
+    assert stage.until(lambda: bool(commands) and commands[-1].data[0] > 0.2)
+    moved = [message.data[0] for message in commands]
+    assert np.abs(np.diff([0.0, *moved])).max() <= 0.5 * 0.05 + 1e-9
 
 
 class Sister:

@@ -39,16 +39,17 @@ def judge(stage: Stage, policy_file: Path) -> Judge:
 
 
 class Diagnostics:
-    """The controller's diagnostics as they come."""
+    """A node's diagnostics as they come."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, node: str = 'controller') -> None:
+        self.node = node
         self.stage, self.last = stage, DiagnosticStatus()
         self.all: list[DiagnosticStatus] = []
         stage.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 100)
 
     def _take(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.endswith('/controller'):
+            if status.name.endswith(f'/{self.node}'):
                 self.last = status
                 self.all.append(status)
 
@@ -213,6 +214,27 @@ def test_other_publishers_are_named(stage: Stage, judge: Judge, policy_file: Pat
     judge.verdict()
 
 
+def test_who_else_commands_is_known_before_the_first_command(
+    stage: Stage, policy_file: Path
+) -> None:
+    other = stage.node.create_publisher(Float64MultiArray, 'command', RELIABLE)
+    given = {'rivals': 'stop', 'safe_command': str(SAFE)}
+    controller = stage.start('controller', policy=policy_file, **given)
+    commands = stage.subscribe(Float64MultiArray, 'command')
+    observations = stage.node.create_publisher(Float64MultiArray, 'observation', SENSOR_DATA)
+    stage.introduce('controller')
+    stage.node.create_timer(0.01, lambda: observations.publish(number_array(GOOD, '')))
+    for _ in range(3):  # the lookup of every second may come in between once
+        for label in ('configure', 'activate'):
+            assert stage.transition(label), controller.output
+        assert stage.until(lambda: bool(commands)), controller.output
+        for label in ('deactivate', 'cleanup'):
+            assert stage.transition(label), controller.output
+        assert {tuple(each.data) for each in commands} == {tuple(SAFE)}
+        commands.clear()
+    stage.node.destroy_publisher(other)
+
+
 def fail_to_publish(stage: Stage, topic: str) -> None:
     """Have Fast DDS refuse all messages of a topic: they are larger than its history's memory."""
     profiles = stage.folder / 'profiles.xml'
@@ -242,17 +264,21 @@ def test_a_publish_that_fails_ends_no_controller(
     assert 'Traceback' not in controller.output
 
 
+@pytest.mark.parametrize(
+    ('service', 'reported'),
+    [('arm', 'an answer or a parameter event is lost'), ('reload', 'an answer is lost')],
+)
 def test_an_answer_that_is_not_sent_ends_no_controller(
-    stage: Stage, judge: Judge, policy_file: Path
+    stage: Stage, judge: Judge, policy_file: Path, service: str, reported: str
 ) -> None:
-    fail_to_publish(stage, 'rr/controller/armReply')
+    fail_to_publish(stage, f'rr/controller/{service}Reply')
     controller = start(stage, policy_file)
     judge.moving()
-    client = stage.node.create_client(Trigger, 'controller/arm')
+    client = stage.node.create_client(Trigger, f'controller/{service}')
     assert stage.until(client.service_is_ready)
     stage.spin(0.5)
     client.call_async(Trigger.Request())
-    assert stage.until(lambda: 'an answer or a parameter event is lost' in controller.output)
+    assert stage.until(lambda: reported in controller.output)
     judge.moving()
     assert controller.end(signal.SIGTERM) == 0, controller.output
     judge.verdict()
@@ -696,6 +722,21 @@ def test_a_policy_that_is_set_but_not_loaded_does_not_act(
     judge.verdict()
 
 
+def test_a_reload_does_not_exchange_what_computes(
+    stage: Stage, judge: Judge, policy_file: Path
+) -> None:
+    """For that there are topics and timers to make; the next configure does."""
+    controller = start(stage, policy_file)
+    judge.moving()
+    assert set_parameters(stage, backend='lava')[0].successful
+    answer = stage.call(Trigger, 'controller/reload')
+    assert not answer.success
+    assert 'other parameters or the robot file were changed since configure' in answer.message
+    judge.moving()
+    assert controller.end(signal.SIGTERM) == 0, controller.output
+    judge.verdict()
+
+
 def test_a_fallback_that_lasts_is_an_error(stage: Stage, judge: Judge, policy_file: Path) -> None:
     """Nobody is there to answer, as when launch puts the neuromorphic node elsewhere."""
     diagnostics = Diagnostics(stage)
@@ -721,6 +762,7 @@ def test_the_guard_after_the_controller_was_killed(
     stage.node.create_subscription(
         Float64MultiArray, 'guarded_command', lambda m: received.append(m.data.tolist()), RELIABLE
     )
+    diagnostics = Diagnostics(stage, 'guard')
     guard = stage.start('guard', safe_command='[0.75]', timeout=0.3)
     controller = start(stage, policy_file)
     judge.moving()
@@ -732,7 +774,7 @@ def test_the_guard_after_the_controller_was_killed(
     stage.introduce('guard')
     for bad in ([np.nan], [], [0.1, 0.2]):
         stray.publish(number_array(bad, ''))
-    stage.spin(0.5)
+    assert diagnostics.reports('since the last report that are not 1 finite values')
     assert received[-1] == [0.75]
     start(stage, policy_file, resume_after_crash='true')
     assert stage.until(lambda: [0.75] not in received[-10:])

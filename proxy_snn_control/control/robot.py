@@ -159,6 +159,12 @@ class CommandTopic:
     interface: str = ''
     urdf: str = ''
 
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """What its numbers are to the robot, whatever the policy, scales and limits."""
+        places = tuple((output.place, output.joint) for output in self.outputs)
+        return self.type_name, self.field, self.interface, places
+
 
 @dataclass(frozen=True)
 class Robot:

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+from proxy_snn_control.nodes.process import unsent
 from proxy_snn_control.policy import UserError
 from rclpy.node import Node
 
@@ -95,11 +96,11 @@ class LateService:
 
     def drop(self, why: str) -> None:
         """Answer all who wait that it came to nothing; what is being done for them is left."""
-        for future, response, _ in self._waiting:
+        waiting, self._waiting = self._waiting, []
+        for future, response, _ in waiting:
             future.cancel()
             self._refuse(response, why)
-            self._send(response, self._headers.pop(id(response)))
-        self._waiting = []
+            self._answer(response)
         if self._aside is not None:
             self._aside.leave()
         self._aside = None
@@ -137,9 +138,15 @@ class LateService:
                     response.success = True
                 except UserError as error:
                     self._refuse(response, error)
-                self._send(response, self._headers.pop(id(response)))
+                self._answer(response)
         except Exception as error:  # in a task, which an executor does not survive raising it
             self._on_defect(error)
+
+    def _answer(self, response: Any) -> None:
+        try:
+            self._send(response, self._headers.pop(id(response)))
+        except RuntimeError as error:
+            self._node.get_logger().error(f'an answer is lost: {unsent(error)}')
 
     def _refuse(self, response: Any, why: object) -> None:
         self._node.get_logger().error(f'{self._label}: {why}')

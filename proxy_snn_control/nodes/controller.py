@@ -19,14 +19,20 @@ from typing import Any
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import message_class, UNASKED
-from proxy_snn_control.control.robot import JOINT_STATE, VECTOR
+from proxy_snn_control.control.robot import CommandTopic, JOINT_STATE, VECTOR
 from proxy_snn_control.control.stop import DIED, LATCHED, StopLatch
 from proxy_snn_control.control.warm_up import WarmUp
 from proxy_snn_control.nodes import stopping
 from proxy_snn_control.nodes.aside import Aside, LateService, SLOW
 from proxy_snn_control.nodes.bond import Bond, INSTALLED
 from proxy_snn_control.nodes.entities import Entities
-from proxy_snn_control.nodes.graph import incompatible, publishers, rivals, with_publisher
+from proxy_snn_control.nodes.graph import (
+    incompatible,
+    Publishers,
+    publishers,
+    rivals,
+    with_publisher,
+)
 from proxy_snn_control.nodes.loading import differences, load_loop
 from proxy_snn_control.nodes.log import Log
 from proxy_snn_control.nodes.memory import ACTIVE, Memory, STOPPED
@@ -118,9 +124,8 @@ class Controller(LifecycleNode):
         self._task: Any = None
         self._answered_at = self._warm_up_at = 0.0
         self._idle = False
-        # The command topic of the last loop, and what was sent to it last: they outlive a round
-        # through the lifecycle.
-        self._last: tuple[Any, Sequence[float] | None] = (None, None)
+        # What was sent last, by topic and meaning: it outlives a round through the lifecycle.
+        self._last: dict[tuple[object, ...], Sequence[float]] = {}
         self._telemetry = Telemetry(self)
         self._stop = StopLatch()
         self._memory = Memory(self.context.get_domain_id(), self.get_fully_qualified_name())
@@ -178,7 +183,7 @@ class Controller(LifecycleNode):
         """Start to command, if the wiring is as it is required to be."""
         assert self._loop is not None
         loop = self._loop
-        if self._parameter('wiring') == 'require':
+        if loop.requires_wiring:
             wrong = loop.wiring.objections(loop.checks_period)
             if wrong:
                 wrong = [*wrong, *loop.inputs.stale(time.monotonic())]
@@ -191,12 +196,13 @@ class Controller(LifecycleNode):
         gc.freeze()
         result = super().on_activate(state)
         if result == TransitionCallbackReturn.SUCCESS:
-            self._telemetry.forget()
             self._starting = False
             self._bond = Bond(self) if INSTALLED else None
-            loop.activate()
-            self._keep(KEEP_SECONDS)
             topic = self._publisher.topic_name
+            self._see_rivals(loop, publishers(self, loop, topic))
+            loop.activate()
+            self._telemetry.forget(loop)
+            self._keep(KEEP_SECONDS)
             held = f', but {self._stop.fault}' if self._stop.fault else ''
             self.get_logger().info(f'active: commands go to {topic}{held}')
         return result
@@ -211,7 +217,6 @@ class Controller(LifecycleNode):
     @logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the policy and the topics."""
-        self._starting = False
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -253,7 +258,7 @@ class Controller(LifecycleNode):
         if parameter('command_lease') > 0:
             qos.liveliness_lease_duration = Duration(seconds=parameter('command_lease'))
         loop.shadows = parameter('shadow')
-        topic = '~/shadow_command' if loop.shadows else loop.robot.command.topic
+        topic = _topic(loop.robot.command, loop.shadows)
         kind = loop.robot.command.type_name
         entities = self._entities
         self._publisher = self._endpoint(
@@ -295,6 +300,7 @@ class Controller(LifecycleNode):
             self._deadline = entities.timer(deadline, lambda: self._on_deadline(loop))
             self._deadline.cancel()  # until there is a question
         self._loop, self._policy_path = loop, parameter('policy')
+        self._telemetry.forget(loop)
         log = self.get_logger()
         log.info(
             f'policy {parameter("policy")} ({loop.checksum[:12]}): {spec.observation_size} '
@@ -308,14 +314,14 @@ class Controller(LifecycleNode):
 
     def _loading(self, values: dict[str, Any]) -> Callable[[], Loop]:
         """Return what reads and checks the files; it may be done in another thread."""
-        command, last = self._last
+        last, shadows = dict(self._last), values['shadow']
         return functools.partial(
             load_loop,
             values,
             self._stop,
             self._publish,
             lambda message: publish(self._requests, message),
-            lambda topic: last if topic == command else None,
+            lambda command: last.get((_topic(command, shadows), *command.meaning)),
         )
 
     def _wait_for(self, loading: Callable[[], Loop]) -> Loop:
@@ -361,9 +367,12 @@ class Controller(LifecycleNode):
         self._reload.drop('the policy was unloaded while the file was read')
         self._entities.destroy()
         self._entities = Entities(self)
-        if self._loop is not None:
-            self._last = (self._loop.robot.command, self._loop.gate.last)
+        loop = self._loop
+        if loop is not None and loop.gate.last is not None:
+            command = loop.robot.command
+            self._last[_topic(command, loop.shadows), *command.meaning] = loop.gate.last
         self._loop = self._publisher = None
+        self._starting = False
         gc.unfreeze()
 
     def _on_set_parameters(self, parameters: list[rclpy.Parameter]) -> SetParametersResult:
@@ -601,8 +610,7 @@ class Controller(LifecycleNode):
         values |= self._telemetry.values(loop, self._policy_path)
         topic = self._publisher.topic_name
         there = publishers(self, loop, topic)
-        others = rivals(self, loop, topic, there, time.monotonic())
-        loop.rivalry = '; '.join(others) if self._parameter('rivals') == 'stop' else ''
+        others = self._see_rivals(loop, there)
         warnings = [
             *loop.assumptions(warnings=True),
             *(f'wiring: {each}' for each in loop.wiring.found),
@@ -632,11 +640,22 @@ class Controller(LifecycleNode):
         warnings = [each for each in warnings if each not in fault]  # such as of rivals
         self._telemetry.publish(state, fault, warnings, values)
 
+    def _see_rivals(self, loop: Loop, there: Publishers) -> list[str]:
+        """Return who else publishes, and let the loop command or not."""
+        others = rivals(self, loop, self._publisher.topic_name, there, time.monotonic())
+        loop.rivalry = '; '.join(others) if self._parameter('rivals') == 'stop' else ''
+        return others
+
     def _values(self) -> dict[str, Any]:
         return {each.name: self._parameter(each.name) for each in PARAMETERS}
 
     def _parameter(self, name: str) -> Any:
         return value_of(self, name)
+
+
+def _topic(command: CommandTopic, shadows: bool) -> str:
+    """Return where commands go."""
+    return '~/shadow_command' if shadows else command.topic
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -67,7 +67,7 @@ class Guard(Node):
         self._safe, self._timeout = safe, value_of(self, 'timeout')
         self._received_at: float | None = None
         self._fault = ''
-        self._passed = self._refused = self._safe_commands = 0
+        self._passed = self._refused = self._safe_commands = self._refused_before = 0
         self._diagnostics = self.create_publisher(
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
@@ -124,7 +124,14 @@ class Guard(Node):
             'commands_refused': self._refused,
             'safe_commands': self._safe_commands,
         }
-        publish(self._diagnostics, diagnostics(self, self._fault, values))
+        refused, self._refused_before = self._refused - self._refused_before, self._refused
+        warning = (
+            f'topic command: {refused} messages since the last report that are not '
+            f'{len(self._safe)} finite values'
+            if refused
+            else ''
+        )
+        publish(self._diagnostics, diagnostics(self, self._fault, values, warning))
 
 
 def main(arguments: Sequence[str]) -> int:

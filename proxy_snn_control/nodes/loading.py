@@ -133,7 +133,8 @@ def differences(new: Loop, old: Loop) -> str:
         wrong.append('control period')
     if wrong:
         return f'its {" and ".join(wrong)} are not those of the active policy, expected the same'
-    if (new.robot, new.period) != (old.robot, old.period):
+    settings = [(each.robot, each.period, type(each.backend)) for each in (new, old)]
+    if settings[0] != settings[1]:
         return (
             'other parameters or the robot file were changed since configure; cleanup and '
             'configure apply them'

@@ -233,12 +233,15 @@ def _spin_once(executor: Any, node: Node, seconds: float) -> None:
     """
     try:
         executor.spin_once(timeout_sec=seconds)
-    except InvalidHandle:
-        raise
     except RuntimeError as error:
-        if not str(error).startswith(UNSENT):
-            raise
-        node.get_logger().error(f'an answer or a parameter event is lost: {sentence(error)}')
+        node.get_logger().error(f'an answer or a parameter event is lost: {unsent(error)}')
+
+
+def unsent(error: RuntimeError) -> str:
+    """Return why rclpy could not send a message of its own; raise what has another cause."""
+    if isinstance(error, InvalidHandle) or not str(error).startswith(UNSENT):
+        raise error
+    return sentence(error)
 
 
 def sentence(error: Exception) -> str:

@@ -78,11 +78,13 @@ class Telemetry:
                 message.header.stamp, message.header.frame_id = stamp, label
                 publish(publisher, message)
 
-    def forget(self) -> None:
-        """Start counting and logging anew."""
-        self._counted, self._counted_at = 0, time.monotonic()
+    def forget(self, loop: Loop) -> None:
+        """Start counting and logging anew, from what the loop has counted up to now."""
+        statistics = loop.statistics
+        self._counted, self._counted_at = statistics.latencies.count, time.monotonic()
         self._before.clear()
-        self._safe_before = self._lost_before = 0
+        self.dropped(loop)
+        self._safe_before, self._lost_before = statistics.safe_commands, statistics.lost
         self._logged.clear()
 
     def log_fault(self, fault: str, sent: bool) -> None:
