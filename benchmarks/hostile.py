@@ -4,8 +4,8 @@
 
     python benchmarks/hostile.py --seconds 220 --seed 1 --jobs 2
 
-The promise: nothing leaves that is NaN, out of limits, stale or unasked. What can happen and what
-is checked are those of `Hostile` in test/hostile_kit.py; there Hypothesis chooses, which finds
+The promise: nothing leaves that is NaN, out of limits, stale or unasked, and nothing leaps. What
+can happen and what is checked are those of `Hostile` in test/hostile_kit.py; there Hypothesis chooses, which finds
 short failures but takes ten times as long as the loop. Here a seeded generator does. A failure is
 printed with its sequence, and comes again with the same seed and number.
 """
@@ -31,7 +31,7 @@ from proxy_snn_control.control.messages import UNASKED
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test'))
 
 from control_kit import PERIOD  # noqa: E402, I100
-from hostile_kit import Hostile, prepare_hostile  # noqa: E402
+from hostile_kit import ANSWERS, Hostile, INTERFACES, prepare_hostile  # noqa: E402
 
 STEPS = 20
 ODD_NUMBERS = (math.nan, math.inf, -math.inf, 1e300, 1e30)
@@ -66,11 +66,19 @@ EVENTS: dict[str, tuple[int, Callable[[random.Random], dict[str, Any]]]] = {
     'one_long_before_the_other': (1, lambda r: {'source': r.randrange(2),
                                                 'seconds': r.choice([0.1, 0.25, 0.35])}),
     'set_the_clock': (1, lambda r: {'jump': r.choice([-50.0, -0.3, 0.3, 1e5])}),
+    'sleep': (1, lambda r: {'seconds': r.choice([0.01, 0.21, 2.0])}),
+    'warm_up': (1, lambda r: {}),
+    'middleware': (1, lambda r: {'loses': r.random() < 0.3}),
+    'answer': (1, lambda r: {'back': r.randrange(3)}),  # of the neuromorphic node, if there is one
+    'node': (1, lambda r: {'answers': r.choice(ANSWERS)}),
+    'reload': (1, lambda r: {'which': r.randrange(2)}),
+    'rival': (1, lambda r: {'there': r.random() < 0.3}),
     'possess': (1, lambda r: {'value': number(r)}),
     'press': (1, lambda r: {'pressed': truth(r), 'who': r.choice([b'a', b'b'])}),
     'arm': (2, lambda r: {}),
     'turn': (1, lambda r: {}),  # activate or deactivate, whichever it is not
-    'change': (1, lambda r: {'slew': truth(r), 'ramp': r.choice([0.0, 0.3]), 'hold': truth(r)}),
+    'change': (1, lambda r: {'slew': truth(r), 'ramp': r.choice([0.0, 0.3]), 'hold': truth(r),
+                             'acceleration': truth(r), 'safe': r.choice([0.5, 0.0])}),
 }  # fmt: skip
 NAMES = list(EVENTS)
 WEIGHTS = [weight for weight, _ in EVENTS.values()]
@@ -84,11 +92,16 @@ def run_sequence(rng: random.Random, done: list[str]) -> Hostile:
     """
     Hostile.at_rate = truth(rng)
     machine = Hostile()
-    done.append(f'at_rate={Hostile.at_rate}')
+    begin = {'interface': rng.choice(INTERFACES), 'asks': truth(rng)}
+    done.append(f'at_rate={Hostile.at_rate} {begin}')
+    machine.begin(**begin)
     for name in rng.choices(NAMES, WEIGHTS, k=STEPS):
         given = EVENTS[name][1](rng)
         if name == 'turn':
             name = 'deactivate' if machine.active else 'activate'
+            given = {} if machine.active else {'heartbeat': rng.choice([0.0, 0.5])}
+        if name == 'answer' and not machine.asks:
+            continue
         done.append(f'{name} {given}')
         getattr(machine, name)(**given)
         machine.check()

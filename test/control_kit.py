@@ -12,6 +12,7 @@ from nav_msgs.msg import Odometry
 import numpy as np
 from proxy_snn_control.control.backend import Native
 from proxy_snn_control.control.command import CommandMap
+from proxy_snn_control.control.limits import JointLimit
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.observation import Inputs
 from proxy_snn_control.control.robot import load_robot, Robot
@@ -97,16 +98,24 @@ class World:
     """A loop in simulated time, and what left it."""
 
     def __init__(
-        self, robot: Robot, policy: Policy, repeats: bool = False, at_rate: bool = False
+        self,
+        robot: Robot,
+        policy: Policy,
+        repeats: bool = False,
+        at_rate: bool = False,
+        joints: Sequence[JointLimit] = (),
     ) -> None:
         self.now = 0.0
         self.sent: list[tuple[float, list[float], str]] = []
         self.loses = False
         self.policy, self.robot, self.stop = policy, robot, StopLatch()
-        commands = CommandMap(self.robot.command)
+        commands = CommandMap(self.robot.command, joints)
         inputs = Inputs(self.robot, repeats, period=PERIOD, freshest=at_rate)
         settings = SafetySettings([0.5])
-        self.gate = SafetyGate(commands.low, commands.high, PERIOD, self.stop, settings)
+        interface = robot.command.interface
+        self.gate = SafetyGate(
+            commands.low, commands.high, PERIOD, self.stop, settings, interface, joints
+        )
         self.loop = Loop(
             self.policy,
             '',
@@ -123,6 +132,7 @@ class World:
         )
         self.loop.watches_wiring = self.loop.checks_period = True
         self.loop.at_rate, self._answer_at = at_rate, 0.0
+        self.deadline = 0.0  # of a question to the neuromorphic node
 
     def _send(self, numbers: Sequence[float], label: str) -> bool:
         if not self.loses:
@@ -144,6 +154,8 @@ class World:
                 self._answer_at = self.now + PERIOD
                 self.loop.answer()
                 self.loop.look()
+            if self.loop.question is not None and self.now >= self.deadline - 1e-9:
+                self.loop.settle()
             self.loop.watch()
             if self.loop.faulty:
                 self.loop.repeat()

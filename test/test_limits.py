@@ -233,10 +233,24 @@ def test_a_position_from_before_the_activation_is_not_held() -> None:
         under_test.measure([0.6])
         assert list(under_test.check(None, 'no longer active', 0.0)[0]) == [0.6]
         under_test.start(9.0)
-        under_test.measure([])
-        assert list(under_test.check(None, 'stale', 9.5)[0]) == []
+        for unknown in ([], [None]):
+            under_test.measure(unknown)
+            assert list(under_test.check(None, 'stale', 9.5)[0]) == []
         under_test.measure([-0.5])
         assert list(under_test.check(None, 'stale', 9.6)[0]) == [-0.5]
+
+
+def test_once_something_was_sent_it_goes_on_from_there() -> None:
+    """And not from where the joint is on its way there, when that becomes known."""
+    for now, hold in enumerate((False, True)):
+        under_test = gate('position', JointLimit(), hold=hold, safe_command=[0.5])
+        under_test.start(now)
+        under_test.measure([])
+        assert list(under_test.check(None, 'stale', now + 0.1)[0]) == [0.5]
+        under_test.measure([1.5])
+        assert list(under_test.check(None, 'stale', now + 0.2)[0]) == [0.5]
+        under_test.change(SafetySettings([0.5], slew_rate=[1.0]))
+        assert under_test.check([-1.0], '', now + 0.25)[0] == pytest.approx([0.45])
 
 
 def test_a_position_begins_where_the_robot_stands() -> None:

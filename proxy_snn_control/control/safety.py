@@ -199,6 +199,8 @@ class SafetyGate:
         """After a start begin where the robot is, if that is known and a position is commanded."""
         if not self._fresh or self._interface != 'position' or not self.measured:
             return
+        if all(position is None for position in self.measured):
+            return
         there = self.last if self.last is not None else self._begin
         if self.last is None and self._nowhere and None in self.measured:
             return
@@ -230,9 +232,8 @@ class SafetyGate:
             self._ramp_from = None  # a ramp at work begins again, from here
         else:
             sent = self._gently(command, now)
-            self._fresh = False
         if len(sent):
-            self.last, self._last_time = sent, now
+            self.last, self._last_time, self._fresh = sent, now, False
         return sent, fault
 
     def take_back(self) -> None:

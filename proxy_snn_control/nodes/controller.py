@@ -370,7 +370,7 @@ class Controller(LifecycleNode):
         loop = self._loop
         if loop is not None and loop.gate.last is not None:
             command = loop.robot.command
-            self._last[_topic(command, loop.shadows), *command.meaning] = loop.gate.last
+            self._last[(_topic(command, loop.shadows), *command.meaning)] = loop.gate.last
         self._loop = self._publisher = None
         self._starting = False
         gc.unfreeze()
