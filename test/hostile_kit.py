@@ -295,9 +295,9 @@ class Hostile(RuleBasedStateMachine):
         if self.interface == 'position' and self.new:
             begins = stands
         step = min((abs(number - begin) for begin in begins), default=math.inf)
-        if self.ramp and self.asked_since is None:
-            assert step <= ROUNDING, 'a ramp begins where the robot is'
         brakes = self.interface == 'velocity' and abs(number) <= abs(begins[0])
+        if self.ramp and self.asked_since is None and not brakes:
+            assert step <= ROUNDING, 'a ramp begins where the robot is'
         braking = self.acceleration and not self.rests
         if self.slew and not brakes and not braking:
             assert step <= SLEW * PERIOD + ROUNDING, 'a leap'

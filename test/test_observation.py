@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import random_policy
-from control_kit import joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec
+from control_kit import header, joints, PERIOD, robot_of, trunk, TWO_SOURCES, two_spec
 from geometry_msgs.msg import Twist, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from proxy_snn_control.control.robot import Robot
 from proxy_snn_control.policy import ObservationError, PolicySpec, UserError
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Imu
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 import yaml
 
@@ -143,6 +143,64 @@ def test_beside_a_publisher_with_stamps_one_without_does_not_count(inputs: Input
     assert samples[-1].values[0] == 1.0
     inputs.take(0, joints(0.0, 9.0), 20 * PERIOD + 10.0)
     assert samples[-1].values[0] == 9.0, 'the other one has been silent for a timeout'
+
+
+def three_joints(folder: Path) -> Inputs:
+    """Return joints a and b that are observed, and c, of which the command begins."""
+    spec, _ = random_policy(2, 1, (8,), observation_names=('a', 'b'), action_names=('go',))
+    content = {
+        'sources': {'joints': {**TWO_SOURCES['sources']['joints'], 'timeout': 0.5}},
+        'observation': {
+            joint: {'source': 'joints', 'joint': joint, 'field': 'position'} for joint in 'ab'
+        },
+        'command': {
+            **TWO_SOURCES['command'],
+            'interface': 'position',
+            'outputs': [{'action': 'go', 'joint': 'c'}],
+        },
+    }
+    return Inputs(robot_of(folder, content, spec), period=PERIOD)
+
+
+def states(stamp: float, **positions: float) -> JointState:
+    named = {'name': list(positions), 'position': list(positions.values())}
+    return JointState(header=header(stamp), **named)
+
+
+def test_of_a_message_only_the_joints_that_count_are_read(tmp_path: Path) -> None:
+    """Two drivers publish b, each with another joint: the first one's b is read."""
+    inputs = three_joints(tmp_path)
+    for step in range(4):
+        now = step * PERIOD
+        inputs.take(0, states(10 + now, b=0.1 * step), now, b'first')
+        inputs.take(0, states(10 + now, b=-9.0, a=1.0 + step), now, b'second')
+        assert inputs.observation([0.0]).tolist() == [1.0 + step, 0.1 * step]
+
+
+def test_nothing_of_a_message_that_is_refused_is_read(tmp_path: Path) -> None:
+    inputs = three_joints(tmp_path)
+    inputs.take(0, states(10.0, a=1.0, b=2.0), 0.0)
+    stream = inputs.streams[0]
+    broken = states(10.1, a=3.0, b=4.0)
+    broken.name, broken.position = ['a', 'b'], [3.0]
+    assert inputs.take(0, broken, 0.1)
+    assert stream.fault
+    assert stream.reader._numbers[:2].tolist() == [1.0, 2.0]
+
+
+def test_where_a_joint_was_long_ago_is_not_where_it_is(tmp_path: Path) -> None:
+    """Not after the timeout, nor after an activation, though others are published."""
+    inputs = three_joints(tmp_path)
+    inputs.take(0, states(10.0, a=0.0, b=0.0, c=0.7), 0.0)
+    assert inputs.measured() == [0.7]
+    for now, expected in ((0.4, [0.7]), (0.6, [None])):
+        inputs.take(0, states(10 + now, a=0.0, b=0.0), now)
+        assert inputs.measured() == expected
+    inputs.take(0, states(11.0, a=0.0, b=0.0, c=0.3), 1.0)
+    assert inputs.measured() == [0.3]
+    inputs.forget(1.1)
+    inputs.take(0, states(11.2, a=0.0, b=0.0), 1.2)
+    assert inputs.measured() == [None]
 
 
 def test_a_source_that_holds_is_not_waited_for(tmp_path: Path) -> None:

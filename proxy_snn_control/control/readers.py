@@ -24,6 +24,9 @@ from proxy_snn_control.control.robot import (
 )
 from proxy_snn_control.policy import ObservationError, UserError
 
+# A field of joint states, where its numbers go, and where they are in it.
+Part = tuple[str, list[int], list[int]]
+
 GRAVITY = 'gravity'
 WORLD = 'world'
 # REP 145: a driver that has no such estimate puts -1 in the covariance's first place.
@@ -163,7 +166,7 @@ class JointStates(Reader):
 
     Some drivers publish only some joints in each message; a sample is whole once every joint
     was in one, the oldest within the timeout. Joints that are only measured (for the command to
-    begin from) may be missing.
+    begin from) may be missing; where one is for the timeout, its position is not known.
     """
 
     def __init__(
@@ -178,7 +181,15 @@ class JointStates(Reader):
         self._joints = {joint for joint, _ in wanted}
         self._names: list[str] | None = None
         self._here: list[str] = []
-        self._parts: list[tuple[str, list[int], list[int]]] = []
+        self._parts: list[Part] = []
+        self._only_measured = [
+            (place, joint)
+            for place, (joint, _) in enumerate(self._wanted)
+            if joint not in self._joints
+        ]
+        self._measured_at: dict[str, float] = {}
+        # Of the message at hand the joints that count, and what is read of them.
+        self._new: tuple[list[str], list[Part]] = [], []
         self._seen: dict[str, tuple[float, int]] = {}
         # Of each joint who published it, first and last; and whose is read, and when that came.
         self._publishers: dict[str, dict[bytes, tuple[float, float]]] = {}
@@ -190,6 +201,7 @@ class JointStates(Reader):
         super().forget()
         self._seen.clear()
         self._read.clear()
+        self._numbers[:] = np.nan
 
     def refusal(self, message: Any, now: float, publisher: bytes) -> str:
         """Refuse a message of which no joint is newer: several drivers may share a topic.
@@ -212,22 +224,34 @@ class JointStates(Reader):
             if not refusal:
                 self._read[joint] = this
             refusals.append(refusal)
+        self._new = self._here, self._parts
+        if any(refusals):
+            refused = {j for j, why in zip(self._here, refusals, strict=True) if why}
+            names = [name if name not in refused else None for name in message.name]
+            self._new = [j for j in self._here if j not in refused], self._parts_of(names)
         return '' if '' in refusals or not refusals else refusals[0]
 
     def read(self, message: Any, now: float) -> Sample | None:
         """As `Reader.read`."""
         if len(set(message.name)) != len(message.name):
             raise ObservationError(f'has a joint twice in {", ".join(message.name)}')
-        for field, places, indices in self._parts:
-            data = getattr(message, field)
-            if len(data) != len(message.name):
+        here, parts = self._new
+        for field, _, _ in parts:
+            count = len(getattr(message, field))
+            if count != len(message.name):
                 raise ObservationError(
-                    f'has {len(data)} values of {field} for {len(message.name)} joints'
+                    f'has {count} values of {field} for {len(message.name)} joints'
                 )
-            self._numbers[places] = np.frombuffer(data)[indices]
+        for field, places, indices in parts:
+            self._numbers[places] = np.frombuffer(getattr(message, field))[indices]
+        for place, joint in self._only_measured:
+            if joint in message.name:
+                self._measured_at[joint] = now
+            elif now - self._measured_at.get(joint, now) > self._timeout:
+                self._numbers[place] = np.nan
         this = (now, nanoseconds(message))
         seen = {j: t for j, t in self._seen.items() if now - t[0] <= self._timeout}
-        seen.update(dict.fromkeys(self._here, this))
+        seen.update(dict.fromkeys(here, this))
         self._seen = seen
         if len(seen) < len(self._joints):
             return None
@@ -256,9 +280,13 @@ class JointStates(Reader):
     def _find(self, names: Sequence[str]) -> None:
         """Look up the joints; drivers keep to one order, so this is done once."""
         self._names = list(names)
+        self._here = [joint for joint in dict.fromkeys(names) if joint in self._joints]
+        self._parts = self._parts_of(names)
+
+    def _parts_of(self, names: Sequence[str | None]) -> list[Part]:
+        """Return what is read of a message with these joints, in this order."""
         here = {name: i for i, name in enumerate(names)}
-        self._here = [joint for joint in here if joint in self._joints]
-        self._parts = []
+        parts = []
         for field in sorted({field for _, field in self._wanted}):
             found = [
                 (place, here[joint])
@@ -266,7 +294,8 @@ class JointStates(Reader):
                 if its == field and joint in here
             ]
             if found:
-                self._parts.append((field, [p for p, _ in found], [i for _, i in found]))
+                parts.append((field, [p for p, _ in found], [i for _, i in found]))
+        return parts
 
 
 class Fields(Reader):
