@@ -145,13 +145,14 @@ def test_beside_a_publisher_with_stamps_one_without_does_not_count(inputs: Input
     assert samples[-1].values[0] == 9.0, 'the other one has been silent for a timeout'
 
 
-def three_joints(folder: Path) -> Inputs:
+def three_joints(folder: Path, of_b: str = 'position') -> Inputs:
     """Return joints a and b that are observed, and c, of which the command begins."""
     spec, _ = random_policy(2, 1, (8,), observation_names=('a', 'b'), action_names=('go',))
     content = {
         'sources': {'joints': {**TWO_SOURCES['sources']['joints'], 'timeout': 0.5}},
         'observation': {
-            joint: {'source': 'joints', 'joint': joint, 'field': 'position'} for joint in 'ab'
+            joint: {'source': 'joints', 'joint': joint, 'field': field}
+            for joint, field in (('a', 'position'), ('b', of_b))
         },
         'command': {
             **TWO_SOURCES['command'],
@@ -178,14 +179,14 @@ def test_of_a_message_only_the_joints_that_count_are_read(tmp_path: Path) -> Non
 
 
 def test_nothing_of_a_message_that_is_refused_is_read(tmp_path: Path) -> None:
-    inputs = three_joints(tmp_path)
-    inputs.take(0, states(10.0, a=1.0, b=2.0), 0.0)
-    stream = inputs.streams[0]
-    broken = states(10.1, a=3.0, b=4.0)
-    broken.name, broken.position = ['a', 'b'], [3.0]
-    assert inputs.take(0, broken, 0.1)
-    assert stream.fault
-    assert stream.reader._numbers[:2].tolist() == [1.0, 2.0]
+    """Also where what follows completes the joints that came before it."""
+    inputs = three_joints(tmp_path, 'velocity')
+    assert not inputs.take(0, states(10.0, a=1.0), 0.0)
+    assert inputs.take(0, states(10.1, a=3.0, b=0.0), 0.1), 'it has no velocities'
+    other = states(10.2, b=0.0)
+    other.velocity = [2.0]
+    inputs.take(0, other, 0.2)
+    assert inputs.observation([0.0]).tolist() == [1.0, 2.0]
 
 
 def test_where_a_joint_was_long_ago_is_not_where_it_is(tmp_path: Path) -> None:
