@@ -292,7 +292,7 @@ def test_a_command_that_was_not_published_is_none(world: World) -> None:
     world.loses = True
     world.stop.press(True, b'a', world.now)
     world.loop.stopped()
-    assert statistics.safe_commands == 0
+    assert (statistics.safe_commands, statistics.out) == (0, False)
     world.wait(3 * PERIOD)
     world.loses = False
     before = len(world.sent)
@@ -300,6 +300,7 @@ def test_a_command_that_was_not_published_is_none(world: World) -> None:
     assert [numbers for _, numbers, _ in world.sent[before:]][:1] == [[0.5]], (
         'tried until it is out'
     )
+    assert statistics.out
     world.loses, lost = True, statistics.lost
     world.loop.deactivate('no longer active')
     assert statistics.lost == lost + 1, 'that it ends without is counted'

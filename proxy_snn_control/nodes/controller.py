@@ -81,6 +81,11 @@ STOP = (
     QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL),
     QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT),
 )
+# States that a transition is in from its beginning to its end.
+UNDER_WAY = (
+    *('configuring', 'activating', 'deactivating', 'cleaningup', 'shuttingdown'),
+    'errorprocessing',
+)
 NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock: stamps are 0'
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -589,7 +594,15 @@ class Controller(LifecycleNode):
     # ---- every second
 
     def _on_second(self) -> None:
-        loop = self._loop
+        loop, state = self._loop, self._state_machine.current_state[1]
+        if state in UNDER_WAY:
+            # rclpy went on although the event was not sent, but without the transition's callback.
+            self.get_logger().fatal(
+                f'in state {state}, which it cannot leave: the middleware did not take a transition '
+                'event; is the machine overloaded? The controller ends'
+            )
+            self.exit_status = 1
+            return
         if loop is not None:
             loop.on_action = self._telemetry.show if self._telemetry.wanted() else None
             if self._starting and not loop.active:

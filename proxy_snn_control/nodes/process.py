@@ -229,12 +229,12 @@ def _spin(node: RunnableNode, spin: Callable[[float], None]) -> None:
 def _spin_once(executor: Any, node: Node, seconds: float) -> None:
     """Let ROS work; a message of rclpy's own that is not sent ends no node (see publishing.py).
 
-    Those are answers of services and parameter events.
+    Those are answers of services, and events of parameters and transitions.
     """
     try:
         executor.spin_once(timeout_sec=seconds)
     except RuntimeError as error:
-        node.get_logger().error(f'an answer or a parameter event is lost: {unsent(error)}')
+        node.get_logger().error(f'an answer or an event is lost: {unsent(error)}')
 
 
 def unsent(error: RuntimeError) -> str:
