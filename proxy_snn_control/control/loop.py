@@ -406,7 +406,9 @@ class Loop:
 
     def _send_safe(self, fault: str, now: float) -> None:
         """Send the safe command, not as an answer to an observation."""
-        self._note_sent(self._send(None, fault, UNASKED, now)[0], fault)
+        sent, _ = self._send(None, fault, UNASKED, now)
+        if self.checks_period:  # in lockstep the sim makes no step of it
+            self._note_sent(sent, fault)
 
     def _measure(self) -> None:
         if self._measures:
