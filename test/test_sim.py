@@ -58,6 +58,12 @@ def stamps(messages: list[Any]) -> list[float]:
     return [seconds(m.clock if isinstance(m, Clock) else m.header.stamp) for m in messages]
 
 
+def has_period(clock: list[Any], period: float) -> bool:
+    """Whether a clock goes on by steps of this period; a step of several is a lost message."""
+    steps = np.diff(stamps(clock)) / period
+    return bool(np.allclose(steps, np.round(steps), atol=1e-4) and np.round(steps).min() == 1)
+
+
 def numbers(vector: Any) -> np.ndarray:
     return np.array([vector.x, vector.y, vector.z])
 
@@ -90,8 +96,7 @@ def test_sim_in_real_time(stage: Stage) -> None:
     message = joints[-1]
     assert message.name[3:] == ['bthigh', 'bshin', 'bfoot', 'fthigh', 'fshin', 'ffoot']
     assert len(message.position) == len(message.velocity) == len(message.effort) == 9
-    times = [c.clock.sec + c.clock.nanosec * 1e-9 for c in clock]
-    np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)
+    assert has_period(clock, 0.05)
     assert sim.end(signal.SIGTERM) == 0
 
 
@@ -102,7 +107,7 @@ def test_a_sim_of_a_task_with_arguments(stage: Stage) -> None:
     stage.start('sim', env='HalfCheetah-v5', mode='realtime', env_kwargs=given)
     assert stage.until(lambda: len(observations) > 2 and len(clock) > 5)
     assert len(observations[-1].data) == 18
-    np.testing.assert_allclose(np.diff(stamps(clock)), 0.02, atol=1e-6)
+    assert has_period(clock, 0.02)
 
 
 def test_sim_refuses_bad_commands(stage: Stage) -> None:

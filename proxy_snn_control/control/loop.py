@@ -302,9 +302,9 @@ class Loop:
         return True
 
     def _fault_by_now(self, now: float) -> str:
-        """Return why what was asked must not become a command, or ""."""
+        """Return why what was asked must not become a command, or ""; in lockstep the sim waits."""
         stale = 'the neuromorphic node was asked about an observation that is stale by now'
-        return self.fault(now) or (stale if now > self._expires else '')
+        return self.fault(now) or (stale if now > self._expires and self.checks_period else '')
 
     def watch(self) -> None:
         """Check for faults that no callback detects, such as a source that does not publish."""
@@ -415,10 +415,10 @@ class Loop:
         return sent, fault
 
     def _send_safe(self, fault: str, now: float) -> None:
-        """Send the safe command; it answers an observation only if one waits for its answer."""
-        question = self.question
-        label = question.label if question is not None else UNASKED
-        self._note_sent(self._send(None, fault, label, now)[0], fault)
+        """Send the safe command, not as an answer to an observation."""
+        sent, _ = self._send(None, fault, UNASKED, now)
+        if self.checks_period:  # in lockstep the sim makes no step of it
+            self._note_sent(sent, fault)
 
     def _measure(self) -> None:
         if self._measures:
