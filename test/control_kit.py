@@ -132,7 +132,7 @@ class World:
         )
         self.loop.watches_wiring = self.loop.checks_period = True
         self.loop.at_rate, self._answer_at = at_rate, 0.0
-        self.deadline = 0.0  # of a question to the neuromorphic node
+        self.deadline = float('inf')  # of a question to the neuromorphic node
 
     def _send(self, numbers: Sequence[float], label: str) -> bool:
         if not self.loses:
