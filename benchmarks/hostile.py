@@ -5,9 +5,10 @@
     python benchmarks/hostile.py --seconds 220 --seed 1 --jobs 2
 
 The promise: nothing leaves that is NaN, out of limits, stale or unasked, and nothing leaps. What
-can happen and what is checked are those of `Hostile` in test/hostile_kit.py; there Hypothesis chooses, which finds
-short failures but takes ten times as long as the loop. Here a seeded generator does. A failure is
-printed with its sequence, and comes again with the same seed and number.
+can happen and what is checked are those of `Hostile` in test/hostile_kit.py; there Hypothesis
+chooses, which finds short failures but takes ten times as long as the loop. Here a seeded
+generator does. A failure is printed with its sequence, and comes again with the same seed and
+number.
 """
 
 from __future__ import annotations

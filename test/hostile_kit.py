@@ -123,7 +123,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.asks)
     @rule(back=st.integers(0, 2))
     def answer(self, back: int) -> None:
-        """One of the last requests is answered, whether again or not."""
+        """Answer one of the last requests, whether again or not."""
         if len(self.requests) > back:
             loop = self.world.loop
             loop.answered(chip_answer(loop.policy, self.requests[-1 - back]))
@@ -160,7 +160,7 @@ class Hostile(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.01, 0.21, 2.0]))
     def sleep(self, seconds: float) -> None:
-        """The process is not run for a time: no timer of it expires meanwhile."""
+        """Let time pass without the process: no timer of it expires meanwhile."""
         self.clock += seconds
         self.world.now += seconds
 

@@ -328,7 +328,8 @@ def test_what_the_policy_wanted_is_nothing_to_go_by_if_it_is_no_number(tmp_path:
     policy = world.loop.backend
     commands = []
     for value in (0.1, math.nan, 0.1):
-        world.loop.backend = policy if value == value else Possessed(world.policy, value)  # type: ignore[assignment]
+        possessed: Any = Possessed(world.policy, value)
+        world.loop.backend = possessed if math.isnan(value) else policy
         world.wait(PERIOD)
         world.take(0, joints(1 + world.now, 0.1))
         commands.append(world.sent[-1][1][0])

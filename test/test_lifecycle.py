@@ -19,7 +19,7 @@ from rcl_interfaces.msg import Log
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray
 from test_faults import Judge, SAFE, set_parameters
-from test_robot_side import Diagnostics
+from test_robot_side import Diagnostics, fail_to_publish
 
 # Each transition with the state that the manager then asks for: LifecycleManager's own table.
 STATES = {
@@ -110,6 +110,21 @@ def test_what_cannot_be_configured_is_reported_to_the_manager(
     assert 'is truncated' in controller.output
     policy_file.write_bytes(whole)
     manager.bring(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+
+
+def test_a_transition_whose_event_is_not_sent_ends_it(stage: Stage, policy_file: Path) -> None:
+    """Rclpy leaves it in the middle, for good: an active controller would go on to command."""
+    fail_to_publish(stage, '/controller/transition_event')
+    controller = stage.start('controller', policy=policy_file)
+    client = stage.node.create_client(ChangeState, 'controller/change_state')
+    assert stage.until(client.service_is_ready)
+    stage.introduce('controller')
+    request = ChangeState.Request()
+    request.transition.label = 'configure'
+    client.call_async(request)
+    assert controller.wait() == 1
+    assert 'in state configuring, which it cannot leave' in controller.output
+    assert 'Traceback' not in controller.output
 
 
 def test_hold_and_slew_go_on_through_the_lifecycle(stage: Stage, policy_file: Path) -> None:

@@ -648,21 +648,6 @@ rclpy.spin(node)
 """
 
 
-def test_a_transition_whose_event_is_not_sent_ends_it(stage: Stage, policy_file: Path) -> None:
-    """Rclpy leaves it in the middle, for good: an active controller would go on to command."""
-    fail_to_publish(stage, '/controller/transition_event')
-    controller = stage.start('controller', policy=policy_file)
-    client = stage.node.create_client(ChangeState, 'controller/change_state')
-    assert stage.until(client.service_is_ready)
-    stage.introduce('controller')
-    request = ChangeState.Request()
-    request.transition.label = 'configure'
-    client.call_async(request)
-    assert controller.wait() == 1
-    assert 'in state configuring, which it cannot leave' in controller.output
-    assert 'Traceback' not in controller.output
-
-
 def test_a_subscriber_that_hangs_is_not_waited_for(
     stage: Stage, judge: Judge, policy_file: Path
 ) -> None:

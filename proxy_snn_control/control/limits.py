@@ -175,7 +175,7 @@ def read_urdf(text: str, path: str, joints: Collection[str]) -> dict[str, JointL
                 raise UserError(f'urdf {path}: joint {name}: lower {low} is above upper {high}')
             if low == math.inf or high == -math.inf:
                 raise UserError(
-                    f'urdf {path}: joint {name}: has lower {low} and upper {high}, expected a range'
+                    f'urdf {path}: joint {name}: lower {low} and upper {high} are no range'
                 )
         velocity, effort = abs(number('velocity')), abs(number('effort'))
         # A velocity or effort of 0 is how exporters write an unknown limit.

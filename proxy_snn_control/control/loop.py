@@ -302,7 +302,8 @@ class Loop:
         return True
 
     def _fault_by_now(self, now: float) -> str:
-        """Return why what was asked must not become a command, or ""; in lockstep the sim waits."""
+        """Return why what was asked must not become a command, or ""."""
+        # In lockstep the sim waits for it.
         stale = 'the neuromorphic node was asked about an observation that is stale by now'
         return self.fault(now) or (stale if now > self._expires and self.checks_period else '')
 

@@ -598,8 +598,8 @@ class Controller(LifecycleNode):
         if state in UNDER_WAY:
             # rclpy went on although the event was not sent, but without the transition's callback.
             self.get_logger().fatal(
-                f'in state {state}, which it cannot leave: the middleware did not take a transition '
-                'event; is the machine overloaded? The controller ends'
+                f'in state {state}, which it cannot leave: the middleware did not take a '
+                'transition event; is the machine overloaded? The controller ends'
             )
             self.exit_status = 1
             return
