@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, ExitStack
 import fcntl
 import importlib.util
@@ -205,7 +205,13 @@ def cheetah_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class NodeProcess:
     """A process under test: its output, its end."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        log: Path,
+        inherited: Sequence[int] = (),
+    ) -> None:
         self.log = log
         self.command, self.environment = command, environment
         self._shared: set[str] = set()
@@ -217,6 +223,7 @@ class NodeProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherited,
             )
 
     @property
@@ -298,12 +305,13 @@ def insistent(publisher: Any) -> Any:
 class Stage:
     """A ROS domain of its own, with a node that subscribes and processes under test."""
 
-    def __init__(self, domain: int, folder: Path) -> None:
+    def __init__(self, domain: int, folder: Path, claim: int) -> None:
         from rcl_interfaces.srv import GetParameters
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
         self.folder, self._question = folder, GetParameters
+        self._claim = claim
         # What a controller leaves behind when it is killed belongs to this test alone.
         home = {'ROS_DOMAIN_ID': str(domain), 'ROS_HOME': str(folder / 'ros_home')}
         self.environment = {**os.environ, **home, 'PYTHONFAULTHANDLER': '1'}
@@ -336,7 +344,7 @@ class Stage:
 
     def launch(self, command: list[str]) -> NodeProcess:
         log = self.folder / f'process{len(self.processes)}.log'
-        process = NodeProcess(command, self.environment, log)
+        process = NodeProcess(command, self.environment, log, [self._claim])
         self.processes.append(process)
         return process
 
@@ -441,8 +449,12 @@ _domains = itertools.count(_RUN + _WORKER, _WORKERS)
 
 
 @contextmanager
-def own_domain() -> Iterator[int]:
-    """Yield a domain that no other run of these tests on this machine has now."""
+def own_domain() -> Iterator[tuple[int, int]]:
+    """Yield a domain that no other run of these tests on this machine has now, and its claim.
+
+    The claim is a file descriptor. Whoever inherits it keeps the domain: what a killed run of the
+    tests has left behind is in nobody's way.
+    """
     for number in _domains:
         domain = 1 + number % 100
         with socket.socket(socket.AF_UNIX) as claim:
@@ -450,14 +462,15 @@ def own_domain() -> Iterator[int]:
                 claim.bind(f'\0proxy_snn_control test domain {domain}')
             except OSError:
                 continue
-            yield domain
+            yield domain, claim.fileno()
             return
 
 
 @contextmanager
 def new_stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        stage = Stage(stack.enter_context(own_domain()), folder)
+        domain, claim = stack.enter_context(own_domain())
+        stage = Stage(domain, folder, claim)
         stack.callback(stage.close)
         yield stage
 
