@@ -60,7 +60,7 @@ SHORTER = (
     (r'^make (demo|format)', r'make --assume-old=.venv/installed \1'),
     (r' -m venv ', ' -m venv --without-pip '),
     (r'animate\.py .*', r'\g<0> --steps 2 --skip 0'),
-    (r'hostile\.py --seconds \d+ --jobs \d+', 'hostile.py --seconds 0.5 --jobs 1'),
+    (r'hostile\.py --seconds \d+', 'hostile.py --seconds 0.5'),
     (r'optuna_search\.py .*', r'\g<0> --steps 40 --trials 1'),
     (r'wiring\.py --seeds \d+', 'wiring.py --seeds 1'),
 )
