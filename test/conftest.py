@@ -375,8 +375,11 @@ class Stage:
                 each.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
                 each.process.wait(PATIENCE)
         return '\n\n'.join(
-            f'{" ".join(each.command)}\n{each.output}[status {each.process.returncode}]'
-            for each in self.processes
+            [f'ROS_DOMAIN_ID={self.environment["ROS_DOMAIN_ID"]}']
+            + [
+                f'{" ".join(each.command)}\n{each.output}[status {each.process.returncode}]'
+                for each in self.processes
+            ]
         )
 
     def meet(self, topic: str) -> None:
