@@ -269,9 +269,14 @@ class NodeProcess:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
-            self.process.wait(PATIENCE)
+            self.abort()
             raise AssertionError(f'it did not end in {seconds:.0f} s: {self.output}') from None
+
+    def abort(self) -> None:
+        """End it, with the Python stacks of its threads in its output (PYTHONFAULTHANDLER)."""
+        self.process.send_signal(signal.SIGABRT)
+        self.process.send_signal(signal.SIGCONT)  # a test may have stopped it
+        self.process.wait(PATIENCE)
 
     def survivors(self) -> list[str]:
         """Return the processes of its session that are still there a second after it ended."""
@@ -372,8 +377,7 @@ class Stage:
         """End what is still there; return the outputs, with the Python stack of each end."""
         for each in self.processes:
             if each.process.poll() is None:
-                each.process.send_signal(signal.SIGABRT)  # by PYTHONFAULTHANDLER
-                each.process.wait(PATIENCE)
+                each.abort()
         return '\n\n'.join(
             [f'ROS_DOMAIN_ID={self.environment["ROS_DOMAIN_ID"]}']
             + [

@@ -61,7 +61,8 @@ def stamps(messages: list[Any]) -> list[float]:
 def has_period(clock: list[Any], period: float) -> bool:
     """Whether a clock goes on by steps of this period; a step of several is a lost message."""
     steps = np.diff(stamps(clock)) / period
-    return bool(np.allclose(steps, np.round(steps), atol=1e-4) and np.round(steps).min() == 1)
+    whole = np.round(steps)
+    return bool(np.allclose(steps, whole, rtol=0, atol=1e-6 / period) and whole.min() == 1)
 
 
 def numbers(vector: Any) -> np.ndarray:

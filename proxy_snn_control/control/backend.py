@@ -140,7 +140,8 @@ class Neuromorphic:
 
     def begin(self) -> None:
         """Begin or end to command: what was asked and not answered before does not matter."""
-        self.question, self.lost = None, False
+        self.forget()
+        self.lost = False
 
     def forget(self) -> None:
         """Wait for nothing."""

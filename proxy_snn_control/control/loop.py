@@ -132,9 +132,8 @@ class Loop:
         self.active = self.faulty = False
         self._measure()
         sent, _ = self.gate.check(None, why, self._clock())
-        if len(sent) and not any(self._emit(sent, UNASKED) for _ in range(ATTEMPTS)):
-            self.gate.take_back()  # the next command begins where the robot is left
-            self.statistics.lost += 1
+        if len(sent):
+            self._goes_out(sent, UNASKED, ATTEMPTS)
         if isinstance(self.backend, Neuromorphic):
             self.backend.begin()
         self.statistics.fault = self._lasting = ''
@@ -390,7 +389,7 @@ class Loop:
     def _send(
         self, numbers: list[float] | None, fault: str, label: str, now: float
     ) -> tuple[Sequence[float], str]:
-        """Send what the gate allows: with `deactivate` the only place that sends.
+        """Send what the gate allows, and count it.
 
         Returns:
             What was sent, [outputs] or empty, and what was wrong with the command.
@@ -398,12 +397,9 @@ class Loop:
         self._measure()
         statistics = self.statistics
         sent, fault = self.gate.check(numbers, fault, now)
-        lost = len(sent) > 0 and not self._emit(sent, label)
+        lost = len(sent) > 0 and not self._goes_out(sent, label)
         if lost:
-            # The robot still has the command before it: the next one begins there.
-            self.gate.take_back()
             sent = ()
-            statistics.lost += 1
         else:
             if self._sent_at and now - self._sent_at > LATE * self.period:
                 statistics.missed += 1
@@ -414,6 +410,17 @@ class Loop:
             statistics.last_fault = fault
             statistics.safe_commands += not lost
         return sent, fault
+
+    def _goes_out(self, sent: Sequence[float], label: str, attempts: int = 1) -> bool:
+        """Send a command of the gate's; whether it went out. The only place that sends.
+
+        If not, the robot still has the command before it: the next one begins there.
+        """
+        if any(self._emit(sent, label) for _ in range(attempts)):
+            return True
+        self.gate.take_back()
+        self.statistics.lost += 1
+        return False
 
     def _send_safe(self, fault: str, now: float) -> None:
         """Send the safe command, not as an answer to an observation."""

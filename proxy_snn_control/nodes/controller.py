@@ -16,6 +16,7 @@ import time
 import traceback
 from typing import Any
 
+from lifecycle_msgs.msg import State
 from proxy_snn_control.control.backend import Neuromorphic
 from proxy_snn_control.control.loop import Loop
 from proxy_snn_control.control.messages import message_class, UNASKED
@@ -80,11 +81,6 @@ STOP = (
     QoSProfile(depth=100),
     QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL),
     QoSProfile(depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT),
-)
-# States that a transition is in from its beginning to its end.
-UNDER_WAY = (
-    *('configuring', 'activating', 'deactivating', 'cleaningup', 'shuttingdown'),
-    'errorprocessing',
 )
 NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock: stamps are 0'
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
@@ -594,8 +590,8 @@ class Controller(LifecycleNode):
     # ---- every second
 
     def _on_second(self) -> None:
-        loop, state = self._loop, self._state_machine.current_state[1]
-        if state in UNDER_WAY:
+        loop, (number, state) = self._loop, self._state_machine.current_state
+        if number >= State.TRANSITION_STATE_CONFIGURING:  # the first of those of a transition
             # rclpy went on although the event was not sent, but without the transition's callback.
             self.get_logger().fatal(
                 f'in state {state}, which it cannot leave: the middleware did not take a '
